@@ -1,0 +1,146 @@
+"""TrainConfig: every setting of a training run, flat, with the paper's mainline as its defaults."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any, Literal, get_args
+
+import torch
+
+from interp.errors import ConfigError
+from interp.forward import ACTIVATIONS, Activation
+from interp.task import Operation, Split, Task, split_mask
+
+Init = Literal["paper", "transformer_lens"]
+INITS: tuple[Init, ...] = get_args(Init)
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; it is a whole number of at least {least}.")
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes of a one-layer transformer without layer norm, under TransformerLens' names."""
+
+    d_vocab: int
+    d_vocab_out: int
+    n_ctx: int
+    d_model: int
+    n_heads: int
+    d_head: int
+    d_mlp: int
+    activation: Activation = "relu"
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """All settings of a run; `TrainConfig()` is the mainline of Nanda et al. (2023).
+
+    p, operation        the task: modulus (at least 2), and "add", "subtract", "quadratic" or "random" labels
+    train_fraction      share of the p*p pairs to train on, between 0 and 1
+    split               "paper" (Python's shuffle) or "torch" (randperm)
+    seed                of the initial weights, the split, and random labels
+    d_model, n_heads, d_mlp, activation   the network: one layer, d_head = d_model / n_heads; "relu", "gelu" or
+                        "gelu_new" (its tanh approximation)
+    init                "paper", or "transformer_lens" (its gpt2 mode, with trained attention biases)
+    steps               updates; checkpoint s holds the weights after s of them
+    learning_rate, betas, weight_decay, warmup_steps   AdamW, eps 1e-8, weight decay on every parameter; the
+                        learning rate grows linearly from 0 over the first warmup_steps updates
+    checkpoint_steps    the steps to save; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200 and the last
+    history_every       steps between two rows of the history
+    device              "cpu", "cuda", "cuda:1", "mps"
+
+    Raises ConfigError for a value that cannot be used.
+    """
+
+    p: int = 113
+    operation: Operation = "add"
+    train_fraction: float = 0.3
+    split: Split = "paper"
+    seed: int = 0
+    d_model: int = 128
+    n_heads: int = 4
+    d_mlp: int = 512
+    activation: Activation = "relu"
+    init: Init = "paper"
+    steps: int = 16_000
+    learning_rate: float = 1e-3
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = 1.0
+    warmup_steps: int = 10
+    checkpoint_steps: tuple[int, ...] | None = None
+    history_every: int = 10
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        task = self.task  # refuses a bad p or operation
+        _whole("seed", self.seed, 0)
+        split_mask(task.p, self.train_fraction, self.seed, self.split)  # refuses a bad fraction or split
+        for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
+            _whole(name, getattr(self, name), least)
+        _whole("warmup_steps", self.warmup_steps, 0)
+        if self.d_model % self.n_heads:
+            raise ConfigError(
+                f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; heads share it equally."
+            )
+        if self.activation not in ACTIVATIONS:
+            raise ConfigError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+        if self.init not in INITS:
+            raise ConfigError(f"init is {self.init!r}; choose one of {', '.join(INITS)}.")
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.001.")
+        if not 0 <= self.weight_decay < math.inf:
+            raise ConfigError(f"weight_decay is {self.weight_decay}; it is a number of at least 0, such as 1.")
+        object.__setattr__(self, "betas", tuple(self.betas))
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(f"betas are {self.betas}; they are two numbers in [0, 1), such as (0.9, 0.98).")
+        if self.checkpoint_steps is not None:
+            for step in self.checkpoint_steps:
+                _whole("a checkpoint step", step, 0)
+            object.__setattr__(self, "checkpoint_steps", tuple(sorted(set(self.checkpoint_steps))))
+            if not self.checkpoint_steps:
+                raise ConfigError("checkpoint_steps is empty; name at least one step, or leave it out.")
+            if self.checkpoint_steps[-1] > self.steps:
+                raise ConfigError(
+                    f"checkpoint step {self.checkpoint_steps[-1]} lies after the last step {self.steps}; "
+                    "drop it or train longer."
+                )
+        try:
+            torch.device(self.device)
+        except RuntimeError:
+            raise ConfigError(f"device is {self.device!r}; give cpu, cuda, cuda:N or mps.") from None
+
+    @cached_property
+    def task(self) -> Task:
+        return Task(self.p, self.operation, self.seed)
+
+    @property
+    def model(self) -> ModelConfig:
+        """The network's sizes; "=" is the token p, and it counts among the outputs too."""
+        return ModelConfig(
+            d_vocab=self.p + 1,
+            d_vocab_out=self.p + 1,
+            n_ctx=3,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            d_head=self.d_model // self.n_heads,
+            d_mlp=self.d_mlp,
+            activation=self.activation,
+        )
+
+    @property
+    def schedule(self) -> tuple[int, ...]:
+        """The steps at which a checkpoint is saved, in order."""
+        if self.checkpoint_steps is not None:
+            return self.checkpoint_steps
+        early = (0, 1, 2, 5, 10, 20, 50, 100)
+        wanted = {*early, *range(200, self.steps, 200), self.steps}
+        return tuple(sorted(step for step in wanted if step <= self.steps))
+
+    @staticmethod
+    def names() -> tuple[str, ...]:
+        return tuple(field.name for field in fields(TrainConfig))

@@ -1,0 +1,58 @@
+"""What interp says while it works: one console on stderr, and the progress bar of every long job."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+console = Console(stderr=True)
+
+_SECONDS_BETWEEN_LINES = 30.0
+
+
+class Bar:
+    """A bar to move: `bar.at(done, text)`. Where no terminal shows it, a line every half minute takes its place."""
+
+    def __init__(self, name: str, total: int, start: int, live: Progress | None) -> None:
+        self._name, self._total, self._start, self._live = name, total, start, live
+        self._task = live.add_task(name, total=total, completed=start, note="") if live else None
+        self._began = time.monotonic()
+        self._said = self._began
+
+    def at(self, done: int, note: str = "") -> None:
+        elapsed = time.monotonic() - self._began
+        rate = (done - self._start) / elapsed if elapsed else 0.0
+        note = f"{note}  {rate:,.1f}/s".strip()
+        if self._live is not None and self._task is not None:
+            self._live.update(self._task, completed=done, note=note)
+        elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
+            self._said = time.monotonic()
+            left = f", {(self._total - done) / rate:,.0f} s left" if rate else ""
+            console.print(f"{self._name} {done:,} of {self._total:,}  {note}{left}", highlight=False)
+
+
+@contextmanager
+def progress_bar(name: str, total: int, start: int = 0, show: bool = True) -> Iterator[Bar | None]:
+    """A rich progress bar, or None where `show` is false."""
+    if not show:
+        yield None
+        return
+    widgets = not console.is_jupyter or importlib.util.find_spec("ipywidgets") is not None
+    if not (console.is_terminal or console.is_jupyter) or not widgets:
+        yield Bar(name, total, start, live=None)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
+        TextColumn("left"),
+    )
+    with Progress(*columns, console=console) as live:
+        yield Bar(name, total, start, live)

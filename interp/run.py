@@ -1,0 +1,425 @@
+"""Run and Checkpoint: the directory that a training writes, and how it is read back.
+
+    config.json                            task, model, training settings, format and package versions
+    split.npz                              `train`: bool [p, p], true = train pair
+    history.parquet                        step, train and test loss and accuracy
+    checkpoints/step_00001400.safetensors  the weights after 1,400 updates
+    optimizer.safetensors                  the newest state, to resume from
+    measures.parquet                       derived from the checkpoints; may be deleted
+
+No pickle anywhere, and every file is written whole: to a temporary name, synced, then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Bool
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from interp.config import ModelConfig, TrainConfig
+from interp.errors import CheckpointError, ConfigError
+from interp.model import Weights, check_weights, to_bridge
+from interp.task import SPLITS, Split, Task, split_mask
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+FORMAT_VERSION = 1
+
+CONFIG, SPLIT, HISTORY, CHECKPOINTS, OPTIMIZER = (
+    "config.json",
+    "split.npz",
+    "history.parquet",
+    "checkpoints",
+    "optimizer.safetensors",
+)
+HISTORY_COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+_TEMPORARY = ".part"
+_STEP = re.compile(r"step_(\d+)\.safetensors")
+_PACKAGES = ("interp", "torch", "numpy", "safetensors")
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """One model: its weights, where in training it stands, and, where known, what it was trained on.
+
+    weights     the mapping described in `interp.model`
+    config      its sizes
+    task        what it was trained to compute
+    step        updates made before it was saved; None if unknown
+    train_mask  bool [p, p], true = train pair; None where the split is unknown
+    path        the file it came from; run, the run it belongs to (whose last checkpoint names the key frequencies)
+    """
+
+    weights: Weights = field(repr=False)
+    config: ModelConfig
+    task: Task
+    step: int | None = None
+    train_mask: Bool[Tensor, "p p"] | None = field(default=None, repr=False)
+    path: Path | None = None
+    run: Run | None = field(default=None, repr=False)
+
+    def model(self) -> TransformerBridge:
+        """This model as a TransformerBridge: hooks, `run_with_cache` and all of TransformerLens.
+
+        Feed it [batch, 3] tokens (a, b, p) and read the logits of the last position.
+        """
+        return to_bridge(self.weights, self.config)
+
+
+class Run:
+    """A run directory, opened with `load_run`. Checkpoints are read when asked for, one at a time.
+
+    run[-1] is the last checkpoint, run.at(1400) the one of that step, `for ckpt in run` streams them all.
+    `steps` are the steps with a readable checkpoint; `bad` says of every other file what is wrong with it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        config: TrainConfig,
+        train_mask: Bool[Tensor, "p p"] | None,
+        files: Mapping[int, Path],
+        bad: Mapping[int, str],
+    ) -> None:
+        self.path = path
+        self.config = config
+        self.task = config.task
+        self.train_mask = train_mask
+        self.bad = dict(bad)
+        self._files = {step: files[step] for step in sorted(files)}
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """The steps that have a checkpoint, in order."""
+        return tuple(self._files)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """Step, train and test loss (nats) and accuracy, a row every `config.history_every` steps.
+
+        The losses are the training objective, over all outputs, "=" included; the measures leave "=" out.
+        Raises CheckpointError where history.parquet is missing or damaged.
+        """
+        return read_history(self.path / HISTORY)
+
+    def file(self, step: int) -> Path:
+        """The checkpoint file of a step."""
+        if step in self.bad:
+            raise CheckpointError(self.bad[step])
+        if step not in self._files:
+            near = ", ".join(str(s) for s in sorted(sorted(self.steps, key=lambda s: abs(s - step))[:4]))
+            raise CheckpointError(f"{self.path} has no checkpoint of step {step}; the nearest are {near or 'none'}.")
+        return self._files[step]
+
+    def at(self, step: int) -> Checkpoint:
+        """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
+        weights, info = _read_weights(self.file(step))
+        if info["step"] != step:
+            raise CheckpointError(
+                f"{self.file(step)} holds step {info['step']}, and its name says {step}; give it its own name back."
+            )
+        return _checkpoint(self.file(step), weights, info, self.config.task, self.train_mask, self)
+
+    def __getitem__(self, index: int) -> Checkpoint:
+        if not self._files:
+            raise CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
+        try:
+            return self.at(self.steps[index])
+        except IndexError:
+            raise IndexError(f"run of {len(self)} checkpoints has no checkpoint [{index}]") from None
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def __iter__(self) -> Iterator[Checkpoint]:
+        return (self.at(step) for step in self.steps)
+
+    def __repr__(self) -> str:
+        span = f", steps {self.steps[0]} to {self.steps[-1]}" if self._files else ""
+        bad = f", {len(self.bad)} unreadable" if self.bad else ""
+        return f"Run({str(self.path)!r}: {self.task.operation} mod {self.task.p}, {len(self)} checkpoints{span}{bad})"
+
+
+def load_run(path: PathLike) -> Run:
+    """Open a run directory without reading its weights.
+
+    A damaged checkpoint does not keep the run from opening: a warning names it, `run.bad` says what is wrong.
+    Raises CheckpointError for a directory that is no run, or was written by a newer format.
+    """
+    path = Path(path)
+    if path.is_file():
+        raise CheckpointError(f"{path} is a file; a run is a directory. Open one checkpoint with load_checkpoint.")
+    config = read_config(path)
+    files, bad = {}, {}
+    for file in sorted((path / CHECKPOINTS).glob("*.safetensors")):
+        if match := _STEP.fullmatch(file.name):
+            step = int(match[1])
+            if problem := _damage(file):
+                bad[step] = problem
+                warnings.warn(problem, stacklevel=2)
+            else:
+                files[step] = file
+    return Run(path, config, _read_split(path / SPLIT, config.p), files, bad)
+
+
+def load_checkpoint(
+    path: PathLike,
+    task: Task | None = None,
+    split: Split | Bool[Tensor, "p p"] | None = None,
+    seed: int | None = None,
+    step: int | None = None,
+) -> Checkpoint:
+    """Read one checkpoint file (or, with `step`, one checkpoint of a run directory).
+
+    Inside its run directory a file finds its task and split by itself. Alone, it still knows its task and step; the
+    split, needed for train and test losses only, is given as "paper" or "torch" with the `seed` (train fraction
+    0.3), or as a bool mask [p, p], true = train (`interp.split_mask` makes one of any fraction).
+
+    Raises CheckpointError for a file that is missing, damaged, foreign or of a newer format, and ConfigError for a
+    task or split that does not fit it.
+    """
+    path = Path(path)
+    if path.is_dir():
+        if step is None:
+            raise CheckpointError(
+                f"{path} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
+            )
+        return load_run(path).at(step)
+    weights, info = _read_weights(path)
+    if step is not None and info["step"] != step:
+        raise CheckpointError(f"{path} holds step {info['step']}, not step {step}; leave step out, or name its run.")
+    home = path.parent.parent
+    if path.parent.name == CHECKPOINTS and _STEP.fullmatch(path.name) and (home / CONFIG).is_file():
+        run = load_run(home)
+        if task is None and split is None:
+            return _checkpoint(path, weights, info, run.task, run.train_mask, run)
+        task = task or run.task
+    task = task or info["task"]
+    if task is None:
+        raise CheckpointError(f"{path} does not say what it was trained on; pass task=interp.Task(p=...).")
+    return _checkpoint(path, weights, info, task, _as_mask(split, seed, task.p), None)
+
+
+def _as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
+    if split is None:
+        return None
+    if isinstance(split, str):
+        if split not in SPLITS:
+            raise ConfigError(f"split is {split!r}; give {' or '.join(SPLITS)} with a seed, or a bool mask [p, p].")
+        if seed is None:
+            raise ConfigError(f"split={split!r} needs the seed it was drawn with; pass seed= as well.")
+        return split_mask(p, TrainConfig.train_fraction, seed, split)
+    mask = torch.as_tensor(split)
+    if mask.dtype != torch.bool or mask.shape != (p, p):
+        raise ConfigError(f"split is {mask.dtype} {list(mask.shape)}; a mask is bool [{p}, {p}], true = train.")
+    return mask
+
+
+def _checkpoint(
+    path: Path, weights: Weights, info: dict[str, Any], task: Task, mask: Tensor | None, run: Run | None
+) -> Checkpoint:
+    config = info["model"]
+    if run is not None and config != run.config.model:
+        raise CheckpointError(f"{path} is a model of {config}, and its run trained {run.config.model}; it is not its.")
+    if config.d_vocab != task.p + 1:
+        raise ConfigError(f"{path} has a vocabulary of {config.d_vocab}; a task of p = {task.p} needs {task.p + 1}.")
+    return Checkpoint(weights, config, task, info["step"], mask, path, run)
+
+
+# ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The settings of the run in `path`; CheckpointError if there is no such run."""
+    file = path / CONFIG
+    if not path.exists():
+        raise CheckpointError(f"{path} does not exist; expected a run directory, as interp train writes it.")
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} holds no {CONFIG}; expected a run directory, as interp train writes it.") from None
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{file} is not readable JSON ({error}); restore it from a copy of the run.") from None
+    _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
+    try:
+        return TrainConfig(**content["training"])
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{file} does not describe a run ({error}); restore it from a copy of the run.") from None
+
+
+def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None:
+    found = content.get("format")
+    if found != expected:
+        raise CheckpointError(f"{file} says format {found!r}; expected {expected!r}, as this package writes it.")
+    version = int(content.get("format_version", 0))
+    if version > FORMAT_VERSION:
+        raise CheckpointError(
+            f"{file} has format version {version}; this interp reads up to {FORMAT_VERSION}. Upgrade interp to open it."
+        )
+
+
+def read_history(file: Path) -> pd.DataFrame:
+    """history.parquet as a data frame; CheckpointError if missing, damaged or without its columns."""
+    try:
+        history = pd.read_parquet(file)
+    except FileNotFoundError:
+        raise CheckpointError(f"{file} is missing; a run keeps its losses there.") from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{file} is not a readable parquet file ({error}).") from None
+    if missing := [name for name in HISTORY_COLUMNS if name not in history]:
+        raise CheckpointError(f"{file} has columns {list(history)}; expected also {missing}.")
+    return history
+
+
+def _read_split(file: Path, p: int) -> Bool[Tensor, "p p"] | None:
+    try:
+        with np.load(file, allow_pickle=False) as content:
+            mask = torch.from_numpy(content["train"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
+        raise CheckpointError(f"{file} is not a split ({error}); expected `train`, a bool array [p, p].") from None
+    if mask.dtype != torch.bool or mask.shape != (p, p):
+        raise CheckpointError(f"{file} holds {mask.dtype} {list(mask.shape)}; expected bool [{p}, {p}].")
+    return mask
+
+
+def _damage(file: Path) -> str | None:
+    """What is wrong with a safetensors file, judged by its header and length alone; None if it is whole."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > size - 8:
+            return f"{file} ({size} bytes) is no safetensors file or is cut short; replace it from a copy of the run."
+        try:
+            header = json.loads(stream.read(length))
+            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
+            return f"{file} has no safetensors header; expected weights as interp train writes them."
+    if size != 8 + length + end:
+        return f"{file} is cut short: {size} bytes of {8 + length + end}; replace it from a copy of the run."
+    return None
+
+
+def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file of ours; CheckpointError says what was found instead."""
+    if not file.exists():
+        raise CheckpointError(f"{file} does not exist; expected a safetensors file, as interp train writes it.")
+    if file.is_dir():
+        raise CheckpointError(f"{file} is a folder; expected a safetensors file.")
+    if problem := _damage(file):
+        raise CheckpointError(problem)
+    try:
+        with safe_open(file, framework="pt") as content:
+            info = content.metadata() or {}
+            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{file} is not a readable safetensors file ({error}).") from None
+    _check_format(file, info, expected)
+    return tensors, info
+
+
+def _read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    weights, raw = read_tensors(file, "interp-checkpoint")
+    try:
+        info = {
+            "step": int(raw["step"]),
+            "task": Task(**json.loads(raw["task"])),
+            "model": ModelConfig(**json.loads(raw["model"])),
+        }
+    except (KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
+    try:
+        check_weights(weights, info["model"])
+    except ConfigError as error:
+        raise CheckpointError(f"{file}: {error}") from None
+    return weights, info
+
+
+# ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file, sync it, and give it its name: a reader sees the old file or the new one."""
+    temporary = file.with_name(f".{file.name}{_TEMPORARY}")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if hasattr(os, "O_DIRECTORY"):  # a rename lasts once its directory is synced; Windows has no such call
+        folder = os.open(file.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def remove_unfinished(path: Path) -> None:
+    """Delete what a killed writer left behind under temporary names."""
+    for folder in (path, path / CHECKPOINTS):
+        for leftover in folder.glob(f".*{_TEMPORARY}"):
+            leftover.unlink()
+
+
+def write_config(path: Path, config: TrainConfig) -> None:
+    content = {
+        "format": "interp-run",
+        "format_version": FORMAT_VERSION,
+        "task": asdict(config.task),
+        "model": asdict(config.model),
+        "training": asdict(config),
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+    }
+    write_whole(path / CONFIG, lambda file: file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
+
+
+def write_split(path: Path, mask: Bool[Tensor, "p p"]) -> None:
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:  # given a name, numpy would add .npz to it
+            np.savez_compressed(stream, train=mask.numpy())
+
+    write_whole(path / SPLIT, write)
+
+
+def write_history(path: Path, history: pd.DataFrame) -> None:
+    write_whole(path / HISTORY, lambda file: history.to_parquet(file, index=False))
+
+
+def write_tensors(file: Path, tensors: Weights, info: dict[str, str]) -> None:
+    whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_whole(file, lambda temporary: save_file(whole, temporary, metadata=info))
+
+
+def write_checkpoint(path: Path, step: int, weights: Weights, config: TrainConfig) -> None:
+    info = {
+        "format": "interp-checkpoint",
+        "format_version": str(FORMAT_VERSION),
+        "step": str(step),
+        "task": json.dumps(asdict(config.task)),
+        "model": json.dumps(asdict(config.model)),
+    }
+    (path / CHECKPOINTS).mkdir(exist_ok=True)
+    write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, info)

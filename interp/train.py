@@ -1,0 +1,297 @@
+"""train(): full-batch AdamW on one task, from a seed to a run directory that can be stopped and resumed."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from types import FrameType
+
+import filelock
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from interp.config import TrainConfig
+from interp.console import progress_bar
+from interp.errors import CheckpointError, ConfigError, TrainingError
+from interp.forward import Activation, Pairs, forward
+from interp.model import initial_weights
+from interp.run import (
+    CHECKPOINTS,
+    CONFIG,
+    FORMAT_VERSION,
+    HISTORY,
+    HISTORY_COLUMNS,
+    OPTIMIZER,
+    PathLike,
+    Run,
+    load_run,
+    read_config,
+    read_history,
+    read_tensors,
+    remove_unfinished,
+    write_checkpoint,
+    write_config,
+    write_history,
+    write_split,
+    write_tensors,
+)
+from interp.task import split_mask
+
+_LOCK = ".lock"
+_STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
+
+# What may change when a run is resumed: how far, what is saved, and where it runs.
+_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """Ctrl-C or SIGTERM ended the training; all of it up to `step` is saved and can be resumed."""
+
+    def __init__(self, path: Path, step: int, signum: int) -> None:
+        super().__init__(f"stopped at step {step:,}; {path} holds all of it, and resume=True (--resume) goes on")
+        self.path, self.step, self.signum = path, step, signum
+
+
+def train(config: TrainConfig | None, path: PathLike, resume: bool = False, progress: bool = True) -> Run:
+    """Train `config` into the run directory `path` and return the run.
+
+    With `resume`, a run that stopped there goes on (and one that never began starts); `config` may then be None, or
+    repeat the run's settings with more `steps`, other `checkpoint_steps` or another `device`. On the same machine
+    the resumed run ends bit for bit as one that was never stopped.
+
+    Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
+    `path` holds a run (without `resume`), something else, or a damaged state; TrainingError where another training
+    writes there, or when the loss is no longer finite; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or
+    SIGTERM. Whatever happens, all that was saved stays.
+    """
+    path = Path(path)
+    if path.is_file():
+        raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
+    if not resume:
+        if config is None:
+            raise ConfigError("no settings were given; pass a TrainConfig, or resume=True to go on with a run.")
+        if (path / CONFIG).exists():
+            raise CheckpointError(
+                f"{path} already holds a run; go on with it by resume=True (--resume), or name another directory."
+            )
+    others = [item.name for item in path.iterdir() if not item.name.startswith(".")] if path.is_dir() else []
+    if others and not (path / CONFIG).exists():
+        raise CheckpointError(
+            f"{path} is not empty and holds no run (found {', '.join(sorted(others)[:3])}); name a new directory."
+        )
+    if config is not None:
+        _device(config.device)
+    path.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path / _LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise TrainingError(f"another training is writing to {path}; wait for it or name another directory.") from None
+    with lock:
+        remove_unfinished(path)
+        if (path / CONFIG).exists():
+            if not resume:
+                raise CheckpointError(f"{path} already holds a run, begun just now by another process.")
+            config = _agreed(config, read_config(path), path)
+        elif config is None:
+            raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
+        _train(config, path, progress)
+    return load_run(path)
+
+
+def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> TrainConfig:
+    if wanted is None:
+        return recorded
+    differ = [
+        f"{field.name} {getattr(wanted, field.name)!r} (the run has {getattr(recorded, field.name)!r})"
+        for field in fields(TrainConfig)
+        if field.name not in _MAY_CHANGE and getattr(wanted, field.name) != getattr(recorded, field.name)
+    ]
+    if differ:
+        raise ConfigError(f"{path} was begun with other settings: {'; '.join(differ)}. Resume with the run's own.")
+    return replace(recorded, **{name: getattr(wanted, name) for name in _MAY_CHANGE})
+
+
+def _device(name: str) -> torch.device:
+    device = torch.device(name)
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise ConfigError(f"device is {name!r}, and this machine has none; use device='cpu'.")
+    return device
+
+
+def training_loss(
+    logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]
+) -> Float[Tensor, ""]:
+    """Mean −log softmax(logits)[label] in float64, over all outputs, "=" included.
+
+    float32 cannot resolve losses under 1e-7. MPS has no float64, so there the CPU takes this last step.
+    """
+    wide = logits.to("cpu", torch.float64) if logits.device.type == "mps" else logits.double()
+    return functional.cross_entropy(wide, labels.to(wide.device))
+
+
+def _train(config: TrainConfig, path: Path, progress: bool) -> None:
+    device = _device(config.device)
+    activation: Activation = config.activation
+    mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
+    train_pairs = Pairs(config.p, *mask.nonzero(as_tuple=True)).to(device)
+    test_pairs = Pairs(config.p, *(~mask).nonzero(as_tuple=True)).to(device)
+    train_labels = config.task.labels[mask].to(device)
+    test_labels = config.task.labels[~mask].to(device)
+
+    initial = initial_weights(config.model, config.seed, config.init)
+    weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
+    optimizer = torch.optim.AdamW(
+        weights.values(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
+    )
+    step, history = _restore(path, weights, optimizer)
+    if step > config.steps:
+        raise ConfigError(f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for.")
+    write_config(path, config)  # first: it is what makes the directory a run
+    write_split(path, mask)
+    schedule = set(config.schedule)
+    first_bad = torch.full((), -1, device=device)
+    saved_at = time.monotonic()
+
+    def save_state() -> None:
+        nonlocal saved_at
+        write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
+        _save_state(path, step, weights, optimizer)
+        saved_at = time.monotonic()
+
+    with _signals() as asked, _full_precision(), progress_bar("train", config.steps, step, progress) as bar:
+        while True:
+            logits = forward(weights, train_pairs, activation).logits
+            loss = training_loss(logits, train_labels)
+            first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
+
+            last = step == config.steps
+            recorded = step % config.history_every == 0 or last
+            saving = step in schedule or last or time.monotonic() - saved_at > _STATE_SECONDS
+            stopping = asked.signum
+            if recorded or saving or stopping:
+                if (bad := int(first_bad)) >= 0:
+                    write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
+                    raise TrainingError(
+                        f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
+                        "Try a lower learning_rate or a longer warmup_steps."
+                    )
+            if recorded:
+                with torch.no_grad():
+                    test_logits = forward(weights, test_pairs, activation).logits
+                    test_loss = float(training_loss(test_logits, test_labels))
+                    train_accuracy = _accuracy(logits, train_labels)
+                    test_accuracy = _accuracy(test_logits, test_labels)
+                history.append((step, float(loss.detach()), test_loss, train_accuracy, test_accuracy))
+                if bar:
+                    bar.at(
+                        step,
+                        f"loss train {history[-1][1]:.2e} test {test_loss:.2e}  "
+                        f"accuracy train {train_accuracy:.3f} test {test_accuracy:.3f}",
+                    )
+            if saving or stopping:
+                save_state()
+            if step in schedule:
+                write_checkpoint(path, step, weights, config)
+            if last:
+                return
+            if stopping:
+                raise TrainingInterrupted(path, step, stopping)
+
+            loss.backward()
+            warmth = min(step / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
+            for group in optimizer.param_groups:
+                group["lr"] = config.learning_rate * warmth
+            optimizer.step()
+            optimizer.zero_grad()
+            step += 1
+
+
+def _accuracy(logits: Tensor, labels: Tensor) -> float:
+    return int((logits.argmax(-1) == labels).sum()) / len(labels)
+
+
+def _save_state(path: Path, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    info = {"format": "interp-optimizer", "format_version": str(FORMAT_VERSION), "step": str(step)}
+    tensors = {f"weights.{name}": weight for name, weight in weights.items()}
+    for name, weight in weights.items():
+        for moment in ("exp_avg", "exp_avg_sq"):
+            if weight in optimizer.state:
+                tensors[f"{moment}.{name}"] = optimizer.state[weight][moment]
+    write_tensors(path / OPTIMIZER, tensors, info)
+
+
+def _restore(
+    path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> tuple[int, list[tuple[float, ...]]]:
+    """Put weights and optimizer back where the saved state stands; its step, and the history before it."""
+    if not (path / OPTIMIZER).exists():
+        if any((path / CHECKPOINTS).glob("step_*.safetensors")):
+            raise CheckpointError(
+                f"{path} has checkpoints but no {OPTIMIZER}, so it cannot be resumed; it can still be measured."
+            )
+        return 0, []
+    tensors, info = read_tensors(path / OPTIMIZER, "interp-optimizer")
+    try:
+        step = int(info["step"])
+        for name, weight in weights.items():
+            with torch.no_grad():
+                weight.copy_(tensors[f"weights.{name}"])
+            if step > 0:
+                optimizer.state[weight] = {
+                    "step": torch.tensor(float(step), device=weight.device),
+                    "exp_avg": tensors[f"exp_avg.{name}"].to(weight.device),
+                    "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(weight.device),
+                }
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path / OPTIMIZER} is not the state of this run ({error}).") from None
+    history = read_history(path / HISTORY)
+    kept = history[history["step"] < step]
+    return step, [tuple(row) for row in kept[list(HISTORY_COLUMNS)].itertuples(index=False)]
+
+
+class _Asked:
+    signum = 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_Asked]:
+    """Turn Ctrl-C and SIGTERM into a wish that the loop reads between two steps (in the main thread only)."""
+    asked = _Asked()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def note(signum: int, frame: FrameType | None) -> None:
+        asked.signum = signum
+
+    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield asked
+    finally:
+        for signum, handler in before.items():
+            signal.signal(signum, handler)
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    """Matrix products in full float32: TF32 would drown the small losses."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
