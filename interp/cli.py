@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import enum
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from click.core import ParameterSource
 
-from interp.config import INITS, TrainConfig
+from interp.config import Init, TrainConfig
 from interp.console import console
-from interp.errors import InterpError
-from interp.forward import ACTIVATIONS
-from interp.task import OPERATIONS, SPLITS
+from interp.console import output as console_out
+from interp.errors import CheckpointError, InterpError
+from interp.forward import Activation
+from interp.task import Operation, Split
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -47,13 +47,12 @@ def _options(
     pass
 
 
-def _choice(name: str, values: tuple[str, ...]) -> Any:
-    return enum.Enum(name, {value: value for value in values}, type=str)
-
-
-_Operation, _Split = _choice("Operation", OPERATIONS), _choice("Split", SPLITS)
-_Activation, _Init = _choice("Activation", ACTIVATIONS), _choice("Init", INITS)
 _DEFAULT = TrainConfig()
+
+
+def _given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def parse_steps(text: str) -> tuple[int, ...]:
@@ -85,31 +84,30 @@ def parse_steps(text: str) -> tuple[int, ...]:
 def train(
     context: typer.Context,
     run: Annotated[
-        Path | None, typer.Argument(help="Run directory to write. \\[default: runs/OPERATION-P-seedSEED]", metavar="RUN")
+        Path | None,
+        typer.Argument(help="Run directory to write. \\[default: runs/OPERATION-P-seedSEED]", metavar="RUN"),
     ] = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run that stopped in RUN, or start it if there is none.")
     ] = False,
     p: Annotated[int, typer.Option("--p", help="Modulus, at least 2.")] = _DEFAULT.p,
     operation: Annotated[
-        _Operation, typer.Option(help="a + b, a - b, a² + ab + b², or random labels, all mod p.")
-    ] = _Operation(_DEFAULT.operation),
+        Operation, typer.Option(help="a + b, a - b, a² + ab + b², or random labels, all mod p.")
+    ] = _DEFAULT.operation,
     train_fraction: Annotated[
         float, typer.Option(help="Share of the p*p pairs to train on, between 0 and 1.")
     ] = _DEFAULT.train_fraction,
     split: Annotated[
-        _Split, typer.Option(help="How the train pairs are drawn: Python's shuffle (paper), or torch.randperm.")
-    ] = _Split(_DEFAULT.split),
+        Split, typer.Option(help="How the train pairs are drawn: Python's shuffle (paper), or torch.randperm.")
+    ] = _DEFAULT.split,
     seed: Annotated[int, typer.Option(help="Of the initial weights, the split and random labels.")] = _DEFAULT.seed,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = _DEFAULT.d_model,
     n_heads: Annotated[int, typer.Option(help="Attention heads, each d_model / n_heads wide.")] = _DEFAULT.n_heads,
     d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = _DEFAULT.d_mlp,
-    activation: Annotated[_Activation, typer.Option(help="Of the neurons; gelu_new is GELU by tanh.")] = _Activation(
-        _DEFAULT.activation
-    ),
-    init: Annotated[_Init, typer.Option(help="Initial weights: the paper's, or TransformerLens' own.")] = _Init(
-        _DEFAULT.init
-    ),
+    activation: Annotated[
+        Activation, typer.Option(help="Of the neurons; gelu_new is GELU by tanh.")
+    ] = _DEFAULT.activation,
+    init: Annotated[Init, typer.Option(help="Initial weights: the paper's, or TransformerLens' own.")] = _DEFAULT.init,
     steps: Annotated[int, typer.Option(help="Updates to make.")] = _DEFAULT.steps,
     learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warmup.")] = _DEFAULT.learning_rate,
     betas: Annotated[tuple[float, float], typer.Option(help="AdamW's two.")] = _DEFAULT.betas,
@@ -139,9 +137,7 @@ def train(
     from interp.train import train as train_run
 
     settings = {
-        name: value.value if isinstance(value, enum.Enum) else value
-        for name, value in context.params.items()
-        if name in TrainConfig.names() and context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        name: value for name, value in context.params.items() if name in TrainConfig.names() and _given(context, name)
     }
     if checkpoint_steps is not None:
         settings["checkpoint_steps"] = parse_steps(checkpoint_steps)
@@ -163,6 +159,104 @@ def train(
         highlight=False,
     )
     console.print(f"Next: interp phases {run}", highlight=False)
+
+
+@app.command(
+    epilog="Examples:\n\n"
+    "  interp measure checkpoints/mod113-seed0                        # the last checkpoint of a run\n\n"
+    "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9400\n\n"
+    "  interp measure checkpoints/mod113-seed0 --all --parquet trajectory.parquet\n\n"
+    "  interp measure step_00001400.safetensors --split paper --seed 0 --json",
+)
+def measure(
+    paths: Annotated[list[Path], typer.Argument(help="Run directories and checkpoint files.", metavar="PATH...")],
+    step: Annotated[
+        list[int] | None, typer.Option(help="Of a run: this step instead of its last; may be repeated.")
+    ] = None,
+    every: Annotated[bool, typer.Option("--all", help="Of a run: all its checkpoints.")] = False,
+    split: Annotated[
+        Split | None, typer.Option(help="Of a lone file: how its train pairs (three tenths) were drawn.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of that split.")] = None,
+    key: Annotated[
+        list[int] | None, typer.Option(help="Key frequency to use instead of those found; may be repeated.")
+    ] = None,
+    share: Annotated[
+        float, typer.Option(help="Share of the squared cos coefficients from which a frequency is key.")
+    ] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, arrays included.")] = False,
+    parquet: Annotated[
+        Path | None, typer.Option(help="Write the scalar measures to this file, a row a checkpoint.", metavar="FILE")
+    ] = None,
+) -> None:
+    """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
+
+    In a run, the key frequencies are those of its last checkpoint, for every step alike.
+    """
+    import json
+
+    import pandas as pd
+
+    from interp.errors import ConfigError
+    from interp.progress import progress_measures
+    from interp.run import Checkpoint, load_checkpoint, load_run, write_whole
+
+    def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
+        for path in paths:
+            if path.is_dir():
+                run = load_run(path)
+                steps = list(run.steps) if every else step or list(run.steps[-1:])
+                if not steps:
+                    raise CheckpointError(f"{path} has no readable checkpoint yet; let it train to its first one.")
+                yield from ((str(path), run.at(s)) for s in steps)
+            elif step or every:
+                raise ConfigError(f"{path} is one checkpoint file; --step and --all choose among those of a run.")
+            else:
+                yield str(path), load_checkpoint(path, split=split, seed=seed)
+
+    rows = []
+    for path, checkpoint in checkpoints():
+        measures = progress_measures(checkpoint, key_frequencies=key or None, share=share)
+        rows.append({"path": path, **measures.row()})
+        if as_json:
+            typer.echo(json.dumps({"path": path, **measures.to_dict()}))
+        elif not parquet:
+            console_out.rule(path, align="left", style="dim")
+            console_out.print(str(measures), highlight=False, markup=False, soft_wrap=True)
+    if parquet:
+        frame = pd.DataFrame(rows)
+        parquet.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(parquet, lambda file: frame.to_parquet(file, index=False))
+        console.print(f"{parquet}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False)
+
+
+@app.command(
+    epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n  interp phases runs/mine --json",
+)
+def phases(
+    run: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Measure every checkpoint of a run, and name the steps at which its phases end.
+
+    Memorization ends where excluded loss is least, circuit formation where log test loss has fallen a tenth of its
+    way, cleanup where it has fallen ninety-nine hundredths. What a run never does is said in words.
+    The trajectory is kept in RUN/measures.parquet, so a second call is instant.
+    """
+    import json
+
+    from interp.phases import phases as phases_of
+    from interp.progress import trajectory
+
+    frame = trajectory(run)
+    found = phases_of(frame)
+    keys = frame.attrs["key_frequencies"]
+    if as_json:
+        typer.echo(json.dumps({**found.to_dict(), "key_frequencies": keys}))
+        return
+    if keys:
+        console_out.print(f"key frequencies        {', '.join(map(str, keys))}", highlight=False)
+    console_out.print(str(found), highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What interp says while it works: one console on stderr, and the progress bar of every long job."""
+"""What interp says: results on stdout, everything else on stderr, and the progress bar of every long job."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 console = Console(stderr=True)
+output = Console()
 
 _SECONDS_BETWEEN_LINES = 30.0
 

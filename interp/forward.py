@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
@@ -24,7 +24,7 @@ from torch.nn import functional
 Activation = Literal["relu", "gelu", "gelu_new"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
-_FUNCTIONS = {
+_FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
     "gelu": functional.gelu,
     "gelu_new": partial(functional.gelu, approximate="tanh"),
@@ -59,7 +59,6 @@ class Pairs:
     def rows(self) -> Int[Tensor, "n 3"]:
         """The three of the 2p + 1 rows that a pair attends to: a at position 0, b at position 1, "=" at position 2."""
         return torch.stack([self.a, self.p + self.b, torch.full_like(self.a, 2 * self.p)], dim=1)
-
 
     def incidence(self, n_heads: int) -> _Incidence:
         if n_heads not in self._incidences:

@@ -185,7 +185,9 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
         d_mlp=cfg.d_mlp,
         activation=_ACTIVATION_OF[cfg.act_fn],
     )
-    return {name: weight.detach().clone(memory_format=torch.contiguous_format) for name, weight in weights.items()}, config
+    return {
+        name: weight.detach().clone(memory_format=torch.contiguous_format) for name, weight in weights.items()
+    }, config
 
 
 _ACTIVATION_OF: dict[str, Activation] = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new"}

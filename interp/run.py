@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from interp.config import ModelConfig, TrainConfig
@@ -257,7 +257,9 @@ def read_config(path: Path) -> TrainConfig:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path} holds no {CONFIG}; expected a run directory, as interp train writes it.") from None
+        raise CheckpointError(
+            f"{path} holds no {CONFIG}; expected a run directory, as interp train writes it."
+        ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{file} is not readable JSON ({error}); restore it from a copy of the run.") from None
     _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
@@ -342,7 +344,7 @@ def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
 def _read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     weights, raw = read_tensors(file, "interp-checkpoint")
     try:
-        info = {
+        info: dict[str, Any] = {
             "step": int(raw["step"]),
             "task": Task(**json.loads(raw["task"])),
             "model": ModelConfig(**json.loads(raw["model"])),
@@ -410,7 +412,7 @@ def write_history(path: Path, history: pd.DataFrame) -> None:
 
 def write_tensors(file: Path, tensors: Weights, info: dict[str, str]) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(file, lambda temporary: save_file(whole, temporary, metadata=info))
+    write_whole(file, lambda temporary: temporary.write_bytes(save(whole, metadata=info)))
 
 
 def write_checkpoint(path: Path, step: int, weights: Weights, config: TrainConfig) -> None:

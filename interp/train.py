@@ -132,9 +132,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def training_loss(
-    logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]
-) -> Float[Tensor, ""]:
+def training_loss(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
     """Mean −log softmax(logits)[label] in float64, over all outputs, "=" included.
 
     float32 cannot resolve losses under 1e-7. MPS has no float64, so there the CPU takes this last step.
@@ -182,13 +180,12 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
             recorded = step % config.history_every == 0 or last
             saving = step in schedule or last or time.monotonic() - saved_at > _STATE_SECONDS
             stopping = asked.signum
-            if recorded or saving or stopping:
-                if (bad := int(first_bad)) >= 0:
-                    write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
-                    raise TrainingError(
-                        f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
-                        "Try a lower learning_rate or a longer warmup_steps."
-                    )
+            if (recorded or saving or stopping) and (bad := int(first_bad)) >= 0:
+                write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
+                raise TrainingError(
+                    f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
+                    "Try a lower learning_rate or a longer warmup_steps."
+                )
             if recorded:
                 with torch.no_grad():
                     test_logits = forward(weights, test_pairs, activation).logits

@@ -1,0 +1,49 @@
+"""`python -m analyses [--run DIR] [--out DIR] [NAME…]`: the phases of a run, and its figures and tables."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import pkgutil
+import sys
+import warnings
+from pathlib import Path
+
+import analyses
+from interp import InterpError, load_run, phases, plot, trajectory
+
+NAMES = sorted(module.name for module in pkgutil.iter_modules(analyses.__path__) if not module.name.startswith("_"))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m analyses",
+        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables.",
+        epilog="Example: python -m analyses --run runs/mine --out figures/mine progress_measures",
+    )
+    parser.add_argument("--run", type=Path, default=Path("checkpoints/mod113-seed0"), metavar="DIR",
+                        help="run directory (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
+                        help="where to write (default: %(default)s)")  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (default: all)")
+    given = parser.parse_args(arguments)
+    if unknown := [name for name in given.names if name not in NAMES]:
+        parser.error(f"there is no analysis {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
+    try:
+        run = load_run(given.run)
+        measures = trajectory(run)
+        print(f"{given.run}: key frequencies {', '.join(map(str, measures.attrs['key_frequencies'] or ())) or 'none'}")
+        print(phases(measures))
+        with plot.one_browser():
+            for name in given.names or NAMES:
+                written = importlib.import_module(f"analyses.{name}").main(run, given.out)
+                print(f"{name}: {', '.join(str(file) for file in written)}")
+    except InterpError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

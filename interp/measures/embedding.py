@@ -1,0 +1,29 @@
+"""Fourier structure of the embedding W_E and of the neuron-logit map W_L = W_out · W_U."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.fourier import fourier_basis
+
+
+def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
+    """The norm over d of each row of F·W: how much of W varies as each function of the basis.
+
+    W is W_E[:p], or the transpose of W_L[:, :p] for its structure over outputs c.
+    """
+    return (fourier_basis(len(W)) @ W.double()).norm(dim=1)
+
+
+def gini(x: Float[Tensor, " n"]) -> float:
+    """Gini coefficient of n values ≥ 0: Σ_ij |x_i − x_j| / (2 n Σ x), 0 if all are equal, 1 − 1/n if one is all.
+
+    NaN where all values are zero.
+    """
+    n = len(x)
+    ascending = x.double().sort().values
+    weight = 2 * torch.arange(1, n + 1, dtype=torch.float64) - n - 1
+    total = float(ascending.sum())
+    return float((weight * ascending).sum()) / (n * total) if total else float("nan")

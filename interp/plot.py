@@ -1,0 +1,231 @@
+"""Figures built from data frames and measures; a figure computes nothing, and is written by `save`.
+
+Sized for one printed column: at 8.3 cm wide its smallest letters are 7 points high. Colours are Okabe and Ito's, told
+apart by colour-blind readers, and lines differ by dash too.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.errors import ConfigError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from interp.phases import Phases
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
+)  # fmt: skip
+_LINES: dict[str, dict[str, str]] = {
+    "train": {"color": BLUE, "dash": "solid"},
+    "test": {"color": VERMILLION, "dash": "dash"},
+    "restricted": {"color": PURPLE, "dash": "solid"},
+    "excluded": {"color": GREEN, "dash": "dashdot"},
+}
+_KEYS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+_DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "generalized": "#999999"}
+
+_WIDTH, _PANEL, _FONT = 640, 250, 20
+_STEP = "Training step"
+_FORMATS = ("pdf", "png")
+
+
+def _panels(titles: Sequence[str], height: int = _PANEL, x_title: str = _STEP, shared_x: bool = True) -> go.Figure:
+    """Stacked panels that share their x axis, with room for a legend above."""
+    from plotly.subplots import make_subplots
+
+    rows = len(titles)
+    total = rows * height + 150
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=shared_x, vertical_spacing=0.14 / rows + 0.02)
+    figure.update_layout(
+        template="simple_white",
+        width=_WIDTH,
+        height=total,
+        font={"size": _FONT, "family": "Arial, Helvetica, sans-serif"},
+        margin={"l": 105, "r": 15, "t": 85, "b": 70},
+        legend={"orientation": "h", "x": 0, "y": 1 + 12 / (rows * height), "yanchor": "bottom", "font": {"size": 18}},
+        hovermode="x unified",
+    )
+    figure.update_xaxes(tickfont={"size": 18}, separatethousands=True, tickformat=",d", showgrid=True, gridcolor="#eee")
+    for row, title in enumerate(titles, 1):
+        figure.update_yaxes(title_text=title, tickfont={"size": 18}, row=row, col=1, showgrid=True, gridcolor="#eee")
+    figure.update_xaxes(title_text=x_title, row=rows, col=1)
+    return figure
+
+
+def _decades(figure: go.Figure, row: int) -> None:
+    figure.update_yaxes(type="log", exponentformat="power", dtick=None, nticks=6, row=row, col=1)
+
+
+def _line(
+    figure: go.Figure, x: pd.Series, y: pd.Series, name: str, row: int, style: dict[str, str], legend: bool = True
+) -> None:
+    import plotly.graph_objects as go
+
+    figure.add_trace(
+        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode="lines", line={"width": 3, **style}),
+        row=row,
+        col=1,
+    )
+
+
+def _need(frame: pd.DataFrame, *names: str) -> None:
+    if lacking := [name for name in ("step", *names) if name not in frame or frame[name].isna().all()]:
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the trajectory does not have.")
+
+
+def training_curves(history: pd.DataFrame) -> go.Figure:
+    """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`."""
+    _need(history, "train_accuracy", "test_accuracy", "train_loss", "test_loss")
+    figure = _panels(["Accuracy", "Loss (nats)"])
+    for name in ("train", "test"):
+        _line(figure, history["step"], history[f"{name}_accuracy"], name, 1, _LINES[name])
+        _line(figure, history["step"], history[f"{name}_loss"], name, 2, _LINES[name], legend=False)
+    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
+    _decades(figure, 2)
+    return figure
+
+
+def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Excluded and restricted loss, their ratio to test loss, and Σ squared weights, the phases shaded and named.
+
+    After Nanda et al. (2023), figure 7. `trajectory` is what `interp.trajectory` returns.
+    """
+    _need(trajectory, "train_loss", "test_loss", "excluded_loss", "restricted_loss", "sum_squared_weights")
+    figure = _panels(["Loss (nats)", "Loss ÷ test loss", "Σ weights²"])
+    step = trajectory["step"]
+    for name in ("train", "test", "restricted", "excluded"):
+        _line(figure, step, trajectory[f"{name}_loss"], name, 1, _LINES[name])
+    for name in ("restricted", "excluded"):
+        _line(figure, step, trajectory[f"{name}_loss"] / trajectory["test_loss"], name, 2, _LINES[name], legend=False)
+    _line(figure, step, trajectory["sum_squared_weights"], "Σ weights²", 3, {"color": BLACK, "dash": "solid"}, False)
+    figure.add_hline(y=1, line={"color": "#888", "width": 1.5, "dash": "dot"}, row=2, col=1)
+    _decades(figure, 1)
+    _decades(figure, 2)
+    figure.update_yaxes(rangemode="tozero", row=3, col=1)
+    if phases is not None:
+        _shade(figure, phases, float(step.iloc[-1]))
+    return figure
+
+
+def _shade(figure: go.Figure, phases: Phases, last: float) -> None:
+    """Colour each phase through all panels and write its name in the last one, upright where it is too narrow."""
+    inside = _WIDTH - figure.layout.margin.l - figure.layout.margin.r
+    for name, first, end in phases.spans():
+        figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
+                         row="all", col=1)  # fmt: skip
+        narrow = (end - first) / last * inside < 9 * len(name)
+        figure.add_annotation(
+            x=(first + end) / 2, y=0.03, xref="x3", yref="y3 domain", text=name, textangle=-90 if narrow else 0,
+            showarrow=False, yanchor="bottom", font={"size": 17}, bgcolor="rgba(255,255,255,0.6)",
+        )  # fmt: skip
+
+
+def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:
+    """|c_k| of every cos w_k(a+b−c) over training, the key frequencies in colour and the rest in grey.
+
+    `key_frequencies` defaults to those that `interp.trajectory` leaves in `trajectory.attrs`.
+    """
+    keys = tuple(key_frequencies if key_frequencies is not None else trajectory.attrs.get("key_frequencies") or ())
+    names = [name for name in map(str, trajectory.columns) if name.startswith("cos_coefficient_")]
+    if not names:
+        raise ConfigError("this figure needs the columns cos_coefficient_1, …, which the trajectory does not have.")
+    figure = _panels(["|coefficient of cos w<sub>k</sub>(a+b−c)|"], height=420)
+    rest = [name for name in names if int(name.rsplit("_", 1)[1]) not in keys]
+    for index, name in enumerate(rest):
+        label = "other k" if keys else "every k"
+        _line(figure, trajectory["step"], trajectory[name].abs(), label, 1, {"color": "#bbb"}, legend=index == 0)
+    figure.update_traces(line_width=1, hoverinfo="skip")
+    for index, k in enumerate(keys):
+        style = {"color": _KEYS[index % len(_KEYS)], "dash": _DASHES[index % len(_DASHES)]}
+        _line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
+    _decades(figure, 1)
+    largest = float(trajectory[names].abs().to_numpy().max())
+    if largest > 0:  # the losers end in rounding noise, eight decades down: cut there
+        figure.update_yaxes(range=[np.log10(largest) - 6.5, np.log10(largest) + 0.3])
+    return figure
+
+
+def fourier_norms(
+    embedding_norms: Float[np.ndarray, " p"],
+    unembedding_norms: Float[np.ndarray, " p"],
+    key_frequencies: Sequence[int] = (),
+) -> go.Figure:
+    """Norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
+
+    Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. The constant is left out.
+    """
+    import plotly.graph_objects as go
+
+    figure = _panels(["‖F W<sub>E</sub>‖", "‖F W<sub>L</sub><sup>⊤</sup>‖"], x_title="Frequency k")
+    for row, norms in enumerate((embedding_norms, unembedding_norms), 1):
+        cosines, sines = norms[1::2], norms[2::2]
+        for values, name, colour in ((cosines, "cos", BLUE), (sines, "sin", ORANGE)):
+            figure.add_trace(
+                go.Bar(
+                    x=np.arange(1, len(values) + 1), y=values, name=name, legendgroup=name, showlegend=row == 1,
+                    marker={"color": colour, "line": {"width": 0}},
+                ),
+                row=row, col=1,
+            )  # fmt: skip
+        for k in key_frequencies:
+            tallest = max(norms[2 * k - 1], norms[2 * k] if 2 * k < len(norms) else 0.0)
+            crowded = {near - k for near in key_frequencies if 0 < abs(near - k) <= 2}
+            side = "center" if not crowded else "right" if max(crowded) > 0 else "left"
+            figure.add_annotation(x=k, y=tallest, text=str(k), showarrow=False, yanchor="bottom", xanchor=side,
+                                  font={"size": 17}, row=row, col=1)  # fmt: skip
+        figure.update_yaxes(range=[0, 1.15 * float(norms[1:].max())], row=row, col=1)
+    figure.update_layout(bargap=0.15, bargroupgap=0.0)
+    figure.update_xaxes(range=[0, len(embedding_norms) // 2 + 1], showgrid=False)
+    return figure
+
+
+@contextmanager
+def one_browser() -> Iterator[None]:
+    """Let all the `save`s inside share one browser: starting it takes longer than drawing."""
+    try:
+        import kaleido
+
+        kaleido.start_sync_server(silence_warnings=True)
+    except (ImportError, RuntimeError):
+        yield  # `save` says what is missing
+        return
+    try:
+        yield
+    finally:
+        kaleido.stop_sync_server(silence_warnings=True)
+
+
+def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _FORMATS) -> list[Path]:
+    """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; the files written.
+
+    Static formats need kaleido and a Chrome or Chromium. Without them the HTML is still written, and one warning says
+    what to install.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = [folder / f"{name}.html"]
+    figure.write_html(written[0], include_plotlyjs=True, full_html=True)
+    try:
+        for suffix in formats:
+            file = folder / f"{name}.{suffix}"
+            figure.write_image(file, scale=2)
+            written.append(file)
+    except (ImportError, ValueError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        warnings.warn(
+            f"{name} was written as HTML only ({reason}); for PDF and PNG, pip install 'interp[export]' and install "
+            "Chromium or Chrome.",
+            stacklevel=2,
+        )
+    return written

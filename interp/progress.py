@@ -1,0 +1,435 @@
+"""progress_measures(): every measure of one model; trajectory(): the same for every checkpoint of a run, as rows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, fields
+from functools import lru_cache
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from interp.activations import Activations, activations, hooked_activations
+from interp.console import progress_bar
+from interp.errors import CheckpointError, ConfigError
+from interp.measures import embedding, losses, neurons
+from interp.measures import logits as logit_measures
+from interp.measures.logits import KEY_SHARE
+from interp.measures.weights import sum_squared_weights
+from interp.run import SPLIT, Checkpoint, PathLike, Run, load_checkpoint, load_run, write_whole
+from interp.task import Split, Task
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+MEASURES_VERSION = 1  # raise it when a definition changes: saved trajectories are then computed anew
+MEASURES = "measures.parquet"
+
+
+@dataclass(frozen=True, eq=False)
+class ProgressMeasures:
+    """The progress measures of one model; losses in nats, over the p number tokens ("=" left out).
+
+    A measure that cannot be had is None, and `missing` says why. Sources: Nanda et al. (2023) unless named.
+
+    loss, accuracy               over all p*p pairs
+    train_loss, test_loss, train_accuracy, test_accuracy   over the pairs of the split
+    restricted_loss              only the key frequencies of the logits kept, over all pairs; restricted_test_loss
+                                 over test pairs
+    excluded_loss                the key frequencies removed, over train pairs; excluded_loss_by_frequency one at a time
+    key_frequencies              the k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients
+    cos_coefficients [⌊p/2⌋]     of cos w_k(a+b−c), k = 1, 2, …
+    embedding_norms [p]          of W_E along the rows of the Fourier basis (`interp.fourier`); embedding_gini
+    unembedding_norms [p]        of W_L = W_out·W_U over outputs, likewise; unembedding_gini
+    logit_variance_explained     fraction of the centred logits' variance in the key cos w_k(a+b−c)
+    sum_squared_weights          over all parameters
+    single_frequency_neurons     fraction of neurons of which one frequency explains more than 0.85
+    """
+
+    step: int | None
+    loss: float
+    accuracy: float
+    train_loss: float | None
+    test_loss: float | None
+    train_accuracy: float | None
+    test_accuracy: float | None
+    restricted_loss: float | None
+    restricted_test_loss: float | None
+    excluded_loss: float | None
+    excluded_loss_by_frequency: dict[int, float] | None
+    key_frequencies: tuple[int, ...] | None
+    cos_coefficients: Float[np.ndarray, " n_frequencies"] | None
+    embedding_norms: Float[np.ndarray, " p"] | None
+    embedding_gini: float | None
+    unembedding_norms: Float[np.ndarray, " p"] | None
+    unembedding_gini: float | None
+    logit_variance_explained: float | None
+    sum_squared_weights: float
+    single_frequency_neurons: float | None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers, lists and dicts, ready for JSON; `missing` included."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
+
+    def row(self) -> dict[str, float | int | None]:
+        """The scalar measures, flat: one row of a trajectory."""
+        row: dict[str, float | int | None] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "excluded_loss_by_frequency":
+                row |= {f"excluded_loss_{k}": loss for k, loss in (value or {}).items()}
+            elif f.name == "cos_coefficients":
+                row |= {f"cos_coefficient_{k}": float(c) for k, c in enumerate(value if value is not None else (), 1)}
+            elif f.type in ("int | None", "float", "float | None"):
+                row[f.name] = value
+        return row
+
+    def _lines(self) -> Iterator[tuple[str, str]]:
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.name == "missing":
+                continue
+            if value is None:
+                yield f.name, f"– {self.missing.get(f.name, 'unknown')}"
+            elif f.name == "excluded_loss_by_frequency":
+                yield f.name, "  ".join(f"{k}: {loss:.4g}" for k, loss in value.items()) or "–"
+            elif f.name == "key_frequencies":
+                yield f.name, ", ".join(map(str, value)) or "none"
+            elif isinstance(value, np.ndarray):
+                first = 1 if f.name == "cos_coefficients" else 0
+                top = sorted(np.argsort(-np.abs(value))[:5].tolist())
+                kind = "k" if first else "row"
+                yield (
+                    f.name,
+                    f"[{len(value)}] largest: " + "  ".join(f"{kind} {i + first}: {value[i]:.4g}" for i in top),
+                )
+            elif isinstance(value, int):
+                yield f.name, f"{value:,}"
+            else:
+                yield f.name, f"{value:.6g}"
+
+    def __str__(self) -> str:
+        lines = list(self._lines())
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td style='text-align:left'>{name}</td><td style='text-align:left'>{escape(text)}</td></tr>"
+            for name, text in self._lines()
+        )
+        return f"<table>{rows}</table>"
+
+
+@dataclass(frozen=True, eq=False)
+class _Subject:
+    """What is measured, whichever way it came: activations, the matrices that are read, and its task."""
+
+    acts: Activations
+    W_E: Float[Tensor, "p d_model"]
+    W_L: Float[Tensor, "d_mlp p"] | None
+    sum_squared_weights: float
+    task: Task
+    step: int | None
+    train_mask: Bool[Tensor, "p p"] | None
+    why_no_split: str
+
+
+def progress_measures(
+    source: PathLike | Checkpoint | Run | TransformerBridge,
+    task: Task | None = None,
+    split: Split | Bool[Tensor, "p p"] | None = None,
+    seed: int | None = None,
+    key_frequencies: Iterable[int] | None = None,
+    share: float = KEY_SHARE,
+) -> ProgressMeasures:
+    """All progress measures of one model.
+
+    `source` is a checkpoint file or a run directory (its last checkpoint), a Checkpoint, a Run, or a TransformerBridge,
+    which is measured through its hooks and needs its `task`, and for train and test losses its `split`, a bool mask
+    [p, p]. For a path, `task`, `split` and `seed` are those of `load_checkpoint`.
+
+    The key frequencies are those of the run's last checkpoint, for a lone model its own: the k of which the squared
+    cos coefficient exceeds `share` of the sum. `key_frequencies` overrides them.
+
+    Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
+    split; a task with Fourier structure) is None in the result, with its reason in `missing`.
+    """
+    if isinstance(source, str | os.PathLike):
+        path = Path(source)
+        if path.is_dir():
+            if task is not None or split is not None:
+                raise ConfigError(f"{path} is a run, which knows its own task and split; leave task and split out.")
+            source = load_run(path)
+        else:
+            source, task, split = load_checkpoint(path, task, split, seed), None, None
+    if isinstance(source, Run):
+        source = source[-1]
+    if isinstance(source, Checkpoint):
+        if task is not None or split is not None:
+            raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
+        if source.run is not None and key_frequencies is None and not source.task.why_no_fourier:
+            key_frequencies = _key_frequencies_of(source.run, share)
+        subject = _of_checkpoint(source)
+    elif hasattr(source, "run_with_cache"):
+        subject = _of_bridge(source, task, split)
+    else:
+        raise ConfigError(
+            f"cannot measure a {type(source).__name__}; give a path, a Checkpoint, a Run, or a TransformerBridge with "
+            "task=."
+        )
+    return _measure(subject, key_frequencies, share)
+
+
+def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
+    weights, p = checkpoint.weights, checkpoint.task.p
+    return _Subject(
+        acts=activations(weights, p, checkpoint.config.activation),
+        W_E=weights["W_E"][:p],
+        W_L=(weights["W_out"] @ weights["W_U"])[:, :p],
+        sum_squared_weights=sum_squared_weights(weights.values()),
+        task=checkpoint.task,
+        step=checkpoint.step,
+        train_mask=checkpoint.train_mask,
+        why_no_split=(
+            f"the run has no {SPLIT}, so train and test pairs are unknown"
+            if checkpoint.run is not None
+            else "no train/test split is known; load the checkpoint with split= and seed="
+        ),
+    )
+
+
+def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any) -> _Subject:
+    if task is None:
+        raise ConfigError("a TransformerBridge does not say what it was trained on; pass task=interp.Task(p=...).")
+    if split is not None and (not isinstance(split, Tensor) or split.shape != (task.p, task.p)):
+        raise ConfigError(
+            f"the split of a TransformerBridge is a bool mask [{task.p}, {task.p}]; interp.split_mask makes one."
+        )
+    acts = hooked_activations(bridge, task.p)
+    W_U = bridge.W_U.detach().float().cpu()
+    return _Subject(
+        acts=acts,
+        W_E=bridge.W_E.detach().float().cpu()[: task.p],
+        W_L=None if acts.neurons is None else (bridge.W_out[-1].detach().float().cpu() @ W_U)[:, : task.p],
+        sum_squared_weights=sum_squared_weights(bridge.parameters()),
+        task=task,
+        step=None,
+        train_mask=split,
+        why_no_split="no train/test split is known; pass split=, a bool mask [p, p] (interp.split_mask makes one)",
+    )
+
+
+@lru_cache(maxsize=8)
+def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
+    checkpoint = run[-1]
+    acts = activations(checkpoint.weights, run.task.p, checkpoint.config.activation)
+    table = logit_measures.logit_table(acts.logits, run.task.labels)
+    return logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
+
+
+def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> ProgressMeasures:
+    task, acts, labels = subject.task, subject.acts, subject.task.labels
+    frequencies = _checked(chosen, task)
+    L = acts.logits
+    values: dict[str, Any] = {}
+    missing: dict[str, str] = {}
+
+    nll = losses.cross_entropy(L, labels)
+    right = losses.correct(L, labels)
+    train = subject.train_mask
+    values["loss"] = float(nll.mean())
+    values["accuracy"] = float(right.double().mean())
+    if train is None:
+        for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_test_loss",
+                     "excluded_loss", "excluded_loss_by_frequency"):  # fmt: skip
+            missing[name] = subject.why_no_split
+    else:
+        values["train_loss"], values["test_loss"] = float(nll[train].mean()), float(nll[~train].mean())
+        values["train_accuracy"] = float(right[train].double().mean())
+        values["test_accuracy"] = float(right[~train].double().mean())
+
+    if why := task.why_no_fourier:
+        for name in _FOURIER:
+            missing[name] = why
+    else:
+        table = logit_measures.logit_table(L, labels)
+        coefficients = logit_measures.cos_coefficients(table)
+        if frequencies is None:
+            frequencies = logit_measures.key_frequencies(coefficients, share)
+        kept = logit_measures.kept(table, frequencies)
+        restricted = losses.cross_entropy(losses.restricted_logits(kept, table.mean(0)), torch.arange(task.p))
+        values["restricted_loss"] = float(restricted.mean())
+        if train is not None:
+            values["restricted_test_loss"] = float(restricted[labels[~train]].mean())
+            here = labels[train]
+            logits = L[train]
+            values["excluded_loss"] = _mean_loss(losses.excluded_logits(logits, kept, here), here)
+            values["excluded_loss_by_frequency"] = {
+                k: _mean_loss(losses.excluded_logits(logits, logit_measures.kept(table, [k]), here), here)
+                for k in frequencies
+            }
+        values["key_frequencies"] = frequencies
+        values["cos_coefficients"] = coefficients.numpy()
+        values["logit_variance_explained"] = logit_measures.logit_variance_explained(L, coefficients, frequencies)
+        values["embedding_norms"] = embedding.fourier_norms(subject.W_E).numpy()
+        values["embedding_gini"] = embedding.gini(torch.from_numpy(values["embedding_norms"]))
+        if acts.neurons is None or subject.W_L is None:
+            for name in ("unembedding_norms", "unembedding_gini", "single_frequency_neurons"):
+                missing[name] = "the model has no MLP, so no neurons"
+        else:
+            values["unembedding_norms"] = embedding.fourier_norms(subject.W_L.T).numpy()
+            values["unembedding_gini"] = embedding.gini(torch.from_numpy(values["unembedding_norms"]))
+            shares = neurons.frequency_shares(acts.neurons)
+            values["single_frequency_neurons"] = neurons.single_frequency_neurons(shares)
+
+    values |= dict.fromkeys(missing) | {"step": subject.step, "sum_squared_weights": subject.sum_squared_weights}
+    return ProgressMeasures(**values, missing=missing)
+
+
+_FOURIER = (
+    "restricted_loss", "restricted_test_loss", "excluded_loss", "excluded_loss_by_frequency", "key_frequencies",
+    "cos_coefficients", "embedding_norms", "embedding_gini", "unembedding_norms", "unembedding_gini",
+    "logit_variance_explained", "single_frequency_neurons",
+)  # fmt: skip
+
+
+def _mean_loss(logits: Tensor, labels: Tensor) -> float:
+    return float(losses.cross_entropy(logits, labels).mean())
+
+
+def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:
+    if chosen is None:
+        return None
+    frequencies = tuple(sorted({int(k) for k in chosen}))
+    if task.why_no_fourier:
+        raise ConfigError(f"key_frequencies were given, but {task.why_no_fourier}; leave them out.")
+    if bad := [k for k in frequencies if not 1 <= k <= task.p // 2]:
+        raise ConfigError(f"key_frequencies {bad} lie outside 1..{task.p // 2}, the frequencies of p = {task.p}.")
+    return frequencies
+
+
+def trajectory(
+    run: Run | PathLike,
+    key_frequencies: Iterable[int] | None = None,
+    share: float = KEY_SHARE,
+    progress: bool = True,
+    refresh: bool = False,
+) -> pd.DataFrame:
+    """The scalar measures of every checkpoint of a run, one row a checkpoint, ascending in `step`.
+
+    Columns: the scalar fields of ProgressMeasures, `excluded_loss_K` of each key frequency K and
+    `cos_coefficient_k` of every k; what a run cannot give is NaN. `df.attrs["key_frequencies"]` holds the key
+    frequencies, taken at the last checkpoint unless given, and `df.attrs["p"]` the modulus.
+
+    Checkpoints are read one at a time, and the result is kept in measures.parquet beside them: a second call reads
+    it, and measures only checkpoints that are new or changed. It is made anew when the key frequencies, the split or
+    the definitions changed, or with `refresh`. A checkpoint that cannot be read is left out, with a warning.
+    """
+    run = run if isinstance(run, Run) else load_run(run)
+    if not run.steps:
+        raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
+    frequencies = _checked(key_frequencies, run.task)
+    digests = {step: _digest(run.file(step)) for step in run.steps}
+    setting = {
+        "version": MEASURES_VERSION,
+        "split": _digest(run.path / SPLIT) if run.train_mask is not None else None,
+        "asked": list(frequencies) if frequencies is not None else share,
+    }
+    saved = None if refresh else _read_saved(run.path / MEASURES, setting)
+    last_step = run.steps[-1]
+    if saved is not None and saved.digests.get(last_step) == digests[last_step]:
+        frequencies = saved.frequencies
+    elif frequencies is None and not run.task.why_no_fourier:
+        frequencies = _key_frequencies_of(run, share)
+    known: dict[int, dict[str, Any]] = {}
+    if saved is not None and saved.frequencies == frequencies:
+        known = {step: row for step, row in saved.rows.items() if saved.digests.get(step) == digests.get(step)}
+    if set(known) != set(run.steps):
+        with progress_bar("measure", len(run.steps), len(known), progress) as bar:
+            for step in run.steps:
+                if step in known:
+                    continue
+                try:
+                    known[step] = _measure(_of_checkpoint(run.at(step)), frequencies, share).row()
+                except CheckpointError as error:
+                    warnings.warn(f"left out: {error}", stacklevel=2)
+                if bar:
+                    bar.at(len(known))
+    rows = [known[step] for step in sorted(known)]
+    frame = pd.DataFrame(rows)
+    for name in frame.columns.difference(["step"]):
+        frame[name] = frame[name].astype(float)
+    if saved is None or set(saved.rows) != set(known) or saved.digests != digests:
+        _write_saved(run.path / MEASURES, frame, setting, frequencies, {s: digests[s] for s in known})
+    frame.attrs["key_frequencies"] = frequencies
+    frame.attrs["p"] = run.task.p
+    return frame
+
+
+@dataclass(frozen=True)
+class _Saved:
+    rows: dict[int, dict[str, Any]]
+    digests: dict[int, str]
+    frequencies: tuple[int, ...] | None
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+_NOTE = b"interp"
+
+
+def _read_saved(file: Path, setting: dict[str, Any]) -> _Saved | None:
+    """The trajectory kept beside a run, if it was made with this setting; anything else is as good as none."""
+    try:
+        content = pq.read_table(file)
+        note = json.loads(content.schema.metadata[_NOTE])
+        if note["setting"] != setting:
+            return None
+        frame = content.to_pandas()
+        rows = {int(row["step"]): row for row in frame.to_dict("records")}
+        frequencies = note["key_frequencies"]
+        return _Saved(
+            rows,
+            {int(step): digest for step, digest in note["digests"].items()},
+            None if frequencies is None else tuple(frequencies),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _write_saved(
+    file: Path,
+    frame: pd.DataFrame,
+    setting: dict[str, Any],
+    frequencies: tuple[int, ...] | None,
+    digests: dict[int, str],
+) -> None:
+    note = {"setting": setting, "key_frequencies": frequencies, "digests": digests}
+    content = pa.Table.from_pandas(frame, preserve_index=False)
+    content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
+    try:
+        write_whole(file, lambda temporary: pq.write_table(content, temporary))
+    except OSError as error:
+        warnings.warn(
+            f"the trajectory could not be kept in {file} ({error}); it is computed anew each time.", stacklevel=3
+        )
