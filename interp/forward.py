@@ -88,18 +88,20 @@ def forward(weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation 
     same as zero. "=" is the token p. Equal to a TransformerBridge with the same weights.
     """
     W_E, W_pos, W_O = weights["W_E"], weights["W_pos"], weights["W_O"]
-    d_head, d_mlp, p = W_O.shape[1], weights["W_in"].shape[1], pairs.p
+    W_in, W_U = weights["W_in"], weights["W_U"]
+    d_head, p = W_O.shape[1], pairs.p
 
     equals = W_E[p] + W_pos[2]
     rows = torch.cat([W_E[:p] + W_pos[0], W_E[:p] + W_pos[1], equals[None]])  # [2p+1, d_model]
 
-    # One query, so the keys fold to one vector of d_model a head.
+    # One query for all pairs, so scores too depend on the row alone.
     query = torch.einsum("m,hmd->hd", equals, weights["W_Q"])
+    keys = torch.einsum("rm,hmd->rhd", rows, weights["W_K"])
     if "b_Q" in weights:
         query = query + weights["b_Q"]
-    scores = rows @ torch.einsum("hmd,hd->mh", weights["W_K"], query)
     if "b_K" in weights:
-        scores = scores + (weights["b_K"] * query).sum(-1)
+        keys = keys + weights["b_K"]
+    scores = (keys * query).sum(-1)
     # embedding, not indexing: the gradient of scores[rows] adds up in an order that changes from call to call.
     pattern = functional.embedding(pairs.rows, scores / math.sqrt(d_head)).softmax(1)
 
@@ -107,17 +109,15 @@ def forward(weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation 
     if "b_V" in weights:
         values = values + weights["b_V"][:, None]
 
-    # The residual stream is read twice, by W_in and by W_U: both are applied before the pairs are formed.
-    readers = torch.cat([weights["W_in"], weights["W_U"]], dim=1)
-    resid = equals + weights["b_O"] if "b_O" in weights else equals
-    constant = torch.cat([resid @ weights["W_in"] + weights["b_in"], (resid + weights["b_out"]) @ weights["W_U"]])
-    if "b_U" in weights:
-        constant = torch.cat([constant[:d_mlp], constant[d_mlp:] + weights["b_U"]])
+    # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed.
     mix = _mix_rows if rows.device.type == "cpu" else _mix_values
-    mixed = mix(values, W_O @ readers, pattern, pairs) + constant
-    pre, direct = mixed.split([d_mlp, mixed.shape[1] - d_mlp], dim=1)
+    resid = equals + weights["b_O"] if "b_O" in weights else equals
+    pre = mix(values, W_O @ W_in, pattern, pairs) + (resid @ W_in + weights["b_in"])
+    direct = mix(values, W_O @ W_U, pattern, pairs) + (resid + weights["b_out"]) @ W_U
+    if "b_U" in weights:
+        direct = direct + weights["b_U"]
     neurons = _FUNCTIONS[activation](pre)
-    logits = torch.addmm(direct, neurons, weights["W_out"] @ weights["W_U"])
+    logits = direct + neurons @ (weights["W_out"] @ W_U)
     return Forward(logits, neurons, pattern)
 
 
@@ -204,5 +204,5 @@ class _WeightedRows(torch.autograd.Function):
             mode="sum",
         )
         # grad · tableᵀ, at the k entries of each pair only.
-        grad_weight = torch.sparse.sampled_addmm(incidence.entries, grad, table.t(), beta=0.0).values()
+        grad_weight = torch.sparse.sampled_addmm(incidence.entries.to(grad.dtype), grad, table.t(), beta=0.0).values()
         return grad_table, grad_weight.view_as(weight), None

@@ -29,7 +29,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from interp.config import ModelConfig, TrainConfig
@@ -51,6 +51,7 @@ CONFIG, SPLIT, HISTORY, CHECKPOINTS, OPTIMIZER = (
 )
 HISTORY_COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
+_NOTE = "interp"  # the metadata key of our safetensors files
 _TEMPORARY = ".part"
 _STEP = re.compile(r"step_(\d+)\.safetensors")
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
@@ -84,6 +85,15 @@ class Checkpoint:
         Feed it [batch, 3] tokens (a, b, p) and read the logits of the last position.
         """
         return to_bridge(self.weights, self.config)
+
+
+@dataclass(frozen=True)
+class _About:
+    """What a checkpoint file says of itself."""
+
+    step: int
+    task: Task
+    model: ModelConfig
 
 
 class Run:
@@ -133,12 +143,12 @@ class Run:
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
-        weights, info = _read_weights(self.file(step))
-        if info["step"] != step:
+        weights, about = _read_weights(self.file(step))
+        if about.step != step:
             raise CheckpointError(
-                f"{self.file(step)} holds step {info['step']}, and its name says {step}; give it its own name back."
+                f"{self.file(step)} holds step {about.step}, and its name says {step}; give it its own name back."
             )
-        return _checkpoint(self.file(step), weights, info, self.config.task, self.train_mask, self)
+        return _checkpoint(self.file(step), weights, about, self.config.task, self.train_mask, self)
 
     def __getitem__(self, index: int) -> Checkpoint:
         if not self._files:
@@ -174,11 +184,12 @@ def load_run(path: PathLike) -> Run:
     for file in sorted((path / CHECKPOINTS).glob("*.safetensors")):
         if match := _STEP.fullmatch(file.name):
             step = int(match[1])
-            if problem := _damage(file):
-                bad[step] = problem
-                warnings.warn(problem, stacklevel=2)
-            else:
+            try:
+                read_header(file)
                 files[step] = file
+            except CheckpointError as error:
+                bad[step] = str(error)
+                warnings.warn(str(error), stacklevel=2)
     return Run(path, config, _read_split(path / SPLIT, config.p), files, bad)
 
 
@@ -205,19 +216,17 @@ def load_checkpoint(
                 f"{path} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
             )
         return load_run(path).at(step)
-    weights, info = _read_weights(path)
-    if step is not None and info["step"] != step:
-        raise CheckpointError(f"{path} holds step {info['step']}, not step {step}; leave step out, or name its run.")
+    weights, about = _read_weights(path)
+    if step is not None and about.step != step:
+        raise CheckpointError(f"{path} holds step {about.step}, not step {step}; leave step out, or name its run.")
     home = path.parent.parent
     if path.parent.name == CHECKPOINTS and _STEP.fullmatch(path.name) and (home / CONFIG).is_file():
         run = load_run(home)
         if task is None and split is None:
-            return _checkpoint(path, weights, info, run.task, run.train_mask, run)
+            return _checkpoint(path, weights, about, run.task, run.train_mask, run)
         task = task or run.task
-    task = task or info["task"]
-    if task is None:
-        raise CheckpointError(f"{path} does not say what it was trained on; pass task=interp.Task(p=...).")
-    return _checkpoint(path, weights, info, task, _as_mask(split, seed, task.p), None)
+    task = task or about.task
+    return _checkpoint(path, weights, about, task, _as_mask(split, seed, task.p), None)
 
 
 def _as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
@@ -236,14 +245,14 @@ def _as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Ten
 
 
 def _checkpoint(
-    path: Path, weights: Weights, info: dict[str, Any], task: Task, mask: Tensor | None, run: Run | None
+    path: Path, weights: Weights, about: _About, task: Task, mask: Tensor | None, run: Run | None
 ) -> Checkpoint:
-    config = info["model"]
+    config = about.model
     if run is not None and config != run.config.model:
         raise CheckpointError(f"{path} is a model of {config}, and its run trained {run.config.model}; it is not its.")
     if config.d_vocab != task.p + 1:
         raise ConfigError(f"{path} has a vocabulary of {config.d_vocab}; a task of p = {task.p} needs {task.p + 1}.")
-    return Checkpoint(weights, config, task, info["step"], mask, path, run)
+    return Checkpoint(weights, config, task, about.step, mask, path, run)
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -264,8 +273,9 @@ def read_config(path: Path) -> TrainConfig:
         raise CheckpointError(f"{file} is not readable JSON ({error}); restore it from a copy of the run.") from None
     _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
     try:
-        return TrainConfig(**content["training"])
-    except (KeyError, TypeError, ConfigError) as error:
+        settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in content["training"].items()}
+        return TrainConfig(**settings)
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{file} does not describe a run ({error}); restore it from a copy of the run.") from None
 
 
@@ -306,56 +316,47 @@ def _read_split(file: Path, p: int) -> Bool[Tensor, "p p"] | None:
     return mask
 
 
-def _damage(file: Path) -> str | None:
-    """What is wrong with a safetensors file, judged by its header and length alone; None if it is whole."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
-        length = int.from_bytes(stream.read(8), "little")
-        if size < 8 or length > size - 8:
-            return f"{file} ({size} bytes) is no safetensors file or is cut short; replace it from a copy of the run."
-        try:
-            header = json.loads(stream.read(length))
-            end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-        except (ValueError, TypeError, KeyError, AttributeError, IndexError):
-            return f"{file} has no safetensors header; expected weights as interp train writes them."
-    if size != 8 + length + end:
-        return f"{file} is cut short: {size} bytes of {8 + length + end}; replace it from a copy of the run."
-    return None
+def read_header(file: Path) -> dict[str, Any]:
+    """What a safetensors file of ours says of itself; CheckpointError where it is missing, foreign or cut short.
 
-
-def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and metadata of a safetensors file of ours; CheckpointError says what was found instead."""
+    Its tensors are not read, but their lengths are checked against the file's.
+    """
     if not file.exists():
         raise CheckpointError(f"{file} does not exist; expected a safetensors file, as interp train writes it.")
     if file.is_dir():
-        raise CheckpointError(f"{file} is a folder; expected a safetensors file.")
-    if problem := _damage(file):
-        raise CheckpointError(problem)
+        raise CheckpointError(f"{file} is a folder; expected a safetensors file, as interp train writes it.")
     try:
         with safe_open(file, framework="pt") as content:
-            info = content.metadata() or {}
-            tensors = {name: content.get_tensor(name) for name in content.keys()}  # noqa: SIM118
+            note = (content.metadata() or {}).get(_NOTE, "{}")
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{file} is not a readable safetensors file ({error}).") from None
-    _check_format(file, info, expected)
-    return tensors, info
-
-
-def _read_weights(file: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    weights, raw = read_tensors(file, "interp-checkpoint")
+        raise CheckpointError(
+            f"{file} ({file.stat().st_size:,} bytes) is no whole safetensors file ({error}); replace it from a copy."
+        ) from None
     try:
-        info: dict[str, Any] = {
-            "step": int(raw["step"]),
-            "task": Task(**json.loads(raw["task"])),
-            "model": ModelConfig(**json.loads(raw["model"])),
-        }
+        header = json.loads(note)
+    except ValueError:
+        header = {}
+    return header if isinstance(header, dict) else {}
+
+
+def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a safetensors file of ours; CheckpointError says what was found instead."""
+    header = read_header(file)
+    _check_format(file, header, expected)
+    return load_file(file), header
+
+
+def _read_weights(file: Path) -> tuple[dict[str, Tensor], _About]:
+    weights, header = read_tensors(file, "interp-checkpoint")
+    try:
+        about = _About(int(header["step"]), Task(**header["task"]), ModelConfig(**header["model"]))
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
     try:
-        check_weights(weights, info["model"])
+        check_weights(weights, about.model)
     except ConfigError as error:
         raise CheckpointError(f"{file}: {error}") from None
-    return weights, info
+    return weights, about
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -410,18 +411,19 @@ def write_history(path: Path, history: pd.DataFrame) -> None:
     write_whole(path / HISTORY, lambda file: history.to_parquet(file, index=False))
 
 
-def write_tensors(file: Path, tensors: Weights, info: dict[str, str]) -> None:
+def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_whole(file, lambda temporary: temporary.write_bytes(save(whole, metadata=info)))
+    # One note, not a key each: safetensors writes its metadata in no fixed order, and equal files should be equal bytes.
+    content = save(whole, metadata={_NOTE: json.dumps({**header, "format_version": FORMAT_VERSION})})
+    write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
 def write_checkpoint(path: Path, step: int, weights: Weights, config: TrainConfig) -> None:
-    info = {
+    header = {
         "format": "interp-checkpoint",
-        "format_version": str(FORMAT_VERSION),
-        "step": str(step),
-        "task": json.dumps(asdict(config.task)),
-        "model": json.dumps(asdict(config.model)),
+        "step": step,
+        "task": asdict(config.task),
+        "model": asdict(config.model),
     }
     (path / CHECKPOINTS).mkdir(exist_ok=True)
-    write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, info)
+    write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, header)

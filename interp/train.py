@@ -26,7 +26,6 @@ from interp.model import initial_weights
 from interp.run import (
     CHECKPOINTS,
     CONFIG,
-    FORMAT_VERSION,
     HISTORY,
     HISTORY_COLUMNS,
     OPTIMIZER,
@@ -141,6 +140,13 @@ def training_loss(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " 
     return functional.cross_entropy(wide, labels.to(wide.device))
 
 
+def new_optimizer(config: TrainConfig, weights: dict[str, Tensor]) -> torch.optim.AdamW:
+    """AdamW on every parameter, its learning rate still 0: the loop sets it at each step."""
+    return torch.optim.AdamW(
+        weights.values(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
+    )
+
+
 def _train(config: TrainConfig, path: Path, progress: bool) -> None:
     device = _device(config.device)
     activation: Activation = config.activation
@@ -152,9 +158,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
 
     initial = initial_weights(config.model, config.seed, config.init)
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
-    optimizer = torch.optim.AdamW(
-        weights.values(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
-    )
+    optimizer = new_optimizer(config, weights)
     step, history = _restore(path, weights, optimizer)
     if step > config.steps:
         raise ConfigError(f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for.")
@@ -222,18 +226,17 @@ def _accuracy(logits: Tensor, labels: Tensor) -> float:
 
 
 def _save_state(path: Path, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    info = {"format": "interp-optimizer", "format_version": str(FORMAT_VERSION), "step": str(step)}
     tensors = {f"weights.{name}": weight for name, weight in weights.items()}
     for name, weight in weights.items():
         for moment in ("exp_avg", "exp_avg_sq"):
             if weight in optimizer.state:
                 tensors[f"{moment}.{name}"] = optimizer.state[weight][moment]
-    write_tensors(path / OPTIMIZER, tensors, info)
+    write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step})
 
 
 def _restore(
     path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[int, list[tuple[float, ...]]]:
+) -> tuple[int, list[tuple[int | float, ...]]]:
     """Put weights and optimizer back where the saved state stands; its step, and the history before it."""
     if not (path / OPTIMIZER).exists():
         if any((path / CHECKPOINTS).glob("step_*.safetensors")):
@@ -241,9 +244,9 @@ def _restore(
                 f"{path} has checkpoints but no {OPTIMIZER}, so it cannot be resumed; it can still be measured."
             )
         return 0, []
-    tensors, info = read_tensors(path / OPTIMIZER, "interp-optimizer")
+    tensors, header = read_tensors(path / OPTIMIZER, "interp-optimizer")
     try:
-        step = int(info["step"])
+        step = int(header["step"])
         for name, weight in weights.items():
             with torch.no_grad():
                 weight.copy_(tensors[f"weights.{name}"])

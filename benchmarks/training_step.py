@@ -1,0 +1,71 @@
+"""A training step of the mainline: the shared forward against a TransformerBridge trained the ordinary way.
+
+Both do the same: one full batch of 3,830 pairs, float64 loss over 114 outputs, AdamW on the same initial weights. The
+second pair adds the test loss: every step in the ordinary loop, every 10 steps here, where it is recorded.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from benchmarks.timing import medians
+from interp.config import TrainConfig
+from interp.forward import Pairs, forward
+from interp.model import initial_weights, to_bridge
+from interp.task import split_mask
+from interp.train import new_optimizer, training_loss
+
+
+def main() -> None:
+    config = TrainConfig()
+    mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
+    train_labels, test_labels = config.task.labels[mask], config.task.labels[~mask]
+    train_pairs, test_pairs = (Pairs(config.p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
+
+    weights = {n: w.requires_grad_() for n, w in initial_weights(config.model, config.seed).items()}
+    optimizer = new_optimizer(config, weights)
+    optimizer.param_groups[0]["lr"] = config.learning_rate
+
+    def step() -> None:
+        training_loss(forward(weights, train_pairs).logits, train_labels).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def ten_steps_and_test() -> None:
+        for _ in range(10):
+            step()
+        with torch.no_grad():
+            training_loss(forward(weights, test_pairs).logits, test_labels)
+
+    bridge = to_bridge({n: w.detach() for n, w in weights.items()}, config.model)
+    ordinary = torch.optim.AdamW(bridge.parameters(), lr=1e-3, betas=config.betas, weight_decay=config.weight_decay)
+
+    def tokens(pairs: Pairs) -> torch.Tensor:
+        return torch.stack([pairs.a, pairs.b, torch.full_like(pairs.a, config.p)], dim=1)
+
+    train_tokens, test_tokens = tokens(train_pairs), tokens(test_pairs)
+
+    def ordinary_step() -> None:
+        training_loss(bridge(train_tokens)[:, -1], train_labels).backward()
+        ordinary.step()
+        ordinary.zero_grad()
+
+    def ordinary_step_and_test() -> None:
+        ordinary_step()
+        with torch.no_grad():
+            training_loss(bridge(test_tokens)[:, -1], test_labels)
+
+    found = medians(
+        {
+            "shared": (step, 20),
+            "bridge": (ordinary_step, 3),
+            "shared, test loss every 10 steps": (ten_steps_and_test, 2),
+            "bridge, test loss every step": (ordinary_step_and_test, 3),
+        }
+    )
+    found["shared, test loss every 10 steps"] /= 10
+    for name, seconds in found.items():
+        print(f"  {name:<34} {seconds * 1e3:8.1f} ms a step")
+    print(f"  bridge / shared: {found['bridge'] / found['shared']:.1f}")
+    both = found["bridge, test loss every step"] / found["shared, test loss every 10 steps"]
+    print(f"  the same with test loss: {both:.1f}")

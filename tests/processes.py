@@ -1,0 +1,23 @@
+"""Code and commands run in a process of their own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def outside(code: str) -> str:
+    """What a fresh interpreter prints; the test fails with its traceback where it fails."""
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def interp(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The `interp` command, as a user's shell runs it."""
+    command = [sys.executable, "-m", "interp.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT)

@@ -1,0 +1,220 @@
+"""The measures on models whose every value can be derived."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interp import Activations, Task, split_mask
+from interp.fourier import fourier_basis, frequency_rows
+from interp.measures import embedding, logits, losses, neurons
+from interp.measures.weights import sum_squared_weights
+from interp.progress import _measure, _Subject
+from tests.models import analytic_activations, analytic_logits
+
+
+def waves(p: int, k: int, d: int = 6) -> torch.Tensor:
+    """d functions of (a, b) in the span of cos w_k(a+b), sin w_k(a+b): neurons of one frequency."""
+    a = torch.arange(p)
+    angle = 2 * math.pi * k / p * ((a[:, None] + a) % p)
+    phases = torch.linspace(0, 1, d)  # less than a quarter turn apart from cos: none vanishes at k = p/2
+    return torch.cos(angle[..., None] + phases).float() + 3.0
+
+
+def measured(p: int, amplitudes: dict[int, float], operation: str = "add", split: bool = True, **options):
+    task = Task(p, operation)
+    first = next(iter(amplitudes))
+    subject = _Subject(
+        acts=analytic_activations(p, amplitudes, task.labels, waves(p, first)),
+        W_E=torch.eye(p),
+        W_L=torch.eye(p)[:6],
+        sum_squared_weights=1.0,
+        task=task,
+        step=7,
+        train_mask=split_mask(p, 0.4, 0) if split else None,
+        why_no_split="no split here",
+    )
+    return _measure(subject, options.get("key_frequencies"), options.get("share", 0.01))
+
+
+def closed_form_loss(p: int, amplitudes: dict[int, float]) -> float:
+    """Every pair has the same logits up to a shift of c: log Σ_r exp(f(r)) − f(0), f(r) = Σ A_k cos w_k r."""
+    f = [sum(A * math.cos(2 * math.pi * k * r / p) for k, A in amplitudes.items()) for r in range(p)]
+    return math.log(sum(math.exp(value) for value in f)) - f[0]
+
+
+@pytest.mark.parametrize("operation", ["add", "subtract"])
+@pytest.mark.parametrize(
+    ("p", "amplitudes"),
+    [
+        (23, {2: 5.0, 7: 3.0, 11: 4.0}),
+        (24, {1: 2.0, 5: 6.0}),
+        (24, {5: 3.0, 12: 4.0}),  # k = p/2: the alternating cosine, which has no sine
+        (2, {1: 2.0}),
+        (3, {1: 6.0}),
+    ],
+)
+def test_the_analytic_model(p, amplitudes, operation):
+    """L = Σ A_k cos w_k(s − c). Tolerance 1e-5: the logits are float32 of order 10."""
+    m = measured(p, amplitudes, operation)
+    loss = closed_form_loss(p, amplitudes)
+    near = {"rel": 1e-5, "abs": 1e-7}
+    assert m.key_frequencies == tuple(sorted(amplitudes))
+    for name in ("loss", "train_loss", "test_loss", "restricted_loss", "restricted_test_loss"):
+        assert getattr(m, name) == pytest.approx(loss, **near), name
+    assert m.accuracy == m.train_accuracy == m.test_accuracy == 1
+    assert m.excluded_loss == pytest.approx(math.log(p), **near)
+    for k, excluded in m.excluded_loss_by_frequency.items():
+        rest = {j: A for j, A in amplitudes.items() if j != k}
+        assert excluded == pytest.approx(closed_form_loss(p, rest) if rest else math.log(p), **near)
+    assert m.logit_variance_explained == pytest.approx(1, abs=1e-6)
+    norms = {k: p * math.sqrt(p if 2 * k == p else p / 2) for k in range(1, p // 2 + 1)}
+    expected = [amplitudes.get(k, 0.0) * norms[k] for k in norms]
+    np.testing.assert_allclose(m.cos_coefficients, expected, rtol=1e-5, atol=1e-5 * max(expected))
+    assert m.single_frequency_neurons == 1
+    assert m.step == 7
+    assert not m.missing
+
+
+def test_the_share_decides_what_is_key():
+    amplitudes = {2: 5.0, 7: 0.4}  # 7 carries 0.64 % of the squares
+    assert measured(23, amplitudes).key_frequencies == (2,)
+    both = measured(23, amplitudes, share=0.005)
+    assert both.key_frequencies == (2, 7)
+    only_minor = measured(23, amplitudes, key_frequencies=[7])
+    assert only_minor.key_frequencies == (7,)
+    assert only_minor.restricted_loss == pytest.approx(closed_form_loss(23, {7: 0.4}), rel=1e-5)
+    assert only_minor.excluded_loss == pytest.approx(closed_form_loss(23, {2: 5.0}), rel=1e-5)
+
+
+def test_restricted_and_excluded_loss_by_projection_over_all_pairs():
+    """measures.md word for word on random logits: project over the p² inputs, each output c by itself."""
+    p, keys = 9, (1, 3)
+    task = Task(p)
+    L = torch.randn(p, p, p, generator=torch.Generator().manual_seed(0))
+    mask = split_mask(p, 0.5, 1)
+    flat, labels = L.double().flatten(0, 1), task.labels.flatten()
+    kept = torch.zeros_like(flat)
+    for k in keys:
+        angle = 2 * math.pi * k / p * labels.double()
+        for wave in (angle.cos(), angle.sin()):
+            direction = wave / wave.norm()
+            kept += direction[:, None] * (direction @ flat)
+
+    def loss(x: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.cross_entropy(x, labels, reduction="none")
+
+    restricted = loss(kept + (flat - kept).mean(0))
+    acts = Activations(L, waves(p, 1), torch.full((p, p, 1, 3), 1 / 3))
+    subject = _Subject(acts, torch.eye(p), torch.eye(p)[:6], 1.0, task, None, mask, "")
+    m = _measure(subject, keys, 0.01)
+    close = {"rel": 1e-9}
+    assert m.restricted_loss == pytest.approx(float(restricted.mean()), **close)
+    assert m.restricted_test_loss == pytest.approx(float(restricted[~mask.flatten()].mean()), **close)
+    assert m.excluded_loss == pytest.approx(float(loss(flat - kept)[mask.flatten()].mean()), **close)
+    for k in range(1, p // 2 + 1):
+        difference = (labels[:, None] - torch.arange(p)).double()
+        wave = torch.cos(2 * math.pi * k / p * difference)
+        assert m.cos_coefficients[k - 1] == pytest.approx(float((flat * wave).sum() / wave.norm()), abs=1e-9)
+    centred = flat - flat.mean(1, keepdim=True)
+    centred = centred - centred.mean(0)
+    explained = sum(m.cos_coefficients[k - 1] ** 2 for k in keys) / float(centred.square().sum())
+    assert m.logit_variance_explained == pytest.approx(explained, **close)
+
+
+@given(p=st.integers(2, 14), seed=st.integers(0, 1000))
+def test_neuron_shares_are_those_of_the_two_dimensional_transform(p, seed):
+    """The 8 terms {const, cos, sin} × {const, cos, sin} less const × const, straight from F N Fᵀ."""
+    N = torch.randn(p, p, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 1
+    F = fourier_basis(p)
+    square = torch.einsum("ia,abm,jb->ijm", F, N - N.mean((0, 1)), F).square()
+    expected = torch.stack(
+        [
+            sum(square[i, j] for i in (0, *rows) for j in (0, *rows) if (i, j) != (0, 0))
+            for rows in (frequency_rows(p, k) for k in range(1, p // 2 + 1))
+        ]
+    ) / square.sum((0, 1))
+    torch.testing.assert_close(neurons.frequency_shares(N), expected, rtol=1e-9, atol=1e-9)
+
+
+def test_neurons_of_one_frequency_of_two_and_of_none():
+    p = 12
+    single, mixed = waves(p, 5), waves(p, 5) + waves(p, 2)
+    dead = torch.zeros(p, p, 6)
+    constant = torch.full((p, p, 6), 0.1)
+    shares = neurons.frequency_shares(torch.cat([single, mixed, dead, constant], dim=-1))
+    assert neurons.neuron_frequencies(shares)[:6].tolist() == [5] * 6
+    torch.testing.assert_close(shares[4, :6], torch.ones(6).double(), rtol=0, atol=1e-5)
+    torch.testing.assert_close(shares[[1, 4], 6:12], torch.full((2, 6), 0.5).double(), rtol=0, atol=1e-5)
+    assert (shares[:, 12:].amax(0) < 0.85).all()
+    assert neurons.single_frequency_neurons(shares) == 6 / 24
+
+
+def test_gini_of_known_distributions():
+    assert embedding.gini(torch.ones(10)) == pytest.approx(0, abs=1e-15)
+    assert embedding.gini(torch.tensor([0.0, 0, 0, 5])) == pytest.approx(1 - 1 / 4)
+    assert embedding.gini(torch.arange(1.0, 5)) == pytest.approx(0.25)  # Σ|x_i − x_j| = 20 over 2·4·10
+    assert math.isnan(embedding.gini(torch.zeros(3)))
+
+
+@given(n=st.integers(1, 20), seed=st.integers(0, 1000))
+def test_gini_is_the_mean_difference_over_twice_the_mean(n, seed):
+    x = torch.rand(n, dtype=torch.float64, generator=torch.Generator().manual_seed(seed)) + 0.01
+    by_hand = float((x[:, None] - x).abs().sum()) / (2 * n * float(x.sum()))
+    assert embedding.gini(x) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_fourier_norms_of_waves():
+    p = 9
+    x = torch.arange(p)
+    W = torch.stack([3 * torch.cos(2 * math.pi * 2 * x / p), 4 * torch.cos(2 * math.pi * 2 * x / p)], dim=1)
+    expected = torch.zeros(p).double()
+    expected[3] = 5 * math.sqrt(p / 2)
+    torch.testing.assert_close(embedding.fourier_norms(W), expected, rtol=0, atol=1e-5)
+
+
+def test_losses_under_float32s_grain_are_resolved():
+    """A margin of 30 nats: loss log(1 + 2 e^−30) ≈ 1.9e-13, which float32 rounds to 0."""
+    L = torch.tensor([[30.0, 0.0, 0.0]])
+    assert float(losses.cross_entropy(L, torch.tensor([0]))) == pytest.approx(2 * math.exp(-30), rel=1e-3)
+
+
+def test_zero_logits_have_no_key_frequency_and_uniform_losses():
+    m = measured(7, {1: 0.0})
+    assert m.key_frequencies == ()
+    assert m.loss == pytest.approx(math.log(7))
+    assert m.restricted_loss == pytest.approx(math.log(7))
+    assert m.excluded_loss == pytest.approx(math.log(7))
+    assert math.isnan(m.logit_variance_explained)
+
+
+def test_sum_of_squares_counts_every_parameter():
+    assert sum_squared_weights([torch.full((2, 3), 2.0), torch.ones(4)]) == 28
+
+
+@pytest.mark.parametrize("operation", ["quadratic", "random"])
+def test_tasks_without_fourier_structure_have_losses_only(operation):
+    m = measured(7, {1: 1.0}, operation)
+    assert m.train_loss is not None
+    assert m.loss > 0
+    assert m.restricted_loss is m.key_frequencies is m.embedding_norms is m.single_frequency_neurons is None
+    assert "Fourier measures are not defined" in m.missing["restricted_loss"]
+    assert "Fourier measures are not defined" in str(m)
+
+
+def test_without_a_split_what_needs_none_still_comes():
+    m = measured(7, {1: 3.0}, split=False)
+    assert m.train_loss is m.test_loss is m.excluded_loss is m.restricted_test_loss is None
+    assert m.missing["train_loss"] == m.missing["excluded_loss"] == "no split here"
+    assert m.loss == pytest.approx(closed_form_loss(7, {1: 3.0}), rel=1e-5)
+    assert m.restricted_loss == pytest.approx(m.loss, rel=1e-5)
+    assert m.key_frequencies == (1,)
+
+
+def test_the_table_of_means_needs_every_residue_once_a_row():
+    p = 6
+    L = analytic_logits(p, {2: 1.0}, Task(p).labels)
+    torch.testing.assert_close(logits.logit_table(L, Task(p).labels), L[0].double(), rtol=0, atol=1e-6)

@@ -1,0 +1,202 @@
+"""The run directory: what is written is read back, and whatever is wrong with it is said in one sentence."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+import interp
+from interp import CheckpointError, ConfigError
+from tests.conftest import SMALL
+
+STEP = "checkpoints/step_00000040.safetensors"
+
+
+def test_a_run_reads_back_what_was_trained(small_run):
+    assert small_run.config == SMALL
+    assert small_run.task == interp.Task(13)
+    assert small_run.steps == (0, 20, 40, 60)
+    assert torch.equal(small_run.train_mask, interp.split_mask(13, 0.5, 0))
+    assert small_run[-1].step == 60
+    assert [ckpt.step for ckpt in small_run] == [0, 20, 40, 60]
+    assert list(small_run.history["step"]) == [0, 10, 20, 30, 40, 50, 60]
+    assert not small_run.bad
+    assert "13, 4 checkpoints, steps 0 to 60" in repr(small_run)
+
+
+def test_the_directory_holds_no_pickle_and_no_leftovers(small_run_path):
+    files = sorted(file.relative_to(small_run_path).as_posix() for file in small_run_path.rglob("*") if file.is_file())
+    assert [name for name in files if name not in (".lock", "measures.parquet")] == [
+        *(f"checkpoints/step_{step:08d}.safetensors" for step in (0, 20, 40, 60)),
+        "config.json",
+        "history.parquet",
+        "optimizer.safetensors",
+        "split.npz",
+    ]
+    config = json.loads((small_run_path / "config.json").read_text())
+    assert config["format_version"] == 1
+    assert config["packages"]["torch"] == torch.__version__
+
+
+def test_a_checkpoint_in_its_run_knows_its_split_and_alone_its_task(own_run, tmp_path):
+    inside = interp.load_checkpoint(own_run / STEP)
+    assert inside.step == 40
+    assert inside.run is not None
+    assert inside.train_mask is not None
+    alone_file = shutil.copy(own_run / STEP, tmp_path / "copy.safetensors")
+    alone = interp.load_checkpoint(alone_file)
+    assert alone.task == inside.task
+    assert alone.step == 40
+    assert alone.train_mask is alone.run is None
+    assert torch.equal(alone.weights["W_E"], inside.weights["W_E"])
+
+
+def test_a_lone_checkpoint_takes_its_split_by_name_or_as_a_mask(own_run, tmp_path):
+    file = shutil.copy(own_run / STEP, tmp_path / "copy.safetensors")
+    named = interp.load_checkpoint(file, split="torch", seed=3)
+    assert torch.equal(named.train_mask, interp.split_mask(13, 0.3, 3, "torch"))
+    mask = interp.split_mask(13, 0.5, 0)
+    assert interp.progress_measures(interp.load_checkpoint(file, split=mask)).train_loss is not None
+    with pytest.raises(ConfigError, match="needs the seed"):
+        interp.load_checkpoint(file, split="paper")
+    with pytest.raises(ConfigError, match=r"\[12, 12\]; a mask is bool \[13, 13\]"):
+        interp.load_checkpoint(file, split=mask[:12, :12])
+    with pytest.raises(ConfigError, match=r"vocabulary of 14; a task of p = 11 needs 12"):
+        interp.load_checkpoint(file, task=interp.Task(11))
+
+
+def test_one_step_of_a_run_can_be_named(own_run):
+    assert interp.load_checkpoint(own_run, step=20).step == 20
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 30; the nearest are 0, 20, 40, 60"):
+        interp.load_checkpoint(own_run, step=30)
+    with pytest.raises(CheckpointError, match="holds step 40, not step 20"):
+        interp.load_checkpoint(own_run / STEP, step=20)
+
+
+def write_weights(path, change):
+    weights, header = load_file(path), interp.run.read_header(path)
+    change(weights, header)
+    save_file(weights, path, metadata={"interp": json.dumps(header)})
+
+
+def drop(name):
+    return lambda weights, info: weights.pop(name)
+
+
+DAMAGE = {
+    "empty": (lambda f: f.write_bytes(b""), "is no whole safetensors file"),
+    "text": (lambda f: f.write_text("not weights at all, just a note\n"), "is no whole safetensors file"),
+    "half": (lambda f: f.write_bytes(f.read_bytes()[: f.stat().st_size // 2]), "is no whole safetensors file"),
+    "one byte short": (lambda f: f.write_bytes(f.read_bytes()[:-1]), "is no whole safetensors file"),
+    "header only": (lambda f: f.write_bytes(f.read_bytes()[:500]), "is no whole safetensors file"),
+    "pickle": (lambda f: torch.save({"W_E": torch.zeros(2)}, f), "is no whole safetensors file"),
+    "foreign safetensors": (lambda f: save_file({"x": torch.zeros(2)}, f), "says format None; expected 'interp-ch"),
+    "missing weight": (lambda f: write_weights(f, drop("W_U")), "lacks W_U"),
+    "wrong shape": (
+        lambda f: write_weights(f, lambda w, i: w.update(W_in=torch.zeros(3, 3))),
+        r"W_in is \[3, 3\]; expected \[d_model, d_mlp\] = \[16, 24\]",
+    ),
+    "nan": (lambda f: write_weights(f, lambda w, i: w["W_E"].fill_(float("nan"))), "W_E holds 224 values that are not"),
+    "newer": (lambda f: write_weights(f, lambda w, i: i.update(format_version=2)), "version 2; .* up to 1. Upgrade"),
+    "no step": (lambda f: write_weights(f, lambda w, i: i.pop("step")), "lacks or garbles its description"),
+    "gone": (lambda f: f.unlink(), "does not exist"),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_refused_by_name(own_run, kind):
+    damage, message = DAMAGE[kind]
+    damage(own_run / STEP)
+    with pytest.raises(CheckpointError, match=message) as error:
+        interp.load_checkpoint(own_run / STEP)
+    assert "step_00000040.safetensors" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "half"])
+def test_a_run_with_one_bad_checkpoint_opens_and_says_which(own_run, kind):
+    DAMAGE[kind][0](own_run / STEP)
+    with pytest.warns(UserWarning, match="step_00000040"):
+        run = interp.load_run(own_run)
+    assert run.steps == (0, 20, 60)
+    assert list(run.bad) == [40]
+    with pytest.raises(CheckpointError, match="step_00000040"):
+        run.at(40)
+    assert list(interp.trajectory(run, progress=False)["step"]) == [0, 20, 60]
+
+
+def test_a_checkpoint_damaged_inside_is_left_out_of_the_trajectory(own_run):
+    DAMAGE["nan"][0](own_run / STEP)
+    with pytest.warns(UserWarning, match=r"left out: .*step_00000040.*not finite"):
+        frame = interp.trajectory(own_run, progress=False)
+    assert list(frame["step"]) == [0, 20, 60]
+
+
+def test_a_checkpoint_under_another_steps_name_is_noticed(own_run):
+    shutil.copy(own_run / STEP, own_run / "checkpoints" / "step_00000050.safetensors")
+    with pytest.raises(CheckpointError, match="holds step 40, and its name says 50"):
+        interp.load_run(own_run).at(50)
+
+
+def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
+    with pytest.raises(CheckpointError, match=r"is a folder, not a checkpoint file; open a run with load_run"):
+        interp.load_checkpoint(own_run)
+    with pytest.raises(CheckpointError, match=r"is a file; a run is a directory"):
+        interp.load_run(own_run / STEP)
+    with pytest.raises(CheckpointError, match="does not exist"):
+        interp.load_run(tmp_path / "nowhere")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match=r"holds no config.json"):
+        interp.load_run(tmp_path / "empty")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "not readable JSON"),
+        ("[1, 2]", "says format None; expected 'interp-run'"),
+        ('{"format": "other"}', "says format 'other'"),
+        ('{"format": "interp-run", "format_version": 9}', "version 9; this interp reads up to 1. Upgrade"),
+        ('{"format": "interp-run", "format_version": 1}', "does not describe a run"),
+        ('{"format": "interp-run", "format_version": 1, "training": {"p": 1}}', "does not describe a run .*p is 1"),
+    ],
+)
+def test_a_damaged_config_is_said(own_run, content, message):
+    (own_run / "config.json").write_text(content)
+    with pytest.raises(CheckpointError, match=message):
+        interp.load_run(own_run)
+
+
+def test_a_missing_split_leaves_the_measures_that_need_none(own_run):
+    (own_run / "split.npz").unlink()
+    run = interp.load_run(own_run)
+    assert run.train_mask is None
+    m = interp.progress_measures(run)
+    assert "no split.npz" in m.missing["train_loss"]
+    assert m.restricted_loss is not None
+    assert m.key_frequencies
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_a_damaged_split_is_said(own_run, content):
+    if content is None:
+        np.savez(own_run / "split.npz", train=np.zeros((3, 3), dtype=bool))
+    else:
+        (own_run / "split.npz").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"split.npz"):
+        interp.load_run(own_run)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", None])
+def test_a_missing_or_damaged_history_is_said_when_it_is_asked_for(own_run, content):
+    if content is None:
+        (own_run / "history.parquet").unlink()
+    else:
+        (own_run / "history.parquet").write_bytes(content)
+    run = interp.load_run(own_run)
+    assert run[-1].step == 60
+    with pytest.raises(CheckpointError, match=r"history.parquet"):
+        _ = run.history

@@ -1,0 +1,118 @@
+import random
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interp import ConfigError, Task, split_mask
+from interp.task import OPERATIONS
+from tests.processes import outside
+
+
+@pytest.mark.parametrize("seed", [0, 1, 598])
+def test_paper_split_is_pythons_shuffle_of_the_list_of_pairs(seed):
+    p, fraction = 113, 0.3
+    random.seed(seed)
+    pairs = [(a, b, p) for a in range(p) for b in range(p)]
+    random.shuffle(pairs)
+    train = set(pairs[: int(fraction * p * p)])
+    mask = split_mask(p, fraction, seed, "paper")
+    assert {(a, b, p) for a, b in mask.nonzero().tolist()} == train
+    assert len(train) == 3830
+
+
+@pytest.mark.parametrize("seed", [0, 1, 598])
+def test_torch_split_is_the_first_of_randperm(seed):
+    p, fraction = 118, 0.3
+    torch.manual_seed(seed)
+    train = torch.randperm(p * p)[: int(fraction * p * p)]
+    assert torch.equal(split_mask(p, fraction, seed, "torch").flatten().nonzero().flatten(), train.sort().values)
+
+
+def test_a_split_leaves_the_global_generators_alone():
+    random.seed(7)
+    torch.manual_seed(7)
+    expected = random.random(), torch.rand(1)
+    random.seed(7)
+    torch.manual_seed(7)
+    split_mask(11, 0.5, 3, "paper")
+    split_mask(11, 0.5, 3, "torch")
+    assert (random.random(), torch.rand(1)) == expected
+
+
+@given(
+    p=st.integers(2, 30),
+    fraction=st.floats(0.01, 0.99),
+    seed=st.integers(0, 2**32),
+    kind=st.sampled_from(["paper", "torch"]),
+)
+def test_a_split_has_the_asked_number_of_train_pairs_and_never_an_empty_side(p, fraction, seed, kind):
+    n = int(fraction * p * p)
+    if n == 0:
+        with pytest.raises(ConfigError, match="leaves no train pair"):
+            split_mask(p, fraction, seed, kind)
+        return
+    mask = split_mask(p, fraction, seed, kind)
+    assert mask.shape == (p, p)
+    assert int(mask.sum()) == n < p * p
+    assert torch.equal(mask, split_mask(p, fraction, seed, kind))
+
+
+@given(p=st.integers(2, 20), seed=st.integers(0, 1000))
+def test_labels_are_those_of_python_integers(p, seed):
+    by_hand = {
+        "add": lambda a, b: (a + b) % p,
+        "subtract": lambda a, b: (a - b) % p,
+        "quadratic": lambda a, b: (a**2 + a * b + b**2) % p,
+    }
+    for operation, rule in by_hand.items():
+        labels = Task(p, operation).labels.tolist()
+        assert labels == [[rule(a, b) for b in range(p)] for a in range(p)]
+    drawn = Task(p, "random", seed).labels
+    assert torch.equal(drawn, Task(p, "random", seed).labels)
+    assert 0 <= int(drawn.min()) <= int(drawn.max()) < p
+
+
+def test_only_addition_and_subtraction_have_fourier_measures():
+    assert {operation for operation in OPERATIONS if Task(5, operation).why_no_fourier is None} == {"add", "subtract"}
+
+
+@pytest.mark.parametrize("p", [1, 0, -3])
+def test_a_modulus_is_an_integer_of_at_least_two(p):
+    with pytest.raises(ConfigError, match=r"integer of at least 2"):
+        Task(p)
+
+
+def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
+    """In a process of its own: here the tests' own type checks would answer first."""
+    said = outside(
+        """
+        import interp
+        for wrong in (
+            lambda: interp.Task(2.0), lambda: interp.Task("113"), lambda: interp.Task(True),
+            lambda: interp.Task(5, "times"), lambda: interp.split_mask(5, 0.5, 0, "numpy"),
+            lambda: interp.TrainConfig(activation="tanh"), lambda: interp.TrainConfig(init="zeros"),
+            lambda: interp.TrainConfig(seed=1.5), lambda: interp.progress_measures(3),
+        ):
+            try:
+                wrong()
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    lines = said.splitlines()
+    assert len(lines) == 9
+    assert all("integer of at least 2" in line for line in lines[:3])
+    assert "add, subtract, quadratic, random" in lines[3]
+    assert "paper, torch" in lines[4]
+    assert "relu, gelu, gelu_new" in lines[5]
+    assert "paper, transformer_lens" in lines[6]
+    assert "whole number" in lines[7]
+    assert "cannot measure a int" in lines[8]
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
+def test_a_fraction_lies_strictly_between_zero_and_one(fraction):
+    with pytest.raises(ConfigError, match="between 0 and 1"):
+        split_mask(5, fraction, 0)

@@ -1,0 +1,290 @@
+"""Training: the same numbers as TransformerLens, and nothing lost however it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import interp
+from interp import CheckpointError, ConfigError, TrainConfig, TrainingError, TrainingInterrupted
+from interp.model import initial_weights, to_bridge
+from interp.run import read_header
+from tests.conftest import ROOT, SMALL
+
+BITS = ("config.json", "history.parquet", "split.npz", "optimizer.safetensors")
+
+
+def same_bits(one, other) -> bool:
+    names = [*BITS, *sorted(f"checkpoints/{file.name}" for file in (one / "checkpoints").iterdir())]
+    assert sorted(f.name for f in (one / "checkpoints").iterdir()) == sorted(
+        f.name for f in (other / "checkpoints").iterdir()
+    )
+    return all((one / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def test_the_defaults_are_the_mainline():
+    c = TrainConfig()
+    assert (c.p, c.train_fraction, c.d_model, c.n_heads, c.d_mlp, c.activation) == (113, 0.3, 128, 4, 512, "relu")
+    assert (c.learning_rate, c.betas, c.weight_decay, c.warmup_steps, c.seed) == (1e-3, (0.9, 0.98), 1.0, 10, 0)
+    assert c.model.d_vocab == c.model.d_vocab_out == 114
+    assert c.schedule[:10] == (0, 1, 2, 5, 10, 20, 50, 100, 200, 400)
+    assert c.schedule[-2:] == (15_800, 16_000)
+    assert replace(c, steps=7).schedule == (0, 1, 2, 5, 7)
+    assert replace(c, steps=450).schedule[-3:] == (200, 400, 450)
+
+
+def test_thirty_steps_are_those_of_a_bridge_trained_the_ordinary_way(tmp_path):
+    """Full batch, float64 loss over p + 1 outputs, AdamW, warmup from 0. Float32 drift in 30 steps: 1e-4."""
+    config = replace(SMALL, steps=30, checkpoint_steps=(0,), history_every=1)
+    bridge = to_bridge(initial_weights(config.model, config.seed), config.model)
+    mask = interp.split_mask(config.p, config.train_fraction, config.seed)
+    tokens = torch.cat([mask.nonzero(), torch.full((int(mask.sum()), 1), config.p)], dim=1)
+    labels = config.task.labels[mask]
+    # The paper's model has no attention biases; the bridge's stay zero if they are not trained.
+    trained = [p for n, p in bridge.named_parameters() if not (".attn." in n and n.endswith("bias"))]
+    optimizer = torch.optim.AdamW(trained, lr=0.0, betas=(0.9, 0.98), eps=1e-8, weight_decay=1.0)
+    expected = []
+    for step in range(31):
+        loss = torch.nn.functional.cross_entropy(bridge(tokens)[:, -1].double(), labels)
+        expected.append(float(loss.detach()))
+        loss.backward()
+        optimizer.param_groups[0]["lr"] = 1e-3 * min(step / 10, 1)
+        optimizer.step()
+        bridge.zero_grad()
+    found = interp.train(config, tmp_path / "run", progress=False).history["train_loss"].tolist()
+    assert found == pytest.approx(expected, rel=1e-4)
+    assert found[0] == found[1]  # the first update has learning rate 0
+
+
+def test_history_is_what_the_checkpoints_give(small_run):
+    history = small_run.history.set_index("step")
+    for ckpt in small_run:
+        logits = interp.forward.forward(ckpt.weights, interp.forward.Pairs.all(13)).logits.unflatten(0, (13, 13))
+        nll = -logits.double().log_softmax(-1).gather(-1, small_run.task.labels[..., None])[..., 0]
+        mask = small_run.train_mask
+        assert history["train_loss"][ckpt.step] == pytest.approx(float(nll[mask].mean()), rel=1e-5)
+        assert history["test_loss"][ckpt.step] == pytest.approx(float(nll[~mask].mean()), rel=1e-5)
+        right = (logits.argmax(-1) == small_run.task.labels).double()
+        assert history["test_accuracy"][ckpt.step] == pytest.approx(float(right[~mask].mean()), abs=1e-12)
+
+
+def test_what_is_saved_does_not_change_what_is_trained(tmp_path, small_run):
+    sparse = interp.train(
+        replace(SMALL, checkpoint_steps=(60,), history_every=7, steps=60), tmp_path / "sparse", progress=False
+    )
+    assert sparse.steps == (60,)
+    assert all(torch.equal(sparse[-1].weights[n], small_run[-1].weights[n]) for n in sparse[-1].weights)
+    assert list(sparse.history["step"]) == [0, 7, 14, 21, 28, 35, 42, 49, 56, 60]
+
+
+@pytest.mark.parametrize("changes", [{"operation": "subtract"}, {"operation": "random"}, {"init": "transformer_lens"},
+                                     {"activation": "gelu"}, {"split": "torch"}, {"p": 12}, {"warmup_steps": 0}])  # fmt: skip
+def test_every_kind_of_run_learns_its_train_pairs(tmp_path, changes):
+    config = replace(SMALL, **changes, d_model=32, d_mlp=128, steps=300, checkpoint_steps=None)
+    run = interp.train(config, tmp_path / "run", progress=False)
+    assert run.history["train_accuracy"].iloc[-1] > 0.95
+    assert run.history["train_loss"].iloc[-1] < 0.5 * run.history["train_loss"].iloc[0]
+    assert run.config == config
+
+
+# ── stopping and resuming ────────────────────────────────────────────────────────────────────────────────────────
+
+LONG = replace(SMALL, steps=1500, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 1500))
+
+
+def command(path, *extra: str) -> list[str]:
+    options = [
+        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "1500",
+        "--checkpoint-steps", "0,3,200:1200:200,1500",
+    ]  # fmt: skip
+    return [sys.executable, "-m", "interp.cli", "train", str(path), *options, *extra]
+
+
+@pytest.fixture(scope="module")
+def unstopped(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(command(path), check=True, capture_output=True, cwd=ROOT)
+    return path
+
+
+def wait_for(file, process) -> None:
+    begun = time.monotonic()
+    while not file.exists():
+        assert process.poll() is None, "the training ended before it was stopped"
+        assert time.monotonic() - begun < 120
+        time.sleep(0.002)
+
+
+def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tmp_path, unstopped):
+    path = tmp_path / "run"
+    for awaited in ("config.json", "checkpoints/step_00000003.safetensors", "checkpoints/step_00000600.safetensors"):
+        process = subprocess.Popen(
+            command(path, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
+        )
+        wait_for(path / awaited, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert not (path / "checkpoints" / "step_00001500.safetensors").exists()
+    subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
+    assert same_bits(path, unstopped)
+    assert not list(path.rglob(".*.part"))
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path, unstopped, signum):
+    path = tmp_path / "run"
+    process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    wait_for(path / "checkpoints" / "step_00000400.safetensors", process)
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + signum
+    assert "Stopped at step" in said
+    assert "--resume" in said
+    assert "Traceback" not in said
+    stopped = read_header(path / "optimizer.safetensors")["step"]
+    assert 400 <= stopped < 1500
+    assert interp.load_run(path).history["step"].max() <= stopped
+    subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
+    assert same_bits(path, unstopped)
+
+
+def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_with_all_saved(tmp_path):
+    import threading
+
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    with pytest.raises(TrainingInterrupted, match="stopped at step") as stop:
+        interp.train(replace(SMALL, steps=10**6, checkpoint_steps=(0,)), tmp_path / "run", progress=False)
+    assert isinstance(stop.value, KeyboardInterrupt)
+    assert read_header(tmp_path / "run" / "optimizer.safetensors")["step"] == stop.value.step > 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_finished_run_can_be_taken_further(tmp_path, unstopped):
+    short = interp.train(
+        replace(LONG, steps=600, checkpoint_steps=(0, 3, 200, 400, 600)), tmp_path / "run", progress=False
+    )
+    assert short.steps[-1] == 600
+    longer = interp.train(LONG, tmp_path / "run", resume=True, progress=False)
+    assert longer.steps == LONG.checkpoint_steps
+    assert same_bits(longer.path, unstopped)
+    again = interp.train(None, tmp_path / "run", resume=True, progress=False)
+    assert same_bits(again.path, unstopped)
+
+
+def test_other_settings_are_refused_by_name(own_run):
+    with pytest.raises(ConfigError, match=r"begun with other settings: seed 5 \(the run has 0\); weight_decay 0.1"):
+        interp.train(replace(SMALL, seed=5, weight_decay=0.1), own_run, resume=True, progress=False)
+    with pytest.raises(ConfigError, match="already stands at step 60, past the 40"):
+        interp.train(replace(SMALL, steps=40, checkpoint_steps=(0,)), own_run, resume=True, progress=False)
+    assert interp.load_run(own_run).config == SMALL
+
+
+def test_nothing_is_written_over(own_run, tmp_path):
+    before = {file: file.read_bytes() for file in own_run.rglob("*") if file.is_file()}
+    with pytest.raises(CheckpointError, match="already holds a run; go on with it by resume=True"):
+        interp.train(SMALL, own_run, progress=False)
+    assert {file: file.read_bytes() for file in before} == before
+    (tmp_path / "papers").mkdir()
+    (tmp_path / "papers" / "draft.tex").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"not empty and holds no run \(found draft.tex\)"):
+        interp.train(SMALL, tmp_path / "papers", progress=False)
+    with pytest.raises(CheckpointError, match="is a file; a run is written into a directory"):
+        interp.train(SMALL, tmp_path / "papers" / "draft.tex", progress=False)
+    with pytest.raises(CheckpointError, match="holds no run to resume"):
+        interp.train(None, tmp_path / "new", resume=True, progress=False)
+    with pytest.raises(ConfigError, match="no settings were given"):
+        interp.train(None, tmp_path / "new", progress=False)
+
+
+def test_a_second_training_into_one_directory_is_refused(tmp_path):
+    path = tmp_path / "run"
+    process = subprocess.Popen(command(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    try:
+        wait_for(path / "checkpoints" / "step_00000000.safetensors", process)
+        process.send_signal(signal.SIGSTOP)  # held still, and still the owner
+        with pytest.raises(TrainingError, match="another training is writing to"):
+            interp.train(None, path, resume=True, progress=False)
+    finally:
+        process.kill()
+        process.wait()
+    assert interp.train(None, path, resume=True, progress=False).steps[-1] == 1500
+
+
+def test_a_loss_that_is_no_longer_finite_stops_at_its_step_and_keeps_the_rest(tmp_path):
+    """lr 1e30: the first update is free (lr 0), the second throws the weights far away: step 2 overflows."""
+    wild = replace(
+        SMALL, learning_rate=1e30, weight_decay=0.0, warmup_steps=1, checkpoint_steps=(0, 1, 60), history_every=1
+    )
+    with pytest.raises(TrainingError, match=r"no longer finite at step 2; .* keeps all that was saved"):
+        interp.train(wild, tmp_path / "run", progress=False)
+    run = interp.load_run(tmp_path / "run")
+    assert run.steps == (0, 1)
+    assert not run.bad
+    assert all(bool(torch.isfinite(w).all()) for w in run[-1].weights.values())
+    assert list(run.history["step"]) == [0, 1]
+    assert run.history.notna().all(axis=None)
+
+
+def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_stay(own_run):
+    state = own_run / "optimizer.safetensors"
+    whole = state.read_bytes()
+    state.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match=r"optimizer.safetensors .* is no whole safetensors file"):
+        interp.train(None, own_run, resume=True, progress=False)
+    state.unlink()
+    with pytest.raises(CheckpointError, match=r"no optimizer.safetensors, so it cannot be resumed"):
+        interp.train(None, own_run, resume=True, progress=False)
+    assert interp.load_run(own_run).steps == (0, 20, 40, 60)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"p": 1}, "p is 1; a modulus"),
+        ({"train_fraction": 0.0}, "between 0 and 1"),
+        ({"train_fraction": 1.0}, "between 0 and 1"),
+        ({"seed": -1}, "seed is -1"),
+        ({"n_heads": 3}, "d_model 128 is not a multiple of n_heads 3"),
+        ({"d_mlp": 0}, "d_mlp is 0; it is a whole number of at least 1"),
+        ({"steps": 0}, "steps is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"weight_decay": -1.0}, "weight_decay is -1"),
+        ({"betas": (0.9, 1.0)}, r"betas are \(0.9, 1.0\)"),
+        ({"checkpoint_steps": (5, 10**6)}, "checkpoint step 1000000 lies after the last step 16000"),
+        ({"checkpoint_steps": ()}, "checkpoint_steps is empty"),
+        ({"device": "abacus"}, "device is 'abacus'"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_refused_where_it_is_made(change, message):
+    with pytest.raises(ConfigError, match=message):
+        TrainConfig(**change)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the device that the test takes to be missing")
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"device is 'cuda', and this machine has none"):
+        interp.train(replace(SMALL, device="cuda"), tmp_path / "run", progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_precision_is_put_back(tmp_path):
+    torch.set_float32_matmul_precision("medium")
+    try:
+        interp.train(replace(SMALL, steps=2, checkpoint_steps=(0,)), tmp_path / "run", progress=False)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
+    assert json.loads((unstopped / "config.json").read_text())["training"]["d_mlp"] == 24
+    assert interp.load_run(unstopped).config == LONG
+    assert load_file(unstopped / "checkpoints" / "step_00001500.safetensors")["W_in"].shape == (16, 24)
