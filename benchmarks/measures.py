@@ -1,4 +1,4 @@
-"""All measures of one p = 113 checkpoint, against one hook-cached forward a measure with the definitions applied directly.
+"""All measures of a p = 113 checkpoint, against a hook-cached forward for each, the definitions applied directly.
 
 The direct way is what published notebooks do: `run_with_cache` over all pairs for every measure, p² × p tensors times
 the basis of Z_p² for the restricted and excluded losses, a p² × p cosine for every frequency, and the full

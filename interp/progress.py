@@ -238,7 +238,7 @@ def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any) -> _Sub
 
 @lru_cache(maxsize=8)
 def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
-    checkpoint = run[-1]
+    checkpoint = run.last_readable()
     acts = activations(checkpoint.weights, run.task.p, checkpoint.config.activation)
     table = logit_measures.logit_table(acts.logits, run.task.labels)
     return logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
@@ -353,8 +353,8 @@ def trajectory(
         "asked": list(frequencies) if frequencies is not None else share,
     }
     saved = None if refresh else _read_saved(run.path / MEASURES, setting)
-    last_step = run.steps[-1]
-    if saved is not None and saved.digests.get(last_step) == digests[last_step]:
+    last = f"{run.steps[-1]} {digests[run.steps[-1]]}"
+    if saved is not None and saved.last == last:
         frequencies = saved.frequencies
     elif frequencies is None and not run.task.why_no_fourier:
         frequencies = _key_frequencies_of(run, share)
@@ -376,8 +376,10 @@ def trajectory(
     frame = pd.DataFrame(rows)
     for name in frame.columns.difference(["step"]):
         frame[name] = frame[name].astype(float)
-    if saved is None or set(saved.rows) != set(known) or saved.digests != digests:
-        _write_saved(run.path / MEASURES, frame, setting, frequencies, {s: digests[s] for s in known})
+    made_of = {step: digests[step] for step in known}
+    if saved is None or (saved.last, saved.digests, saved.frequencies) != (last, made_of, frequencies):
+        note = {"setting": setting, "last": last, "key_frequencies": frequencies, "digests": made_of}
+        _write_saved(run.path / MEASURES, frame, note)
     frame.attrs["key_frequencies"] = frequencies
     frame.attrs["p"] = run.task.p
     return frame
@@ -385,8 +387,11 @@ def trajectory(
 
 @dataclass(frozen=True)
 class _Saved:
+    """A trajectory as kept beside a run: its rows, the digests of what they were made of, and its key frequencies."""
+
     rows: dict[int, dict[str, Any]]
     digests: dict[int, str]
+    last: str
     frequencies: tuple[int, ...] | None
 
 
@@ -411,20 +416,14 @@ def _read_saved(file: Path, setting: dict[str, Any]) -> _Saved | None:
         return _Saved(
             rows,
             {int(step): digest for step, digest in note["digests"].items()},
+            note["last"],
             None if frequencies is None else tuple(frequencies),
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def _write_saved(
-    file: Path,
-    frame: pd.DataFrame,
-    setting: dict[str, Any],
-    frequencies: tuple[int, ...] | None,
-    digests: dict[int, str],
-) -> None:
-    note = {"setting": setting, "key_frequencies": frequencies, "digests": digests}
+def _write_saved(file: Path, frame: pd.DataFrame, note: dict[str, Any]) -> None:
     content = pa.Table.from_pandas(frame, preserve_index=False)
     content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
     try:

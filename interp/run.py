@@ -150,6 +150,17 @@ class Run:
             )
         return _checkpoint(self.file(step), weights, about, self.config.task, self.train_mask, self)
 
+    def last_readable(self) -> Checkpoint:
+        """The last checkpoint that can be read; CheckpointError says why the last cannot, if none can."""
+        first_error = CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
+        for step in reversed(self.steps):
+            try:
+                return self.at(step)
+            except CheckpointError as error:
+                if step == self.steps[-1]:
+                    first_error = error
+        raise first_error
+
     def __getitem__(self, index: int) -> Checkpoint:
         if not self._files:
             raise CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
@@ -413,7 +424,7 @@ def write_history(path: Path, history: pd.DataFrame) -> None:
 
 def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One note, not a key each: safetensors writes its metadata in no fixed order, and equal files should be equal bytes.
+    # One note, not a key each: safetensors writes its metadata in no fixed order; equal runs should be equal bytes.
     content = save(whole, metadata={_NOTE: json.dumps({**header, "format_version": FORMAT_VERSION})})
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 

@@ -135,6 +135,15 @@ def test_a_checkpoint_damaged_inside_is_left_out_of_the_trajectory(own_run):
     assert list(frame["step"]) == [0, 20, 60]
 
 
+def test_where_the_last_checkpoint_is_damaged_the_last_readable_one_names_the_key_frequencies(own_run):
+    DAMAGE["nan"][0](own_run / "checkpoints" / "step_00000060.safetensors")
+    expected = interp.progress_measures(interp.load_run(own_run).at(40)).key_frequencies
+    with pytest.warns(UserWarning, match="left out: .*step_00000060"):
+        frame = interp.trajectory(own_run, progress=False)
+    assert frame.attrs["key_frequencies"] == expected
+    assert list(frame["step"]) == [0, 20, 40]
+
+
 def test_a_checkpoint_under_another_steps_name_is_noticed(own_run):
     shutil.copy(own_run / STEP, own_run / "checkpoints" / "step_00000050.safetensors")
     with pytest.raises(CheckpointError, match="holds step 40, and its name says 50"):

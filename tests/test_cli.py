@@ -1,0 +1,113 @@
+"""The shell as a user has it: real processes, real files, one sentence where something is wrong."""
+
+import json
+
+import pandas as pd
+import pytest
+
+import interp
+from interp.cli import parse_steps
+from tests.processes import interp as shell
+
+
+@pytest.mark.parametrize("command", [(), ("train",), ("measure",), ("phases",)])
+def test_help_teaches_by_example(command):
+    done = shell(*command, "--help")
+    assert done.returncode == 0
+    assert f"interp {' '.join(command) or 'train'} " in done.stdout.split("xamples" if command else "first session")[-1]
+
+
+def test_every_setting_is_an_option_of_train_under_its_own_name():
+    said = shell("train", "--help").stdout
+    for name in interp.TrainConfig.names():
+        assert f"--{name.replace('_', '-')}" in said, name
+
+
+def test_version():
+    assert shell("--version").stdout.startswith("interp 0.")
+
+
+def test_measure_prints_a_table_json_and_parquet(small_run, small_run_path, tmp_path):
+    table = shell("measure", small_run_path)
+    assert table.returncode == 0, table.stderr
+    m = interp.progress_measures(small_run)
+    assert str(m) in table.stdout
+    lines = shell("measure", small_run_path, "--step", 20, "--step", 60, "--json").stdout.splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [20, 60]
+    assert json.loads(lines[1])["restricted_loss"] == m.restricted_loss
+    target = tmp_path / "new" / "all.parquet"
+    done = shell("measure", small_run_path, "--all", "--parquet", target)
+    assert done.returncode == 0, done.stderr
+    frame = pd.read_parquet(target)
+    assert list(frame["step"]) == [0, 20, 40, 60]
+    assert frame["excluded_loss"].iloc[-1] == m.excluded_loss
+
+
+def test_measure_takes_a_lone_file_and_says_what_it_lacks(small_run, tmp_path):
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(small_run.file(60).read_bytes())
+    without = shell("measure", alone)
+    assert "no train/test split is known; load the checkpoint with split= and seed=" in without.stdout
+    done = shell("measure", alone, "--split", "paper", "--seed", 0, "--key", 2, "--json")
+    assert json.loads(done.stdout)["key_frequencies"] == [2]
+    assert json.loads(done.stdout)["train_loss"] > 0
+
+
+def test_phases_of_a_run(small_run, small_run_path):
+    done = shell("phases", small_run_path)
+    assert done.returncode == 0, done.stderr
+    found = interp.phases(interp.trajectory(small_run, progress=False))
+    assert str(found) in done.stdout
+    plain = json.loads(shell("phases", small_run_path, "--json").stdout)
+    assert plain["grokking_delay"] is None
+    assert plain["missing"] == found.missing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("train", "{tmp}/x", "--p", "1"), "p is 1; a modulus is an integer of at least 2"),
+        (("train", "{tmp}/x", "--train-fraction", "0"), "train_fraction is 0.0; it lies between 0 and 1"),
+        (("train", "{tmp}/x", "--train-fraction", "1"), "train_fraction is 1.0; it lies between 0 and 1"),
+        (("train", "{run}"), "already holds a run; go on with it by resume=True (--resume)"),
+        (("train", "{run}", "--resume", "--seed", "9"), "begun with other settings: seed 9 (the run has 0)"),
+        (("measure", "{tmp}/nothing.safetensors"), "does not exist; expected a safetensors file"),
+        (("measure", "{tmp}/text.safetensors"), "is no whole safetensors file"),
+        (("measure", "{tmp}"), "holds no config.json; expected a run directory"),
+        (("measure", "{run}", "--step", "7"), "has no checkpoint of step 7; the nearest are 0, 20, 40, 60"),
+        (("measure", "{run}/checkpoints/step_00000020.safetensors", "--all"), "is one checkpoint file"),
+        (("phases", "{tmp}/nowhere"), "does not exist; expected a run directory"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_exit_status_2(small_run_path, tmp_path, arguments, said):
+    (tmp_path / "text.safetensors").write_text("a note")
+    done = shell(*(argument.format(tmp=tmp_path, run=small_run_path) for argument in arguments))
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not done.stdout
+
+
+def test_options_that_do_not_exist_or_parse_are_said(tmp_path):
+    assert "No such option" in shell("train", tmp_path / "x", "--weight-deca", "1").stderr
+    assert "neither a step nor FIRST:LAST:EVERY" in shell("train", tmp_path / "x", "--checkpoint-steps", "0,a").stderr
+    assert "times" in shell("train", tmp_path / "x", "--operation", "times").stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_steps_are_numbers_and_ranges_with_both_ends():
+    assert parse_steps("0,5,100:300:100") == (0, 5, 100, 200, 300)
+    assert parse_steps("7") == (7,)
+
+
+def test_train_says_what_came_out_and_what_is_next(tmp_path):
+    done = shell("train", tmp_path / "run", "--p", 5, "--d-model", 8, "--n-heads", 1, "--d-mlp", 8, "--steps", 3,
+                 "--operation", "subtract", "--train-fraction", 0.5, "--betas", 0.8, 0.9, "--checkpoint-steps", "0,3")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "step 3, 2 checkpoints; loss train" in said
+    assert "interp phases" in said
+    assert interp.load_run(tmp_path / "run").config == interp.TrainConfig(
+        p=5, d_model=8, n_heads=1, d_mlp=8, steps=3, operation="subtract", train_fraction=0.5, betas=(0.8, 0.9),
+        checkpoint_steps=(0, 3),
+    )  # fmt: skip

@@ -1,0 +1,107 @@
+"""Figures show the numbers that they were given, with names and units, and reach the disk in every format."""
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+
+import interp
+from interp import ConfigError, plot
+
+
+@pytest.fixture(scope="module")
+def trajectory(shipped):
+    return interp.trajectory(shipped, progress=False)
+
+
+def titles(figure: go.Figure, axis: str) -> list[str]:
+    return [a.title.text for a in figure.select_yaxes() if axis == "y"] or [
+        a.title.text for a in figure.select_xaxes() if a.title.text
+    ]
+
+
+def drawn(figure: go.Figure, name: str) -> list[go.Scatter]:
+    return [trace for trace in figure.data if trace.name == name]
+
+
+def test_training_curves(shipped):
+    figure = plot.training_curves(shipped.history)
+    assert titles(figure, "y") == ["Accuracy", "Loss (nats)"]
+    assert titles(figure, "x") == ["Training step"]
+    accuracy, loss = drawn(figure, "test")
+    np.testing.assert_array_equal(accuracy.y, shipped.history["test_accuracy"])
+    np.testing.assert_array_equal(loss.y, shipped.history["test_loss"])
+    assert [axis.type for axis in figure.select_yaxes()] == [None, "log"]
+    assert drawn(figure, "train")[0].line.dash != drawn(figure, "test")[0].line.dash
+
+
+def test_progress_measures_with_their_phases(trajectory):
+    ph = interp.phases(trajectory)
+    figure = plot.progress_measures(trajectory, ph)
+    assert titles(figure, "y") == ["Loss (nats)", "Loss ÷ test loss", "Σ weights²"]
+    loss, ratio = drawn(figure, "restricted")
+    np.testing.assert_array_equal(loss.y, trajectory["restricted_loss"])
+    np.testing.assert_array_equal(ratio.y, trajectory["restricted_loss"] / trajectory["test_loss"])
+    shaded = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"}
+    assert shaded == {(first, last) for _, first, last in ph.spans()}
+    assert [note.text for note in figure.layout.annotations] == [name for name, *_ in ph.spans()]
+    assert len(plot.progress_measures(trajectory).layout.shapes) == 1  # the line at ratio 1
+
+
+def test_cos_coefficients_tell_the_key_frequencies_from_the_rest(trajectory):
+    figure = plot.cos_coefficients(trajectory)
+    keys = trajectory.attrs["key_frequencies"]
+    assert len(figure.data) == 56
+    assert [t.name for t in figure.data if t.showlegend] == ["other k", *(f"k = {k}" for k in keys)]
+    np.testing.assert_array_equal(drawn(figure, f"k = {keys[0]}")[0].y, trajectory[f"cos_coefficient_{keys[0]}"].abs())
+    assert len({(t.line.color, t.line.dash) for t in figure.data if t.name.startswith("k =")}) == len(keys)
+
+
+def test_fourier_norms(shipped):
+    m = interp.progress_measures(shipped)
+    figure = plot.fourier_norms(m.embedding_norms, m.unembedding_norms, m.key_frequencies)
+    cosines = [trace for trace in figure.data if trace.name == "cos"]
+    np.testing.assert_array_equal(cosines[0].y, m.embedding_norms[1::2])
+    np.testing.assert_array_equal(cosines[1].y, m.unembedding_norms[1::2])
+    assert [note.text for note in figure.layout.annotations] == [str(k) for k in m.key_frequencies] * 2
+    assert figure.layout.xaxis2.title.text == "Frequency k"
+
+
+def test_letters_are_legible_in_one_column(shipped):
+    """8.3 cm is 235 points: the smallest letters, at 640 px wide, must come out at 6 points or more."""
+    figure = plot.training_curves(shipped.history)
+    sizes = [figure.layout.font.size, figure.layout.legend.font.size]
+    sizes += [axis.tickfont.size for axis in (*figure.select_xaxes(), *figure.select_yaxes())]
+    assert min(sizes) / figure.layout.width * 235 >= 6
+
+
+def test_even_moduli_have_one_bar_less():
+    figure = plot.fourier_norms(np.arange(8.0), np.arange(8.0), [4])
+    assert [len(trace.y) for trace in figure.data] == [4, 3, 4, 3]
+
+
+def test_columns_that_are_not_there_are_named(trajectory):
+    with pytest.raises(ConfigError, match="needs the columns excluded_loss, which"):
+        plot.progress_measures(trajectory.drop(columns="excluded_loss"))
+    with pytest.raises(ConfigError, match="cos_coefficient_1"):
+        plot.cos_coefficients(trajectory[["step", "train_loss"]])
+
+
+def test_a_figure_is_written_as_html_pdf_and_png(shipped, tmp_path):
+    files = plot.save(plot.training_curves(shipped.history), tmp_path / "new", "curves")
+    assert [file.name for file in files] == ["curves.html", "curves.pdf", "curves.png"]
+    html, pdf, png = (file.read_bytes() for file in files)
+    assert b"plotly" in html.lower()
+    assert pdf.startswith(b"%PDF")
+    assert png.startswith(b"\x89PNG")
+    assert int.from_bytes(png[16:20], "big") == 2 * 640  # twice the size, for print
+
+
+def test_without_a_browser_the_html_is_written_and_the_mend_is_said(shipped, tmp_path, monkeypatch):
+    def none(*_, **__):
+        raise RuntimeError("Kaleido requires Google Chrome to be installed.\nmore")
+
+    monkeypatch.setattr(go.Figure, "write_image", none)
+    with pytest.warns(UserWarning, match=r"HTML only \(Kaleido requires .*\); .*interp\[export\].*Chromium"):
+        files = plot.save(plot.training_curves(shipped.history), tmp_path, "curves")
+    assert [file.name for file in files] == ["curves.html"]
+    assert not (tmp_path / "curves.pdf").exists()

@@ -1,0 +1,306 @@
+"""progress_measures and trajectory: one model however it comes, one row a checkpoint, nothing measured twice."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import interp
+from interp import ConfigError, Task
+from interp.model import to_bridge
+from tests.models import random_weights, sizes
+from tests.processes import outside
+
+SCALARS = [
+    "loss", "accuracy", "train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_loss",
+    "restricted_test_loss", "excluded_loss", "embedding_gini", "unembedding_gini", "logit_variance_explained",
+    "sum_squared_weights", "single_frequency_neurons",
+]  # fmt: skip
+
+
+def assert_same(one: interp.ProgressMeasures, other: interp.ProgressMeasures, rel: float = 1e-4) -> None:
+    for name in SCALARS:
+        assert getattr(one, name) == pytest.approx(getattr(other, name), rel=rel), name
+    assert one.key_frequencies == other.key_frequencies
+    assert one.excluded_loss_by_frequency == pytest.approx(other.excluded_loss_by_frequency, rel=rel)
+    for name in ("cos_coefficients", "embedding_norms", "unembedding_norms"):
+        scale = np.abs(getattr(other, name)).max()
+        np.testing.assert_allclose(getattr(one, name), getattr(other, name), rtol=0, atol=rel * scale)
+
+
+def test_a_run_a_path_and_a_checkpoint_are_the_same_model(small_run, small_run_path):
+    m = interp.progress_measures(small_run[-1])
+    assert m.step == 60
+    for source in (small_run, small_run_path, str(small_run_path),
+                   small_run_path / "checkpoints" / "step_00000060.safetensors"):  # fmt: skip
+        assert interp.progress_measures(source).to_dict() == m.to_dict()
+
+
+def test_the_bridge_of_a_checkpoint_measures_the_same_through_its_hooks(small_run):
+    ckpt = small_run[-1]
+    through_hooks = interp.progress_measures(ckpt.model(), task=ckpt.task, split=ckpt.train_mask)
+    assert_same(through_hooks, interp.progress_measures(ckpt))
+
+
+def test_the_bridge_gives_the_checkpoints_logits_patterns_and_neurons(small_run):
+    """The promise is 1e-4 of their scale; float32 sums give 1e-5."""
+    ckpt = small_run[-1]
+    ours = interp.activations(ckpt.weights, 13)
+    hooked = interp.hooked_activations(ckpt.model(), 13)
+    for name in ("logits", "neurons", "pattern"):
+        mine, theirs = getattr(ours, name), getattr(hooked, name)
+        torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+def deep_bridge(p: int, **changes):
+    from transformer_lens.config import TransformerBridgeConfig
+    from transformer_lens.model_bridge import TransformerBridge
+
+    options = {"n_layers": 2, "normalization_type": "LN", "act_fn": "gelu", "d_mlp": 24} | changes
+    return TransformerBridge.boot_native(
+        TransformerBridgeConfig(
+            n_ctx=3, d_vocab=p + 1, d_vocab_out=p, d_model=16, n_heads=2, d_head=8, seed=0, **options
+        )
+    )
+
+
+def test_a_model_that_the_shared_forward_does_not_cover_is_measured_through_hooks():
+    """Two layers with layer norm: its own forward is the judge of the losses, its own weights of the rest."""
+    p = 7
+    task, mask, bridge = Task(p), interp.split_mask(p, 0.5, 0), deep_bridge(p)
+    m = interp.progress_measures(bridge, task=task, split=mask)
+    index = torch.arange(p * p)
+    tokens = torch.stack([index // p, index % p, torch.full_like(index, p)], dim=1)
+    with torch.no_grad():
+        logits, cache = bridge.run_with_cache(tokens)
+    nll = torch.nn.functional.cross_entropy(logits[:, -1].double(), task.labels.flatten(), reduction="none")
+    assert m.train_loss == pytest.approx(float(nll[mask.flatten()].mean()), rel=1e-6)
+    assert m.loss == pytest.approx(float(nll.mean()), rel=1e-6)
+    neurons = cache["blocks.1.mlp.hook_post"][:, -1].unflatten(0, (p, p))
+    shares = interp.measures.neurons.frequency_shares(neurons)
+    assert m.single_frequency_neurons == interp.measures.neurons.single_frequency_neurons(shares)
+    assert m.sum_squared_weights == pytest.approx(sum(float((w.detach() ** 2).sum()) for w in bridge.parameters()))
+    W_L = bridge.W_out[1] @ bridge.W_U
+    norms = interp.measures.embedding.fourier_norms(W_L.detach().T)
+    np.testing.assert_allclose(m.unembedding_norms, norms, rtol=1e-6)
+    assert not m.missing
+
+
+def test_a_model_without_neurons_says_so():
+    m = interp.progress_measures(deep_bridge(5, n_layers=1, attn_only=True, normalization_type=None), task=Task(5))
+    assert m.single_frequency_neurons is m.unembedding_gini is None
+    assert "no MLP" in m.missing["single_frequency_neurons"]
+    assert m.restricted_loss is not None
+
+
+def test_a_bridges_own_hooks_are_part_of_what_is_measured():
+    config = sizes(7)
+    bridge = to_bridge(random_weights(config), config)
+    whole = interp.progress_measures(bridge, task=Task(7))
+    with bridge.hooks(fwd_hooks=[("blocks.0.mlp.hook_post", lambda x, hook: torch.zeros_like(x))]):
+        ablated = interp.progress_measures(bridge, task=Task(7))
+    assert ablated.single_frequency_neurons == 0
+    assert ablated.loss != pytest.approx(whole.loss, rel=1e-3)
+    assert interp.progress_measures(bridge, task=Task(7)).loss == whole.loss
+
+
+def test_subtraction_is_addition_after_b_becomes_minus_b():
+    """Swap the embedding rows of b and −b at position 1 only: a model of a + b becomes one of a − b."""
+    p = 7
+    config = sizes(p)
+    weights = random_weights(config)
+    acts = interp.activations(weights, p)
+    negated = (-torch.arange(p)) % p
+    turned = interp.Activations(acts.logits[:, negated], acts.neurons[:, negated], acts.pattern[:, negated])
+    mask = interp.split_mask(p, 0.5, 0)
+    common = {"W_E": weights["W_E"][:p], "W_L": (weights["W_out"] @ weights["W_U"])[:, :p], "sum_squared_weights": 1.0}
+    more = {"step": None, "why_no_split": ""}
+    subject = interp.progress._Subject
+    add = interp.progress._measure(subject(acts=acts, task=Task(p), train_mask=mask, **common, **more), None, 0.01)
+    minus = interp.progress._measure(
+        subject(acts=turned, task=Task(p, "subtract"), train_mask=mask[:, negated], **common, **more), None, 0.01
+    )
+    assert_same(minus, add, rel=1e-6)
+
+
+def test_in_a_run_the_last_checkpoint_names_the_key_frequencies(small_run, tmp_path):
+    last = interp.progress_measures(small_run).key_frequencies
+    early = interp.progress_measures(small_run.at(0))
+    assert early.key_frequencies == last
+    alone = shutil.copy(small_run.file(0), tmp_path / "alone.safetensors")
+    own = interp.progress_measures(alone).key_frequencies
+    assert own != last
+    chosen = interp.progress_measures(small_run.at(0), key_frequencies=[2, 5])
+    assert chosen.key_frequencies == (2, 5)
+    assert set(chosen.excluded_loss_by_frequency) == {2, 5}
+
+
+def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path):
+    config = sizes(7)
+    bridge = to_bridge(random_weights(config), config)
+    with pytest.raises(ConfigError, match=r"pass task=interp.Task"):
+        interp.progress_measures(bridge)
+    with pytest.raises(ConfigError, match=r"d_vocab 8 .* a task of p = 11 needs at least 12 and 11"):
+        interp.progress_measures(bridge, task=Task(11))
+    with pytest.raises(ConfigError, match=r"bool mask \[7, 7\]"):
+        interp.progress_measures(bridge, task=Task(7), split=torch.ones(3, 3, dtype=torch.bool))
+    with pytest.raises(ConfigError, match="carries its own task and split"):
+        interp.progress_measures(small_run[-1], task=Task(13))
+    with pytest.raises(ConfigError, match="knows its own task and split"):
+        interp.progress_measures(small_run_path, task=Task(13))
+    with pytest.raises(ConfigError, match=r"key_frequencies \[0, 7\] lie outside 1..6"):
+        interp.progress_measures(small_run, key_frequencies=[0, 3, 7])
+    with pytest.raises(ConfigError, match="leave them out"):
+        interp.progress_measures(bridge, task=Task(7, "random"), key_frequencies=[1])
+
+
+def test_it_prints_as_a_table_and_becomes_json(small_run):
+    m = interp.progress_measures(small_run)
+    lines = str(m).splitlines()
+    assert any(line.startswith("restricted_loss ") for line in lines)
+    assert "<table>" in m._repr_html_()
+    plain = json.loads(json.dumps(m.to_dict()))
+    assert plain["train_loss"] == m.train_loss
+    assert plain["cos_coefficients"] == m.cos_coefficients.tolist()
+    assert len(plain["embedding_norms"]) == 13
+
+
+# ── trajectory ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_trajectory_has_the_scalars_of_every_checkpoint(own_run):
+    run = interp.load_run(own_run)
+    frame = interp.trajectory(run, progress=False)
+    assert list(frame["step"]) == [0, 20, 40, 60]
+    keys = interp.progress_measures(run).key_frequencies
+    assert frame.attrs == {"key_frequencies": keys, "p": 13}
+    for row, ckpt in zip(frame.to_dict("records"), run, strict=True):
+        m = interp.progress_measures(ckpt)
+        for name in SCALARS:
+            assert row[name] == getattr(m, name)
+        assert {k: row[f"excluded_loss_{k}"] for k in keys} == m.excluded_loss_by_frequency
+        assert [row[f"cos_coefficient_{k}"] for k in range(1, 7)] == m.cos_coefficients.tolist()
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The steps that were measured, in order, since the last look."""
+    seen = []
+    measure = interp.progress._measure
+    monkeypatch.setattr(
+        interp.progress, "_measure", lambda subject, *rest: seen.append(subject.step) or measure(subject, *rest)
+    )
+    return seen
+
+
+def test_a_second_call_measures_nothing(own_run, measured):
+    first = interp.trajectory(own_run, progress=False)
+    assert measured == [0, 20, 40, 60]
+    measured.clear()
+    second = interp.trajectory(own_run, progress=False)
+    assert measured == []
+    pd.testing.assert_frame_equal(first, second)
+    assert first.attrs == second.attrs
+
+
+def test_only_what_is_new_or_changed_is_measured(own_run, measured):
+    whole = interp.trajectory(own_run, progress=False)
+    measured.clear()
+    checkpoint = own_run / "checkpoints" / "step_00000020.safetensors"
+    kept = checkpoint.read_bytes()
+    checkpoint.unlink()
+    assert list(interp.trajectory(own_run, progress=False)["step"]) == [0, 40, 60]
+    assert measured == []
+    checkpoint.write_bytes(kept)
+    pd.testing.assert_frame_equal(interp.trajectory(own_run, progress=False), whole)
+    assert measured == [20]
+    measured.clear()
+    header = interp.run.read_header(checkpoint)
+    weights = interp.load_checkpoint(checkpoint).weights
+    interp.run.write_tensors(checkpoint, {n: 2 * w for n, w in weights.items()}, header)
+    changed = interp.trajectory(own_run, progress=False)
+    assert measured == [20]
+    assert changed["sum_squared_weights"][1] == pytest.approx(4 * whole["sum_squared_weights"][1])
+
+
+@pytest.mark.parametrize("what", ["version", "split", "share", "keys", "refresh", "garbage", "last checkpoint"])
+def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeypatch, what):
+    interp.trajectory(own_run, progress=False)
+    measured.clear()
+    options, expected = {}, [0, 20, 40, 60]
+    if what == "version":
+        monkeypatch.setattr(interp.progress, "MEASURES_VERSION", 999)
+    elif what == "split":
+        interp.run.write_split(own_run, interp.split_mask(13, 0.4, 1))
+    elif what == "share":
+        options = {"share": 0.2}
+    elif what == "keys":
+        options = {"key_frequencies": [1, 2]}
+    elif what == "refresh":
+        options = {"refresh": True}
+    elif what == "garbage":
+        (own_run / "measures.parquet").write_bytes(b"PAR1 no more")
+    else:  # another last checkpoint, other key frequencies: what is left is measured with those
+        for step in (20, 40, 60):
+            (own_run / "checkpoints" / f"step_{step:08d}.safetensors").unlink()
+        expected = [0]
+    frame = interp.trajectory(own_run, progress=False, **options)
+    assert measured == expected
+    assert list(frame["step"]) == expected
+
+
+def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monkeypatch):
+    def refuse(*_):
+        raise PermissionError("read-only file system")
+
+    monkeypatch.setattr(interp.progress, "write_whole", refuse)
+    with pytest.warns(UserWarning, match="could not be kept"):
+        assert len(interp.trajectory(own_run, progress=False)) == 4
+
+
+def test_losses_of_random_labels_come_without_the_rest(tmp_path):
+    config = interp.TrainConfig(p=5, operation="random", train_fraction=0.5, d_model=8, n_heads=1, d_mlp=8, steps=4)
+    run = interp.train(config, tmp_path / "run", progress=False)
+    frame = interp.trajectory(run, progress=False)
+    assert frame["train_loss"].notna().all()
+    assert frame["restricted_loss"].isna().all()
+    assert frame.attrs["key_frequencies"] is None
+    again = interp.trajectory(run, progress=False)
+    pd.testing.assert_frame_equal(frame, again)
+
+
+def test_importing_interp_brings_neither_transformer_lens_nor_plotly():
+    said = outside(
+        "import sys, interp; print([m for m in ('transformer_lens', 'plotly', 'typer') if m in sys.modules])"
+    )
+    assert said.strip() == "[]"
+
+
+def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):
+    """200 checkpoints of 0.8 MB each; were they kept, the peak would grow by 160 MB. One at a time, it stays."""
+    said = outside(
+        """
+        import resource, warnings, interp
+        from interp.run import write_checkpoint, write_config, write_split
+        from interp.model import initial_weights
+        from pathlib import Path
+        import tempfile
+        def peak(n):
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder)
+                config = interp.TrainConfig(p=11, steps=n)
+                write_config(path, config)
+                write_split(path, interp.split_mask(11, 0.3, 0))
+                weights = initial_weights(config.model, 0)
+                for step in range(n):
+                    write_checkpoint(path, step, weights, config)
+                assert len(interp.trajectory(path, progress=False)) == n
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        first = peak(5)
+        print(peak(200) - first)
+        """
+    )
+    assert float(said) < 60
