@@ -9,12 +9,16 @@ import platform
 import torch
 
 NAMES = ("training_step", "measures", "whole_commands")
+LONG = ("rounding",)  # some minutes each: only when named
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", choices=[*NAMES, []], metavar="NAME", help=f"any of {', '.join(NAMES)}")
+    known = ", ".join(NAMES + LONG)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {known} (default: {', '.join(NAMES)})")
     names = parser.parse_args().names or NAMES
+    if unknown := [name for name in names if name not in NAMES + LONG]:
+        parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {known}")
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")

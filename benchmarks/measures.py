@@ -69,7 +69,7 @@ def main() -> None:
         square = torch.einsum("ia,abm,jb->ijm", F, neurons.view(p, p, -1) - neurons.mean(0), F).square()
         shares = torch.stack(
             [
-                sum(square[i, j] for i in (0, *rows) for j in (0, *rows) if i or j)
+                torch.stack([square[i, j] for i in (0, *rows) for j in (0, *rows) if i or j]).sum(0)
                 for rows in (frequency_rows(p, k) for k in range(1, p // 2 + 1))
             ]
         ) / square.sum((0, 1))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 console = Console(stderr=True)
 output = Console()
@@ -19,8 +20,8 @@ _SECONDS_BETWEEN_LINES = 30.0
 class Bar:
     """A bar to move: `bar.at(done, text)`. Where no terminal shows it, a line every half minute takes its place."""
 
-    def __init__(self, name: str, total: int, start: int, live: Progress | None) -> None:
-        self._name, self._total, self._start, self._live = name, total, start, live
+    def __init__(self, name: str, unit: str, total: int, start: int, live: Progress | None) -> None:
+        self._name, self._unit, self._total, self._start, self._live = name, unit, total, start, live
         self._task = live.add_task(name, total=total, completed=start, note="") if live else None
         self._began = time.monotonic()
         self._said = self._began
@@ -28,7 +29,7 @@ class Bar:
     def at(self, done: int, note: str = "") -> None:
         elapsed = time.monotonic() - self._began
         rate = (done - self._start) / elapsed if elapsed else 0.0
-        note = f"{note}  {rate:,.1f}/s".strip()
+        note = f"{note}  {rate:,.1f} {self._unit}/s".strip()
         if self._live is not None and self._task is not None:
             self._live.update(self._task, completed=done, note=note)
         elif time.monotonic() - self._said >= _SECONDS_BETWEEN_LINES:
@@ -38,22 +39,22 @@ class Bar:
 
 
 @contextmanager
-def progress_bar(name: str, total: int, start: int = 0, show: bool = True) -> Iterator[Bar | None]:
+def progress_bar(name: str, unit: str, total: int, start: int = 0, show: bool = True) -> Iterator[Bar | None]:
     """A rich progress bar, or None where `show` is false."""
     if not show:
         yield None
         return
     widgets = not console.is_jupyter or importlib.util.find_spec("ipywidgets") is not None
     if not (console.is_terminal or console.is_jupyter) or not widgets:
-        yield Bar(name, total, start, live=None)
+        yield Bar(name, unit, total, start, live=None)
         return
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),
+        TimeRemainingColumn(compact=True),
         TextColumn("left"),
     )
     with Progress(*columns, console=console) as live:
-        yield Bar(name, total, start, live)
+        yield Bar(name, unit, total, start, live)

@@ -17,6 +17,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.errors import ConfigError
+from interp.run import write_whole
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -214,12 +215,16 @@ def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _F
     what to install.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    html = figure.to_html(include_plotlyjs=True, full_html=True)
     written = [folder / f"{name}.html"]
-    figure.write_html(written[0], include_plotlyjs=True, full_html=True)
+    write_whole(written[0], lambda temporary: temporary.write_text(html, encoding="utf-8"))
     try:
         for suffix in formats:
             file = folder / f"{name}.{suffix}"
-            figure.write_image(file, scale=2)
+            with warnings.catch_warnings():  # plotly passes an option that a browser already started cannot take
+                warnings.filterwarnings("ignore", message="The kopts argument is ignored")
+                image = figure.to_image(suffix, scale=2)
+            write_whole(file, lambda temporary, image=image: temporary.write_bytes(image))
             written.append(file)
     except (ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -28,7 +28,7 @@ from interp.measures import embedding, losses, neurons
 from interp.measures import logits as logit_measures
 from interp.measures.logits import KEY_SHARE
 from interp.measures.weights import sum_squared_weights
-from interp.run import SPLIT, Checkpoint, PathLike, Run, load_checkpoint, load_run, write_whole
+from interp.run import SPLIT, Checkpoint, PathLike, Run, as_mask, load_checkpoint, load_run, write_whole
 from interp.task import Split, Task
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ def progress_measures(
     """All progress measures of one model.
 
     `source` is a checkpoint file or a run directory (its last checkpoint), a Checkpoint, a Run, or a TransformerBridge,
-    which is measured through its hooks and needs its `task`, and for train and test losses its `split`, a bool mask
-    [p, p]. For a path, `task`, `split` and `seed` are those of `load_checkpoint`.
+    which is measured through its hooks and needs its `task`. For a path or a bridge, `split` and `seed` are those of
+    `load_checkpoint`: a bool mask [p, p], or "paper" or "torch" with the seed it was drawn with.
 
     The key frequencies are those of the run's last checkpoint, for a lone model its own: the k of which the squared
     cos coefficient exceeds `share` of the sum. `key_frequencies` overrides them.
@@ -188,7 +188,7 @@ def progress_measures(
             key_frequencies = _key_frequencies_of(source.run, share)
         subject = _of_checkpoint(source)
     elif hasattr(source, "run_with_cache"):
-        subject = _of_bridge(source, task, split)
+        subject = _of_bridge(source, task, split, seed)
     else:
         raise ConfigError(
             f"cannot measure a {type(source).__name__}; give a path, a Checkpoint, a Run, or a TransformerBridge with "
@@ -215,13 +215,9 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
     )
 
 
-def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any) -> _Subject:
+def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any, seed: int | None) -> _Subject:
     if task is None:
         raise ConfigError("a TransformerBridge does not say what it was trained on; pass task=interp.Task(p=...).")
-    if split is not None and (not isinstance(split, Tensor) or split.shape != (task.p, task.p)):
-        raise ConfigError(
-            f"the split of a TransformerBridge is a bool mask [{task.p}, {task.p}]; interp.split_mask makes one."
-        )
     acts = hooked_activations(bridge, task.p)
     W_U = bridge.W_U.detach().float().cpu()
     return _Subject(
@@ -231,8 +227,8 @@ def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any) -> _Sub
         sum_squared_weights=sum_squared_weights(bridge.parameters()),
         task=task,
         step=None,
-        train_mask=split,
-        why_no_split="no train/test split is known; pass split=, a bool mask [p, p] (interp.split_mask makes one)",
+        train_mask=as_mask(split, seed, task.p),
+        why_no_split="no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)",
     )
 
 
@@ -362,7 +358,7 @@ def trajectory(
     if saved is not None and saved.frequencies == frequencies:
         known = {step: row for step, row in saved.rows.items() if saved.digests.get(step) == digests.get(step)}
     if set(known) != set(run.steps):
-        with progress_bar("measure", len(run.steps), len(known), progress) as bar:
+        with progress_bar("measure", "checkpoints", len(run.steps), len(known), progress) as bar:
             for step in run.steps:
                 if step in known:
                     continue

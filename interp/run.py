@@ -237,10 +237,11 @@ def load_checkpoint(
             return _checkpoint(path, weights, about, run.task, run.train_mask, run)
         task = task or run.task
     task = task or about.task
-    return _checkpoint(path, weights, about, task, _as_mask(split, seed, task.p), None)
+    return _checkpoint(path, weights, about, task, as_mask(split, seed, task.p), None)
 
 
-def _as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
+def as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
+    """The train mask [p, p] that `split` gives, or names with `seed` at the train fraction 0.3; None for None."""
     if split is None:
         return None
     if isinstance(split, str):

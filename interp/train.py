@@ -86,6 +86,8 @@ def train(config: TrainConfig | None, path: PathLike, resume: bool = False, prog
         raise CheckpointError(
             f"{path} is not empty and holds no run (found {', '.join(sorted(others)[:3])}); name a new directory."
         )
+    if config is None and not (path / CONFIG).exists():
+        raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
     if config is not None:
         _device(config.device)
     path.mkdir(parents=True, exist_ok=True)
@@ -100,8 +102,7 @@ def train(config: TrainConfig | None, path: PathLike, resume: bool = False, prog
             if not resume:
                 raise CheckpointError(f"{path} already holds a run, begun just now by another process.")
             config = _agreed(config, read_config(path), path)
-        elif config is None:
-            raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
+        assert config is not None
         _train(config, path, progress)
     return load_run(path)
 
@@ -174,7 +175,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
         _save_state(path, step, weights, optimizer)
         saved_at = time.monotonic()
 
-    with _signals() as asked, _full_precision(), progress_bar("train", config.steps, step, progress) as bar:
+    with _signals() as asked, _full_precision(), progress_bar("train", "steps", config.steps, step, progress) as bar:
         while True:
             logits = forward(weights, train_pairs, activation).logits
             loss = training_loss(logits, train_labels)
@@ -198,11 +199,8 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
                     test_accuracy = _accuracy(test_logits, test_labels)
                 history.append((step, float(loss.detach()), test_loss, train_accuracy, test_accuracy))
                 if bar:
-                    bar.at(
-                        step,
-                        f"loss train {history[-1][1]:.2e} test {test_loss:.2e}  "
-                        f"accuracy train {train_accuracy:.3f} test {test_accuracy:.3f}",
-                    )
+                    loss_now = f"loss {history[-1][1]:.1e} test {test_loss:.1e}"
+                    bar.at(step, f"{loss_now}, accuracy {train_accuracy:.3f} test {test_accuracy:.3f}")
             if saving or stopping:
                 save_state()
             if step in schedule:

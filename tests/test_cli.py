@@ -101,8 +101,9 @@ def test_steps_are_numbers_and_ranges_with_both_ends():
 
 
 def test_train_says_what_came_out_and_what_is_next(tmp_path):
-    done = shell("train", tmp_path / "run", "--p", 5, "--d-model", 8, "--n-heads", 1, "--d-mlp", 8, "--steps", 3,
-                 "--operation", "subtract", "--train-fraction", 0.5, "--betas", 0.8, 0.9, "--checkpoint-steps", "0,3")  # fmt: skip
+    small = ("--p", 5, "--d-model", 8, "--n-heads", 1, "--d-mlp", 8, "--steps", 3, "--checkpoint-steps", "0,3")
+    other = ("--operation", "subtract", "--train-fraction", 0.5, "--betas", 0.8, 0.9)
+    done = shell("train", tmp_path / "run", *small, *other)
     assert done.returncode == 0, done.stderr
     said = " ".join(done.stderr.split())
     assert "step 3, 2 checkpoints; loss train" in said

@@ -100,7 +100,7 @@ def test_without_a_browser_the_html_is_written_and_the_mend_is_said(shipped, tmp
     def none(*_, **__):
         raise RuntimeError("Kaleido requires Google Chrome to be installed.\nmore")
 
-    monkeypatch.setattr(go.Figure, "write_image", none)
+    monkeypatch.setattr(go.Figure, "to_image", none)
     with pytest.warns(UserWarning, match=r"HTML only \(Kaleido requires .*\); .*interp\[export\].*Chromium"):
         files = plot.save(plot.training_curves(shipped.history), tmp_path, "curves")
     assert [file.name for file in files] == ["curves.html"]

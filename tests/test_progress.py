@@ -43,6 +43,9 @@ def test_the_bridge_of_a_checkpoint_measures_the_same_through_its_hooks(small_ru
     ckpt = small_run[-1]
     through_hooks = interp.progress_measures(ckpt.model(), task=ckpt.task, split=ckpt.train_mask)
     assert_same(through_hooks, interp.progress_measures(ckpt))
+    named = interp.progress_measures(ckpt.model(), task=ckpt.task, split="paper", seed=0)
+    mask = interp.split_mask(13, 0.3, 0)  # named, a split has the paper's train fraction
+    assert named.to_dict() == interp.progress_measures(ckpt.model(), task=ckpt.task, split=mask).to_dict()
 
 
 def test_the_bridge_gives_the_checkpoints_logits_patterns_and_neurons(small_run):
@@ -145,7 +148,9 @@ def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path)
         interp.progress_measures(bridge)
     with pytest.raises(ConfigError, match=r"d_vocab 8 .* a task of p = 11 needs at least 12 and 11"):
         interp.progress_measures(bridge, task=Task(11))
-    with pytest.raises(ConfigError, match=r"bool mask \[7, 7\]"):
+    with pytest.raises(ConfigError, match=r"share is 1.5; it lies between 0 and 1"):
+        interp.progress_measures(bridge, task=Task(7), share=1.5)
+    with pytest.raises(ConfigError, match=r"\[3, 3\]; a mask is bool \[7, 7\]"):
         interp.progress_measures(bridge, task=Task(7), split=torch.ones(3, 3, dtype=torch.bool))
     with pytest.raises(ConfigError, match="carries its own task and split"):
         interp.progress_measures(small_run[-1], task=Task(13))

@@ -84,8 +84,13 @@ def test_what_is_saved_does_not_change_what_is_trained(tmp_path, small_run):
     assert list(sparse.history["step"]) == [0, 7, 14, 21, 28, 35, 42, 49, 56, 60]
 
 
-@pytest.mark.parametrize("changes", [{"operation": "subtract"}, {"operation": "random"}, {"init": "transformer_lens"},
-                                     {"activation": "gelu"}, {"split": "torch"}, {"p": 12}, {"warmup_steps": 0}])  # fmt: skip
+KINDS = [
+    {"operation": "subtract"}, {"operation": "random"}, {"init": "transformer_lens"}, {"activation": "gelu"},
+    {"split": "torch"}, {"p": 12}, {"warmup_steps": 0},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", KINDS)
 def test_every_kind_of_run_learns_its_train_pairs(tmp_path, changes):
     config = replace(SMALL, **changes, d_model=32, d_mlp=128, steps=300, checkpoint_steps=None)
     run = interp.train(config, tmp_path / "run", progress=False)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.errors import ConfigError
 from interp.fourier import fourier_basis, project, sum_by_residue
 
 KEY_SHARE = 0.01
@@ -40,6 +41,8 @@ def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequenci
 
 def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float = KEY_SHARE) -> tuple[int, ...]:
     """{k : c_k² / Σ_j c_j² > share}, ascending; empty where all coefficients are zero."""
+    if not 0 < share < 1:
+        raise ConfigError(f"share is {share}; it lies between 0 and 1, both excluded, such as 0.01.")
     power = coefficients.double().square()
     return tuple((power > share * power.sum()).nonzero().flatten().add(1).tolist())
 
