@@ -47,7 +47,7 @@ class Phases:
             ("memorization", 0, self.memorization_end),
             ("circuit formation", self.memorization_end, self.circuit_formation_end),
             ("cleanup", self.circuit_formation_end, self.cleanup_end),
-            ("generalized", self.cleanup_end, self.last_step),
+            ("grokked", self.cleanup_end, self.last_step),
         ]
         return [
             (name, first, last)

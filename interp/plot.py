@@ -35,7 +35,7 @@ _LINES: dict[str, dict[str, str]] = {
 }
 _KEYS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 _DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
-_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "generalized": "#999999"}
+_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 
 _WIDTH, _PANEL, _FONT = 640, 250, 20
 _STEP = "Training step"

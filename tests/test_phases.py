@@ -99,7 +99,7 @@ def test_spans_name_the_phases_in_order():
         ("memorization", 0, 200),
         ("circuit formation", 200, 300),
         ("cleanup", 300, 800),
-        ("generalized", 800, 1000),
+        ("grokked", 800, 1000),
     ]
 
 
