@@ -9,6 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,7 +225,7 @@ def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _F
             with warnings.catch_warnings():  # plotly passes an option that a browser already started cannot take
                 warnings.filterwarnings("ignore", message="The kopts argument is ignored")
                 image = figure.to_image(suffix, scale=2)
-            write_whole(file, lambda temporary, image=image: temporary.write_bytes(image))
+            write_whole(file, partial(Path.write_bytes, data=image))
             written.append(file)
     except (ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
