@@ -61,6 +61,6 @@ $(BROWSER): $(READY)
 		fi; \
 		$(FIND_BROWSER) >/dev/null || $(BIN)/kaleido_get_chrome >>$(VENV)/browser.log 2>&1 || true; \
 	fi
-	@$(FIND_BROWSER) || echo "No browser could be installed (see $(VENV)/browser.log): figures are written as HTML only." \
+	@$(FIND_BROWSER) >/dev/null || echo "No browser could be installed (see $(VENV)/browser.log): figures are written as HTML only." \
 		"Install Chrome or Chromium and delete $@ to have PDF and PNG."
 	@touch $@
