@@ -167,7 +167,7 @@ class _Incidence:
         return counts.cumsum(0) - counts
 
     @cached_property
-    def entries(self) -> Tensor:
+    def entries(self) -> Float[Tensor, "n n_rows"]:
         """A sparse [n, n_rows] of zeros that stores the k entries of every pair: where its weights stand."""
         n, k = self.rows_of_pair.shape
         with warnings.catch_warnings():  # torch calls its CSR layout a beta, once a process
@@ -185,7 +185,9 @@ class _WeightedRows(torch.autograd.Function):
     """out[i] = Σ_j weight[i, j] · table[rows_of_pair[i, j]], with gradients that never form [n, k, d_read]."""
 
     @staticmethod
-    def forward(ctx: Any, table: Tensor, weight: Tensor, incidence: _Incidence) -> Tensor:
+    def forward(
+        ctx: Any, table: Float[Tensor, "n_rows d_read"], weight: Float[Tensor, "n k"], incidence: _Incidence
+    ) -> Float[Tensor, "n d_read"]:
         ctx.save_for_backward(table, weight)
         ctx.incidence = incidence
         return functional.embedding_bag(incidence.rows_of_pair, table, per_sample_weights=weight, mode="sum")

@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.activations import Activations, activations, hooked_activations
@@ -306,7 +306,7 @@ _FOURIER = (
 )  # fmt: skip
 
 
-def _mean_loss(logits: Tensor, labels: Tensor) -> float:
+def _mean_loss(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> float:
     return float(losses.cross_entropy(logits, labels).mean())
 
 

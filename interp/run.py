@@ -257,7 +257,7 @@ def as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tens
 
 
 def _checkpoint(
-    path: Path, weights: Weights, about: _About, task: Task, mask: Tensor | None, run: Run | None
+    path: Path, weights: Weights, about: _About, task: Task, mask: Bool[Tensor, "p p"] | None, run: Run | None
 ) -> Checkpoint:
     config = about.model
     if run is not None and config != run.config.model:

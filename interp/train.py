@@ -219,7 +219,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
             step += 1
 
 
-def _accuracy(logits: Tensor, labels: Tensor) -> float:
+def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> float:
     return int((logits.argmax(-1) == labels).sum()) / len(labels)
 
 
