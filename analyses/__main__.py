@@ -39,9 +39,12 @@ def main(arguments: list[str] | None = None) -> int:
             for name in given.names or NAMES:
                 written = importlib.import_module(f"analyses.{name}").main(run, given.out)
                 print(f"{name}: {', '.join(str(file) for file in written)}")
-    except InterpError as error:
+    except (InterpError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
     return 0
 
 

@@ -49,14 +49,14 @@ def hooked_activations(bridge: TransformerBridge, p: int) -> Activations:
     """All pairs through the hooks of a TransformerBridge of any depth and normalization, its own hooks included.
 
     A model with three positions or more reads (a, b, p), one with two reads (a, b).
-    Raises ConfigError where its vocabulary cannot hold a task of modulus p.
+    Raises ConfigError where its vocabulary is not that of a task of modulus p.
     """
     cfg = bridge.cfg
     equals = cfg.n_ctx > 2
-    if cfg.d_vocab < p + equals or cfg.d_vocab_out < p:
+    if cfg.d_vocab != p + equals or cfg.d_vocab_out not in (p, p + 1):
         raise ConfigError(
-            f"the bridge has d_vocab {cfg.d_vocab} and d_vocab_out {cfg.d_vocab_out}; a task of p = {p} needs at least "
-            f"{p + equals} and {p}. Pass the task that it was trained on."
+            f"the bridge has d_vocab {cfg.d_vocab} and d_vocab_out {cfg.d_vocab_out}; a task of p = {p} has "
+            f"{p + equals} and {p} or {p + 1}. Pass the task that it was trained on."
         )
     pairs = Pairs.all(p)
     tokens = torch.stack([pairs.a, pairs.b] + [torch.full_like(pairs.a, p)] * equals, dim=1).to(cfg.device)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from interp.config import Init, TrainConfig
 from interp.console import console
@@ -26,9 +28,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train networks that grok, measure their checkpoints, see their phases.\n\n"
     "A first session:\n\n"
-    "  interp train runs/mine            # the paper's mainline, some minutes on two cores\n\n"
-    "  interp measure runs/mine          # the progress measures of its last checkpoint\n\n"
-    "  interp phases runs/mine           # memorization, circuit formation, cleanup",
+    "  interp train runs/mine       # the paper's mainline, minutes on two cores\n\n"
+    "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
+    "  interp phases runs/mine      # memorization, circuit formation, cleanup",
 )
 
 
@@ -74,12 +76,14 @@ def parse_steps(text: str) -> tuple[int, ...]:
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "  interp train runs/mainline                                    # the paper's mainline\n\n"
+    epilog="Examples: the paper's mainline\n\n"
+    "  interp train runs/mainline\n\n"
+    "a smaller modulus, and checkpoints where they are wanted\n\n"
     "  interp train runs/small --p 59 --steps 8000 --seed 3\n\n"
     "  interp train runs/dense --checkpoint-steps 0,100,8000:13000:50\n\n"
-    "  interp train runs/mainline --resume                           # go on after a stop\n\n"
-    "  interp train runs/mainline --resume --steps 30000             # or further than planned",
+    "on after a stop, or further than planned\n\n"
+    "  interp train runs/mainline --resume\n\n"
+    "  interp train runs/mainline --resume --steps 30000",
 )
 def train(
     context: typer.Context,
@@ -110,7 +114,10 @@ def train(
     init: Annotated[Init, typer.Option(help="Initial weights: the paper's, or TransformerLens' own.")] = _DEFAULT.init,
     steps: Annotated[int, typer.Option(help="Updates to make.")] = _DEFAULT.steps,
     learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warmup.")] = _DEFAULT.learning_rate,
-    betas: Annotated[tuple[float, float], typer.Option(help="AdamW's two.")] = _DEFAULT.betas,
+    betas: Annotated[
+        tuple[float, float],
+        typer.Option(help="AdamW's two, with a space between: --betas 0.9 0.98.", metavar="FLOAT FLOAT"),
+    ] = _DEFAULT.betas,
     weight_decay: Annotated[float, typer.Option(help="AdamW's, on every parameter.")] = _DEFAULT.weight_decay,
     warmup_steps: Annotated[
         int, typer.Option(help="Updates over which the learning rate grows from 0.")
@@ -162,10 +169,11 @@ def train(
 
 
 @app.command(
-    epilog="Examples:\n\n"
-    "  interp measure checkpoints/mod113-seed0                        # the last checkpoint of a run\n\n"
-    "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9400\n\n"
-    "  interp measure checkpoints/mod113-seed0 --all --parquet trajectory.parquet\n\n"
+    epilog="Examples: the last checkpoint of a run, two of its steps, all of them\n\n"
+    "  interp measure checkpoints/mod113-seed0\n\n"
+    "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9500\n\n"
+    "  interp measure checkpoints/mod113-seed0 --all --parquet all.parquet\n\n"
+    "a file away from its run\n\n"
     "  interp measure step_00001400.safetensors --split paper --seed 0 --json",
 )
 def measure(
@@ -204,6 +212,8 @@ def measure(
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
         for path in paths:
             if path.is_dir():
+                if split or seed is not None:
+                    raise ConfigError(f"{path} is a run, which knows its split; --split and --seed are for lone files.")
                 run = load_run(path)
                 steps = list(run.steps) if every else step or list(run.steps[-1:])
                 if not steps:
@@ -214,6 +224,12 @@ def measure(
             else:
                 yield str(path), load_checkpoint(path, split=split, seed=seed)
 
+    if every and step:
+        raise ConfigError("--all and --step both choose checkpoints of a run; give one of them.")
+    if parquet and parquet.is_dir():
+        raise ConfigError(
+            f"--parquet {parquet} is a folder; name a file in it, such as {parquet / 'measures.parquet'}."
+        )
     rows = []
     for path, checkpoint in checkpoints():
         measures = progress_measures(checkpoint, key_frequencies=key or None, share=share)
@@ -261,11 +277,19 @@ def phases(
 
 def main() -> None:
     """Entry point: every error that interp raises on purpose is one sentence and exit status 2."""
+
+    def say(message: Warning | str, *_: object, **__: object) -> None:
+        console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+
+    warnings.showwarning = say
     try:
         app()
-    except InterpError as error:
-        console.print(f"[bold red]Error:[/] {error}", highlight=False, soft_wrap=True)
+    except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
+        console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("Interrupted.")
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -94,15 +94,24 @@ def phases(trajectory: pd.DataFrame) -> Phases:
     the delay both accuracies. Rows may come in any order; rows without a value are passed over. What a frame
     lacks, or a run never does, is said in `missing`. Raises ConfigError for a frame without `step` or rows.
     """
+    if not isinstance(trajectory, pd.DataFrame):
+        raise ConfigError(
+            f"phases are read off a data frame, as interp.trajectory returns; this is a {type(trajectory).__name__}."
+        )
     if "step" not in trajectory:
-        raise ConfigError(f"the trajectory has columns {list(trajectory)}; it needs step, and measures beside it.")
+        raise ConfigError("the trajectory has no column step; it needs step, and measures beside it.")
     if trajectory.empty:
         raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
     frame = trajectory.sort_values("step")
     missing: dict[str, str] = {}
+    absent: dict[str, str] = {}
 
     def column(name: str) -> _Curve | None:
-        if name not in frame or frame[name].isna().all():
+        if name not in frame:
+            absent[name] = f"the trajectory has no {name}"
+            return None
+        if frame[name].isna().all():
+            absent[name] = f"{name} has no values, as where the train/test split or the key frequencies are unknown"
             return None
         known = frame[frame[name].notna()]
         return _Curve(known["step"].to_numpy(dtype=int), known[name].to_numpy(dtype=float))
@@ -110,8 +119,8 @@ def phases(trajectory: pd.DataFrame) -> Phases:
     train_accuracy, test_accuracy = column("train_accuracy"), column("test_accuracy")
     test_loss, excluded_loss = column("test_loss"), column("excluded_loss")
 
-    memorized, why_not_memorized = _learned(train_accuracy, "train_accuracy", "it never memorized")
-    generalized, why_not_generalized = _learned(test_accuracy, "test_accuracy", "it never generalized")
+    memorized, why_not_memorized = _learned(train_accuracy, "train_accuracy", "memorized", absent)
+    generalized, why_not_generalized = _learned(test_accuracy, "test_accuracy", "generalized", absent)
     if memorized is None:
         missing["memorized"] = why_not_memorized
     if generalized is None:
@@ -126,7 +135,7 @@ def phases(trajectory: pd.DataFrame) -> Phases:
             f"accuracy at step {memorized:,}, so there was no memorization to end"
         )
     elif excluded_loss is None:
-        missing["memorization_end"] = "the trajectory has no excluded_loss"
+        missing["memorization_end"] = absent["excluded_loss"]
     else:
         after = excluded_loss.since(memorized)
         least = int(after.values.argmin()) if len(after.values) else 0
@@ -137,7 +146,7 @@ def phases(trajectory: pd.DataFrame) -> Phases:
 
     formed = cleaned = None
     if generalized is None or test_loss is None:
-        why = why_not_generalized if generalized is None else "the trajectory has no test_loss"
+        why = why_not_generalized if generalized is None else absent["test_loss"]
         missing["circuit_formation_end"] = missing["cleanup_end"] = why
     else:
         formed, cleaned = _fall(test_loss, FORMED), _fall(test_loss, CLEANED)
@@ -164,12 +173,12 @@ class _Curve:
         return _Curve(self.steps[self.steps >= step], self.values[self.steps >= step])
 
 
-def _learned(accuracy: _Curve | None, name: str, otherwise: str) -> tuple[int | None, str]:
+def _learned(accuracy: _Curve | None, name: str, deed: str, absent: dict[str, str]) -> tuple[int | None, str]:
     if accuracy is None:
-        return None, f"the trajectory has no {name}"
+        return None, absent[name]
     reached = accuracy.steps[accuracy.values >= LEARNED]
     if not len(reached):
-        return None, f"{otherwise}: {name} was {accuracy.values.max():.3f} at the most, under {LEARNED}"
+        return None, f"it never {deed}: {name} was {accuracy.values.max():.3f} at the most, under {LEARNED}"
     return int(reached[0]), ""
 
 

@@ -210,13 +210,13 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
         why_no_split=(
             f"the run has no {SPLIT}, so train and test pairs are unknown"
             if checkpoint.run is not None
-            else "no train/test split is known; load the checkpoint with split= and seed="
+            else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
         ),
     )
 
 
 def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any, seed: int | None) -> _Subject:
-    if task is None:
+    if not isinstance(task, Task):
         raise ConfigError("a TransformerBridge does not say what it was trained on; pass task=interp.Task(p=...).")
     acts = hooked_activations(bridge, task.p)
     W_U = bridge.W_U.detach().float().cpu()
@@ -338,6 +338,8 @@ def trajectory(
     it, and measures only checkpoints that are new or changed. It is made anew when the key frequencies, the split or
     the definitions changed, or with `refresh`. A checkpoint that cannot be read is left out, with a warning.
     """
+    if not isinstance(run, Run | str | os.PathLike):
+        raise ConfigError(f"a trajectory is of a Run or the path of one; this is a {type(run).__name__}.")
     run = run if isinstance(run, Run) else load_run(run)
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")

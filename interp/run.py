@@ -133,7 +133,9 @@ class Run:
         return read_history(self.path / HISTORY)
 
     def file(self, step: int) -> Path:
-        """The checkpoint file of a step."""
+        """The checkpoint file of a step; CheckpointError if there is none or it is bad."""
+        if not isinstance(step, int):
+            raise CheckpointError(f"step is {step!r}; it is one of the run's steps, such as {self.steps[-1]}.")
         if step in self.bad:
             raise CheckpointError(self.bad[step])
         if step not in self._files:
@@ -189,7 +191,9 @@ def load_run(path: PathLike) -> Run:
     """
     path = Path(path)
     if path.is_file():
-        raise CheckpointError(f"{path} is a file; a run is a directory. Open one checkpoint with load_checkpoint.")
+        raise CheckpointError(
+            f"{path} is a file; a run is a directory. For one checkpoint: load_checkpoint (interp measure FILE)."
+        )
     config = read_config(path)
     files, bad = {}, {}
     for file in sorted((path / CHECKPOINTS).glob("*.safetensors")):
@@ -248,7 +252,7 @@ def as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tens
         if split not in SPLITS:
             raise ConfigError(f"split is {split!r}; give {' or '.join(SPLITS)} with a seed, or a bool mask [p, p].")
         if seed is None:
-            raise ConfigError(f"split={split!r} needs the seed it was drawn with; pass seed= as well.")
+            raise ConfigError(f"split={split!r} needs the seed it was drawn with; give seed (--seed) too.")
         return split_mask(p, TrainConfig.train_fraction, seed, split)
     mask = torch.as_tensor(split)
     if mask.dtype != torch.bool or mask.shape != (p, p):
@@ -308,8 +312,10 @@ def read_history(file: Path) -> pd.DataFrame:
         history = pd.read_parquet(file)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; a run keeps its losses there.") from None
-    except (OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a readable parquet file ({error}).") from None
+    except (OSError, ValueError):
+        raise CheckpointError(
+            f"{file} is not a readable parquet file; the checkpoints beside it can still be measured."
+        ) from None
     if missing := [name for name in HISTORY_COLUMNS if name not in history]:
         raise CheckpointError(f"{file} has columns {list(history)}; expected also {missing}.")
     return history
@@ -334,7 +340,9 @@ def read_header(file: Path) -> dict[str, Any]:
     Its tensors are not read, but their lengths are checked against the file's.
     """
     if not file.exists():
-        raise CheckpointError(f"{file} does not exist; expected a safetensors file, as interp train writes it.")
+        raise CheckpointError(
+            f"{file} does not exist; expected a run directory or a checkpoint file, as interp train writes them."
+        )
     if file.is_dir():
         raise CheckpointError(f"{file} is a folder; expected a safetensors file, as interp train writes it.")
     try:

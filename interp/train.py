@@ -128,7 +128,7 @@ def _device(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, False):
-        raise ConfigError(f"device is {name!r}, and this machine has none; use device='cpu'.")
+        raise ConfigError(f"device is {name!r}, and this machine has none; use cpu.")
     return device
 
 
@@ -162,7 +162,9 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
     optimizer = new_optimizer(config, weights)
     step, history = _restore(path, weights, optimizer)
     if step > config.steps:
-        raise ConfigError(f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for.")
+        raise ConfigError(
+            f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for; ask for more."
+        )
     write_config(path, config)  # first: it is what makes the directory a run
     write_split(path, mask)
     schedule = set(config.schedule)
@@ -189,7 +191,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
                 write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
                 raise TrainingError(
                     f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
-                    "Try a lower learning_rate or a longer warmup_steps."
+                    "Train in another directory with a lower learning_rate or a longer warmup."
                 )
             if recorded:
                 with torch.no_grad():

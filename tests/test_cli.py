@@ -47,7 +47,7 @@ def test_measure_takes_a_lone_file_and_says_what_it_lacks(small_run, tmp_path):
     alone = tmp_path / "alone.safetensors"
     alone.write_bytes(small_run.file(60).read_bytes())
     without = shell("measure", alone)
-    assert "no train/test split is known; load the checkpoint with split= and seed=" in without.stdout
+    assert "no train/test split is known; load the checkpoint with split and seed (--split, --seed)" in without.stdout
     done = shell("measure", alone, "--split", "paper", "--seed", 0, "--key", 2, "--json")
     assert json.loads(done.stdout)["key_frequencies"] == [2]
     assert json.loads(done.stdout)["train_loss"] > 0
@@ -71,11 +71,15 @@ def test_phases_of_a_run(small_run, small_run_path):
         (("train", "{tmp}/x", "--train-fraction", "1"), "train_fraction is 1.0; it lies between 0 and 1"),
         (("train", "{run}"), "already holds a run; go on with it by resume=True (--resume)"),
         (("train", "{run}", "--resume", "--seed", "9"), "begun with other settings: seed 9 (the run has 0)"),
-        (("measure", "{tmp}/nothing.safetensors"), "does not exist; expected a safetensors file"),
+        (("measure", "{tmp}/nothing.safetensors"), "does not exist; expected a run directory or a checkpoint file"),
         (("measure", "{tmp}/text.safetensors"), "is no whole safetensors file"),
         (("measure", "{tmp}"), "holds no config.json; expected a run directory"),
         (("measure", "{run}", "--step", "7"), "has no checkpoint of step 7; the nearest are 0, 20, 40, 60"),
         (("measure", "{run}/checkpoints/step_00000020.safetensors", "--all"), "is one checkpoint file"),
+        (("measure", "{run}", "--split", "torch"), "is a run, which knows its split; --split and --seed are for lone"),
+        (("measure", "{run}", "--all", "--step", "20"), "--all and --step both choose checkpoints of a run"),
+        (("measure", "{run}", "--parquet", "{tmp}"), "is a folder; name a file in it"),
+        (("train", "/proc/none", "--p", "13"), "No such file or directory: '/proc/none'"),
         (("phases", "{tmp}/nowhere"), "does not exist; expected a run directory"),
     ],
 )

@@ -103,8 +103,13 @@ def test_spans_name_the_phases_in_order():
     ]
 
 
+def test_a_column_without_values_says_what_is_unknown():
+    ph = interp.phases(grokked(train_accuracy=np.full(11, np.nan)))
+    assert "train_accuracy has no values, as where the train/test split" in ph.missing["memorized"]
+
+
 def test_frames_that_are_no_trajectory():
-    with pytest.raises(ConfigError, match=r"has columns \['loss'\]; it needs step"):
+    with pytest.raises(ConfigError, match=r"has no column step; it needs step"):
         interp.phases(pd.DataFrame({"loss": [1.0]}))
     with pytest.raises(ConfigError, match="has no rows"):
         interp.phases(grokked().iloc[:0])

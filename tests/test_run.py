@@ -60,7 +60,7 @@ def test_a_lone_checkpoint_takes_its_split_by_name_or_as_a_mask(own_run, tmp_pat
     assert torch.equal(named.train_mask, interp.split_mask(13, 0.3, 3, "torch"))
     mask = interp.split_mask(13, 0.5, 0)
     assert interp.progress_measures(interp.load_checkpoint(file, split=mask)).train_loss is not None
-    with pytest.raises(ConfigError, match="needs the seed"):
+    with pytest.raises(ConfigError, match="needs the seed it was drawn with"):
         interp.load_checkpoint(file, split="paper")
     with pytest.raises(ConfigError, match=r"\[12, 12\]; a mask is bool \[13, 13\]"):
         interp.load_checkpoint(file, split=mask[:12, :12])
