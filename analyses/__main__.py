@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import analyses
-from interp import InterpError, load_run, phases, plot, trajectory
+from interp import ConfigError, InterpError, load_run, phases, trajectory
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(analyses.__path__) if not module.name.startswith("_"))
 
@@ -35,10 +35,12 @@ def main(arguments: list[str] | None = None) -> int:
         measures = trajectory(run)
         print(f"{given.run}: key frequencies {', '.join(map(str, measures.attrs['key_frequencies'] or ())) or 'none'}")
         print(phases(measures))
-        with plot.one_browser():
-            for name in given.names or NAMES:
+        for name in given.names or NAMES:
+            try:
                 written = importlib.import_module(f"analyses.{name}").main(run, given.out)
                 print(f"{name}: {', '.join(str(file) for file in written)}")
+            except ConfigError as error:
+                print(f"Skipped {name}: {error}", file=sys.stderr)
     except (InterpError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

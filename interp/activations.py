@@ -35,7 +35,12 @@ class Activations:
 
 @torch.no_grad()
 def activations(weights: Weights, p: int, activation: Activation = "relu") -> Activations:
-    """All pairs through the shared forward (`interp.forward`): the model of `interp.model`."""
+    """All pairs through the shared forward of `interp.forward`; ConfigError for weights of another p."""
+    if len(weights["W_E"]) != p + 1 or weights["W_U"].shape[1] < p:
+        raise ConfigError(
+            f"W_E has {len(weights['W_E'])} tokens and W_U {weights['W_U'].shape[1]} outputs; "
+            f"a task of p = {p} has {p + 1} and {p} or {p + 1}."
+        )
     out = forward(weights, Pairs.all(p), activation)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),

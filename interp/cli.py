@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -143,6 +144,7 @@ def train(
     from interp.train import TrainingInterrupted
     from interp.train import train as train_run
 
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     settings = {
         name: value for name, value in context.params.items() if name in TrainConfig.names() and _given(context, name)
     }
@@ -156,16 +158,16 @@ def train(
     try:
         trained = train_run(config, run, resume=resume)
     except TrainingInterrupted as stop:
-        console.print(f"Stopped at step {stop.step:,}; all of it is saved.", highlight=False)
-        console.print(f"Go on with: interp train {run} --resume", highlight=False)
+        console.print(f"Stopped at step {stop.step:,}; all of it is saved.", **plain)
+        console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume", **plain)
         raise typer.Exit(128 + stop.signum) from None
     last = trained.history.iloc[-1]
     console.print(
         f"{trained.path}: step {int(last['step']):,}, {len(trained)} checkpoints; loss train {last['train_loss']:.3g}, "
         f"test {last['test_loss']:.3g}; accuracy train {last['train_accuracy']:.3f}, test {last['test_accuracy']:.3f}",
-        highlight=False,
+        **plain,
     )
-    console.print(f"Next: interp phases {run}", highlight=False)
+    console.print(f"Next: interp phases {shlex.quote(str(run))}", **plain)
 
 
 @app.command(
@@ -237,13 +239,13 @@ def measure(
         if as_json:
             typer.echo(json.dumps({"path": path, **measures.to_dict()}))
         elif not parquet:
-            console_out.rule(path, align="left", style="dim")
+            console_out.rule(escape(path), align="left", style="dim")
             console_out.print(str(measures), highlight=False, markup=False, soft_wrap=True)
     if parquet:
         frame = pd.DataFrame(rows)
         parquet.parent.mkdir(parents=True, exist_ok=True)
         write_whole(parquet, lambda file: frame.to_parquet(file, index=False))
-        console.print(f"{parquet}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False)
+        console.print(f"{parquet}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False)
 
 
 @app.command(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, get_args
 
 import torch
@@ -17,9 +19,22 @@ Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
 
 
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+def _whole(name: str, value: Any, least: int) -> int:
+    """`value` as an int (numpy's integers are welcome), or ConfigError."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least:
         raise ConfigError(f"{name} is {value!r}; it is a whole number of at least {least}.")
+    return number
+
+
+def _number(name: str, value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} is {value!r}; it is a number.") from None
 
 
 @dataclass(frozen=True)
@@ -34,6 +49,16 @@ class ModelConfig:
     d_head: int
     d_mlp: int
     activation: Activation = "relu"
+
+    def __post_init__(self) -> None:
+        for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
+            _whole(name, getattr(self, name), 1)
+        _check_activation(self.activation)
+
+
+def _check_activation(name: Any) -> None:
+    if name not in ACTIVATIONS:
+        raise ConfigError(f"activation is {name!r}; choose one of {', '.join(ACTIVATIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,7 @@ class TrainConfig:
     steps               updates; checkpoint s holds the weights after s of them
     learning_rate, betas, weight_decay, warmup_steps   AdamW, eps 1e-8, weight decay on every parameter; the
                         learning rate grows linearly from 0 over the first warmup_steps updates
-    checkpoint_steps    the steps to save; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200 and the last
+    checkpoint_steps    the steps to save, the last beside them; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200
     history_every       steps between two rows of the history
     device              "cpu", "cuda", "cuda:1", "mps"
 
@@ -77,31 +102,35 @@ class TrainConfig:
     device: str = "cpu"
 
     def __post_init__(self) -> None:
+        fix = partial(object.__setattr__, self)
         task = self.task  # refuses a bad p or operation
-        _whole("seed", self.seed, 0)
+        fix("p", task.p)
+        fix("seed", _whole("seed", self.seed, 0))
+        if self.seed >= 2**64:
+            raise ConfigError(f"seed is {self.seed}; torch takes seeds below 2**64.")
+        for name in ("train_fraction", "learning_rate", "weight_decay"):
+            fix(name, _number(name, getattr(self, name)))
         split_mask(task.p, self.train_fraction, self.seed, self.split)  # refuses a bad fraction or split
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
-            _whole(name, getattr(self, name), least)
-        _whole("warmup_steps", self.warmup_steps, 0)
+            fix(name, _whole(name, getattr(self, name), least))
+        fix("warmup_steps", _whole("warmup_steps", self.warmup_steps, 0))
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; heads share it equally."
             )
-        if self.activation not in ACTIVATIONS:
-            raise ConfigError(f"activation is {self.activation!r}; choose one of {', '.join(ACTIVATIONS)}.")
+        _check_activation(self.activation)
         if self.init not in INITS:
             raise ConfigError(f"init is {self.init!r}; choose one of {', '.join(INITS)}.")
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.001.")
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight_decay is {self.weight_decay}; it is a number of at least 0, such as 1.")
-        object.__setattr__(self, "betas", tuple(self.betas))
+        betas = self.betas if isinstance(self.betas, Sequence) else (self.betas,)
+        fix("betas", tuple(_number("a beta", beta) for beta in betas))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas are {self.betas}; they are two numbers in [0, 1), such as (0.9, 0.98).")
         if self.checkpoint_steps is not None:
-            for step in self.checkpoint_steps:
-                _whole("a checkpoint step", step, 0)
-            object.__setattr__(self, "checkpoint_steps", tuple(sorted(set(self.checkpoint_steps))))
+            fix("checkpoint_steps", tuple(sorted({_whole("a checkpoint step", s, 0) for s in self.checkpoint_steps})))
             if not self.checkpoint_steps:
                 raise ConfigError("checkpoint_steps is empty; name at least one step, or leave it out.")
             if self.checkpoint_steps[-1] > self.steps:
@@ -136,7 +165,7 @@ class TrainConfig:
     def schedule(self) -> tuple[int, ...]:
         """The steps at which a checkpoint is saved, in order."""
         if self.checkpoint_steps is not None:
-            return self.checkpoint_steps
+            return tuple(sorted({*self.checkpoint_steps, self.steps}))
         early = (0, 1, 2, 5, 10, 20, 50, 100)
         wanted = {*early, *range(200, self.steps, 200), self.steps}
         return tuple(sorted(step for step in wanted if step <= self.steps))

@@ -43,10 +43,11 @@ class Phases:
 
     def spans(self) -> list[tuple[str, int, int]]:
         """(name, first step, last step) of each phase whose two ends are known."""
+        ends = [end for end in (self.memorization_end, self.circuit_formation_end) if end is not None]
         edges = [
             ("memorization", 0, self.memorization_end),
             ("circuit formation", self.memorization_end, self.circuit_formation_end),
-            ("cleanup", self.circuit_formation_end, self.cleanup_end),
+            ("cleanup", max(ends) if self.circuit_formation_end is not None else None, self.cleanup_end),
             ("grokked", self.cleanup_end, self.last_step),
         ]
         return [
@@ -90,9 +91,9 @@ class Phases:
 def phases(trajectory: pd.DataFrame) -> Phases:
     """The phases of any trajectory: a frame with `step` and, a row a step, what each event needs.
 
-    memorization needs train_accuracy and excluded_loss, circuit formation and cleanup test_loss and test_accuracy,
-    the delay both accuracies. Rows may come in any order; rows without a value are passed over. What a frame
-    lacks, or a run never does, is said in `missing`. Raises ConfigError for a frame without `step` or rows.
+    memorization needs train_accuracy and excluded_loss, circuit formation and cleanup test_loss (with test_accuracy, a
+    run that never reaches 0.99 has neither), the delay both accuracies. Rows may come in any order; rows without a value
+    are passed over. What a frame lacks, or a run never does, is said in `missing`. Raises ConfigError for a frame without `step` or rows.
     """
     if not isinstance(trajectory, pd.DataFrame):
         raise ConfigError(
@@ -145,12 +146,13 @@ def phases(trajectory: pd.DataFrame) -> Phases:
             memorization_end = int(after.steps[least])
 
     formed = cleaned = None
-    if generalized is None or test_loss is None:
-        why = why_not_generalized if generalized is None else absent["test_loss"]
-        missing["circuit_formation_end"] = missing["cleanup_end"] = why
+    if test_loss is None:
+        missing["circuit_formation_end"] = missing["cleanup_end"] = absent["test_loss"]
+    elif test_accuracy is not None and generalized is None:
+        missing["circuit_formation_end"] = missing["cleanup_end"] = why_not_generalized
     else:
         formed, cleaned = _fall(test_loss, FORMED), _fall(test_loss, CLEANED)
-        if formed is None or cleaned is None:
+        if formed is None:
             missing["circuit_formation_end"] = missing["cleanup_end"] = "test_loss never fell from its peak"
 
     delay = None

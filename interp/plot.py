@@ -7,8 +7,7 @@ apart by colour-blind readers, and lines differ by dash too.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,8 +65,19 @@ def _panels(titles: Sequence[str], height: int = _PANEL, x_title: str = _STEP, s
     return figure
 
 
-def _decades(figure: go.Figure, row: int) -> None:
-    figure.update_yaxes(type="log", exponentformat="power", dtick=None, nticks=6, row=row, col=1)
+def _decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
+    """A log axis from `lowest` up, with a tick every decade, or every few where there are many."""
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.select_traces(row=row, col=1)]
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values) & (values > lowest)]
+    axis = {"type": "log", "exponentformat": "power", "row": row, "col": 1}
+    if len(values):
+        first, last = np.log10(values.min()), np.log10(values.max())
+        margin = 0.05 * (last - first) + 0.05
+        axis["range"] = [first - margin, last + margin]
+        if last - first >= 2:
+            axis["dtick"] = int(np.ceil((last - first) / 6))
+    figure.update_yaxes(**axis)
 
 
 def _line(
@@ -152,10 +162,8 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
     for index, k in enumerate(keys):
         style = {"color": _KEYS[index % len(_KEYS)], "dash": _DASHES[index % len(_DASHES)]}
         _line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
-    _decades(figure, 1)
-    largest = float(trajectory[names].abs().to_numpy().max())
-    if largest > 0:  # the losers end in rounding noise, eight decades down: cut there
-        figure.update_yaxes(range=[np.log10(largest) - 6.5, np.log10(largest) + 0.3])
+    # The losers end in rounding noise, eight decades under the winners: cut there.
+    _decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
     return figure
 
 
@@ -166,11 +174,14 @@ def fourier_norms(
 ) -> go.Figure:
     """Norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
 
-    Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. The constant is left out.
+    Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. F is the Fourier basis, and
+    W_L = W_out·W_U is transformed over outputs. The constant is left out, the key frequencies are labelled.
     """
     import plotly.graph_objects as go
 
-    figure = _panels(["‖F W<sub>E</sub>‖", "‖F W<sub>L</sub><sup>⊤</sup>‖"], x_title="Frequency k")
+    figure = _panels(
+        ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"], x_title="Frequency k (key frequencies labelled)"
+    )
     for row, norms in enumerate((embedding_norms, unembedding_norms), 1):
         cosines, sines = norms[1::2], norms[2::2]
         for values, name, colour in ((cosines, "cos", BLUE), (sines, "sin", ORANGE)):
@@ -193,22 +204,6 @@ def fourier_norms(
     return figure
 
 
-@contextmanager
-def one_browser() -> Iterator[None]:
-    """Let all the `save`s inside share one browser: starting it takes longer than drawing."""
-    try:
-        import kaleido
-
-        kaleido.start_sync_server(silence_warnings=True)
-    except (ImportError, RuntimeError):
-        yield  # `save` says what is missing
-        return
-    try:
-        yield
-    finally:
-        kaleido.stop_sync_server(silence_warnings=True)
-
-
 def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _FORMATS) -> list[Path]:
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; the files written.
 
@@ -222,10 +217,7 @@ def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _F
     try:
         for suffix in formats:
             file = folder / f"{name}.{suffix}"
-            with warnings.catch_warnings():  # plotly passes an option that a browser already started cannot take
-                warnings.filterwarnings("ignore", message="The kopts argument is ignored")
-                image = figure.to_image(suffix, scale=2)
-            write_whole(file, partial(Path.write_bytes, data=image))
+            write_whole(file, partial(Path.write_bytes, data=figure.to_image(suffix, scale=2)))
             written.append(file)
     except (ImportError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

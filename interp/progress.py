@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,14 @@ class ProgressMeasures:
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts, ready for JSON; `missing` included."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
+        return {
+            name: value.tolist()
+            if isinstance(value, np.ndarray)
+            else None
+            if isinstance(value, float) and math.isnan(value)  # a share of nothing; JSON has no NaN
+            else value
+            for name, value in plain.items()
+        }
 
     def row(self) -> dict[str, float | int | None]:
         """The scalar measures, flat: one row of a trajectory."""
@@ -174,15 +181,15 @@ def progress_measures(
     if isinstance(source, str | os.PathLike):
         path = Path(source)
         if path.is_dir():
-            if task is not None or split is not None:
+            if not task is split is seed is None:
                 raise ConfigError(f"{path} is a run, which knows its own task and split; leave task and split out.")
             source = load_run(path)
         else:
-            source, task, split = load_checkpoint(path, task, split, seed), None, None
+            source, task, split, seed = load_checkpoint(path, task, split, seed), None, None, None
     if isinstance(source, Run):
         source = source[-1]
     if isinstance(source, Checkpoint):
-        if task is not None or split is not None:
+        if not task is split is seed is None:
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
         if source.run is not None and key_frequencies is None and not source.task.why_no_fourier:
             key_frequencies = _key_frequencies_of(source.run, share)
@@ -232,12 +239,20 @@ def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any, seed: i
     )
 
 
-@lru_cache(maxsize=8)
 def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
     checkpoint = run.last_readable()
-    acts = activations(checkpoint.weights, run.task.p, checkpoint.config.activation)
-    table = logit_measures.logit_table(acts.logits, run.task.labels)
-    return logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
+    assert checkpoint.path is not None
+    known = (_digest(checkpoint.path), share)
+    if known not in _KEY_FREQUENCIES:
+        acts = activations(checkpoint.weights, run.task.p, checkpoint.config.activation)
+        table = logit_measures.logit_table(acts.logits, run.task.labels)
+        _KEY_FREQUENCIES[known] = logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
+    return _KEY_FREQUENCIES[known]
+
+
+_KEY_FREQUENCIES: dict[
+    tuple[str, float], tuple[int, ...]
+] = {}  # by the digest of the last checkpoint's file, and share
 
 
 def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> ProgressMeasures:
@@ -344,14 +359,21 @@ def trajectory(
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
     frequencies = _checked(key_frequencies, run.task)
-    digests = {step: _digest(run.file(step)) for step in run.steps}
+    digests: dict[int, str] = {}
+    for step in run.steps:
+        try:
+            digests[step] = _digest(run.file(step))
+        except OSError as error:
+            warnings.warn(f"left out: {run.file(step)} cannot be read any more ({error.strerror}).", stacklevel=2)
+    if not digests:
+        raise CheckpointError(f"{run.path} has no readable checkpoint any more; restore it from a copy.")
     setting = {
         "version": MEASURES_VERSION,
-        "split": _digest(run.path / SPLIT) if run.train_mask is not None else None,
+        "split": None if run.train_mask is None else hashlib.sha256(run.train_mask.numpy().tobytes()).hexdigest(),
         "asked": list(frequencies) if frequencies is not None else share,
     }
     saved = None if refresh else _read_saved(run.path / MEASURES, setting)
-    last = f"{run.steps[-1]} {digests[run.steps[-1]]}"
+    last = f"{max(digests)} {digests[max(digests)]}"
     if saved is not None and saved.last == last:
         frequencies = saved.frequencies
     elif frequencies is None and not run.task.why_no_fourier:
@@ -359,9 +381,9 @@ def trajectory(
     known: dict[int, dict[str, Any]] = {}
     if saved is not None and saved.frequencies == frequencies:
         known = {step: row for step, row in saved.rows.items() if saved.digests.get(step) == digests.get(step)}
-    if set(known) != set(run.steps):
-        with progress_bar("measure", "checkpoints", len(run.steps), len(known), progress) as bar:
-            for step in run.steps:
+    if set(known) != set(digests):
+        with progress_bar("measure", "checkpoints", len(digests), len(known), progress) as bar:
+            for step in digests:
                 if step in known:
                     continue
                 try:
@@ -370,6 +392,8 @@ def trajectory(
                     warnings.warn(f"left out: {error}", stacklevel=2)
                 if bar:
                     bar.at(len(known))
+    if not known:
+        raise CheckpointError(f"{run.path} has no readable checkpoint; the warnings say what is wrong with each.")
     rows = [known[step] for step in sorted(known)]
     frame = pd.DataFrame(rows)
     for name in frame.columns.difference(["step"]):

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -237,7 +238,7 @@ def load_checkpoint(
     home = path.parent.parent
     if path.parent.name == CHECKPOINTS and _STEP.fullmatch(path.name) and (home / CONFIG).is_file():
         run = load_run(home)
-        if task is None and split is None:
+        if task is split is seed is None:
             return _checkpoint(path, weights, about, run.task, run.train_mask, run)
         task = task or run.task
     task = task or about.task
@@ -246,6 +247,8 @@ def load_checkpoint(
 
 def as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
     """The train mask [p, p] that `split` gives, or names with `seed` at the train fraction 0.3; None for None."""
+    if seed is not None and not isinstance(split, str):
+        raise ConfigError(f"seed {seed} is given without the split it draws; give {' or '.join(SPLITS)} too.")
     if split is None:
         return None
     if isinstance(split, str):
@@ -266,8 +269,11 @@ def _checkpoint(
     config = about.model
     if run is not None and config != run.config.model:
         raise CheckpointError(f"{path} is a model of {config}, and its run trained {run.config.model}; it is not its.")
-    if config.d_vocab != task.p + 1:
-        raise ConfigError(f"{path} has a vocabulary of {config.d_vocab}; a task of p = {task.p} needs {task.p + 1}.")
+    if config.d_vocab != task.p + 1 or config.d_vocab_out < task.p or config.n_ctx != 3:
+        raise ConfigError(
+            f"{path} has a vocabulary of {config.d_vocab}, {config.d_vocab_out} outputs and {config.n_ctx} positions; "
+            f"a task of p = {task.p} needs {task.p + 1}, at least {task.p}, and 3."
+        )
     return Checkpoint(weights, config, task, about.step, mask, path, run)
 
 
@@ -299,7 +305,9 @@ def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None
     found = content.get("format")
     if found != expected:
         raise CheckpointError(f"{file} says format {found!r}; expected {expected!r}, as this package writes it.")
-    version = int(content.get("format_version", 0))
+    version = content.get("format_version")
+    if not isinstance(version, int):
+        raise CheckpointError(f"{file} gives no format version; restore it from a copy.")
     if version > FORMAT_VERSION:
         raise CheckpointError(
             f"{file} has format version {version}; this interp reads up to {FORMAT_VERSION}. Upgrade interp to open it."
@@ -384,7 +392,7 @@ def _read_weights(file: Path) -> tuple[dict[str, Tensor], _About]:
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file, sync it, and give it its name: a reader sees the old file or the new one."""
-    temporary = file.with_name(f".{file.name}{_TEMPORARY}")
+    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}{_TEMPORARY}")  # its own, should two write at once
     try:
         write(temporary)
         with temporary.open("rb+") as stream:
@@ -404,7 +412,8 @@ def remove_unfinished(path: Path) -> None:
     """Delete what a killed writer left behind under temporary names."""
     for folder in (path, path / CHECKPOINTS):
         for leftover in folder.glob(f".*{_TEMPORARY}"):
-            leftover.unlink()
+            if not leftover.name.startswith(".measures."):  # that may be a reader's, at work now
+                leftover.unlink()
 
 
 def write_config(path: Path, config: TrainConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import random
 from dataclasses import dataclass
 from functools import cached_property
@@ -45,8 +46,13 @@ class Task:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if isinstance(self.p, bool) or not isinstance(self.p, int) or self.p < 2:
+        try:
+            p = operator.index(self.p)
+        except TypeError:
+            p = 0
+        if isinstance(self.p, bool) or p < 2:
             raise ConfigError(f"p is {self.p!r}; a modulus is an integer of at least 2, such as 113.")
+        object.__setattr__(self, "p", p)  # numpy's integers are welcome
         if self.operation not in OPERATIONS:
             raise ConfigError(f"operation is {self.operation!r}; choose one of {', '.join(OPERATIONS)}.")
 

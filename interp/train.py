@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import filelock
 import pandas as pd
@@ -137,7 +138,7 @@ def training_loss(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " 
 
     float32 cannot resolve losses under 1e-7. MPS has no float64, so there the CPU takes this last step.
     """
-    wide = logits.to("cpu", torch.float64) if logits.device.type == "mps" else logits.double()
+    wide = logits.cpu().double() if logits.device.type == "mps" else logits.double()
     return functional.cross_entropy(wide, labels.to(wide.device))
 
 
@@ -289,9 +290,17 @@ def _signals() -> Iterator[_Asked]:
 @contextlib.contextmanager
 def _full_precision() -> Iterator[None]:
     """Matrix products in full float32: TF32 would drown the small losses."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
+    # torch 2.9 renamed the switch, and refuses the old name once the new one was used.
+    name, full = (
+        ("fp32_precision", "ieee") if hasattr(torch.backends.cuda.matmul, "fp32_precision") else ("allow_tf32", False)
+    )
+    cpu: Any = torch.backends.mkldnn
+    switches = [torch.backends.cuda.matmul] + ([cpu.matmul] if name == "fp32_precision" else [])
+    before = [getattr(switch, name) for switch in switches]
+    for switch in switches:
+        setattr(switch, name, full)
     try:
         yield
     finally:
-        torch.set_float32_matmul_precision(before)
+        for switch, value in zip(switches, before, strict=True):
+            setattr(switch, name, value)

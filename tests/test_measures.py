@@ -91,7 +91,7 @@ def test_the_share_decides_what_is_key():
 
 
 def test_restricted_and_excluded_loss_by_projection_over_all_pairs():
-    """measures.md word for word on random logits: project over the p² inputs, each output c by itself."""
+    """The definition on random logits: project over the p² inputs, each output c by itself."""
     p, keys = 9, (1, 3)
     task = Task(p)
     L = torch.randn(p, p, p, generator=torch.Generator().manual_seed(0))

@@ -7,7 +7,7 @@ from tests.models import OPTIONAL_BIASES, random_weights, sizes
 
 
 def test_paper_init_draws_what_the_published_code_draws():
-    """design: torch.manual_seed, then randn in this order, in left-acting shapes, over these square roots."""
+    """torch.manual_seed, then randn in this order, in left-acting shapes, over these square roots."""
     torch.manual_seed(3)
     d_model, d_vocab, n_ctx, heads, d_head, d_mlp = 128, 114, 3, 4, 32, 512
     W_E = torch.randn(d_model, d_vocab) / d_model**0.5

@@ -257,6 +257,33 @@ def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeyp
     assert list(frame["step"]) == expected
 
 
+def test_a_run_held_open_while_its_files_change_caches_nothing_stale(own_run):
+    run = interp.load_run(own_run)
+    before = interp.trajectory(run, progress=False)
+    interp.run.write_split(own_run, interp.split_mask(13, 0.4, 1))
+    held = interp.trajectory(run, progress=False)  # the split that the run was opened with, and no other
+    pd.testing.assert_frame_equal(held, before)
+    fresh = interp.trajectory(own_run, progress=False)
+    assert fresh["train_loss"].iloc[-1] != before["train_loss"].iloc[-1]
+
+    last = own_run / "checkpoints" / "step_00000060.safetensors"
+    other = interp.load_checkpoint(own_run / "checkpoints" / "step_00000000.safetensors").weights
+    interp.run.write_tensors(last, other, interp.run.read_header(last))
+    held = interp.load_run(own_run)
+    assert (
+        interp.trajectory(held, progress=False).attrs == interp.trajectory(own_run, progress=False, refresh=True).attrs
+    )
+    last.unlink()
+    with pytest.warns(UserWarning, match="cannot be read any more"):
+        assert list(interp.trajectory(held, progress=False)["step"]) == [0, 20, 40]
+
+
+def test_what_is_not_a_number_is_null_in_json(tmp_path):
+    m = interp.progress_measures(to_bridge({n: 0 * w for n, w in random_weights(sizes(5)).items()}, sizes(5)), Task(5))
+    assert np.isnan(m.unembedding_gini)
+    assert json.loads(json.dumps(m.to_dict(), allow_nan=False))["unembedding_gini"] is None
+
+
 def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monkeypatch):
     def refuse(*_):
         raise PermissionError("read-only file system")

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 
 import numpy as np
 import pytest
@@ -64,8 +65,34 @@ def test_a_lone_checkpoint_takes_its_split_by_name_or_as_a_mask(own_run, tmp_pat
         interp.load_checkpoint(file, split="paper")
     with pytest.raises(ConfigError, match=r"\[12, 12\]; a mask is bool \[13, 13\]"):
         interp.load_checkpoint(file, split=mask[:12, :12])
-    with pytest.raises(ConfigError, match=r"vocabulary of 14; a task of p = 11 needs 12"):
+    with pytest.raises(ConfigError, match=r"vocabulary of 14, .*; a task of p = 11 needs 12"):
         interp.load_checkpoint(file, task=interp.Task(11))
+
+
+def test_a_seed_without_the_split_it_draws_is_refused(own_run):
+    with pytest.raises(ConfigError, match="seed 3 is given without the split"):
+        interp.load_checkpoint(own_run / STEP, seed=3)
+    with pytest.raises(ConfigError, match="knows its own task and split"):
+        interp.progress_measures(own_run, seed=3)
+
+
+def test_two_writers_of_one_file_leave_it_whole(tmp_path):
+    """Each fills a temporary file of its own; a reader meets the one content or the other."""
+    file, wrong = tmp_path / "file", []
+
+    def write(content: bytes) -> None:
+        for _ in range(40):
+            interp.run.write_whole(file, lambda temporary: temporary.write_bytes(content))
+
+    contents = [bytes([letter]) * 200_000 for letter in b"ab"]
+    writers = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        if file.exists() and file.read_bytes() not in contents:
+            wrong.append(file.stat().st_size)
+    assert not wrong
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_one_step_of_a_run_can_be_named(own_run):
@@ -101,6 +128,11 @@ DAMAGE = {
     ),
     "nan": (lambda f: write_weights(f, lambda w, i: w["W_E"].fill_(float("nan"))), "W_E holds 224 values that are not"),
     "newer": (lambda f: write_weights(f, lambda w, i: i.update(format_version=2)), "version 2; .* up to 1. Upgrade"),
+    "garbled version": (lambda f: write_weights(f, lambda w, i: i.update(format_version="x")), "no format version"),
+    "impossible size": (
+        lambda f: write_weights(f, lambda w, i: i["model"].update(d_mlp=0)),
+        "d_mlp is 0; it is a whole",
+    ),
     "no step": (lambda f: write_weights(f, lambda w, i: i.pop("step")), "lacks or garbles its description"),
     "gone": (lambda f: f.unlink(), "does not exist"),
 }

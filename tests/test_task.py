@@ -93,7 +93,8 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
             lambda: interp.Task(2.0), lambda: interp.Task("113"), lambda: interp.Task(True),
             lambda: interp.Task(5, "times"), lambda: interp.split_mask(5, 0.5, 0, "numpy"),
             lambda: interp.TrainConfig(activation="tanh"), lambda: interp.TrainConfig(init="zeros"),
-            lambda: interp.TrainConfig(seed=1.5), lambda: interp.progress_measures(3),
+            lambda: interp.TrainConfig(seed=1.5), lambda: interp.progress_measures(3), lambda: interp.phases({}),
+            lambda: interp.TrainConfig(learning_rate="x"), lambda: interp.TrainConfig(betas=0.9),
         ):
             try:
                 wrong()
@@ -102,7 +103,7 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
         """
     )
     lines = said.splitlines()
-    assert len(lines) == 9
+    assert len(lines) == 12
     assert all("integer of at least 2" in line for line in lines[:3])
     assert "add, subtract, quadratic, random" in lines[3]
     assert "paper, torch" in lines[4]
@@ -110,6 +111,20 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     assert "paper, transformer_lens" in lines[6]
     assert "whole number" in lines[7]
     assert "cannot measure a int" in lines[8]
+    assert "this is a dict" in lines[9]
+    assert "learning_rate is 'x'; it is a number" in lines[10]
+    assert "two numbers" in lines[11]
+
+
+def test_numpys_integers_are_integers():
+    said = outside(
+        """
+        import interp, numpy as np
+        print(interp.Task(np.int64(13)) == interp.Task(13))
+        print(interp.TrainConfig(steps=np.int64(90), checkpoint_steps=np.arange(0, 91, 30)).schedule)
+        """
+    )
+    assert said.split("\n")[:2] == ["True", "(0, 30, 60, 90)"]
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])

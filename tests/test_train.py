@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 
@@ -161,14 +162,23 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path, unstopped, signum
 
 
 def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_with_all_saved(tmp_path):
-    import threading
+    state = tmp_path / "run" / "optimizer.safetensors"
 
-    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    def interrupt() -> None:
+        while not state.exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
     with pytest.raises(TrainingInterrupted, match="stopped at step") as stop:
         interp.train(replace(SMALL, steps=10**6, checkpoint_steps=(0,)), tmp_path / "run", progress=False)
     assert isinstance(stop.value, KeyboardInterrupt)
-    assert read_header(tmp_path / "run" / "optimizer.safetensors")["step"] == stop.value.step > 0
+    assert read_header(tmp_path / "run" / "optimizer.safetensors")["step"] == stop.value.step
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_last_step_is_always_saved():
+    assert replace(SMALL, steps=100).schedule == (0, 20, 40, 60, 100)
 
 
 def test_a_finished_run_can_be_taken_further(tmp_path, unstopped):
@@ -262,6 +272,7 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
         ({"learning_rate": 0.0}, "learning_rate is 0"),
         ({"learning_rate": float("nan")}, "learning_rate is nan"),
         ({"weight_decay": -1.0}, "weight_decay is -1"),
+        ({"seed": 2**70}, "seeds below"),
         ({"betas": (0.9, 1.0)}, r"betas are \(0.9, 1.0\)"),
         ({"checkpoint_steps": (5, 10**6)}, "checkpoint step 1000000 lies after the last step 16000"),
         ({"checkpoint_steps": ()}, "checkpoint_steps is empty"),
@@ -281,12 +292,16 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 
 def test_precision_is_put_back(tmp_path):
+    """And set where it counts: where the user allows bfloat16 products, the training still runs in full float32."""
+    config = replace(SMALL, steps=2, checkpoint_steps=(0,))
+    plain = interp.train(config, tmp_path / "plain", progress=False)
     torch.set_float32_matmul_precision("medium")
     try:
-        interp.train(replace(SMALL, steps=2, checkpoint_steps=(0,)), tmp_path / "run", progress=False)
+        loose = interp.train(config, tmp_path / "loose", progress=False)
         assert torch.get_float32_matmul_precision() == "medium"
     finally:
         torch.set_float32_matmul_precision("highest")
+    assert same_bits(plain.path, loose.path)
 
 
 def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
