@@ -92,8 +92,9 @@ def phases(trajectory: pd.DataFrame) -> Phases:
     """The phases of any trajectory: a frame with `step` and, a row a step, what each event needs.
 
     memorization needs train_accuracy and excluded_loss, circuit formation and cleanup test_loss (with test_accuracy, a
-    run that never reaches 0.99 has neither), the delay both accuracies. Rows may come in any order; rows without a value
-    are passed over. What a frame lacks, or a run never does, is said in `missing`. Raises ConfigError for a frame without `step` or rows.
+    run that never reaches 0.99 has neither), the delay both accuracies. Rows may come in any order, and those without
+    a value are passed over. What a frame lacks, or a run never does, is said in `missing`.
+    Raises ConfigError for a frame without `step` or rows.
     """
     if not isinstance(trajectory, pd.DataFrame):
         raise ConfigError(
