@@ -66,7 +66,7 @@ def _panels(titles: Sequence[str], height: int = _PANEL, x_title: str = _STEP, s
 
 
 def _decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
-    """A log axis from `lowest` up, with a tick every decade, or every few where there are many."""
+    """A log axis from `lowest` up, with a tick every decade, or every few where there are many, or more where few."""
     drawn = [np.asarray(trace.y, dtype=float) for trace in figure.select_traces(row=row, col=1)]
     values = np.concatenate(drawn)
     values = values[np.isfinite(values) & (values > lowest)]
@@ -75,8 +75,7 @@ def _decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
         first, last = np.log10(values.min()), np.log10(values.max())
         margin = 0.05 * (last - first) + 0.05
         axis["range"] = [first - margin, last + margin]
-        if last - first >= 2:
-            axis["dtick"] = int(np.ceil((last - first) / 6))
+        axis["dtick"] = int(np.ceil((last - first) / 6)) if last - first >= 2 else "D2"  # D2: 1, 2 and 5
     figure.update_yaxes(**axis)
 
 
