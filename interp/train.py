@@ -92,12 +92,11 @@ def train(config: TrainConfig | None, path: PathLike, resume: bool = False, prog
     if config is not None:
         _device(config.device)
     path.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(path / _LOCK, timeout=0)
     try:
-        lock.acquire()
+        held = filelock.FileLock(path / _LOCK).acquire(timeout=0)
     except filelock.Timeout:
         raise TrainingError(f"another training is writing to {path}; wait for it or name another directory.") from None
-    with lock:
+    with held:
         remove_unfinished(path)
         if (path / CONFIG).exists():
             if not resume:
