@@ -103,13 +103,13 @@ def test_every_kind_of_run_learns_its_train_pairs(tmp_path, changes):
 
 # ── stopping and resuming ────────────────────────────────────────────────────────────────────────────────────────
 
-LONG = replace(SMALL, steps=1500, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 1500))
+LONG = replace(SMALL, steps=3000, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 3000))
 
 
 def command(path, *extra: str) -> list[str]:
     options = [
-        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "1500",
-        "--checkpoint-steps", "0,3,200:1200:200,1500",
+        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "3000",
+        "--checkpoint-steps", "0,3,200:1200:200,3000",
     ]  # fmt: skip
     return [sys.executable, "-m", "interp.cli", "train", str(path), *options, *extra]
 
@@ -138,7 +138,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tm
         wait_for(path / awaited, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (path / "checkpoints" / "step_00001500.safetensors").exists()
+        assert not (path / "checkpoints" / "step_00003000.safetensors").exists()
     subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
     assert same_bits(path, unstopped)
     assert not list(path.rglob(".*.part"))
@@ -156,14 +156,14 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path, unstopped, signum
     assert "--resume" in said
     assert "Traceback" not in said
     stopped = read_header(path / "optimizer.safetensors")["step"]
-    assert 400 <= stopped < 1500
+    assert 400 <= stopped < 3000
     assert interp.load_run(path).history["step"].max() <= stopped
     subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
     assert same_bits(path, unstopped)
 
 
 def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_with_all_saved(tmp_path):
-    state = tmp_path / "run" / "optimizer.safetensors"
+    state, before = tmp_path / "run" / "optimizer.safetensors", signal.getsignal(signal.SIGINT)
 
     def interrupt() -> None:
         while not state.exists():
@@ -175,7 +175,7 @@ def test_ctrl_c_in_a_notebook_is_a_keyboard_interrupt_with_all_saved(tmp_path):
         interp.train(replace(SMALL, steps=10**6, checkpoint_steps=(0,)), tmp_path / "run", progress=False)
     assert isinstance(stop.value, KeyboardInterrupt)
     assert read_header(tmp_path / "run" / "optimizer.safetensors")["step"] == stop.value.step
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_the_last_step_is_always_saved():
@@ -230,7 +230,7 @@ def test_a_second_training_into_one_directory_is_refused(tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert interp.train(None, path, resume=True, progress=False).steps[-1] == 1500
+    assert interp.train(None, path, resume=True, progress=False).steps[-1] == 3000
 
 
 def test_a_loss_that_is_no_longer_finite_stops_at_its_step_and_keeps_the_rest(tmp_path):
@@ -310,4 +310,4 @@ def test_precision_is_put_back(tmp_path):
 def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
     assert json.loads((unstopped / "config.json").read_text())["training"]["d_mlp"] == 24
     assert interp.load_run(unstopped).config == LONG
-    assert load_file(unstopped / "checkpoints" / "step_00001500.safetensors")["W_in"].shape == (16, 24)
+    assert load_file(unstopped / "checkpoints" / "step_00003000.safetensors")["W_in"].shape == (16, 24)
