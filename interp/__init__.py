@@ -10,11 +10,12 @@ run  = interp.train(interp.TrainConfig(seed=1), "runs/mine")
 
 from interp import plot
 from interp.activations import Activations, activations, hooked_activations
-from interp.config import ModelConfig, TrainConfig
+from interp.config import MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError, InterpError, TrainingError
 from interp.phases import Phases, phases
 from interp.progress import ProgressMeasures, progress_measures, trajectory
-from interp.run import Checkpoint, Run, load_checkpoint, load_run
+from interp.published import convert, load_checkpoint, load_run
+from interp.run import Checkpoint, Run
 from interp.task import Task, split_mask
 from interp.train import TrainingInterrupted, train
 
@@ -24,6 +25,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "InterpError",
+    "MLPConfig",
     "ModelConfig",
     "Phases",
     "ProgressMeasures",
@@ -33,6 +35,7 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "activations",
+    "convert",
     "hooked_activations",
     "load_checkpoint",
     "load_run",

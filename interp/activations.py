@@ -1,14 +1,19 @@
-"""Activations of a model over all p*p pairs, at the last position: by the shared forward, or through hooks."""
+"""What a model computes on all p*p pairs, at the last position: by the shared forward, or through hooks.
+
+Its activations, and the gradients of its logits with respect to the two embedded inputs.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.config import MLPConfig
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
 from interp.model import Weights
@@ -16,7 +21,10 @@ from interp.model import Weights
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from interp.hooked_mlp import HookedMLP
+
 _HOOK_BATCH = 4096
+_GRADIENT_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,57 +33,138 @@ class Activations:
 
     logits  [p, p, p]: L[a, b, c], without the logit of "="
     neurons [p, p, d_mlp]: after the activation (hook_post), of the last layer; None for a model without an MLP
-    pattern [p, p, n_heads, n_ctx]: attention from the last position (hook_pattern), in the last layer
+    pattern [p, p, n_heads, n_ctx]: attention from the last position (hook_pattern), in the last layer; None for a
+            network without attention
     """
 
     logits: Float[Tensor, "p p p"]
     neurons: Float[Tensor, "p p d_mlp"] | None
-    pattern: Float[Tensor, "p p n_heads n_ctx"]
+    pattern: Float[Tensor, "p p n_heads n_ctx"] | None
 
 
 @torch.no_grad()
-def activations(weights: Weights, p: int, activation: Activation = "relu") -> Activations:
+def activations(
+    weights: Weights, p: int, activation: Activation = "relu", attention_coefficient: float = 1.0
+) -> Activations:
     """All pairs through the shared forward of `interp.forward`; ConfigError for weights of another p."""
-    if len(weights["W_E"]) != p + 1 or weights["W_U"].shape[1] < p:
+    W_in, W_U = weights["W_x" if "W_x" in weights else "W_E"], weights["W_U"]
+    equals = "W_pos" in weights and len(weights["W_pos"]) == 3
+    if len(W_in) not in (p + equals, 2 * p + equals) or W_U.shape[1] < p:
         raise ConfigError(
-            f"W_E has {len(weights['W_E'])} tokens and W_U {weights['W_U'].shape[1]} outputs; "
-            f"a task of p = {p} has {p + 1} and {p} or {p + 1}."
+            f"the model has {len(W_in)} tokens and {W_U.shape[1]} outputs; a task of p = {p} has {p + equals} (or "
+            f"{2 * p + equals}, where b has its own) and {p} or {p + 1}."
         )
-    out = forward(weights, Pairs.all(p), activation)
+    out = forward(weights, Pairs.all(p), activation, attention_coefficient)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
         out.neurons.unflatten(0, (p, p)),
-        out.pattern.transpose(1, 2).unflatten(0, (p, p)),
+        None if out.pattern is None else out.pattern.transpose(1, 2).unflatten(0, (p, p)),
     )
 
 
-@torch.no_grad()
-def hooked_activations(bridge: TransformerBridge, p: int) -> Activations:
-    """All pairs through the hooks of a TransformerBridge of any depth and normalization, its own hooks included.
+def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
+    """What the model reads for these pairs: (a, b), and "=", its last token, where it has a third position.
 
-    A model with three positions or more reads (a, b, p), one with two reads (a, b).
-    Raises ConfigError where its vocabulary is not that of a task of modulus p.
+    Where it has 2p tokens beside "=", the second p are b's. Raises ConfigError where its vocabulary is not that of a
+    task of modulus p.
     """
-    cfg = bridge.cfg
+    cfg, p = model.cfg, pairs.p
+    if isinstance(cfg, MLPConfig):
+        cfg.check_modulus(p)
+        return torch.stack([pairs.a, pairs.b], dim=1).to(model.W_x.device)
     equals = cfg.n_ctx > 2
-    if cfg.d_vocab != p + equals or cfg.d_vocab_out not in (p, p + 1):
+    if cfg.d_vocab not in (p + equals, 2 * p + equals) or cfg.d_vocab_out not in (p, p + 1, cfg.d_vocab):
         raise ConfigError(
             f"the bridge has d_vocab {cfg.d_vocab} and d_vocab_out {cfg.d_vocab_out}; a task of p = {p} has "
             f"{p + equals} and {p} or {p + 1}. Pass the task that it was trained on."
         )
-    pairs = Pairs.all(p)
-    tokens = torch.stack([pairs.a, pairs.b] + [torch.full_like(pairs.a, p)] * equals, dim=1).to(cfg.device)
-    block = f"blocks.{cfg.n_layers - 1}"
-    wanted = [f"{block}.attn.hook_pattern"] + ([] if cfg.attn_only else [f"{block}.mlp.hook_post"])
+    b = pairs.b if cfg.d_vocab == p + equals else p + pairs.b
+    last = [torch.full_like(pairs.a, cfg.d_vocab - 1)] * equals
+    return torch.stack([pairs.a, b, *last], dim=1).to(cfg.device)
+
+
+@torch.no_grad()
+def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activations:
+    """All pairs through a model's hooks, your own included.
+
+    It is a TransformerBridge of any depth and normalization, or a HookedMLP. A model with three
+    positions or more reads (a, b, p), one with two reads (a, b).
+    Raises ConfigError where its vocabulary is not that of a task of modulus p.
+    """
+    cfg = model.cfg
+    if isinstance(cfg, MLPConfig):
+        at_pattern, at_neurons = "", "hook_post"
+    else:
+        block = f"blocks.{cfg.n_layers - 1}"
+        at_pattern = f"{block}.attn.hook_pattern"
+        at_neurons = "" if cfg.attn_only else f"{block}.mlp.hook_post"
+    wanted = [name for name in (at_pattern, at_neurons) if name]
     logits, patterns, neurons = [], [], []
-    for batch in tokens.split(_HOOK_BATCH):
-        out, cache = bridge.run_with_cache(batch, names_filter=wanted)
-        logits.append(out[:, -1, :p].float().cpu())
-        patterns.append(cache[wanted[0]][:, :, -1].float().cpu())
-        if not cfg.attn_only:
-            neurons.append(cache[wanted[1]][:, -1].float().cpu())
+    for batch in tokens_of(model, Pairs.all(p)).split(_HOOK_BATCH):
+        out, cache = model.run_with_cache(batch, names_filter=wanted)
+        logits.append(_at_last(out)[:, :p].float().cpu())
+        if at_pattern:
+            patterns.append(cache[at_pattern][:, :, -1].float().cpu())
+        if at_neurons:
+            neurons.append(_at_last(cache[at_neurons]).float().cpu())
     return Activations(
         torch.cat(logits).unflatten(0, (p, p)),
         torch.cat(neurons).unflatten(0, (p, p)) if neurons else None,
-        torch.cat(patterns).unflatten(0, (p, p)),
+        torch.cat(patterns).unflatten(0, (p, p)) if patterns else None,
     )
+
+
+def _at_last(x: Tensor) -> Float[Tensor, "batch d"]:
+    """The last position; a network of one hidden layer has no positions."""
+    return x[:, -1] if x.ndim == 3 else x
+
+
+InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
+
+
+def input_gradients(
+    weights: Weights, pairs: Pairs, activation: Activation = "relu", attention_coefficient: float = 1.0
+) -> Iterator[InputGradients]:
+    """∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b of these pairs for all c, a batch of pairs at a time.
+
+    d is d_model or d_embed, E_a and E_b are the embedded inputs. By the shared forward: a batch of n pairs is given a
+    vocabulary of its own, of 2n tokens, so that the gradient of the embedding is that of every pair's own two inputs.
+    """
+    p = pairs.p
+    for a, b in zip(pairs.a.split(_GRADIENT_BATCH), pairs.b.split(_GRADIENT_BATCH), strict=True):
+        each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))
+        if "W_x" in weights:
+            E_a, E_b = weights["W_x"][a], weights["W_y"][b]
+        else:
+            own = weights["W_E"][p : 2 * p] if len(weights["W_E"]) >= 2 * p else weights["W_E"]
+            E_a, E_b = weights["W_E"][a], own[b]
+        E_a, E_b = E_a.detach().requires_grad_(), E_b.detach().requires_grad_()
+        if "W_x" in weights:
+            embedded = {"W_x": E_a, "W_y": E_b}
+        else:
+            equals = weights["W_E"][-1:] if len(weights["W_pos"]) == 3 else weights["W_E"][:0]
+            embedded = {"W_E": torch.cat([E_a, E_b, equals])}
+        logits = forward({**weights, **embedded}, each, activation, attention_coefficient).logits
+        grad_a, grad_b = _jacobian(logits[:, :p], E_a, E_b)
+        yield grad_a, grad_b
+
+
+def hooked_input_gradients(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Iterator[InputGradients]:
+    """The same through a model's hooks, your own included: with respect to hook_embed at positions 0 and 1."""
+    for tokens in tokens_of(model, pairs).split(_GRADIENT_BATCH):
+        embedded: list[Tensor] = []
+
+        def leaf(value: Tensor, hook: object, found: list[Tensor] = embedded) -> Tensor:
+            found.append(value.detach().requires_grad_())
+            return found[-1]
+
+        with model.hooks(fwd_hooks=[("hook_embed", leaf)]), torch.enable_grad():
+            logits = _at_last(model(tokens))
+        (grad,) = _jacobian(logits[:, : pairs.p], embedded[-1])
+        yield grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
+
+
+def _jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
+    """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
+    columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
+    return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))

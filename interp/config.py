@@ -13,7 +13,7 @@ import torch
 
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
-from interp.task import Operation, Split, Task, split_mask
+from interp.task import PAPER_FRACTION, Operation, Split, Task, split_mask
 
 Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
@@ -39,7 +39,12 @@ def _number(name: str, value: Any) -> float:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """The sizes of a one-layer transformer without layer norm, under TransformerLens' names."""
+    """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.
+
+    n_ctx                  3: it reads (a, b, "="), "=" being the last token; 2: it reads (a, b)
+    attention_coefficient  attention is coefficient · softmax + (1 − coefficient): 1 is softmax's, 0 is constant
+                           (Zhong et al., 2023)
+    """
 
     d_vocab: int
     d_vocab_out: int
@@ -49,11 +54,79 @@ class ModelConfig:
     d_head: int
     d_mlp: int
     activation: Activation = "relu"
+    attention_coefficient: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
             _whole(name, getattr(self, name), 1)
         _check_activation(self.activation)
+        object.__setattr__(self, "attention_coefficient", _number("attention_coefficient", self.attention_coefficient))
+        if not 0 <= self.attention_coefficient <= 1:
+            raise ConfigError(
+                f"attention_coefficient is {self.attention_coefficient}; it lies between 0 (constant) and 1 (softmax)."
+            )
+
+    @property
+    def forward_options(self) -> dict[str, Any]:
+        """What `interp.forward.forward` has to know beside the weights."""
+        return {"activation": self.activation, "attention_coefficient": self.attention_coefficient}
+
+    def check_modulus(self, p: int) -> None:
+        """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
+        equals = self.n_ctx == 3
+        ours = self.d_vocab in (p + equals, 2 * p + equals) and self.d_vocab_out in (p, p + 1, self.d_vocab)
+        if self.n_ctx not in (2, 3) or not ours or self.d_vocab_out < p:
+            raise ConfigError(
+                f"the model has a vocabulary of {self.d_vocab}, {self.d_vocab_out} outputs and {self.n_ctx} positions; "
+                f"a task of p = {p} needs {p + equals} (or {2 * p + equals}, where b has its own tokens), {p} or "
+                f"{p + 1}, and {3 if equals else 2}."
+            )
+
+
+Inputs = Literal["concatenated", "summed"]
+
+
+@dataclass(frozen=True)
+class MLPConfig:
+    """The sizes of a network of one hidden layer on two embeddings (Chughtai et al., 2023).
+
+    logits = activation(x · W) · W_U, where x is W_x[a] and W_y[b], concatenated or summed.
+    """
+
+    d_vocab: int
+    d_vocab_out: int
+    d_embed: int
+    d_hidden: int
+    inputs: Inputs = "concatenated"
+    activation: Activation = "relu"
+
+    def __post_init__(self) -> None:
+        for name in ("d_vocab", "d_vocab_out", "d_embed", "d_hidden"):
+            _whole(name, getattr(self, name), 1)
+        _check_activation(self.activation)
+        if self.inputs not in get_args(Inputs):
+            raise ConfigError(f"inputs is {self.inputs!r}; choose one of {', '.join(get_args(Inputs))}.")
+
+    @property
+    def d_input(self) -> int:
+        """The width of what W reads: 2·d_embed where the embeddings are concatenated, d_embed where summed."""
+        return 2 * self.d_embed if self.inputs == "concatenated" else self.d_embed
+
+    @property
+    def forward_options(self) -> dict[str, Any]:
+        """What `interp.forward.forward` has to know beside the weights."""
+        return {"activation": self.activation}
+
+    def check_modulus(self, p: int) -> None:
+        """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
+        if self.d_vocab != p or self.d_vocab_out != p:
+            raise ConfigError(
+                f"the model has a vocabulary of {self.d_vocab} and {self.d_vocab_out} outputs; a task of p = {p} needs "
+                f"{p} and {p}."
+            )
+
+
+Architecture = ModelConfig | MLPConfig
 
 
 def _check_activation(name: Any) -> None:
@@ -84,7 +157,7 @@ class TrainConfig:
 
     p: int = 113
     operation: Operation = "add"
-    train_fraction: float = 0.3
+    train_fraction: float = PAPER_FRACTION
     split: Split = "paper"
     seed: int = 0
     d_model: int = 128

@@ -1,5 +1,8 @@
 """The errors that interp raises on purpose: each carries one sentence that says how to mend the input."""
 
+import sys
+import warnings
+
 
 class InterpError(Exception):
     """Base of every error that interp raises about what it was given."""
@@ -15,3 +18,11 @@ class CheckpointError(InterpError):
 
 class TrainingError(InterpError, RuntimeError):
     """A training that cannot start or had to stop; everything saved before it is intact."""
+
+
+def warn(message: str) -> None:
+    """A UserWarning in the name of the line outside this package that led here."""
+    level, frame = 2, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "interp":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level)

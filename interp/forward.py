@@ -1,10 +1,13 @@
-"""The exact forward of a one-layer transformer over pairs (a, b), sharing work between pairs.
+"""The exact forward of a one-layer network over pairs (a, b), sharing work between pairs.
 
 Only the logits at the last position, "=", are ever used. There the query is the same for every pair, and keys
 and values depend on (token, position) alone: 2p + 1 rows instead of 3p². What every head of every row adds to the
 MLP's input and to the logits is worked out once, as a table; a pair then is a weighted sum of 3·n_heads rows of that
 table, the weights being its attention pattern, and one matrix product is left: neurons times W_out·W_U.
 Same function and same gradients as the full transformer.
+
+Without "=" (two positions) the last position is b's: there are 2p rows and p queries, and the rest is the same. A
+network of one hidden layer reads a and b through a table each.
 """
 
 from __future__ import annotations
@@ -31,6 +34,11 @@ _FUNCTIONS: dict[Activation, Callable[[Tensor], Tensor]] = {
 }
 
 
+def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
+    """What an activation's name means."""
+    return _FUNCTIONS[name]
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Inputs (a, b) of one modulus, [n] each, with the index tables that a forward over them shares.
@@ -41,7 +49,7 @@ class Pairs:
     p: int
     a: Int[Tensor, " n"]
     b: Int[Tensor, " n"]
-    _incidences: dict[int, _Incidence] = field(default_factory=dict, init=False, repr=False)
+    _incidences: dict[tuple[int, int], _Incidence] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
     def all(p: int) -> Pairs:
@@ -56,15 +64,18 @@ class Pairs:
         return Pairs(self.p, self.a.to(device), self.b.to(device))
 
     @cached_property
-    def rows(self) -> Int[Tensor, "n 3"]:
-        """The three of the 2p + 1 rows that a pair attends to: a at position 0, b at position 1, "=" at position 2."""
+    def _three_rows(self) -> Int[Tensor, "n 3"]:
         return torch.stack([self.a, self.p + self.b, torch.full_like(self.a, 2 * self.p)], dim=1)
 
-    def incidence(self, n_heads: int) -> _Incidence:
-        if n_heads not in self._incidences:
-            rows = self.rows[..., None] * n_heads + torch.arange(n_heads)
-            self._incidences[n_heads] = _Incidence(rows.flatten(1), (2 * self.p + 1) * n_heads)
-        return self._incidences[n_heads]
+    def rows(self, n_ctx: int) -> Int[Tensor, "n {n_ctx}"]:
+        """The rows that a pair attends to, of 2p + 1 (or 2p): a at position 0, b at position 1, "=" at position 2."""
+        return self._three_rows[:, :n_ctx]
+
+    def incidence(self, n_heads: int, n_ctx: int) -> _Incidence:
+        if (n_heads, n_ctx) not in self._incidences:
+            rows = self.rows(n_ctx)[..., None] * n_heads + torch.arange(n_heads)
+            self._incidences[n_heads, n_ctx] = _Incidence(rows.flatten(1), (2 * self.p + n_ctx - 2) * n_heads)
+        return self._incidences[n_heads, n_ctx]
 
 
 @dataclass(frozen=True)
@@ -73,63 +84,102 @@ class Forward:
 
     logits  [n, d_vocab_out]
     neurons [n, d_mlp], after the activation (hook_post)
-    pattern [n, 3, n_heads], attention from "=" to a, to b and to "=" (the last row of hook_pattern)
+    pattern [n, n_ctx, n_heads], attention from the last position to a, to b and, where it is there, to "=" (the last
+            row of hook_pattern); None for a network without attention
     """
 
     logits: Float[Tensor, "n d_vocab_out"]
     neurons: Float[Tensor, "n d_mlp"]
-    pattern: Float[Tensor, "n 3 n_heads"]
+    pattern: Float[Tensor, "n n_ctx n_heads"] | None
 
 
-def forward(weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation = "relu") -> Forward:
+def forward(
+    weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation = "relu", attention_coefficient: float = 1.0
+) -> Forward:
     """Run the inputs (a, b, "=") through a one-layer transformer without layer norm, differentiably.
 
     `weights` are named and shaped as in `interp.model`; the attention biases and b_U may be absent, which is the
-    same as zero. "=" is the token p. Equal to a TransformerBridge with the same weights.
+    same as zero. "=" is the last token; where W_pos has two positions there is none, and b is read last. Where W_E has
+    2p tokens beside "=", the second p are b's. Attention is coefficient · softmax + (1 − coefficient).
+    Equal to a TransformerBridge with the same weights.
+
+    Weights with a W_x are a network of one hidden layer, which reads W_x[a] and W_y[b].
     """
+    if "W_x" in weights:
+        return _one_hidden_layer(weights, pairs, activation)
     W_E, W_pos, W_O = weights["W_E"], weights["W_pos"], weights["W_O"]
     W_in, W_U = weights["W_in"], weights["W_U"]
-    d_head, p = W_O.shape[1], pairs.p
+    d_head, p, n_ctx = W_O.shape[1], pairs.p, len(W_pos)
 
-    equals = W_E[p] + W_pos[2]
-    rows = torch.cat([W_E[:p] + W_pos[0], W_E[:p] + W_pos[1], equals[None]])  # [2p+1, d_model]
+    of_b = W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+    at_ab = [W_E[:p] + W_pos[0], of_b + W_pos[1]]
+    if n_ctx == 3:
+        last = W_E[-1] + W_pos[2]  # "=": one row for all pairs
+        rows = torch.cat([*at_ab, last[None]])  # [2p+1, d_model]
+        query = torch.einsum("m,hmd->hd", last, weights["W_Q"])
+    else:
+        last = at_ab[1]  # [p, d_model], a row for each b
+        rows = torch.cat(at_ab)  # [2p, d_model]
+        query = torch.einsum("bm,hmd->bhd", last, weights["W_Q"])
 
-    # One query for all pairs, so scores too depend on the row alone.
-    query = torch.einsum("m,hmd->hd", equals, weights["W_Q"])
     keys = torch.einsum("rm,hmd->rhd", rows, weights["W_K"])
     if "b_Q" in weights:
         query = query + weights["b_Q"]
     if "b_K" in weights:
         keys = keys + weights["b_K"]
-    scores = (keys * query).sum(-1)
     # embedding, not indexing: the gradient of scores[rows] adds up in an order that changes from call to call.
-    pattern = functional.embedding(pairs.rows, scores / math.sqrt(d_head)).softmax(1)
+    if n_ctx == 3:  # one query for all pairs, so scores too depend on the row alone
+        scores = (keys * query).sum(-1)
+        scores = functional.embedding(pairs.rows(n_ctx), scores / math.sqrt(d_head))
+    else:
+        to_a = torch.einsum("bhd,ahd->abh", query, keys[:p]).flatten(0, 1)
+        to_b = (query * keys[p:]).sum(-1)
+        at_a = functional.embedding(pairs.a * p + pairs.b, to_a / math.sqrt(d_head))
+        scores = torch.stack([at_a, functional.embedding(pairs.b, to_b / math.sqrt(d_head))], dim=1)
+    pattern = scores.softmax(1)
+    if attention_coefficient != 1:
+        pattern = attention_coefficient * pattern + (1 - attention_coefficient)
 
     values = torch.einsum("rm,hmd->hrd", rows, weights["W_V"])
     if "b_V" in weights:
         values = values + weights["b_V"][:, None]
 
-    # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed.
-    mix = _mix_rows if rows.device.type == "cpu" else _mix_values
-    resid = equals + weights["b_O"] if "b_O" in weights else equals
-    pre = mix(values, W_O @ W_in, pattern, pairs) + (resid @ W_in + weights["b_in"])
-    direct = mix(values, W_O @ W_U, pattern, pairs) + (resid + weights["b_out"]) @ W_U
+    def of_pairs(x: Tensor) -> Tensor:
+        return x if n_ctx == 3 else functional.embedding(pairs.b, x)
+
+    # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed, which
+    # pays on a CPU, and where there are more pairs than rows.
+    mix = _mix_rows if rows.device.type == "cpu" and len(pairs) > len(rows) else _mix_values
+    resid = last + weights["b_O"] if "b_O" in weights else last
+    pre = mix(values, W_O @ W_in, pattern, pairs) + of_pairs(resid @ W_in + weights["b_in"])
+    direct = mix(values, W_O @ W_U, pattern, pairs) + of_pairs((resid + weights["b_out"]) @ W_U)
     if "b_U" in weights:
         direct = direct + weights["b_U"]
-    neurons = _FUNCTIONS[activation](pre)
+    neurons = activation_function(activation)(pre)
     logits = direct + neurons @ (weights["W_out"] @ W_U)
     return Forward(logits, neurons, pattern)
+
+
+def _one_hidden_layer(weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation) -> Forward:
+    """activation(x · W) · W_U for x = [W_x[a], W_y[b]], or for their sum where W has only d_embed rows."""
+    W_x, W_y, W = weights["W_x"], weights["W_y"], weights["W"]
+    d_embed = W_x.shape[1]
+    reads_a, reads_b = (W, W) if len(W) == d_embed else W.split(d_embed)
+    pre = functional.embedding(pairs.a, W_x @ reads_a) + functional.embedding(pairs.b, W_y @ reads_b)
+    neurons = activation_function(activation)(pre)
+    return Forward(neurons @ weights["W_U"], neurons, None)
 
 
 def _mix_values(
     values: Float[Tensor, "n_heads rows d_head"],
     readers: Float[Tensor, "n_heads d_head d_read"],
-    pattern: Float[Tensor, "n 3 n_heads"],
+    pattern: Float[Tensor, "n n_ctx n_heads"],
     pairs: Pairs,
 ) -> Float[Tensor, "n d_read"]:
-    """Attention by its definition: the values of three rows, weighted, head by head, then read."""
+    """Attention by its definition: the values of n_ctx rows, weighted, head by head, then read."""
     n_heads, _, d_head = values.shape
-    attended = functional.embedding(pairs.rows, values.transpose(0, 1).flatten(1))  # [n, 3, n_heads * d_head]
+    rows = pairs.rows(pattern.shape[1])
+    attended = functional.embedding(rows, values.transpose(0, 1).flatten(1))  # [n, n_ctx, n_heads * d_head]
     z = (pattern[..., None] * attended.unflatten(-1, (n_heads, d_head))).sum(1)
     return z.flatten(1) @ readers.flatten(0, 1)
 
@@ -137,13 +187,13 @@ def _mix_values(
 def _mix_rows(
     values: Float[Tensor, "n_heads rows d_head"],
     readers: Float[Tensor, "n_heads d_head d_read"],
-    pattern: Float[Tensor, "n 3 n_heads"],
+    pattern: Float[Tensor, "n n_ctx n_heads"],
     pairs: Pairs,
 ) -> Float[Tensor, "n d_read"]:
-    """The same, read first: 3·n_heads rows of a table a pair, which a CPU sums faster than it multiplies matrices."""
+    """The same, read first: n_ctx·n_heads rows of a table a pair; a CPU sums faster than it multiplies matrices."""
     n_heads = len(values)
     table = (values @ readers).transpose(0, 1).reshape(-1, readers.shape[-1])  # row, head → [rows * n_heads, d_read]
-    return _WeightedRows.apply(table, pattern.flatten(1), pairs.incidence(n_heads))
+    return _WeightedRows.apply(table, pattern.flatten(1), pairs.incidence(n_heads, pattern.shape[1]))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,8 @@ A model's weights are a mapping of float32 tensors under TransformerLens' names 
     W_O [n_heads, d_head, d_model]   W_in [d_model, d_mlp]   b_in [d_mlp]   W_out [d_mlp, d_model]
     b_out [d_model]   W_U [d_model, d_vocab_out]
 
-and, where a model has them, b_Q, b_K, b_V [n_heads, d_head], b_O [d_model] and b_U [d_vocab_out].
+and, where a model has them, b_Q, b_K, b_V [n_heads, d_head], b_O [d_model] and b_U [d_vocab_out]. A network of one
+hidden layer has W_x, W_y [d_vocab, d_embed], W [d_input, d_hidden] and W_U [d_hidden, d_vocab_out] instead.
 """
 
 from __future__ import annotations
@@ -15,19 +16,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
+from einops import rearrange
+from jaxtyping import Float
 from torch import Tensor
 
-from interp.config import Init, ModelConfig
+from interp.config import Architecture, Init, MLPConfig, ModelConfig
 from interp.errors import ConfigError
 from interp.forward import Activation
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from interp.hooked_mlp import HookedMLP
+
 Weights = Mapping[str, Tensor]
 
 # name → (where it stands in TransformerLens' property names, its axes)
-_LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
+TRANSFORMER: dict[str, tuple[str, tuple[str, ...]]] = {
     "W_E": ("embed.W_E", ("d_vocab", "d_model")),
     "W_pos": ("pos_embed.W_pos", ("n_ctx", "d_model")),
     "W_Q": ("blocks.0.attn.W_Q", ("n_heads", "d_model", "d_head")),
@@ -45,26 +50,67 @@ _LAYOUT: dict[str, tuple[str, tuple[str, ...]]] = {
     "b_O": ("blocks.0.attn.b_O", ("d_model",)),
     "b_U": ("unembed.b_U", ("d_vocab_out",)),
 }
-_OPTIONAL = ("b_Q", "b_K", "b_V", "b_O", "b_U")
+OPTIONAL = ("b_Q", "b_K", "b_V", "b_O", "b_U")
+# name → (where it stands in the state dict of a TransformerBridge, how it is turned into ours)
+BRIDGE: dict[str, tuple[str, str]] = {
+    "W_E": ("embed.weight", "d_vocab d_model -> d_vocab d_model"),
+    "W_pos": ("pos_embed.weight", "n_ctx d_model -> n_ctx d_model"),
+    **{
+        f"W_{name}": (f"blocks.0.attn.{name.lower()}.weight", "(n_heads d_head) d_model -> n_heads d_model d_head")
+        for name in "QKV"
+    },
+    "W_O": ("blocks.0.attn.o.weight", "d_model (n_heads d_head) -> n_heads d_head d_model"),
+    "W_in": ("blocks.0.mlp.in.weight", "d_mlp d_model -> d_model d_mlp"),
+    "b_in": ("blocks.0.mlp.in.bias", "d_mlp -> d_mlp"),
+    "W_out": ("blocks.0.mlp.out.weight", "d_model d_mlp -> d_mlp d_model"),
+    "b_out": ("blocks.0.mlp.out.bias", "d_model -> d_model"),
+    "W_U": ("unembed.weight", "d_vocab_out d_model -> d_model d_vocab_out"),
+    **{f"b_{name}": (f"blocks.0.attn.{name.lower()}.bias", "(n_heads d_head) -> n_heads d_head") for name in "QKV"},
+    "b_O": ("blocks.0.attn.o.bias", "d_model -> d_model"),
+    "b_U": ("unembed.bias", "d_vocab_out -> d_vocab_out"),
+}
+MLP: dict[str, tuple[str, ...]] = {
+    "W_x": ("d_vocab", "d_embed"),
+    "W_y": ("d_vocab", "d_embed"),
+    "W": ("d_input", "d_hidden"),
+    "W_U": ("d_hidden", "d_vocab_out"),
+}
 
 
-def check_weights(weights: Weights, config: ModelConfig) -> None:
+def axes_of(config: Architecture) -> dict[str, tuple[str, ...]]:
+    """The names of the weights of an architecture, each with the names of its axes."""
+    return MLP if isinstance(config, MLPConfig) else {name: axes for name, (_, axes) in TRANSFORMER.items()}
+
+
+def check_weights(weights: Weights, config: Architecture) -> None:
     """Raise ConfigError unless `weights` are exactly those of `config`: names, shapes, float32, finite."""
-    missing = [name for name in _LAYOUT if name not in weights and name not in _OPTIONAL]
-    unknown = [name for name in weights if name not in _LAYOUT]
+    known = axes_of(config)
+    missing = [name for name in known if name not in weights and name not in OPTIONAL]
+    unknown = [name for name in weights if name not in known]
     if missing or unknown:
         found = f"lacks {', '.join(missing)}" if missing else f"also holds {', '.join(unknown)}"
         raise ConfigError(f"a model of {', '.join(weights) or 'no weights'} {found}; see interp.model for the names.")
     for name, weight in weights.items():
-        axes = _LAYOUT[name][1]
-        expected = tuple(getattr(config, axis) for axis in axes)
+        expected = tuple(getattr(config, axis) for axis in known[name])
         if tuple(weight.shape) != expected:
-            raise ConfigError(f"{name} is {list(weight.shape)}; expected [{', '.join(axes)}] = {list(expected)}.")
+            raise ConfigError(
+                f"{name} is {list(weight.shape)}; expected [{', '.join(known[name])}] = {list(expected)}."
+            )
         if weight.dtype != torch.float32:
             raise ConfigError(f"{name} is {weight.dtype}; weights are float32.")
         bad = int((~torch.isfinite(weight)).sum())
         if bad:
             raise ConfigError(f"{name} holds {bad} values that are not finite (of {weight.numel()}).")
+
+
+def neuron_logit_map(weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
+    """W_L: what each neuron adds to the logits, W_out · W_U, or W_U itself where the hidden layer is the last."""
+    return weights["W_out"] @ weights["W_U"] if "W_out" in weights else weights["W_U"]
+
+
+def embedding(weights: Weights, p: int) -> Float[Tensor, "p d"]:
+    """What is looked at as W_E: its rows of the p numbers (a's, where b has its own), or W_x and W_y side by side."""
+    return weights["W_E"][:p] if "W_E" in weights else torch.cat([weights["W_x"], weights["W_y"]], dim=1)
 
 
 def initial_weights(config: ModelConfig, seed: int, init: Init = "paper") -> dict[str, Tensor]:
@@ -103,7 +149,7 @@ def _boot(config: ModelConfig, seed: int | None = None) -> TransformerBridge:
     from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
     from transformer_lens.model_bridge import TransformerBridge
 
-    return TransformerBridge.boot_native(
+    bridge = TransformerBridge.boot_native(
         TransformerBridgeConfig(
             n_layers=1,
             n_ctx=config.n_ctx,
@@ -115,25 +161,47 @@ def _boot(config: ModelConfig, seed: int | None = None) -> TransformerBridge:
             d_mlp=config.d_mlp,
             act_fn=config.activation,
             normalization_type=None,
+            attention_dir="causal" if config.n_ctx == 3 else "bidirectional",
             seed=seed,
             init_weights=seed is not None,
         )
     )
+    bridge.attention_coefficient = mixed = config.attention_coefficient  # for from_bridge
+    if mixed != 1:
+        bridge.add_hook(
+            "blocks.0.attn.hook_pattern", lambda pattern, hook: mixed * pattern + (1 - mixed), is_permanent=True
+        )
+    return bridge
+
+
+def to_hooked(weights: Weights, config: Architecture) -> TransformerBridge | HookedMLP:
+    """The model with hooks: a TransformerBridge, or a HookedMLP for a network of one hidden layer."""
+    if isinstance(config, ModelConfig):
+        return to_bridge(weights, config)
+    from interp.hooked_mlp import HookedMLP  # TransformerLens takes seconds to import
+
+    check_weights(weights, config)
+    return HookedMLP(weights, config)
 
 
 def to_bridge(weights: Weights, config: ModelConfig) -> TransformerBridge:
     """A TransformerBridge with these weights: hooks, `run_with_cache` and the rest of TransformerLens.
 
-    Biases that the model lacks are zeros there. Feed it [batch, 3] tokens (a, b, p) and read the last position.
+    Biases that the model lacks are zeros there. Feed it [batch, 3] tokens (a, b, p), or [batch, 2] where it has two
+    positions, and read the last position.
+
+    Constant attention is a permanent hook on `blocks.0.attn.hook_pattern`, which `reset_hooks` leaves in place: it
+    mixes the softmax into coefficient · softmax + (1 − coefficient) before any other hook there sees it, so caches and
+    your own hooks hold the mixed pattern. A model of two positions has no causal mask.
     """
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
     check_weights(weights, config)
     full = {
-        _LAYOUT[name][0]: weights[name].detach().clone()
+        TRANSFORMER[name][0]: weights[name].detach().clone()
         if name in weights
-        else torch.zeros([getattr(config, axis) for axis in _LAYOUT[name][1]])
-        for name in _LAYOUT
+        else torch.zeros([getattr(config, axis) for axis in TRANSFORMER[name][1]])
+        for name in TRANSFORMER
     }
     bridge = _boot(config)
     bridge.load_state_dict(convert_tl_checkpoint(full, bridge.cfg), strict=True)
@@ -153,28 +221,7 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
             "one-layer model without layer norm; measure it through its hooks with progress_measures(bridge, task=...)."
         )
     state = bridge.state_dict()
-    heads = (cfg.n_heads, cfg.d_head)
-    attention = {
-        f"{kind}_{name}": tensor
-        for name in "QKV"
-        for kind, tensor in [
-            ("W", state[f"blocks.0.attn.{name.lower()}.weight"].view(*heads, cfg.d_model).transpose(1, 2)),
-            ("b", state[f"blocks.0.attn.{name.lower()}.bias"].view(heads)),
-        ]
-    }
-    weights = {
-        "W_E": state["embed.weight"],
-        "W_pos": state["pos_embed.weight"],
-        **attention,
-        "W_O": state["blocks.0.attn.o.weight"].T.view(*heads, cfg.d_model),
-        "b_O": state["blocks.0.attn.o.bias"],
-        "W_in": state["blocks.0.mlp.in.weight"].T,
-        "b_in": state["blocks.0.mlp.in.bias"],
-        "W_out": state["blocks.0.mlp.out.weight"].T,
-        "b_out": state["blocks.0.mlp.out.bias"],
-        "W_U": state["unembed.weight"].T,
-        "b_U": state["unembed.bias"],
-    }
+    weights = {name: rearrange(state[key], pattern, n_heads=cfg.n_heads) for name, (key, pattern) in BRIDGE.items()}
     config = ModelConfig(
         d_vocab=cfg.d_vocab,
         d_vocab_out=cfg.d_vocab_out,
@@ -184,6 +231,7 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
         d_head=cfg.d_head,
         d_mlp=cfg.d_mlp,
         activation=_ACTIVATION_OF[cfg.act_fn],
+        attention_coefficient=getattr(bridge, "attention_coefficient", 1.0),
     )
     return {
         name: weight.detach().clone(memory_format=torch.contiguous_format) for name, weight in weights.items()

@@ -7,8 +7,8 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import Field, dataclass, field, fields
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,18 +21,32 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.activations import Activations, activations, hooked_activations
+from interp.activations import (
+    Activations,
+    InputGradients,
+    activations,
+    hooked_activations,
+    hooked_input_gradients,
+    input_gradients,
+)
+from interp.config import Architecture
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError
-from interp.measures import embedding, losses, neurons
+from interp.forward import Activation, Pairs
+from interp.measures import embedding, losses, mechanism, neurons
 from interp.measures import logits as logit_measures
 from interp.measures.logits import KEY_SHARE
 from interp.measures.weights import sum_squared_weights
-from interp.run import SPLIT, Checkpoint, PathLike, Run, as_mask, load_checkpoint, load_run, write_whole
-from interp.task import Split, Task
+from interp.model import embedding as embedding_of
+from interp.model import neuron_logit_map
+from interp.published import last_checkpoint, load_run
+from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole
+from interp.task import SplitLike, Task, as_mask
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.hooked_mlp import HookedMLP
 
 MEASURES_VERSION = 1  # raise it when a definition changes: saved trajectories are then computed anew
 MEASURES = "measures.parquet"
@@ -56,6 +70,12 @@ class ProgressMeasures:
     logit_variance_explained     fraction of the centred logits' variance in the key cos w_k(a+b−c)
     sum_squared_weights          over all parameters
     single_frequency_neurons     fraction of neurons of which one frequency explains more than 0.85
+    gradient_symmetricity        mean cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, over c and all pairs
+                                 (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023)
+    distance_irrelevance         how little the right logit depends on a − b, of its variation; Zhong et al. (2023)
+
+    The last two are measured on request (`mechanism=True`), else None. Where b has tokens of its own, W_E is a's; in a
+    network of one hidden layer it is W_x and W_y side by side, and W_L is W_U.
     """
 
     step: int | None
@@ -78,6 +98,8 @@ class ProgressMeasures:
     logit_variance_explained: float | None
     sum_squared_weights: float
     single_frequency_neurons: float | None
+    gradient_symmetricity: float | None = None
+    distance_irrelevance: float | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,10 +114,15 @@ class ProgressMeasures:
             for name, value in plain.items()
         }
 
+    def _told(self) -> list[Field[Any]]:
+        """The measures; those of the mechanism only where they were asked for."""
+        unasked = [name for name in _MECHANISM if getattr(self, name) is None and name not in self.missing]
+        return [f for f in fields(self) if f.name != "missing" and f.name not in unasked]
+
     def row(self) -> dict[str, float | int | None]:
         """The scalar measures, flat: one row of a trajectory."""
         row: dict[str, float | int | None] = {}
-        for f in fields(self):
+        for f in self._told():
             value = getattr(self, f.name)
             if f.name == "excluded_loss_by_frequency":
                 row |= {f"excluded_loss_{k}": loss for k, loss in (value or {}).items()}
@@ -106,10 +133,8 @@ class ProgressMeasures:
         return row
 
     def _lines(self) -> Iterator[tuple[str, str]]:
-        for f in fields(self):
+        for f in self._told():
             value = getattr(self, f.name)
-            if f.name == "missing":
-                continue
             if value is None:
                 yield f.name, f"– {self.missing.get(f.name, 'unknown')}"
             elif f.name == "excluded_loss_by_frequency":
@@ -156,36 +181,41 @@ class _Subject:
     step: int | None
     train_mask: Bool[Tensor, "p p"] | None
     why_no_split: str
+    gradients: Callable[[Pairs], Iterator[InputGradients]]
 
 
 def progress_measures(
-    source: PathLike | Checkpoint | Run | TransformerBridge,
+    source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP,
     task: Task | None = None,
-    split: Split | Bool[Tensor, "p p"] | None = None,
+    split: SplitLike | None = None,
     seed: int | None = None,
     key_frequencies: Iterable[int] | None = None,
     share: float = KEY_SHARE,
+    mechanism: bool = False,
+    attention_coefficient: float | None = None,
+    n_heads: int | None = None,
+    activation: Activation | None = None,
 ) -> ProgressMeasures:
     """All progress measures of one model.
 
-    `source` is a checkpoint file or a run directory (its last checkpoint), a Checkpoint, a Run, or a TransformerBridge,
-    which is measured through its hooks and needs its `task`. For a path or a bridge, `split` and `seed` are those of
-    `load_checkpoint`: a bool mask [p, p], or "paper" or "torch" with the seed it was drawn with.
+    `source` is a checkpoint file in any known layout or a run directory (its last checkpoint), a Checkpoint, a Run, or
+    a TransformerBridge (or HookedMLP), which is measured through its hooks and needs its `task`. For a path or a
+    bridge, `split` and `seed`, and for a path `attention_coefficient`, `n_heads` and `activation`, are those of
+    `load_checkpoint`.
 
     The key frequencies are those of the run's last checkpoint, for a lone model its own: the k of which the squared
-    cos coefficient exceeds `share` of the sum. `key_frequencies` overrides them.
+    cos coefficient exceeds `share` of the sum. `key_frequencies` overrides them. With `mechanism`, the two measures of
+    clock or pizza are there too; they take seconds.
 
     Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
     split; a task with Fourier structure) is None in the result, with its reason in `missing`.
     """
+    about_file = {"attention_coefficient": attention_coefficient, "n_heads": n_heads, "activation": activation}
     if isinstance(source, str | os.PathLike):
-        path = Path(source)
-        if path.is_dir():
-            if not task is split is seed is None:
-                raise ConfigError(f"{path} is a run, which knows its own task and split; leave task and split out.")
-            source = load_run(path)
-        else:
-            source, task, split, seed = load_checkpoint(path, task, split, seed), None, None, None
+        source = last_checkpoint(source, task, split, seed, attention_coefficient, n_heads, activation)
+        task = split = seed = None
+    elif given := [name for name, value in about_file.items() if value is not None]:
+        raise ConfigError(f"{' and '.join(given)} is for reading a file; give it to load_checkpoint instead.")
     if isinstance(source, Run):
         source = source[-1]
     if isinstance(source, Checkpoint):
@@ -195,67 +225,76 @@ def progress_measures(
             key_frequencies = _key_frequencies_of(source.run, share)
         subject = _of_checkpoint(source)
     elif hasattr(source, "run_with_cache"):
-        subject = _of_bridge(source, task, split, seed)
+        subject = _of_hooked(source, task, split, seed)
     else:
         raise ConfigError(
             f"cannot measure a {type(source).__name__}; give a path, a Checkpoint, a Run, or a TransformerBridge with "
             "task=."
         )
-    return _measure(subject, key_frequencies, share)
+    return _measure(subject, key_frequencies, share, mechanism)
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
-    weights, p = checkpoint.weights, checkpoint.task.p
+    weights, p, options = checkpoint.weights, checkpoint.task.p, checkpoint.config.forward_options
+    in_run = checkpoint.run is not None and checkpoint.run.config is not None
     return _Subject(
-        acts=activations(weights, p, checkpoint.config.activation),
-        W_E=weights["W_E"][:p],
-        W_L=(weights["W_out"] @ weights["W_U"])[:, :p],
+        acts=activations(weights, p, **options),
+        W_E=embedding_of(weights, p),
+        W_L=neuron_logit_map(weights)[:, :p],
         sum_squared_weights=sum_squared_weights(weights.values()),
         task=checkpoint.task,
         step=checkpoint.step,
         train_mask=checkpoint.train_mask,
         why_no_split=(
             f"the run has no {SPLIT}, so train and test pairs are unknown"
-            if checkpoint.run is not None
+            if in_run
             else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
         ),
+        gradients=lambda pairs: input_gradients(weights, pairs, **options),
     )
 
 
-def _of_bridge(bridge: TransformerBridge, task: Task | None, split: Any, seed: int | None) -> _Subject:
+def _of_hooked(model: TransformerBridge | HookedMLP, task: Task | None, split: Any, seed: int | None) -> _Subject:
     if not isinstance(task, Task):
-        raise ConfigError("a TransformerBridge does not say what it was trained on; pass task=interp.Task(p=...).")
-    acts = hooked_activations(bridge, task.p)
-    W_U = bridge.W_U.detach().float().cpu()
+        raise ConfigError(
+            f"a {type(model).__name__} does not say what it was trained on; pass task=interp.Task(p=...)."
+        )
+    acts = hooked_activations(model, task.p)
+    read = {name: getattr(model, name) for name in ("W_E", "W_x", "W_y", "W_U") if hasattr(model, name)}
+    if acts.neurons is not None and hasattr(model, "W_out"):
+        read["W_out"] = model.W_out[-1]
+    read = {name: weight.detach().float().cpu() for name, weight in read.items()}
     return _Subject(
         acts=acts,
-        W_E=bridge.W_E.detach().float().cpu()[: task.p],
-        W_L=None if acts.neurons is None else (bridge.W_out[-1].detach().float().cpu() @ W_U)[:, : task.p],
-        sum_squared_weights=sum_squared_weights(bridge.parameters()),
+        W_E=embedding_of(read, task.p),
+        W_L=None if acts.neurons is None else neuron_logit_map(read)[:, : task.p],
+        sum_squared_weights=sum_squared_weights(model.parameters()),
         task=task,
         step=None,
         train_mask=as_mask(split, seed, task.p),
         why_no_split="no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)",
+        gradients=lambda pairs: hooked_input_gradients(model, pairs),
     )
 
 
 def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
     checkpoint = run.last_readable()
-    assert checkpoint.path is not None
-    known = (_digest(checkpoint.path), share)
+    assert checkpoint.step is not None
+    known = (run.source(checkpoint.step).digest(), checkpoint.config, run.task, share)
     if known not in _KEY_FREQUENCIES:
-        acts = activations(checkpoint.weights, run.task.p, checkpoint.config.activation)
+        acts = activations(checkpoint.weights, run.task.p, **checkpoint.config.forward_options)
         table = logit_measures.logit_table(acts.logits, run.task.labels)
         _KEY_FREQUENCIES[known] = logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
     return _KEY_FREQUENCIES[known]
 
 
-_KEY_FREQUENCIES: dict[
-    tuple[str, float], tuple[int, ...]
-] = {}  # by the digest of the last checkpoint's file, and share
+# By what the last checkpoint is and how it is read, and the share.
+_KEY_FREQUENCIES: dict[tuple[str, Architecture, Task, float], tuple[int, ...]] = {}
 
 
-def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> ProgressMeasures:
+def _measure(
+    subject: _Subject, chosen: Iterable[int] | None, share: float, with_mechanism: bool = False
+) -> ProgressMeasures:
     task, acts, labels = subject.task, subject.acts, subject.task.labels
     frequencies = _checked(chosen, task)
     L = acts.logits
@@ -272,9 +311,16 @@ def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> P
                      "excluded_loss", "excluded_loss_by_frequency"):  # fmt: skip
             missing[name] = subject.why_no_split
     else:
-        values["train_loss"], values["test_loss"] = float(nll[train].mean()), float(nll[~train].mean())
+        values["train_loss"] = float(nll[train].mean())
         values["train_accuracy"] = float(right[train].double().mean())
-        values["test_accuracy"] = float(right[~train].double().mean())
+        if train.all():
+            missing |= dict.fromkeys(
+                ("test_loss", "test_accuracy", "restricted_test_loss"),
+                "every pair is a train pair; none is left to test",
+            )
+        else:
+            values["test_loss"] = float(nll[~train].mean())
+            values["test_accuracy"] = float(right[~train].double().mean())
 
     if why := task.why_no_fourier:
         for name in _FOURIER:
@@ -288,7 +334,8 @@ def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> P
         restricted = losses.cross_entropy(losses.restricted_logits(kept, table.mean(0)), torch.arange(task.p))
         values["restricted_loss"] = float(restricted.mean())
         if train is not None:
-            values["restricted_test_loss"] = float(restricted[labels[~train]].mean())
+            if not train.all():
+                values["restricted_test_loss"] = float(restricted[labels[~train]].mean())
             here = labels[train]
             logits = L[train]
             values["excluded_loss"] = _mean_loss(losses.excluded_logits(logits, kept, here), here)
@@ -310,8 +357,27 @@ def _measure(subject: _Subject, chosen: Iterable[int] | None, share: float) -> P
             shares = neurons.frequency_shares(acts.neurons)
             values["single_frequency_neurons"] = neurons.single_frequency_neurons(shares)
 
+    if with_mechanism:
+        values["gradient_symmetricity"] = _gradient_symmetricity(subject)
+        if why:
+            missing["distance_irrelevance"] = why
+        else:
+            values["distance_irrelevance"] = mechanism.distance_irrelevance(L, labels, task.distances)
+
     values |= dict.fromkeys(missing) | {"step": subject.step, "sum_squared_weights": subject.sum_squared_weights}
     return ProgressMeasures(**values, missing=missing)
+
+
+_MECHANISM = ("gradient_symmetricity", "distance_irrelevance")
+_ALL_PAIRS_TO, _SAMPLE = 64, 100  # gradient symmetricity: over all pairs up to this p, else over so many
+
+
+def _gradient_symmetricity(subject: _Subject) -> float:
+    pairs, p = Pairs.all(subject.task.p), subject.task.p
+    if p > _ALL_PAIRS_TO:
+        chosen = torch.randperm(p * p, generator=torch.Generator().manual_seed(0))[:_SAMPLE]
+        pairs = Pairs(p, pairs.a[chosen], pairs.b[chosen])
+    return float(torch.cat([mechanism.gradient_cosines(*both) for both in subject.gradients(pairs)]).mean())
 
 
 _FOURIER = (
@@ -349,9 +415,10 @@ def trajectory(
     `cos_coefficient_k` of every k; what a run cannot give is NaN. `df.attrs["key_frequencies"]` holds the key
     frequencies, taken at the last checkpoint unless given, and `df.attrs["p"]` the modulus.
 
-    Checkpoints are read one at a time, and the result is kept in measures.parquet beside them: a second call reads
-    it, and measures only checkpoints that are new or changed. It is made anew when the key frequencies, the split or
-    the definitions changed, or with `refresh`. A checkpoint that cannot be read is left out, with a warning.
+    Checkpoints are read one at a time, and the result is kept in measures.parquet beside those of a run directory: a
+    second call reads it, and measures only checkpoints that are new or changed. It is made anew when the key
+    frequencies, the split or the definitions changed, or with `refresh`. Nothing is written beside a file of another's
+    code. A checkpoint that cannot be read is left out, with a warning.
     """
     if not isinstance(run, Run | str | os.PathLike):
         raise ConfigError(f"a trajectory is of a Run or the path of one; this is a {type(run).__name__}.")
@@ -362,9 +429,11 @@ def trajectory(
     digests: dict[int, str] = {}
     for step in run.steps:
         try:
-            digests[step] = _digest(run.file(step))
+            digests[step] = run.source(step).digest()
         except OSError as error:
-            warnings.warn(f"left out: {run.file(step)} cannot be read any more ({error.strerror}).", stacklevel=2)
+            warnings.warn(
+                f"left out: {run.source(step).path} cannot be read any more ({error.strerror}).", stacklevel=2
+            )
     if not digests:
         raise CheckpointError(f"{run.path} has no readable checkpoint any more; restore it from a copy.")
     setting = {
@@ -372,7 +441,8 @@ def trajectory(
         "split": None if run.train_mask is None else hashlib.sha256(run.train_mask.numpy().tobytes()).hexdigest(),
         "asked": list(frequencies) if frequencies is not None else share,
     }
-    saved = None if refresh else _read_saved(run.path / MEASURES, setting)
+    kept = run.path / MEASURES if isinstance(run.path, Path) and run.path.is_dir() else None
+    saved = None if refresh or kept is None else _read_saved(kept, setting)
     last = f"{max(digests)} {digests[max(digests)]}"
     if saved is not None and saved.last == last:
         frequencies = saved.frequencies
@@ -399,9 +469,9 @@ def trajectory(
     for name in frame.columns.difference(["step"]):
         frame[name] = frame[name].astype(float)
     made_of = {step: digests[step] for step in known}
-    if saved is None or (saved.last, saved.digests, saved.frequencies) != (last, made_of, frequencies):
+    if kept and (saved is None or (saved.last, saved.digests, saved.frequencies) != (last, made_of, frequencies)):
         note = {"setting": setting, "last": last, "key_frequencies": frequencies, "digests": made_of}
-        _write_saved(run.path / MEASURES, frame, note)
+        _write_saved(kept, frame, note)
     frame.attrs["key_frequencies"] = frequencies
     frame.attrs["p"] = run.task.p
     return frame
@@ -415,11 +485,6 @@ class _Saved:
     digests: dict[int, str]
     last: str
     frequencies: tuple[int, ...] | None
-
-
-def _digest(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 _NOTE = b"interp"

@@ -12,6 +12,7 @@ No pickle anywhere, and every file is written whole: to a temporary name, synced
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -33,13 +34,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from interp.config import ModelConfig, TrainConfig
+from interp.config import Architecture, MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError
-from interp.model import Weights, check_weights, to_bridge
-from interp.task import SPLITS, Split, Task, split_mask
+from interp.model import Weights, check_weights, to_hooked
+from interp.task import Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.hooked_mlp import HookedMLP
 
 FORMAT_VERSION = 1
 
@@ -65,93 +68,103 @@ class Checkpoint:
     """One model: its weights, where in training it stands, and, where known, what it was trained on.
 
     weights     the mapping described in `interp.model`
-    config      its sizes
+    config      its sizes: a ModelConfig, or an MLPConfig for a network of one hidden layer
     task        what it was trained to compute
-    step        updates made before it was saved; None if unknown
+    step        updates made before it was saved, as its file counts them; None if unknown
     train_mask  bool [p, p], true = train pair; None where the split is unknown
-    path        the file it came from; run, the run it belongs to (whose last checkpoint names the key frequencies)
+    path        the file (or address) it came from
+    run         the run it belongs to, whose last checkpoint names the key frequencies
     """
 
     weights: Weights = field(repr=False)
-    config: ModelConfig
+    config: Architecture
     task: Task
     step: int | None = None
     train_mask: Bool[Tensor, "p p"] | None = field(default=None, repr=False)
-    path: Path | None = None
+    path: Path | str | None = None
     run: Run | None = field(default=None, repr=False)
 
-    def model(self) -> TransformerBridge:
+    def model(self) -> TransformerBridge | HookedMLP:
         """This model as a TransformerBridge: hooks, `run_with_cache` and all of TransformerLens.
 
-        Feed it [batch, 3] tokens (a, b, p) and read the logits of the last position.
+        Feed it [batch, 3] tokens (a, b, p), or (a, b) where n_ctx is 2, and read the logits of the last position.
+        Constant attention is mixed in by a permanent hook on hook_pattern (see `interp.model.to_bridge`). A network of
+        one hidden layer comes as a HookedMLP with the same calls: [batch, 2] tokens (a, b), logits [batch, p].
         """
-        return to_bridge(self.weights, self.config)
+        return to_hooked(self.weights, self.config)
 
 
-@dataclass(frozen=True)
-class _About:
-    """What a checkpoint file says of itself."""
+class Source(Protocol):
+    """Where one checkpoint of a run is kept."""
 
-    step: int
-    task: Task
-    model: ModelConfig
+    @property
+    def path(self) -> Path | str:
+        """The file, or address, that holds it."""
+
+    def weights(self) -> Weights:
+        """The weights, read and checked; CheckpointError where they are damaged."""
+
+    def digest(self) -> str:
+        """What the weights are known by, without checking them; OSError where they are gone."""
 
 
 class Run:
-    """A run directory, opened with `load_run`. Checkpoints are read when asked for, one at a time.
+    """A training, opened with `load_run`. Checkpoints are read when asked for, one at a time.
 
     run[-1] is the last checkpoint, run.at(1400) the one of that step, `for ckpt in run` streams them all.
     `steps` are the steps with a readable checkpoint; `bad` says of every other file what is wrong with it.
+    `architecture` holds the sizes of its models, `config` its training settings: None where other code trained it.
     """
 
     def __init__(
         self,
-        path: Path,
-        config: TrainConfig,
-        train_mask: Bool[Tensor, "p p"] | None,
-        files: Mapping[int, Path],
-        bad: Mapping[int, str],
+        path: Path | str,
+        task: Task,
+        architecture: Architecture,
+        sources: Mapping[int, Source],
+        read_history: Callable[[], pd.DataFrame],
+        train_mask: Bool[Tensor, "p p"] | None = None,
+        config: TrainConfig | None = None,
+        bad: Mapping[int, str] | None = None,
     ) -> None:
         self.path = path
-        self.config = config
-        self.task = config.task
+        self.task = task
+        self.architecture = architecture
         self.train_mask = train_mask
-        self.bad = dict(bad)
-        self._files = {step: files[step] for step in sorted(files)}
+        self.config = config
+        self.bad = dict(bad or {})
+        self._sources = {step: sources[step] for step in sorted(sources)}
+        self._read_history = read_history
 
     @property
     def steps(self) -> tuple[int, ...]:
-        """The steps that have a checkpoint, in order."""
-        return tuple(self._files)
+        """The steps that have a checkpoint, in order, as the run counts them (other code may count from 0)."""
+        return tuple(self._sources)
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """Step, train and test loss (nats) and accuracy, a row every `config.history_every` steps.
+        """Step, train and test loss (nats) and accuracy, a row each time they were recorded; NaN where they were not.
 
         The losses are the training objective, over all outputs, "=" included; the measures leave "=" out.
-        Raises CheckpointError where history.parquet is missing or damaged.
+        Raises CheckpointError where they are missing or damaged.
         """
-        return read_history(self.path / HISTORY)
+        return self._read_history()
 
-    def file(self, step: int) -> Path:
-        """The checkpoint file of a step; CheckpointError if there is none or it is bad."""
+    def source(self, step: int) -> Source:
+        """Where the checkpoint of a step is kept; CheckpointError if there is none or it is bad."""
         if not isinstance(step, int):
             raise CheckpointError(f"step is {step!r}; it is one of the run's steps, such as {self.steps[-1]}.")
         if step in self.bad:
             raise CheckpointError(self.bad[step])
-        if step not in self._files:
+        if step not in self._sources:
             near = ", ".join(str(s) for s in sorted(sorted(self.steps, key=lambda s: abs(s - step))[:4]))
             raise CheckpointError(f"{self.path} has no checkpoint of step {step}; the nearest are {near or 'none'}.")
-        return self._files[step]
+        return self._sources[step]
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
-        weights, about = _read_weights(self.file(step))
-        if about.step != step:
-            raise CheckpointError(
-                f"{self.file(step)} holds step {about.step}, and its name says {step}; give it its own name back."
-            )
-        return _checkpoint(self.file(step), weights, about, self.config.task, self.train_mask, self)
+        source = self.source(step)
+        return Checkpoint(source.weights(), self.architecture, self.task, step, self.train_mask, source.path, self)
 
     def last_readable(self) -> Checkpoint:
         """The last checkpoint that can be read; CheckpointError says why the last cannot, if none can."""
@@ -165,7 +178,7 @@ class Run:
         raise first_error
 
     def __getitem__(self, index: int) -> Checkpoint:
-        if not self._files:
+        if not self._sources:
             raise CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
         try:
             return self.at(self.steps[index])
@@ -173,115 +186,92 @@ class Run:
             raise IndexError(f"run of {len(self)} checkpoints has no checkpoint [{index}]") from None
 
     def __len__(self) -> int:
-        return len(self._files)
+        return len(self._sources)
 
     def __iter__(self) -> Iterator[Checkpoint]:
         return (self.at(step) for step in self.steps)
 
     def __repr__(self) -> str:
-        span = f", steps {self.steps[0]} to {self.steps[-1]}" if self._files else ""
+        span = f", steps {self.steps[0]} to {self.steps[-1]}" if self._sources else ""
         bad = f", {len(self.bad)} unreadable" if self.bad else ""
         return f"Run({str(self.path)!r}: {self.task.operation} mod {self.task.p}, {len(self)} checkpoints{span}{bad})"
 
 
-def load_run(path: PathLike) -> Run:
-    """Open a run directory without reading its weights.
+@dataclass(frozen=True)
+class StepFile:
+    """One checkpoint file of a run directory, which has to hold the step of its name and the run's architecture."""
+
+    path: Path
+    step: int
+    architecture: Architecture
+
+    def weights(self) -> Weights:
+        weights, about = read_weights(self.path)
+        if about.step != self.step:
+            raise CheckpointError(
+                f"{self.path} holds step {about.step}, and its name says {self.step}; give it its own name back."
+            )
+        if about.model != self.architecture:
+            raise CheckpointError(
+                f"{self.path} is a model of {about.model}, and its run's are {self.architecture}; it is not its."
+            )
+        return weights
+
+    def digest(self) -> str:
+        with self.path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def open_directory(path: Path) -> Run:
+    """Open a run directory of ours without reading its weights.
 
     A damaged checkpoint does not keep the run from opening: a warning names it, `run.bad` says what is wrong.
     Raises CheckpointError for a directory that is no run, or was written by a newer format.
     """
-    path = Path(path)
-    if path.is_file():
-        raise CheckpointError(
-            f"{path} is a file; a run is a directory. For one checkpoint: load_checkpoint (interp measure FILE)."
-        )
-    config = read_config(path)
-    files, bad = {}, {}
+    about = read_description(path)
+    sources, bad = {}, {}
     for file in sorted((path / CHECKPOINTS).glob("*.safetensors")):
         if match := _STEP.fullmatch(file.name):
             step = int(match[1])
             try:
                 read_header(file)
-                files[step] = file
+                sources[step] = StepFile(file, step, about.architecture)
             except CheckpointError as error:
                 bad[step] = str(error)
-                warnings.warn(str(error), stacklevel=2)
-    return Run(path, config, _read_split(path / SPLIT, config.p), files, bad)
+                warnings.warn(str(error), stacklevel=3)
+    return Run(
+        path,
+        about.task,
+        about.architecture,
+        sources,
+        lambda: read_history(path / HISTORY),
+        _read_split(path / SPLIT, about.task.p),
+        about.training,
+        bad,
+    )
 
 
-def load_checkpoint(
-    path: PathLike,
-    task: Task | None = None,
-    split: Split | Bool[Tensor, "p p"] | None = None,
-    seed: int | None = None,
-    step: int | None = None,
-) -> Checkpoint:
-    """Read one checkpoint file (or, with `step`, one checkpoint of a run directory).
-
-    Inside its run directory a file finds its task and split by itself. Alone, it still knows its task and step; the
-    split, needed for train and test losses only, is given as "paper" or "torch" with the `seed` (train fraction
-    0.3), or as a bool mask [p, p], true = train (`interp.split_mask` makes one of any fraction).
-
-    Raises CheckpointError for a file that is missing, damaged, foreign or of a newer format, and ConfigError for a
-    task or split that does not fit it.
-    """
-    path = Path(path)
-    if path.is_dir():
-        if step is None:
-            raise CheckpointError(
-                f"{path} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
-            )
-        return load_run(path).at(step)
-    weights, about = _read_weights(path)
-    if step is not None and about.step != step:
-        raise CheckpointError(f"{path} holds step {about.step}, not step {step}; leave step out, or name its run.")
-    home = path.parent.parent
-    if path.parent.name == CHECKPOINTS and _STEP.fullmatch(path.name) and (home / CONFIG).is_file():
-        run = load_run(home)
-        if task is split is seed is None:
-            return _checkpoint(path, weights, about, run.task, run.train_mask, run)
-        task = task or run.task
-    task = task or about.task
-    return _checkpoint(path, weights, about, task, as_mask(split, seed, task.p), None)
-
-
-def as_mask(split: Split | Tensor | None, seed: int | None, p: int) -> Bool[Tensor, "p p"] | None:
-    """The train mask [p, p] that `split` gives, or names with `seed` at the train fraction 0.3; None for None."""
-    if seed is not None and not isinstance(split, str):
-        raise ConfigError(f"seed {seed} is given without the split it draws; give {' or '.join(SPLITS)} too.")
-    if split is None:
-        return None
-    if isinstance(split, str):
-        if split not in SPLITS:
-            raise ConfigError(f"split is {split!r}; give {' or '.join(SPLITS)} with a seed, or a bool mask [p, p].")
-        if seed is None:
-            raise ConfigError(f"split={split!r} needs the seed it was drawn with; give seed (--seed) too.")
-        return split_mask(p, TrainConfig.train_fraction, seed, split)
-    mask = torch.as_tensor(split)
-    if mask.dtype != torch.bool or mask.shape != (p, p):
-        raise ConfigError(f"split is {mask.dtype} {list(mask.shape)}; a mask is bool [{p}, {p}], true = train.")
-    return mask
-
-
-def _checkpoint(
-    path: Path, weights: Weights, about: _About, task: Task, mask: Bool[Tensor, "p p"] | None, run: Run | None
-) -> Checkpoint:
-    config = about.model
-    if run is not None and config != run.config.model:
-        raise CheckpointError(f"{path} is a model of {config}, and its run trained {run.config.model}; it is not its.")
-    if config.d_vocab != task.p + 1 or config.d_vocab_out < task.p or config.n_ctx != 3:
-        raise ConfigError(
-            f"{path} has a vocabulary of {config.d_vocab}, {config.d_vocab_out} outputs and {config.n_ctx} positions; "
-            f"a task of p = {task.p} needs {task.p + 1}, at least {task.p}, and 3."
-        )
-    return Checkpoint(weights, config, task, about.step, mask, path, run)
+def home_of(file: Path) -> Path | None:
+    """The run directory that a checkpoint file stands in, if it does."""
+    home = file.parent.parent
+    at_home = file.parent.name == CHECKPOINTS and _STEP.fullmatch(file.name) and (home / CONFIG).is_file()
+    return home if at_home else None
 
 
 # ── reading ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def read_config(path: Path) -> TrainConfig:
-    """The settings of the run in `path`; CheckpointError if there is no such run."""
+@dataclass(frozen=True)
+class Description:
+    """What config.json says of a run; `training` is None where other code trained it."""
+
+    task: Task
+    architecture: Architecture
+    training: TrainConfig | None
+
+
+def read_description(path: Path) -> Description:
+    """What the run in `path` says of itself; CheckpointError if there is no such run."""
     file = path / CONFIG
     if not path.exists():
         raise CheckpointError(f"{path} does not exist; expected a run directory, as interp train writes it.")
@@ -295,10 +285,25 @@ def read_config(path: Path) -> TrainConfig:
         raise CheckpointError(f"{file} is not readable JSON ({error}); restore it from a copy of the run.") from None
     _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
     try:
+        if content["training"] is None:
+            return Description(Task(**content["task"]), _architecture(content["model"]), None)
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in content["training"].items()}
-        return TrainConfig(**settings)
+        training = TrainConfig(**settings)
+        return Description(training.task, training.model, training)
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise CheckpointError(f"{file} does not describe a run ({error}); restore it from a copy of the run.") from None
+
+
+def read_config(path: Path) -> TrainConfig:
+    """The training settings of the run in `path`; CheckpointError if there is no such run, or it has none."""
+    training = read_description(path).training
+    if training is None:
+        raise CheckpointError(f"{path} was converted from another format; its training settings are not known.")
+    return training
+
+
+def _architecture(sizes: Mapping[str, Any]) -> Architecture:
+    return MLPConfig(**sizes) if "d_hidden" in sizes else ModelConfig(**sizes)
 
 
 def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None:
@@ -374,10 +379,20 @@ def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
     return load_file(file), header
 
 
-def _read_weights(file: Path) -> tuple[dict[str, Tensor], _About]:
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint file of ours says of itself."""
+
+    step: int
+    task: Task
+    model: Architecture
+
+
+def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
+    """The weights in a checkpoint file of ours, checked, and what it says of itself; else CheckpointError."""
     weights, header = read_tensors(file, "interp-checkpoint")
     try:
-        about = _About(int(header["step"]), Task(**header["task"]), ModelConfig(**header["model"]))
+        about = About(int(header["step"]), Task(**header["task"]), _architecture(header["model"]))
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
     try:
@@ -416,13 +431,20 @@ def remove_unfinished(path: Path) -> None:
                 leftover.unlink()
 
 
-def write_config(path: Path, config: TrainConfig) -> None:
+def write_config(
+    path: Path, training: TrainConfig | None, task: Task | None = None, architecture: Architecture | None = None
+) -> None:
+    """config.json of a run with these training settings or, for one that other code trained, of this task and model."""
+    if training is not None:
+        task, architecture = training.task, training.model
+    assert task is not None
+    assert architecture is not None
     content = {
         "format": "interp-run",
         "format_version": FORMAT_VERSION,
-        "task": asdict(config.task),
-        "model": asdict(config.model),
-        "training": asdict(config),
+        "task": asdict(task),
+        "model": asdict(architecture),
+        "training": None if training is None else asdict(training),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
     }
     write_whole(path / CONFIG, lambda file: file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
@@ -447,12 +469,12 @@ def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> No
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
-def write_checkpoint(path: Path, step: int, weights: Weights, config: TrainConfig) -> None:
+def write_checkpoint(path: Path, step: int, weights: Weights, task: Task, architecture: Architecture) -> None:
     header = {
         "format": "interp-checkpoint",
         "step": step,
-        "task": asdict(config.task),
-        "model": asdict(config.model),
+        "task": asdict(task),
+        "model": asdict(architecture),
     }
     (path / CHECKPOINTS).mkdir(exist_ok=True)
     write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, header)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import operator
 import random
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
@@ -19,6 +21,9 @@ Split = Literal["paper", "torch"]
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 SPLITS: tuple[Split, ...] = get_args(Split)
+SplitLike = str | Tensor | np.ndarray | Sequence[Any]  # what as_mask takes
+
+PAPER_FRACTION = 0.3
 
 _NO_FOURIER = {
     "quadratic": "x^2 + xy + y^2 mod p is no function of a ± b, so the Fourier measures are not defined for it",
@@ -73,6 +78,11 @@ class Task:
                 return torch.randint(self.p, (self.p, self.p), generator=generator)
 
     @property
+    def distances(self) -> Int[Tensor, "{self.p} {self.p}"]:
+        """What a label leaves open: a - b mod p where it is a + b, and a + b where it is a - b; [p, p]."""
+        return replace(self, operation="subtract" if self.operation == "add" else "add").labels
+
+    @property
     def why_no_fourier(self) -> str | None:
         """Why the Fourier measures do not exist for this task; None where they do."""
         return _NO_FOURIER.get(self.operation)
@@ -103,3 +113,66 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     mask = torch.zeros(p * p, dtype=torch.bool)
     mask[chosen] = True
     return mask.view(p, p)
+
+
+def as_mask(
+    split: SplitLike | None, seed: int | None, p: int, fraction: float = PAPER_FRACTION
+) -> Bool[Tensor, "{p} {p}"] | None:
+    """The train mask [p, p], true = train, of a split however it is given; None for None.
+
+    `split` is "paper" or "torch" with the `seed` it was drawn with (and `fraction`); a bool mask [p, p]; the train
+    pairs as indices a * p + b, or as an [n, 2] list of (a, b) (an [n, 3] list of (a, b, "=") too); or a tuple of two
+    such lists, (train, test), which have to share all pairs between them. Raises ConfigError for anything else.
+    """
+    if seed is not None and not isinstance(split, str):
+        raise ConfigError(f"seed {seed} is given without the split it draws; give {' or '.join(SPLITS)} too.")
+    if split is None:
+        return None
+    if isinstance(split, str):
+        if split not in SPLITS:
+            raise ConfigError(
+                f"split is {split!r}; give {' or '.join(SPLITS)} with a seed, a bool mask [p, p], or lists of indices."
+            )
+        if seed is None:
+            raise ConfigError(f"split={split!r} needs the seed it was drawn with; give seed (--seed) too.")
+        return split_mask(p, fraction, seed, split)
+    two = isinstance(split, tuple | list) and len(split) == 2
+    if two and (isinstance(split, tuple) or all(np.size(part) > 3 for part in split)):
+        train, test = (_mask_of(part, p) for part in split)
+        if not torch.equal(test, ~train):
+            raise ConfigError(
+                f"the train and test lists share {int((train & test).sum())} of the {p * p} pairs of p = {p} and leave "
+                f"out {int((~train & ~test).sum())}; every pair belongs to one of them."
+            )
+        return train
+    return _mask_of(split, p)
+
+
+def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
+    try:
+        given = split.cpu() if isinstance(split, Tensor) else torch.as_tensor(np.asarray(split))
+    except (TypeError, ValueError):
+        given = torch.zeros(())
+    what = f"split is {given.dtype} {list(given.shape)}"
+    if given.dtype == torch.bool:
+        if given.shape != (p, p):
+            raise ConfigError(f"{what}; a mask is bool [{p}, {p}], true = train.")
+        mask = given.clone()
+    else:
+        pairs = given.ndim == 2 and given.shape[1] in (2, 3)
+        if given.dtype.is_floating_point or given.dtype.is_complex or not (given.ndim == 1 or pairs):
+            raise ConfigError(f"{what}; give a bool mask [{p}, {p}], or train pairs as indices a * p + b or as (a, b).")
+        bad = given[:, :2].flatten() if pairs else given
+        limit = p if pairs else p * p
+        bad = bad[(bad < 0) | (bad >= limit)]
+        if len(bad):
+            raise ConfigError(
+                f"split names {'a number' if pairs else 'a pair'} {int(bad[0])}, outside 0..{limit - 1} of p = {p}; "
+                "it belongs to another modulus."
+            )
+        mask = torch.zeros(p * p, dtype=torch.bool)
+        mask[(given[:, 0] * p + given[:, 1] if pairs else given).long()] = True
+        mask = mask.view(p, p)
+    if not mask.any():
+        raise ConfigError(f"the split has no train pair among the {p * p} of p = {p}; true = train.")
+    return mask

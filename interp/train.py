@@ -32,7 +32,7 @@ from interp.run import (
     OPTIMIZER,
     PathLike,
     Run,
-    load_run,
+    open_directory,
     read_config,
     read_history,
     read_tensors,
@@ -104,7 +104,7 @@ def train(config: TrainConfig | None, path: PathLike, resume: bool = False, prog
             config = _agreed(config, read_config(path), path)
         assert config is not None
         _train(config, path, progress)
-    return load_run(path)
+    return open_directory(path)
 
 
 def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> TrainConfig:
@@ -206,7 +206,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
             if saving or stopping:
                 save_state()
             if step in schedule:
-                write_checkpoint(path, step, weights, config)
+                write_checkpoint(path, step, weights, config.task, config.model)
             if last:
                 return
             if stopping:
