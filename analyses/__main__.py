@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
         description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables.",
         epilog="Example: python -m analyses --run runs/mine --out figures/mine progress_measures",
     )
-    parser.add_argument("--run", type=Path, default=Path("checkpoints/mod113-seed0"), metavar="DIR",
-                        help="run directory (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
+                        help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (default: all)")

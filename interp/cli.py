@@ -1,4 +1,4 @@
-"""The `interp` command: train, measure, phases."""
+"""The `interp` command: train, measure, phases, convert."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rich.markup import escape
 from interp.config import Init, TrainConfig
 from interp.console import console
 from interp.console import output as console_out
-from interp.errors import CheckpointError, InterpError
+from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.forward import Activation
-from interp.task import Operation, Split
+from interp.task import Operation, Split, Task
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -31,7 +31,9 @@ app = typer.Typer(
     "A first session:\n\n"
     "  interp train runs/mine       # the paper's mainline, minutes on two cores\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
-    "  interp phases runs/mine      # memorization, circuit formation, cleanup",
+    "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
+    "Other people's checkpoints, in any known layout:\n\n"
+    "  interp measure model.pth --split paper --seed 1",
 )
 
 
@@ -170,61 +172,131 @@ def train(
     console.print(f"Next: interp phases {shlex.quote(str(run))}", **plain)
 
 
+# What a file of another's code may leave open; the same for every command that reads one.
+Modulus = Annotated[
+    int | None, typer.Option("--p", help="Modulus, where the vocabulary does not tell.", rich_help_panel="Files")
+]
+FileOperation = Annotated[
+    Operation | None,
+    typer.Option("--operation", help="What the model learned. \\[default: add]", rich_help_panel="Files"),
+]
+FileSplit = Annotated[
+    Split | None,
+    typer.Option("--split", help="How its train pairs (three tenths) were drawn.", rich_help_panel="Files"),
+]
+SplitSeed = Annotated[int | None, typer.Option("--seed", help="Of that split.", rich_help_panel="Files")]
+Coefficient = Annotated[
+    float | None,
+    typer.Option(
+        "--attention-coefficient",
+        help="Of a model with two positions: 1 for softmax attention, 0 for constant.",
+        rich_help_panel="Files",
+    ),
+]
+Heads = Annotated[
+    int | None,
+    typer.Option("--n-heads", help="Heads of a bridge's state dict, where it does not tell.", rich_help_panel="Files"),
+]
+FileActivation = Annotated[
+    Activation | None, typer.Option("--activation", help="\\[default: relu]", rich_help_panel="Files")
+]
+
+
+def _about_file(
+    path: str,
+    p: int | None,
+    operation: Operation | None,
+    split: Split | None,
+    seed: int | None,
+    attention_coefficient: float | None,
+    n_heads: int | None,
+    activation: Activation | None,
+) -> dict[str, Any]:
+    """Those options as the arguments of `load_checkpoint` and `load_run`."""
+    if operation is not None and p is None:
+        raise ConfigError(f"--operation {operation} says what {path} learned, modulo what is missing; give --p too.")
+    about = {
+        "task": None if p is None else Task(p, operation or "add"),
+        "split": split,
+        "seed": seed,
+        "attention_coefficient": attention_coefficient,
+        "n_heads": n_heads,
+        "activation": activation,
+    }
+    return {name: value for name, value in about.items() if value is not None}
+
+
 @app.command(
     epilog="Examples: the last checkpoint of a run, two of its steps, all of them\n\n"
     "  interp measure checkpoints/mod113-seed0\n\n"
     "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9500\n\n"
     "  interp measure checkpoints/mod113-seed0 --all --parquet all.parquet\n\n"
-    "a file away from its run\n\n"
-    "  interp measure step_00001400.safetensors --split paper --seed 0 --json",
+    "a file away from its run, published models, an address\n\n"
+    "  interp measure step_00001400.safetensors --split paper --seed 0 --json\n\n"
+    "  interp measure tl1.pt --split torch --seed 1 --mechanism\n\n"
+    "  interp measure pizza.pt --attention-coefficient 0.804 --mechanism\n\n"
+    "  interp measure hf://someone/grokking/full_run.pth --all --split paper --seed 0",
 )
 def measure(
-    paths: Annotated[list[Path], typer.Argument(help="Run directories and checkpoint files.", metavar="PATH...")],
+    paths: Annotated[
+        list[str],
+        typer.Argument(
+            help="Run directories, files of any known layout, or fsspec addresses of them (hf://…, s3://…).",
+            metavar="PATH...",
+        ),
+    ],
     step: Annotated[
         list[int] | None, typer.Option(help="Of a run: this step instead of its last; may be repeated.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Of a run: all its checkpoints.")] = False,
-    split: Annotated[
-        Split | None, typer.Option(help="Of a lone file: how its train pairs (three tenths) were drawn.")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Of that split.")] = None,
     key: Annotated[
         list[int] | None, typer.Option(help="Key frequency to use instead of those found; may be repeated.")
     ] = None,
     share: Annotated[
         float, typer.Option(help="Share of the squared cos coefficients from which a frequency is key.")
     ] = 0.01,
+    mechanism: Annotated[
+        bool,
+        typer.Option(
+            "--mechanism", help="Gradient symmetricity and distance irrelevance too: clock or pizza. Seconds."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, arrays included.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(help="Write the scalar measures to this file, a row a checkpoint.", metavar="FILE")
     ] = None,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
 ) -> None:
     """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
 
-    In a run, the key frequencies are those of its last checkpoint, for every step alike.
+    In a run, the key frequencies are those of its last checkpoint, for every step alike. A file's layout is recognised
+    by what it holds; what it cannot tell is given under Files.
     """
     import json
 
     import pandas as pd
 
-    from interp.errors import ConfigError
     from interp.progress import progress_measures
-    from interp.run import Checkpoint, load_checkpoint, load_run, write_whole
+    from interp.published import last_checkpoint, load_run
+    from interp.run import Checkpoint, write_whole
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
         for path in paths:
-            if path.is_dir():
-                if split or seed is not None:
-                    raise ConfigError(f"{path} is a run, which knows its split; --split and --seed are for lone files.")
-                run = load_run(path)
-                steps = list(run.steps) if every else step or list(run.steps[-1:])
+            about = _about_file(path, p, operation, split, seed, attention_coefficient, n_heads, activation)
+            if every or step:
+                run = load_run(path, **about)
+                steps = list(run.steps) if every else step or []
                 if not steps:
                     raise CheckpointError(f"{path} has no readable checkpoint yet; let it train to its first one.")
-                yield from ((str(path), run.at(s)) for s in steps)
-            elif step or every:
-                raise ConfigError(f"{path} is one checkpoint file; --step and --all choose among those of a run.")
+                yield from ((path, run.at(s)) for s in steps)
             else:
-                yield str(path), load_checkpoint(path, split=split, seed=seed)
+                yield path, last_checkpoint(path, **about)
 
     if every and step:
         raise ConfigError("--all and --step both choose checkpoints of a run; give one of them.")
@@ -234,7 +306,7 @@ def measure(
         )
     rows = []
     for path, checkpoint in checkpoints():
-        measures = progress_measures(checkpoint, key_frequencies=key or None, share=share)
+        measures = progress_measures(checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism)
         rows.append({"path": path, **measures.row()})
         if as_json:
             typer.echo(json.dumps({"path": path, **measures.to_dict()}))
@@ -249,24 +321,36 @@ def measure(
 
 
 @app.command(
-    epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n  interp phases runs/mine --json",
+    epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n  interp phases runs/mine --json\n\n"
+    "  interp phases full_run.pth --split paper --seed 0",
 )
 def phases(
-    run: Annotated[Path, typer.Argument(help="Run directory.", metavar="RUN")],
+    run: Annotated[
+        str, typer.Argument(help="Run directory, file of a whole run, or the address of one.", metavar="RUN")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
     Memorization ends where excluded loss is least, circuit formation where log test loss has fallen a tenth of its
     way, cleanup where it has fallen ninety-nine hundredths. What a run never does is said in words.
-    The trajectory is kept in RUN/measures.parquet, so a second call is instant.
+    The trajectory of a run directory is kept in its measures.parquet, so a second call is instant.
     """
     import json
 
     from interp.phases import phases as phases_of
     from interp.progress import trajectory
+    from interp.published import load_run
 
-    frame = trajectory(run)
+    about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
+    frame = trajectory(load_run(run, **about))
     found = phases_of(frame)
     keys = frame.attrs["key_frequencies"]
     if as_json:
@@ -275,6 +359,41 @@ def phases(
     if keys:
         console_out.print(f"key frequencies        {', '.join(map(str, keys))}", highlight=False)
     console_out.print(str(found), highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command(
+    epilog="Examples: a published model, a whole published run, one from a hub\n\n"
+    "  interp convert model.pth runs/paper-seed1 --split paper --seed 1\n\n"
+    "  interp convert full_run.pth runs/mainline --split paper --seed 0\n\n"
+    "  interp convert hf://someone/grokking/demo.pth runs/demo",
+)
+def convert(
+    source: Annotated[str, typer.Argument(help="File of any known layout, or its address.", metavar="SOURCE")],
+    run: Annotated[Path, typer.Argument(help="Run directory to write.", metavar="RUN_DIR")],
+    step: Annotated[
+        int | None, typer.Option(help="At which step a lone checkpoint stands, where its file does not tell.")
+    ] = None,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
+) -> None:
+    """Write another's checkpoint, or whole run, as a run directory: its weights, split and losses, without pickle."""
+    from interp.published import convert as convert_file
+
+    about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
+    written = convert_file(source, run, step=step, **about)
+    steps = written.steps
+    named = f"steps {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
+    known = "its split" if written.train_mask is not None else "no split (--split and --seed would give it one)"
+    console.print(
+        f"{run}: {len(steps)} checkpoint{'s' * (len(steps) > 1)}, {named}, p = {written.task.p}, {known}",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    console.print(f"Next: interp measure {shlex.quote(str(run))}", highlight=False, markup=False, soft_wrap=True)
 
 
 def main() -> None:

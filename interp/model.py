@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from interp.config import Architecture, Init, MLPConfig, ModelConfig
@@ -101,6 +101,11 @@ def check_weights(weights: Weights, config: Architecture) -> None:
         bad = int((~torch.isfinite(weight)).sum())
         if bad:
             raise ConfigError(f"{name} holds {bad} values that are not finite (of {weight.numel()}).")
+
+
+def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shaped[Tensor, "..."]:
+    """A weight turned by an einops pattern, in which "(n_heads d_head)" may stand."""
+    return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
 
 
 def neuron_logit_map(weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
@@ -221,7 +226,7 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
             "one-layer model without layer norm; measure it through its hooks with progress_measures(bridge, task=...)."
         )
     state = bridge.state_dict()
-    weights = {name: rearrange(state[key], pattern, n_heads=cfg.n_heads) for name, (key, pattern) in BRIDGE.items()}
+    weights = {name: oriented(state[key], pattern, cfg.n_heads) for name, (key, pattern) in BRIDGE.items()}
     config = ModelConfig(
         d_vocab=cfg.d_vocab,
         d_vocab_out=cfg.d_vocab_out,

@@ -181,7 +181,7 @@ class _Subject:
     step: int | None
     train_mask: Bool[Tensor, "p p"] | None
     why_no_split: str
-    gradients: Callable[[Pairs], Iterator[InputGradients]]
+    gradients: Callable[[Pairs], Iterator[InputGradients]] | None = None
 
 
 def progress_measures(
@@ -236,7 +236,7 @@ def progress_measures(
 
 def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
     weights, p, options = checkpoint.weights, checkpoint.task.p, checkpoint.config.forward_options
-    in_run = checkpoint.run is not None and checkpoint.run.config is not None
+    in_directory = checkpoint.run is not None and Path(checkpoint.run.path).is_dir()
     return _Subject(
         acts=activations(weights, p, **options),
         W_E=embedding_of(weights, p),
@@ -247,7 +247,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
         train_mask=checkpoint.train_mask,
         why_no_split=(
             f"the run has no {SPLIT}, so train and test pairs are unknown"
-            if in_run
+            if in_directory
             else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
         ),
         gradients=lambda pairs: input_gradients(weights, pairs, **options),
@@ -268,7 +268,8 @@ def _of_hooked(model: TransformerBridge | HookedMLP, task: Task | None, split: A
         acts=acts,
         W_E=embedding_of(read, task.p),
         W_L=None if acts.neurons is None else neuron_logit_map(read)[:, : task.p],
-        sum_squared_weights=sum_squared_weights(model.parameters()),
+        # A bridge keeps b_U among its buffers; its state dict holds all weights.
+        sum_squared_weights=sum_squared_weights(w for w in model.state_dict().values() if w.is_floating_point()),
         task=task,
         step=None,
         train_mask=as_mask(split, seed, task.p),
@@ -377,6 +378,7 @@ def _gradient_symmetricity(subject: _Subject) -> float:
     if p > _ALL_PAIRS_TO:
         chosen = torch.randperm(p * p, generator=torch.Generator().manual_seed(0))[:_SAMPLE]
         pairs = Pairs(p, pairs.a[chosen], pairs.b[chosen])
+    assert subject.gradients is not None
     return float(torch.cat([mechanism.gradient_cosines(*both) for both in subject.gradients(pairs)]).mean())
 
 

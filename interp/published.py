@@ -15,6 +15,7 @@ import re
 import shutil
 import tempfile
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -25,7 +26,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from einops import rearrange
 from jaxtyping import Bool
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -36,7 +36,7 @@ from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs, forward
 from interp.measures.losses import cross_entropy
-from interp.model import BRIDGE, MLP, OPTIONAL, TRANSFORMER, check_weights
+from interp.model import BRIDGE, MLP, OPTIONAL, TRANSFORMER, check_weights, oriented
 from interp.run import (
     HISTORY_COLUMNS,
     Checkpoint,
@@ -226,8 +226,16 @@ def _read(file: Path, name: Path | str) -> Any:
     with file.open("rb") as stream:
         zipped = stream.read(2) == b"PK"
     try:
-        with torch.serialization.safe_globals(_numpy_globals()):
-            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+        with (
+            torch.serialization.safe_globals(_numpy_globals()),
+            file.open("rb") as stream,
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of files that torch did not write
+            # Archives are mapped, not read. By path, torch would take .safetensors at its word, so those are read.
+            mapped = zipped and file.suffix != ".safetensors"
+            source = file if mapped else stream
+            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if needed := _code_in(file, zipped, str(error)):
             raise CheckpointError(
@@ -400,11 +408,9 @@ _ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "gelu": "gelu", "gelu_new
 
 def _weights(path: Path | str, layout: Layout, state: State, architecture: Architecture) -> dict[str, Tensor]:
     """Ours, from a state dict in this layout: float32, in our orientation, and copies."""
-    heads = {"n_heads": architecture.n_heads} if isinstance(architecture, ModelConfig) else {}
+    n_heads = architecture.n_heads if isinstance(architecture, ModelConfig) else 1
     weights = {
-        name: rearrange(state[key], pattern, **(heads if "(n_heads d_head)" in pattern else {}))
-        for name, (key, pattern) in layout.keys.items()
-        if key in state
+        name: oriented(state[key], pattern, n_heads) for name, (key, pattern) in layout.keys.items() if key in state
     }
     weights = {
         name: weight.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
@@ -492,9 +498,7 @@ def _heads(contents: _Contents, asked: _Asked, sizes: Mapping[str, int]) -> list
     if wanted is None:
         return [(n, whole // n) for n in range(1, whole + 1) if whole % n == 0]
     if wanted < 1 or whole % wanted:
-        raise ConfigError(
-            f"{contents.path} has heads of {whole} in all, which {wanted} (n_heads) cannot share equally."
-        )
+        raise ConfigError(f"{contents.path} has heads of {whole} in all, which n_heads {wanted} cannot share equally.")
     return [(wanted, whole // wanted)]
 
 
@@ -605,8 +609,8 @@ def _history(contents: _Contents) -> pd.DataFrame:
         if len(losses) == len(contents.states):
             steps: Sequence[int] = list(contents.states)
         else:  # one for each epoch; a shorter list was recorded every so many
-            every = math.ceil(longest / len(losses))
-            steps = range(0, every * len(losses), every)
+            every = (longest - 1) // max(len(losses) - 1, 1)
+            steps = [every * row for row in range(len(losses))]
         columns[f"{name}_loss"] = pd.Series(losses, index=pd.Index(steps), dtype=float)
     frame = pd.DataFrame(columns).rename_axis("step").reset_index()
     return frame.reindex(columns=list(HISTORY_COLUMNS)).astype(dict.fromkeys(HISTORY_COLUMNS[1:], float))
@@ -712,18 +716,17 @@ def load_run(
     Raises CheckpointError for what is no run, or was written by a newer format, and ConfigError for arguments that do
     not fit.
     """
-    run = _find_run(path, _Asked(task, split, seed, attention_coefficient, n_heads, activation))
-    if run is None:
+    found = _find_run(*_local(path), _Asked(task, split, seed, attention_coefficient, n_heads, activation))
+    if found is None:
         raise CheckpointError(
             f"{path} is a file of one checkpoint; a run is a directory, or a file of many. For one checkpoint: "
             "load_checkpoint (interp measure FILE)."
         )
-    return run
+    return found
 
 
-def _find_run(path: PathLike, asked: _Asked) -> Run | None:
+def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
     """The run at this path; None where there is a file of one checkpoint."""
-    file, name = _local(path)
     if file.is_dir() or not file.exists():
         return _directory(file, name, asked)
     if _is_ours(file):
@@ -814,8 +817,8 @@ def last_checkpoint(
 
 def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
     if file.is_dir():
-        run = _directory(file, name, asked)
-        return run[-1] if step is None else run.at(step)
+        opened = _directory(file, name, asked)
+        return opened[-1] if step is None else opened.at(step)
     if home_of(file) or (file.exists() and _is_ours(file)):
         return _load_ours(file, asked, step)
     contents = _contents(file, name)
@@ -877,15 +880,21 @@ def convert(
     if target.exists() and (target.is_file() or any(target.iterdir())):
         raise CheckpointError(f"{target} already exists; name a new directory.")
     asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
-    run = _find_run(source, asked)
-    if run is not None and run.config is not None:
-        raise CheckpointError(f"{source} is a run directory already; copy it.")
+    file, name = _local(source)
+    if file.is_dir():
+        raise CheckpointError(f"{name} is a run directory already; copy it.")
+    run = _find_run(file, name, asked)
     if run is not None:
+        if step is not None:
+            raise ConfigError(f"{name} is a whole run, which knows its steps; leave step out.")
         first, steps = run[-1], list(run.steps)
         checkpoints = iter(run)
     else:
-        first = load_checkpoint(source, task, split, seed, None, attention_coefficient, n_heads, activation)
-        steps = [next((known for known in (step, first.step) if known is not None), 0)]
+        first = _load(file, name, asked, None)
+        known = first.step if step is None else step
+        if known is None:
+            warn(f"{name} does not tell at which step it was saved; it becomes step 0 (step=, --step names it).")
+        steps = [known or 0]
         checkpoints = iter([first])
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     try:

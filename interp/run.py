@@ -24,7 +24,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -94,6 +94,7 @@ class Checkpoint:
         return to_hooked(self.weights, self.config)
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where one checkpoint of a run is kept."""
 
@@ -160,6 +161,10 @@ class Run:
             near = ", ".join(str(s) for s in sorted(sorted(self.steps, key=lambda s: abs(s - step))[:4]))
             raise CheckpointError(f"{self.path} has no checkpoint of step {step}; the nearest are {near or 'none'}.")
         return self._sources[step]
+
+    def file(self, step: int) -> Path | str:
+        """The file that holds the checkpoint of a step; CheckpointError if there is none or it is bad."""
+        return self.source(step).path
 
     def at(self, step: int) -> Checkpoint:
         """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""

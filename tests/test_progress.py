@@ -328,7 +328,7 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):
                 write_split(path, interp.split_mask(11, 0.3, 0))
                 weights = initial_weights(config.model, 0)
                 for step in range(n):
-                    write_checkpoint(path, step, weights, config)
+                    write_checkpoint(path, step, weights, config.task, config.model)
                 assert len(interp.trajectory(path, progress=False)) == n
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         first = peak(5)

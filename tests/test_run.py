@@ -185,7 +185,7 @@ def test_a_checkpoint_under_another_steps_name_is_noticed(own_run):
 def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
     with pytest.raises(CheckpointError, match=r"is a folder, not a checkpoint file; open a run with load_run"):
         interp.load_checkpoint(own_run)
-    with pytest.raises(CheckpointError, match=r"is a file; a run is a directory"):
+    with pytest.raises(CheckpointError, match=r"is a file of one checkpoint; a run is a directory"):
         interp.load_run(own_run / STEP)
     with pytest.raises(CheckpointError, match="does not exist"):
         interp.load_run(tmp_path / "nowhere")

@@ -1,0 +1,888 @@
+"""Every layout is recognised by content, read bit for bit, and measured alike by the shared forward and by hooks."""
+
+import json
+import os
+import pickle
+import resource
+import warnings
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import interp
+from interp import CheckpointError, ConfigError, MLPConfig, Task
+from interp.activations import input_gradients
+from interp.forward import Pairs, forward
+from tests.layouts import NAMES, P, Saved, paper, properties, saved, transformer
+from tests.models import analytic_logits, random_weights
+from tests.processes import interp as shell
+from tests.test_progress import assert_same
+
+MASK = interp.split_mask(P, 0.5, 3)
+
+
+def asked(model: Saved) -> dict:
+    return {name: Task(value) if name == "task" else value for name, value in model.asked.items()}
+
+
+def contiguous(state):
+    return {key: value.contiguous() for key, value in state.items()}
+
+
+def write(path: Path, content) -> Path:
+    torch.save(content, path)
+    return path
+
+
+def nll_of(ckpt: interp.Checkpoint) -> torch.Tensor:
+    """Cross-entropies of all pairs over all outputs, as a training would have recorded their means."""
+    logits = forward(ckpt.weights, Pairs.all(ckpt.task.p), **ckpt.config.forward_options).logits
+    return torch.nn.functional.cross_entropy(logits.double(), ckpt.task.labels.flatten(), reduction="none").view(
+        ckpt.task.p, -1
+    )
+
+
+# ── one model ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("wrapped", ["bare", "under model", "under state_dict", "DataParallel", "compiled"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layout_is_read_bit_for_bit(tmp_path, name, wrapped):
+    model = saved(name)
+    prefix = {"DataParallel": "module.", "compiled": "_orig_mod."}.get(wrapped, "")
+    state = {prefix + key: value for key, value in model.state.items()}
+    key = {"under model": "model", "under state_dict": "state_dict"}.get(wrapped)
+    file = write(tmp_path / "any.name", {key: state} if key else state)
+    ckpt = interp.load_checkpoint(file, **asked(model))
+    assert ckpt.config == model.config
+    assert ckpt.task == Task(P)
+    assert ckpt.step is ckpt.train_mask is None
+    extra = set(ckpt.weights) - set(model.weights)
+    assert not any(ckpt.weights[bias].any() for bias in extra)  # what a bridge adds is zero
+    assert all(torch.equal(ckpt.weights[key], weight) for key, weight in model.weights.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_as_safetensors_it_is_read_the_same(tmp_path, name):
+    model = saved(name)
+    save_file(contiguous(model.state), tmp_path / "weights.pt")  # a name that lies
+    ckpt = interp.load_checkpoint(tmp_path / "weights.pt", **asked(model))
+    assert all(torch.equal(ckpt.weights[key], weight) for key, weight in model.weights.items())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_hooks_and_the_shared_forward_measure_the_same(tmp_path, name):
+    model = saved(name)
+    ckpt = interp.load_checkpoint(write(tmp_path / "m.pt", model.state), split=MASK, **asked(model))
+    shared = interp.progress_measures(ckpt, mechanism=True)
+    hooked = interp.progress_measures(ckpt.model(), task=ckpt.task, split=MASK, mechanism=True)
+    assert_same(hooked, shared)
+    # float32 gradients: where a neuron stands within rounding of 0, its ReLU may be on in one and off in the other
+    assert hooked.gradient_symmetricity == pytest.approx(shared.gradient_symmetricity, abs=1e-4)
+    assert hooked.distance_irrelevance == pytest.approx(shared.distance_irrelevance, rel=1e-4)
+    assert not shared.missing
+    ours = interp.activations(ckpt.weights, P, **ckpt.config.forward_options)
+    theirs = interp.hooked_activations(ckpt.model(), P)
+    for which in ("logits", "neurons", "pattern"):
+        mine, other = getattr(ours, which), getattr(theirs, which)
+        if isinstance(ckpt.config, MLPConfig) and which == "pattern":
+            assert mine is other is None
+        else:
+            torch.testing.assert_close(mine, other, rtol=0, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["paper", "bridge", "constant attention", "one hidden layer, summed"])
+def test_without_a_split_the_rest_is_there(tmp_path, name):
+    model = saved(name)
+    m = interp.progress_measures(write(tmp_path / "m.pt", model.state), **asked(model))
+    assert set(m.missing) == {
+        "train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_test_loss", "excluded_loss",
+        "excluded_loss_by_frequency",
+    }  # fmt: skip
+    assert "split and seed" in m.missing["train_loss"]
+    for there in ("loss", "restricted_loss", "key_frequencies", "embedding_norms", "single_frequency_neurons"):
+        assert getattr(m, there) is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16])
+def test_other_precisions_become_float32(tmp_path, dtype):
+    model = saved("paper")
+    state = {key: value.to(dtype) for key, value in model.state.items()}
+    ckpt = interp.load_checkpoint(write(tmp_path / "m.pt", state))
+    assert torch.equal(ckpt.weights["W_in"], model.weights["W_in"].to(dtype).float())
+
+
+def test_a_layout_is_known_where_all_sizes_are_equal(tmp_path):
+    """d_model = d_vocab = d_mlp = n_heads · d_head: no shape tells the orientation, the number of axes of W_O does."""
+    config = replace(transformer(3), d_model=P + 1, d_mlp=P + 1, n_heads=3, d_head=4)
+    weights = random_weights(config, seed=5)
+    for state in (paper(weights), properties(weights)):
+        ckpt = interp.load_checkpoint(write(tmp_path / "m.pt", state))
+        assert all(torch.equal(ckpt.weights[key], weight) for key, weight in weights.items())
+
+
+def test_a_bridge_hides_its_heads_and_what_it_learned_tells_them(shipped, tmp_path):
+    """The state dict holds n_heads · d_head only. The shipped run's network adds mod 113 with four heads alone."""
+    ckpt = shipped[-1]
+    ckpt_file = write(tmp_path / "bridge.pt", dict(ckpt.model().state_dict()))
+    read = interp.load_checkpoint(ckpt_file)
+    assert read.config.n_heads == 4
+    assert all(torch.equal(read.weights[key], weight) for key, weight in ckpt.weights.items())
+    untrained = write(tmp_path / "new.pt", dict(shipped.at(0).model().state_dict()))
+    with pytest.raises(ConfigError, match=r"does not tell the number of heads: give n_heads .* one of 1, 2, 4, 8"):
+        interp.load_checkpoint(untrained)
+    assert interp.load_checkpoint(untrained, n_heads=4).config.n_heads == 4
+    with pytest.raises(ConfigError, match="which n_heads 3 cannot share"):
+        interp.load_checkpoint(untrained, n_heads=3)
+
+
+def test_where_the_vocabulary_leaves_p_open_what_was_learned_tells_it(tmp_path):
+    """22 tokens and 22 outputs are p = 22, or p = 11 with tokens of b's own: random weights leave it open."""
+    model = saved("constant attention, as many outputs")
+    file = write(tmp_path / "m.pt", model.state)
+    with pytest.raises(ConfigError, match=r"whether p is 22, or 11 with tokens of b's own: give task=interp.Task"):
+        interp.load_checkpoint(file, attention_coefficient=0.3)
+    assert interp.load_checkpoint(file, Task(22), attention_coefficient=0.3).task.p == 22
+    # A network that is right for p = 11: neuron (a, b) fires for that pair alone and votes for a + b.
+    pairs = Pairs.all(P)
+    W_E = torch.eye(2 * P)
+    W_in = torch.zeros(2 * P, P * P)
+    W_in[pairs.a, torch.arange(P * P)] = 1
+    W_in[P + pairs.b, torch.arange(P * P)] = 1
+    W_out = torch.zeros(P * P, 2 * P)
+    W_out[torch.arange(P * P), (pairs.a + pairs.b) % P] = 20
+    zero = torch.zeros(1, 2 * P, 2 * P)
+    weights = {
+        "W_E": W_E, "W_pos": torch.zeros(2, 2 * P), "W_Q": zero, "W_K": zero,
+        "W_V": torch.eye(2 * P)[None], "W_O": torch.diag(torch.cat([torch.ones(P), torch.zeros(P)]))[None],
+        "W_in": W_in, "b_in": -torch.ones(P * P), "W_out": W_out, "b_out": torch.zeros(2 * P), "W_U": torch.eye(2 * P),
+    }  # fmt: skip
+    ckpt = interp.load_checkpoint(write(tmp_path / "right.pt", paper(weights)), attention_coefficient=0.0)
+    assert ckpt.task.p == P
+    assert interp.progress_measures(ckpt).accuracy == 1
+
+
+# ── constant attention ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("coefficient", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("own_tokens", [False, True])
+def test_constant_attention_by_its_definition(coefficient, own_tokens):
+    """The forward of Zhong et al. written out: every position attends to both, softmax mixed with a constant."""
+    config = transformer(2, own_tokens, coefficient=coefficient)
+    w = {key: value.double() for key, value in random_weights(config, seed=1).items()}
+    pairs = Pairs.all(P)
+    x = w["W_E"][torch.stack([pairs.a, pairs.b + P * own_tokens], 1)] + w["W_pos"]
+    q, k, v = (torch.einsum("npm,hmd->nhpd", x, w[f"W_{name}"]) for name in "QKV")
+    A = coefficient * (q @ k.transpose(-1, -2) / config.d_head**0.5).softmax(-1) + (1 - coefficient)
+    mid = x + torch.einsum("nhpd,hdm->npm", A @ v, w["W_O"])
+    neurons = (mid @ w["W_in"] + w["b_in"]).relu()
+    logits = (mid + neurons @ w["W_out"] + w["b_out"]) @ w["W_U"]
+    ours = interp.activations({key: value.float() for key, value in w.items()}, P, attention_coefficient=coefficient)
+    for mine, theirs in [(ours.logits, logits[:, -1]), (ours.neurons, neurons[:, -1]), (ours.pattern, A[:, :, -1])]:
+        torch.testing.assert_close(mine.flatten(0, 1).double(), theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+def test_the_bridge_mixes_attention_before_any_other_hook_and_after_a_reset(tmp_path):
+    model = saved("constant attention")
+    bridge = interp.load_checkpoint(write(tmp_path / "m.pt", model.state), attention_coefficient=0.3).model()
+    tokens, seen = torch.tensor([[1, 2], [4, 4]]), []
+    bridge.reset_hooks()
+    with bridge.hooks(fwd_hooks=[("blocks.0.attn.hook_pattern", lambda x, hook: seen.append(x) or x)]):
+        bridge(tokens)
+    assert seen[0].sum(-1).detach().numpy() == pytest.approx(0.3 + 2 * 0.7, abs=1e-6)  # rows of the mixture
+    _, cache = bridge.run_with_cache(tokens)
+    assert torch.equal(cache["blocks.0.attn.hook_pattern"], seen[0])
+    assert not torch.allclose(seen[0][:, :, 0, 1], torch.tensor(0.7), atol=1e-3)  # no causal mask: a sees b
+
+
+def test_a_hook_of_the_one_hidden_layer_changes_what_is_measured(tmp_path):
+    model = saved("one hidden layer, concatenated")
+    hooked = interp.load_checkpoint(write(tmp_path / "m.pt", model.state)).model()
+    with hooked.hooks(fwd_hooks=[("hook_post", lambda x, hook: torch.zeros_like(x))]):
+        m = interp.progress_measures(hooked, task=Task(P))
+    assert m.loss == pytest.approx(np.log(P))
+    assert interp.progress_measures(hooked, task=Task(P)).loss != pytest.approx(np.log(P), rel=1e-3)
+
+
+# ── one hidden layer ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("inputs", ["concatenated", "summed"])
+def test_one_hidden_layer_by_its_definition(inputs):
+    w = {key: value.double() for key, value in saved(f"one hidden layer, {inputs}").weights.items()}
+    pairs = Pairs.all(P)
+    x, y = w["W_x"][pairs.a], w["W_y"][pairs.b]
+    hidden = ((torch.hstack([x, y]) if inputs == "concatenated" else x + y) @ w["W"]).relu()
+    ours = interp.activations({key: value.float() for key, value in w.items()}, P)
+    for mine, theirs in [(ours.logits, hidden @ w["W_U"]), (ours.neurons, hidden)]:
+        torch.testing.assert_close(mine.flatten(0, 1).double(), theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+# ── what a file tells beside its weights ─────────────────────────────────────────────────────────────────────────
+
+
+def test_losses_epoch_and_a_split_of_index_lists_are_taken_from_the_file(tmp_path):
+    model = saved("properties")
+    bare = interp.load_checkpoint(write(tmp_path / "bare.pt", model.state))
+    nll = nll_of(bare)
+    index = torch.arange(P * P)
+    content = {
+        "model": model.state, "epoch": 700,
+        "train_losses": [5.0] * 700 + [float(nll[MASK].mean())],
+        "test_losses": [5.0] * 700 + [float(nll[~MASK].mean())],
+        "train_indices": index[MASK.flatten()], "test_indices": index[~MASK.flatten()],
+    }  # fmt: skip
+    ckpt = interp.load_checkpoint(write(tmp_path / "m.pt", content))
+    assert ckpt.step == 700
+    assert torch.equal(ckpt.train_mask, MASK)
+    with pytest.warns(UserWarning, match="differs from the one that .* holds, in"):
+        other = interp.load_checkpoint(tmp_path / "m.pt", split=interp.split_mask(P, 0.9, 9))
+    assert not torch.equal(other.train_mask, MASK)
+
+
+@pytest.mark.parametrize("equals", [True, False])
+def test_a_split_of_pair_lists_is_taken_from_the_file(tmp_path, equals):
+    model = saved("paper")
+    train, test = ([(int(a), int(b), P)[: 2 + equals] for a, b in half.nonzero()] for half in (MASK, ~MASK))
+    file = write(tmp_path / "m.pth", {"model": model.state, "train_data": train, "test_data": test})
+    assert torch.equal(interp.load_checkpoint(file).train_mask, MASK)
+
+
+def test_the_papers_configuration_names_the_task_the_split_and_the_activation(tmp_path):
+    model = saved("paper")
+    config = {"p": P, "seed": 4, "frac_train": 0.4, "fn_name": "subtract", "act_type": "GeLU", "num_heads": 2}
+    ckpt = interp.load_checkpoint(write(tmp_path / "m.pth", {"model": model.state, "config": config}))
+    assert ckpt.task == Task(P, "subtract")
+    assert ckpt.config.activation == "gelu"
+    assert torch.equal(ckpt.train_mask, interp.split_mask(P, 0.4, 4))
+    other = write(tmp_path / "o.pth", {"model": model.state, "config": {**config, "p": 13}})
+    with pytest.raises(ConfigError, match=r"o.pth: the model has a vocabulary of 12, .* a task of p = 13 needs 14"):
+        interp.load_checkpoint(other)
+    odd = write(tmp_path / "odd.pth", {"model": model.state, "config": {**config, "fn_name": "rand"}})
+    with pytest.raises(ConfigError, match="trained on 'rand', whose labels are not in the file"):
+        interp.load_checkpoint(odd)
+
+
+def test_numbers_of_numpy_and_an_optimizer_are_read_as_data(tmp_path):
+    """Old runs hold numpy scalars and optimizer states; their pickles name numpy's constructors, old and new."""
+    model = saved("paper")
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = torch.optim.AdamW([parameter])
+    parameter.sum().backward()
+    optimizer.step()
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(step / 10, 1))
+    content = {
+        "model": model.state, "train_losses": [np.float64(2.5), np.float32(2.25)], "test_losses": np.array([3.0, 2.0]),
+        "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(), "epoch": np.int64(2),
+    }  # fmt: skip
+    file = write(tmp_path / "new.pth", content)
+    assert interp.load_checkpoint(file).step == 2
+    raw = file.read_bytes()
+    assert b"numpy._core" in raw
+    old = tmp_path / "old.pth"  # numpy 1 named it so; the names differ by one letter, so the archive is made anew
+    with zipfile.ZipFile(file) as source, zipfile.ZipFile(old, "w", zipfile.ZIP_STORED) as target:
+        for item in source.namelist():
+            data = source.read(item)
+            target.writestr(
+                item, data.replace(b"cnumpy._core.", b"cnumpy.core.") if item.endswith("data.pkl") else data
+            )
+    assert b"numpy._core" not in old.read_bytes()
+    assert interp.load_checkpoint(old).step == 2
+
+
+def test_a_file_of_torch_before_1_6_is_read(tmp_path):
+    model = saved("paper")
+    torch.save({"model": model.state}, tmp_path / "m.pth", _use_new_zipfile_serialization=False)
+    ckpt = interp.load_checkpoint(tmp_path / "m.pth")
+    assert torch.equal(ckpt.weights["W_U"], model.weights["W_U"])
+
+
+def test_losses_that_do_not_match_the_split_are_said_with_both_numbers(shipped, tmp_path):
+    """The mainline at step 9,000, its losses recorded as other code would: before the update, all outputs counted."""
+    ckpt = shipped.at(9_000)
+    nll = nll_of(ckpt)
+    drift = np.exp(0.01 * np.arange(30)[::-1] + 0.01)  # a per cent a step, the last record one step before
+    record = {
+        "model": paper(ckpt.weights),
+        "train_losses": list(float(nll[ckpt.train_mask].mean()) * drift),
+        "test_losses": list(float(nll[~ckpt.train_mask].mean()) * drift[9::10]),
+    }
+    file = write(tmp_path / "m.pth", record)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = interp.load_checkpoint(file, split="paper", seed=0)
+    assert torch.equal(right.train_mask, ckpt.train_mask)
+    with pytest.warns(UserWarning, match=r"train loss is \S+ and \S+ is recorded, its test loss is \S+ and \S+ is"):
+        interp.load_checkpoint(file, split="paper", seed=1)
+    with pytest.warns(UserWarning, match="trained on another split or seed"):
+        interp.load_checkpoint(file, split="torch", seed=0)
+
+
+@pytest.mark.parametrize(
+    ("split", "seed", "message"),
+    [
+        ("paper", None, "needs the seed it was drawn with"),
+        ("other", 1, "give paper or torch with a seed, a bool mask"),
+        (None, 1, "given without the split it draws"),
+        (interp.split_mask(13, 0.3, 0), None, r"bool \[13, 13\]; a mask is bool \[11, 11\]"),
+        ([3, 121], None, r"names a pair 121, outside 0..120 of p = 11; it belongs to another modulus"),
+        ([-1], None, "names a pair -1"),
+        ([(1, 2), (3, 11)], None, "names a number 11, outside 0..10"),
+        (([1, 2, 3, 4], [5, 6, 7, 8, 9]), None, "share 0 of the 121 pairs of p = 11 and leave out 112"),
+        ([0.5, 1.5], None, "give a bool mask"),
+        ([], None, "give a bool mask"),
+        (torch.zeros(P, P, dtype=torch.bool), None, "no train pair"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_one_sentence(tmp_path, split, seed, message):
+    file = write(tmp_path / "m.pth", saved("paper").state)
+    with pytest.raises(ConfigError, match=message) as error:
+        interp.load_checkpoint(file, split=split, seed=seed)
+    assert "\n" not in str(error.value)
+
+
+def test_a_split_may_be_given_in_any_way(tmp_path):
+    file = write(tmp_path / "m.pth", saved("paper").state)
+    index = MASK.flatten().nonzero().flatten()
+    rest = (~MASK).flatten().nonzero().flatten()
+    for split in (MASK, MASK.numpy(), index, index.tolist(), index.numpy(), MASK.nonzero(), MASK.nonzero().tolist(),
+                  (index, rest), (index.tolist(), rest.tolist()), [index.tolist(), rest.tolist()]):  # fmt: skip
+        assert torch.equal(interp.load_checkpoint(file, split=split).train_mask, MASK)
+    everything = interp.load_checkpoint(file, split=torch.ones(P, P, dtype=torch.bool))
+    assert "none is left to test" in interp.progress_measures(everything).missing["test_loss"]
+
+
+# ── whole runs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def whole_run(run: interp.Run, kind: str) -> dict:
+    """A run of ours as the paper's full-run file, or as TransformerLens' grokking demo saves one."""
+    layout = {"paper": paper, "demo": properties}[kind]
+    states = [layout(ckpt.weights) for ckpt in run]
+    losses = {name: run.history[name].tolist() for name in ("train_loss", "test_loss")}
+    if kind == "paper":
+        return {
+            "state_dicts": states, "epochs": list(run.steps),
+            "train_losses": np.repeat(losses["train_loss"], 10)[:-9].tolist(), "test_losses": losses["test_loss"],
+        }  # fmt: skip
+    mask = run.train_mask.flatten()
+    return {
+        "model": states[-1], "config": None, "checkpoints": states, "checkpoint_epochs": torch.tensor(run.steps),
+        "train_losses": np.repeat(losses["train_loss"], 10)[:-9].tolist(),
+        "test_losses": np.repeat(losses["test_loss"], 10)[:-9].tolist(),
+        "train_indices": mask.nonzero().flatten(), "test_indices": (~mask).nonzero().flatten(),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+def test_a_file_of_a_whole_run_is_a_run(small_run, tmp_path, kind):
+    file = write(tmp_path / "run.pth", whole_run(small_run, kind))
+    how = {"split": small_run.train_mask} if kind == "paper" else {}
+    run = interp.load_run(file, **how)
+    assert run.steps == small_run.steps
+    assert run.config is None
+    assert run.architecture == small_run.architecture
+    assert torch.equal(run.train_mask, small_run.train_mask)
+    for theirs, ours in zip(run, small_run, strict=True):
+        assert theirs.step == ours.step
+        assert all(torch.equal(theirs.weights[name], ours.weights[name]) for name in ours.weights)
+    both = run.history.merge(small_run.history, on="step")
+    assert list(both["step"]) == list(small_run.history["step"])
+    assert both["test_loss_x"].tolist() == both["test_loss_y"].tolist()
+    assert run.history["train_accuracy"].isna().all()
+    frame, expected = interp.trajectory(run, progress=False), interp.trajectory(small_run, progress=False)
+    pd.testing.assert_frame_equal(frame, expected)
+    assert list(tmp_path.iterdir()) == [file]  # nothing is written beside it
+    assert interp.load_checkpoint(file, step=20, **how).step == 20
+    last = interp.load_checkpoint(file, **how)
+    assert last.step == 60
+    early = interp.progress_measures(interp.load_checkpoint(file, step=0, **how))
+    assert early.key_frequencies == interp.progress_measures(small_run).key_frequencies
+    with pytest.raises(CheckpointError, match=r"no checkpoint of step 30; the nearest are 0, 20, 40, 60"):
+        interp.load_checkpoint(file, step=30, **how)
+
+
+def test_a_run_is_not_read_whole(small_run, tmp_path):
+    """Of twelve checkpoints of 34 MB two are read: resident memory grows by less than a third of the file."""
+    config = replace(small_run.architecture, d_model=8, n_heads=1, d_head=8, d_mlp=500_000)
+    file = tmp_path / "big.pth"
+    states = [paper(random_weights(config, seed=seed)) for seed in range(12)]
+    torch.save({"state_dicts": [contiguous(s) for s in states], "epochs": list(range(12))}, file)
+    del states
+    size = file.stat().st_size
+    before = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    run = interp.load_run(file)
+    assert run.steps == tuple(range(12))
+    run.at(3)
+    after = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    assert size > 300e6
+    assert after - before < size / 3
+
+
+def test_a_run_whose_checkpoints_and_epochs_disagree_is_said(small_run, tmp_path):
+    content = whole_run(small_run, "paper")
+    file = write(tmp_path / "run.pth", {**content, "epochs": [0, 1]})
+    with pytest.raises(CheckpointError, match="holds 4 checkpoints under state_dicts and 2 epochs"):
+        interp.load_run(file)
+    del content["epochs"]
+    with pytest.raises(CheckpointError, match="and no epochs; expected one for each"):
+        interp.load_run(write(tmp_path / "run.pth", content))
+    with pytest.raises(CheckpointError, match="empty list of state_dicts"):
+        interp.load_run(write(tmp_path / "run.pth", {"state_dicts": [], "epochs": []}))
+
+
+def test_one_checkpoint_is_no_run(tmp_path):
+    with pytest.raises(CheckpointError, match="is a file of one checkpoint; a run is a directory, or a file of many"):
+        interp.load_run(write(tmp_path / "m.pth", saved("paper").state))
+
+
+def test_an_epoch_unlike_the_others_is_said_when_it_is_read(small_run, tmp_path):
+    content = whole_run(small_run, "paper")
+    del content["state_dicts"][1]["unembed.W_U"]
+    run = interp.load_run(write(tmp_path / "run.pth", content))
+    with pytest.raises(CheckpointError, match=r"run.pth, epoch 20: unlike its last epoch, it lacks unembed.W_U"):
+        run.at(20)
+    with pytest.warns(UserWarning, match="left out: .*epoch 20"):
+        assert list(interp.trajectory(run, progress=False)["step"]) == [0, 40, 60]
+
+
+# ── converting ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+def test_convert_writes_a_run_of_ours(small_run, tmp_path, kind):
+    file = write(tmp_path / "run.pth", whole_run(small_run, kind))
+    how = {"split": small_run.train_mask} if kind == "paper" else {}
+    made = interp.convert(file, tmp_path / "made", progress=False, **how)
+    again = interp.load_run(tmp_path / "made")
+    assert made.steps == again.steps == small_run.steps
+    assert again.config is None
+    assert torch.equal(again.train_mask, small_run.train_mask)
+    pd.testing.assert_frame_equal(again.history, interp.load_run(file, **how).history)
+    pd.testing.assert_frame_equal(
+        interp.trajectory(again, progress=False), interp.trajectory(small_run, progress=False)
+    )
+    assert (tmp_path / "made" / "measures.parquet").exists()
+    assert not list(tmp_path.glob(".*"))
+    with pytest.raises(CheckpointError, match="already exists; name a new directory"):
+        interp.convert(file, tmp_path / "made", progress=False, **how)
+    with pytest.raises(CheckpointError, match="was converted from another format; its training settings are not known"):
+        interp.train(None, tmp_path / "made", resume=True)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_one_model_of_every_layout_is_converted(tmp_path, name):
+    model = saved(name)
+    file = write(tmp_path / "m.pt", model.state)
+    run = interp.convert(file, tmp_path / "run", split=MASK, step=7, progress=False, **asked(model))
+    assert run.steps == (7,)
+    assert run.architecture == model.config
+    assert all(torch.equal(run[-1].weights[key], weight) for key, weight in model.weights.items())
+    before = interp.progress_measures(interp.load_checkpoint(file, split=MASK, **asked(model)))
+    after = interp.progress_measures(run)
+    assert after.sum_squared_weights == pytest.approx(before.sum_squared_weights, rel=1e-12)  # in another order
+    assert replace(after, step=None, sum_squared_weights=before.sum_squared_weights).to_dict() == before.to_dict()
+
+
+def test_a_model_of_unknown_step_is_converted_as_step_0_and_that_is_said(tmp_path):
+    file = write(tmp_path / "m.pt", saved("paper").state)
+    with pytest.warns(UserWarning, match="does not tell at which step it was saved; it becomes step 0"):
+        assert interp.convert(file, tmp_path / "run", progress=False).steps == (0,)
+
+
+def test_a_conversion_that_fails_leaves_nothing(small_run, tmp_path):
+    content = whole_run(small_run, "paper")
+    content["state_dicts"][2]["unembed.W_U"] = torch.full((16, 14), float("nan"))
+    file = write(tmp_path / "run.pth", content)
+    with pytest.raises(CheckpointError, match=r"epoch 40: W_U holds 224 values that are not finite"):
+        interp.convert(file, tmp_path / "made", progress=False)
+    assert list(tmp_path.iterdir()) == [file]
+
+
+# ── what is no such file ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Malice:
+    """What a hostile checkpoint would hold: unpickling it runs a command."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.target}",)
+
+
+@pytest.mark.parametrize("how", ["torch", "torch before 1.6", "pickle"])
+@pytest.mark.parametrize("where", ["alone", "beside the weights"])
+@pytest.mark.parametrize("name", ["m.pth", "m.safetensors"])
+def test_pickled_code_never_runs(tmp_path, how, where, name):
+    target, file = tmp_path / "pwned", tmp_path / name
+    content = Malice(target) if where == "alone" else {"model": saved("paper").state, "config": Malice(target)}
+    if how == "pickle":
+        file.write_bytes(pickle.dumps(content))
+    else:
+        torch.save(content, file, _use_new_zipfile_serialization=how == "torch")
+    for read in (interp.load_checkpoint, interp.load_run, interp.progress_measures):
+        with pytest.raises(CheckpointError, match=r"m\.(pth|safetensors)") as error:
+            read(file)
+        assert "\n" not in str(error.value)
+        if how != "pickle":
+            assert "posix.system" in str(error.value) or "nt.system" in str(error.value)
+            assert "code in a checkpoint is never run; its owner can re-save it" in str(error.value)
+    with pytest.raises(CheckpointError):
+        interp.convert(file, tmp_path / "run")
+    assert not target.exists()
+    pickle.loads(pickle.dumps(Malice(target)))  # and the pickle is one that would have
+    assert target.exists()
+
+
+def test_a_whole_pickled_model_is_refused_with_what_it_holds(tmp_path):
+    file = write(tmp_path / "model.pt", torch.nn.Linear(2, 2))
+    with pytest.raises(CheckpointError, match=r"more than data \(.*torch.nn.modules.linear.Linear.*state_dict\(\)"):
+        interp.load_checkpoint(file)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 100, 0.5, -1])
+@pytest.mark.parametrize("kind", ["torch", "torch before 1.6", "safetensors"])
+def test_a_file_cut_short_is_one_sentence(tmp_path, kind, keep):
+    file = tmp_path / "m.pth"
+    state = contiguous(saved("paper").state)
+    if kind == "safetensors":
+        save_file(state, file)
+    else:
+        torch.save(state, file, _use_new_zipfile_serialization=kind == "torch")
+    raw = file.read_bytes()
+    file.write_bytes(raw[: int(len(raw) * keep) if isinstance(keep, float) else keep])
+    with pytest.raises(CheckpointError, match=r"m.pth \([\d,]+ bytes\) is no whole safetensors") as error:
+        interp.load_checkpoint(file)
+    assert "\n" not in str(error.value)
+
+
+def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp_path):
+    state = saved("paper").state
+    del state["blocks.0.mlp.b_in"]
+    state["blocks.0.mlp.bias"] = torch.zeros(3)
+    with pytest.raises(CheckpointError) as error:
+        interp.load_checkpoint(write(tmp_path / "m.pth", state))
+    said = str(error.value)
+    assert "embed.W_E [16, 12]" in said
+    assert "Nearest is paper" in said
+    assert "it lacks blocks.0.mlp.b_in; has blocks.0.mlp.bias beside" in said
+    for known in ("TransformerLens 1.x to 3.x", "TransformerLens 4 bridge", "one hidden layer", "interp's own"):
+        assert known in said
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            lambda s: s.update({"unembed.W_U": torch.zeros(15, 12)}),
+            r"unembed.W_U is \[15, 12\], but embed.W_E gives d_m",
+        ),
+        (
+            lambda s: s.update({"unembed.W_U": torch.zeros(16)}),
+            r"unembed.W_U is \[16\], expected \[d_model, d_vocab_out\]",
+        ),
+        (lambda s: s.update({"blocks.0.attn.W_O": torch.zeros(16, 13)}), r"W_O has 13 rows for heads, expected 2 of 6"),
+        (lambda s: s.update({"unembed.W_U": torch.zeros(16, 12, dtype=torch.long)}), "has unembed.W_U in torch.int64"),
+        (lambda s: s.update({"blocks.1.attn.W_K": torch.zeros(2)}), "through its hooks: progress_measures"),
+        (lambda s: s.clear(), "no state dict; expected one"),
+    ],
+)
+def test_a_state_dict_that_does_not_add_up_is_said(tmp_path, change, said):
+    state = saved("paper").state
+    change(state)
+    with pytest.raises(CheckpointError, match=said):
+        interp.load_checkpoint(write(tmp_path / "m.pth", state))
+
+
+def test_values_that_are_not_finite_are_said(tmp_path):
+    state = saved("paper").state
+    state["blocks.0.mlp.b_in"] = torch.full((24,), float("inf"))
+    with pytest.raises(CheckpointError, match=r"m.pth: b_in holds 24 values that are not finite"):
+        interp.load_checkpoint(write(tmp_path / "m.pth", state))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ([1, 2], "holds a list; expected a state dict"),
+        ({"losses": [1.0]}, r"holds losses \(list\), and no state dict"),
+        ({"model": {}, "losses": torch.ones(2)}, "holds no tensors|holds losses"),
+    ],
+)
+def test_a_file_of_something_else_is_said(tmp_path, content, said):
+    with pytest.raises(CheckpointError, match=said):
+        interp.load_checkpoint(write(tmp_path / "m.pth", content))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "said"),
+    [
+        ("paper", {"task": Task(13)}, r"vocabulary of 12, 12 outputs and 3 positions; a task of p = 13 needs 14"),
+        ("paper", {"attention_coefficient": 1.5}, "attention_coefficient is 1.5; it lies between 0"),
+        ("paper", {"n_heads": 3}, "has 2 heads, not 3"),
+        ("paper", {"step": 5}, "holds step None, not step 5"),
+        ("constant attention", {}, r"give attention_coefficient \(--attention-coefficient\): 1 for softmax alone"),
+        ("one hidden layer, summed", {"attention_coefficient": 0.5}, "one hidden layer and has no attention"),
+        ("one hidden layer, summed", {"task": Task(7)}, "vocabulary of 11 and 11 outputs; a task of p = 7 needs 7"),
+    ],
+)
+def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, said):
+    file = write(tmp_path / "m.pth", saved(name).state)
+    with pytest.raises((ConfigError, CheckpointError), match=said) as error:
+        interp.load_checkpoint(file, **arguments)
+    assert "\n" not in str(error.value)
+
+
+def test_what_a_file_of_ours_tells_itself_is_not_to_be_given(small_run, tmp_path):
+    file = tmp_path / "copy.safetensors"
+    file.write_bytes(small_run.file(60).read_bytes())
+    with pytest.raises(ConfigError, match="knows its own attention_coefficient"):
+        interp.load_checkpoint(file, attention_coefficient=0.5)
+    with pytest.raises(ConfigError, match="is for reading a file"):
+        interp.progress_measures(small_run, attention_coefficient=0.5)
+
+
+# ── addresses ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def memory():
+    import fsspec
+
+    files = fsspec.filesystem("memory")
+    yield files
+    files.store.clear()
+    files.pseudo_dirs.clear()
+
+
+def test_an_address_is_read_like_a_path(memory, small_run, small_run_path, tmp_path):
+    model = saved("paper")
+    file = write(tmp_path / "m.pth", model.state)
+    for address in ("memory://models/m.pth", f"file://{file}", f"local://{file}"):
+        if address.startswith("memory"):
+            memory.pipe("/models/m.pth", file.read_bytes())
+        ckpt = interp.load_checkpoint(address)
+        assert all(torch.equal(ckpt.weights[key], weight) for key, weight in model.weights.items())
+    assert interp.load_checkpoint("memory://models/m.pth").path == "memory://models/m.pth"
+    assert interp.progress_measures("memory://models/m.pth").to_dict() == interp.progress_measures(file).to_dict()
+    memory.pipe("/models/run.pth", write(tmp_path / "run.pth", whole_run(small_run, "demo")).read_bytes())
+    assert interp.load_run("memory://models/run.pth").steps == small_run.steps
+    memory.put(str(small_run_path), "/runs/small", recursive=True)
+    ours = interp.load_run("memory://runs/small")
+    assert ours.steps == small_run.steps
+    assert interp.progress_measures("memory://runs/small").to_dict() == interp.progress_measures(small_run).to_dict()
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("memory://nothing.pth", "memory://nothing.pth cannot be fetched"),
+        ("nosuch://bucket/m.pth", "nosuch://bucket/m.pth cannot be fetched .*nosuch"),
+        ("file:///nowhere/m.pth", "/nowhere/m.pth does not exist"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_said(memory, address, said):
+    with pytest.raises(CheckpointError, match=said):
+        interp.load_checkpoint(address)
+
+
+def test_every_message_about_an_address_names_the_address(memory):
+    memory.pipe("/bad.pth", b"PK nothing")
+    with pytest.raises(CheckpointError, match=r"^memory://bad.pth \(10 bytes\) is no whole"):
+        interp.load_checkpoint("memory://bad.pth")
+
+
+# ── the mechanism ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("p", [2, 7, 12])
+@pytest.mark.parametrize("operation", ["add", "subtract"])
+def test_distance_irrelevance_in_closed_form(p, operation):
+    """The right logit is f(s) + g(d): for every d it deviates over s as f does; over all, f's and g's variances add."""
+    task = Task(p, operation)
+    irrelevance = interp.measures.mechanism.distance_irrelevance
+    generator = torch.Generator().manual_seed(p)
+    f, g = torch.randn(p, generator=generator).double(), torch.randn(p, generator=generator).double()
+    M = torch.zeros(p, p, p).scatter(
+        -1, task.labels[..., None], (f[task.labels] + g[task.distances])[..., None].float()
+    )
+    if p % 2:
+        expected = float(f.std(correction=0) / (f.var(correction=0) + g.var(correction=0)).sqrt())
+        assert irrelevance(M, task.labels, task.distances) == pytest.approx(expected, rel=1e-6)
+    only_d = torch.zeros(p, p, p).scatter(-1, task.labels[..., None], g[task.distances][..., None].float())
+    assert irrelevance(only_d, task.labels, task.distances) == pytest.approx(0, abs=1e-7)
+    clock = analytic_logits(p, {1: 1.0}, task.labels)  # every right logit is 1
+    assert np.isnan(irrelevance(torch.ones_like(clock), task.labels, task.distances))
+
+
+def test_a_network_that_reads_a_and_b_through_their_sum_is_wholly_symmetric(tmp_path):
+    """Summed embeddings: ∂L/∂E_a = ∂L/∂E_b for every pair and output."""
+    file = write(tmp_path / "m.pt", saved("one hidden layer, summed").state)
+    assert interp.progress_measures(file, mechanism=True).gradient_symmetricity == pytest.approx(1, abs=1e-6)
+
+
+def test_a_network_that_reads_a_and_b_apart_is_not_symmetric_at_all(tmp_path):
+    """Concatenated, with the rows of W for a and for b orthogonal: so are the gradients."""
+    model = saved("one hidden layer, concatenated")
+    state = dict(model.state)
+    W = state["W"].clone()
+    W[:5] = 0  # a is read through its last five numbers,
+    W[15:] = 0  # b through its first five
+    state["W"] = W
+    assert interp.progress_measures(write(tmp_path / "m.pt", state), mechanism=True).gradient_symmetricity == 0
+
+
+@pytest.mark.parametrize("name", ["paper", "constant attention", "one hidden layer, concatenated"])
+def test_the_gradients_are_those_of_the_logits(name):
+    """Central differences of the float64 forward, one pair, one direction each: 1e-6 of their scale."""
+    model = saved(name)
+    weights = {key: value.double() for key, value in model.weights.items()}
+    options = model.config.forward_options
+    pairs = Pairs(P, torch.tensor([3]), torch.tensor([8]))
+    ((grad_a, grad_b),) = input_gradients(weights, pairs, **options)
+    for grad, token, table in [(grad_a, 3, "W_E"), (grad_b, 8, "W_E")]:
+        table = {3: "W_x", 8: "W_y"}[token] if "W_x" in weights else table
+        direction = torch.randn(grad.shape[-1], generator=torch.Generator().manual_seed(0)).double()
+        ends = []
+        for sign in (1, -1):
+            moved = {**weights, table: weights[table].clone()}
+            moved[table][token] += sign * 1e-6 * direction
+            ends.append(forward(moved, pairs, **options).logits[0, :P])
+        slope = (ends[0] - ends[1]) / 2e-6
+        torch.testing.assert_close(grad[0] @ direction, slope, rtol=0, atol=1e-6 * float(slope.abs().max()))
+
+
+def test_the_mechanism_is_measured_on_request_only(small_run):
+    m = interp.progress_measures(small_run)
+    assert m.gradient_symmetricity is m.distance_irrelevance is None
+    assert "gradient_symmetricity" not in str(m)
+    assert "gradient_symmetricity" not in m.row()
+    asked_for = interp.progress_measures(small_run, mechanism=True)
+    assert 0 < asked_for.distance_irrelevance < 1
+    assert -1 <= asked_for.gradient_symmetricity <= 1
+    assert "gradient_symmetricity" in str(asked_for)
+    assert asked_for.row()["distance_irrelevance"] == asked_for.distance_irrelevance
+    random = interp.progress_measures(small_run[-1].model(), task=Task(13, "random"), mechanism=True)
+    assert random.gradient_symmetricity is not None
+    assert "random labels" in random.missing["distance_irrelevance"]
+
+
+def test_a_large_p_is_sampled_and_the_sample_is_the_same_every_time(shipped):
+    one, two = (interp.progress_measures(shipped, mechanism=True).gradient_symmetricity for _ in range(2))
+    assert one == two
+
+
+# ── the shell ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
+    model = saved("constant attention")
+    file = write(tmp_path / "m.pt", model.state)
+    done = shell("measure", file, "--attention-coefficient", 0.3, "--mechanism", "--json")
+    assert done.returncode == 0, done.stderr
+    plain = json.loads(done.stdout)
+    expected = interp.progress_measures(file, attention_coefficient=0.3, mechanism=True)
+    assert plain["gradient_symmetricity"] == pytest.approx(expected.gradient_symmetricity)
+    assert "attention_coefficient (--attention-coefficient)" in shell("measure", file).stderr
+    run = write(tmp_path / "run.pth", whole_run(small_run, "demo"))
+    done = shell("convert", run, tmp_path / "made")
+    assert done.returncode == 0, done.stderr
+    assert "4 checkpoints, steps 0 to 60, p = 13, its split" in " ".join(done.stderr.split())
+    assert interp.load_run(tmp_path / "made").steps == small_run.steps
+    lines = shell("measure", run, "--step", 20, "--step", 60, "--json").stdout.splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [20, 60]
+    assert "memorization" in shell("phases", run).stdout
+    bad = shell("convert", tmp_path / "none.pth", tmp_path / "x")
+    assert bad.returncode == 2
+    assert "does not exist" in bad.stderr
+    assert "--p too" in shell("measure", file, "--operation", "subtract").stderr
+
+
+# ── real models of others ────────────────────────────────────────────────────────────────────────────────────────
+
+PUBLISHED = Path(os.environ.get("INTERP_PUBLISHED", Path(__file__).parents[2] / "shared" / "published"))
+here = pytest.mark.skipif(
+    not PUBLISHED.is_dir(), reason=f"no published models in {PUBLISHED}; INTERP_PUBLISHED names their folder"
+)
+
+# Reference values computed in float64 by other code, with the definitions of the papers.
+TABLE = {
+    "paper_p113_seed1_float32.pth": (
+        {"split": "paper", "seed": 1},
+        (3, 6, 23, 39),
+        {"train_loss": 3.0451812e-4, "test_loss": 3.9949937e-3, "restricted_loss": 3.6429384e-3,
+         "excluded_loss": 18.484954, "sum_squared_weights": 1136.12696},
+        {"logit_variance_explained": 0.63308, "embedding_gini": 0.58431, "unembedding_gini": 0.60436,
+         "single_frequency_neurons": 0.79102},
+    ),
+    "tl1_p113_seed1.pt": (
+        {"split": "torch", "seed": 1},
+        (16, 30, 56),
+        {"train_loss": 8.859247e-8, "test_loss": 1.884755e-7, "restricted_loss": 5.568347e-8,
+         "excluded_loss": 9.055782, "sum_squared_weights": 849.56508},
+        {"logit_variance_explained": 0.97126, "embedding_gini": 0.65496, "unembedding_gini": 0.84072,
+         "single_frequency_neurons": 0.96680},
+    ),
+    "tl1_p118_seed1.pt": (
+        {"split": "torch", "seed": 1},
+        (10, 16, 19, 37, 59),
+        {"train_loss": 9.440099e-8, "test_loss": 1.667656e-7, "restricted_loss": 5.796907e-8,
+         "excluded_loss": 5.693401, "sum_squared_weights": 921.66401},
+        {"logit_variance_explained": 0.98662, "embedding_gini": 0.76828, "unembedding_gini": 0.85172,
+         "single_frequency_neurons": 0.83398},
+    ),
+    "pizza_p59_attn0.804.pt": (
+        {"attention_coefficient": 0.8041592198855598},
+        (5, 10, 12, 23),
+        {"loss": 1.619684e-7},
+        {"distance_irrelevance": 0.7201},
+    ),
+    "mlp_p113_seed1.pt": (
+        {"split": "torch", "seed": 1},
+        (4, 11, 16, 17, 22, 44, 50),
+        {"train_loss": 1.605952e-6, "test_loss": 2.863283e-5, "restricted_loss": 1.264704e-5,
+         "excluded_loss": 3.480368, "sum_squared_weights": 5459.01091},
+        {},
+    ),
+}  # fmt: skip
+
+
+@here
+@pytest.mark.parametrize("name", TABLE)
+def test_published_models_give_their_published_numbers(name):
+    """Losses to 5 significant digits, shares to 1e-3: what the table promises."""
+    how, keys, exact, shares = TABLE[name]
+    ckpt = interp.load_checkpoint(PUBLISHED / name, **how)
+    m = interp.progress_measures(ckpt, mechanism=name.startswith("pizza"))
+    assert m.key_frequencies == keys
+    for measure, value in exact.items():
+        assert getattr(m, measure) == pytest.approx(value, rel=5e-6), measure
+    for measure, value in shares.items():
+        assert getattr(m, measure) == pytest.approx(value, abs=1e-3), measure
+    if name.startswith("pizza"):
+        assert m.gradient_symmetricity == pytest.approx(0.7731, abs=0.005)
+    hooked = interp.progress_measures(ckpt.model(), task=ckpt.task, split=ckpt.train_mask)
+    assert hooked.key_frequencies == keys
+    for measure, value in exact.items():  # the same weights in another order of float32 sums
+        assert getattr(hooked, measure) == pytest.approx(value, rel=1e-4), measure
+
+
+@here
+def test_a_published_mlp_has_minor_frequencies_at_a_smaller_share():
+    m = interp.progress_measures(PUBLISHED / "mlp_p113_seed1.pt", share=5e-5)
+    assert m.key_frequencies == (1, 4, 8, 11, 13, 16, 17, 22, 25, 32, 34, 44, 50)
+
+
+@here
+def test_the_wrong_seed_of_a_published_run_is_said():
+    with pytest.warns(UserWarning, match=r"train loss is 0.0033\d+ and 0.00028\d+ is recorded"):
+        interp.load_checkpoint(PUBLISHED / "paper_p113_seed1_float32.pth", split="paper", seed=2)
