@@ -13,7 +13,7 @@ from interp.activations import Activations, activations, hooked_activations
 from interp.config import MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError, InterpError, TrainingError
 from interp.phases import Phases, phases
-from interp.progress import ProgressMeasures, progress_measures, trajectory
+from interp.progress import ProgressMeasures, compare, progress_measures, trajectory
 from interp.published import convert, load_checkpoint, load_run
 from interp.run import Checkpoint, Run
 from interp.task import Task, split_mask
@@ -35,6 +35,7 @@ __all__ = [
     "TrainingError",
     "TrainingInterrupted",
     "activations",
+    "compare",
     "convert",
     "hooked_activations",
     "load_checkpoint",

@@ -166,6 +166,41 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
     return figure
 
 
+def mechanism(models: pd.DataFrame) -> go.Figure:
+    """Gradient symmetricity, and distance irrelevance, against the attention coefficient, a point a model.
+
+    Pizzas lie high in the first panel and low in the second, clocks the other way round (Zhong et al., 2023, figure 7).
+    `models` is what `interp.compare(models, mechanism=True)` returns; rows without attention or without a measure are
+    left out, and distance irrelevance too where no row has it.
+    """
+    import plotly.graph_objects as go
+
+    lacking = [name for name in ("attention_coefficient", "gradient_symmetricity") if name not in models]
+    drawn = models if lacking else models.dropna(subset=["attention_coefficient", "gradient_symmetricity"])
+    if lacking or drawn.empty:
+        raise ConfigError(
+            f"this figure needs {' and '.join(lacking) or 'models with attention'}; give it what "
+            "compare(models, mechanism=True) returns."
+        )
+    titles = {"gradient_symmetricity": "Gradient symmetricity", "distance_irrelevance": "Distance irrelevance"}
+    shown = [name for name in titles if name in drawn and drawn[name].notna().any()]
+    figure = _panels([titles[name] for name in shown], x_title="Attention coefficient (0: constant, 1: softmax)")
+    for row, name in enumerate(shown, 1):
+        figure.add_trace(
+            go.Scatter(
+                x=drawn["attention_coefficient"], y=drawn[name], text=drawn.get("model"), mode="markers",
+                marker={"size": 11, "color": (BLUE, VERMILLION)[row - 1], "symbol": ("circle", "diamond")[row - 1]},
+                showlegend=False, hovertemplate="%{text}<br>%{y:.3f}<extra></extra>",
+            ),
+            row=row, col=1,
+        )  # fmt: skip
+        low = min(0.0, float(drawn[name].min()))
+        figure.update_yaxes(range=[low - 0.05, 1.05], tickformat=".1f", row=row, col=1)
+    figure.update_xaxes(range=[-0.04, 1.04], tickformat=".1f")
+    figure.update_layout(hovermode="closest", margin={"t": 20})
+    return figure
+
+
 def fourier_norms(
     embedding_norms: Float[np.ndarray, " p"],
     unembedding_norms: Float[np.ndarray, " p"],

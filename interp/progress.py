@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from html import escape
 from pathlib import Path
@@ -121,16 +121,18 @@ class ProgressMeasures:
 
     def row(self) -> dict[str, float | int | None]:
         """The scalar measures, flat: one row of a trajectory."""
-        row: dict[str, float | int | None] = {}
-        for f in self._told():
-            value = getattr(self, f.name)
-            if f.name == "excluded_loss_by_frequency":
-                row |= {f"excluded_loss_{k}": loss for k, loss in (value or {}).items()}
-            elif f.name == "cos_coefficients":
-                row |= {f"cos_coefficient_{k}": float(c) for k, c in enumerate(value if value is not None else (), 1)}
-            elif f.type in ("int | None", "float", "float | None"):
-                row[f.name] = value
-        return row
+        coefficients = () if self.cos_coefficients is None else self.cos_coefficients
+        return {
+            **self.scalars(),
+            **{f"excluded_loss_{k}": loss for k, loss in (self.excluded_loss_by_frequency or {}).items()},
+            **{f"cos_coefficient_{k}": float(c) for k, c in enumerate(coefficients, 1)},
+        }
+
+    def scalars(self) -> dict[str, float | int | None]:
+        """The measures that are one number each, whatever p and the key frequencies are."""
+        return {
+            f.name: getattr(self, f.name) for f in self._told() if f.type in ("int | None", "float", "float | None")
+        }
 
     def _lines(self) -> Iterator[tuple[str, str]]:
         for f in self._told():
@@ -402,6 +404,31 @@ def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None
     if bad := [k for k in frequencies if not 1 <= k <= task.p // 2]:
         raise ConfigError(f"key_frequencies {bad} lie outside 1..{task.p // 2}, the frequencies of p = {task.p}.")
     return frequencies
+
+
+def compare(
+    models: Mapping[str, Checkpoint],
+    mechanism: bool = False,
+    share: float = KEY_SHARE,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """The scalar measures of several models side by side, a row a model, under the names they are given.
+
+    Columns: model, p, attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), and the
+    scalar fields of ProgressMeasures; what a model cannot give is NaN. `interp.plot.mechanism` draws it.
+    """
+    rows = []
+    with progress_bar("measure", "models", len(models), show=progress) as bar:
+        for name, checkpoint in models.items():
+            m = progress_measures(checkpoint, share=share, mechanism=mechanism)
+            coefficient = checkpoint.config.forward_options.get("attention_coefficient")
+            about = {"model": name, "p": checkpoint.task.p, "attention_coefficient": coefficient}
+            rows.append({**about, "key_frequencies": m.key_frequencies, **m.scalars()})
+            if bar:
+                bar.at(len(rows))
+    frame = pd.DataFrame(rows)
+    numbers = frame.columns.difference(["model", "p", "key_frequencies"])
+    return frame.astype({name: float for name in numbers})
 
 
 def trajectory(

@@ -1,0 +1,51 @@
+"""Every notebook runs from a clean kernel, and is stored without what it put out."""
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tests.conftest import ROOT
+from tests.test_published import PUBLISHED
+
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def run(path: Path) -> str:
+    """Execute a notebook where it lies; what it printed and drew, as text. A failing cell fails the test."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(path.parent)}}).execute()
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "\n".join(
+        output.get("text", "") or str(output.get("data", {}).get("text/plain", "")) + " ".join(output.get("data", {}))
+        for output in outputs
+    )
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_is_stored_without_outputs(path):
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert code
+    assert not any(cell.outputs or cell.execution_count for cell in code)
+
+
+@pytest.mark.parametrize("models", ["published", "its own"])
+def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
+    folder = PUBLISHED if models == "published" else tmp_path / "none"
+    if models == "published" and not folder.is_dir():
+        pytest.skip(f"no published models in {folder}; INTERP_PUBLISHED names their folder")
+    monkeypatch.setitem(os.environ, "INTERP_PUBLISHED", str(folder))
+    said = run(ROOT / "notebooks" / "bring_your_own_checkpoint.ipynb")
+    assert "4 heads; True" in said
+    assert "holds more than data (builtins.print)" in said
+    assert "this line never appears" not in said
+    assert "Nearest is" in said
+    assert "3 + 5 = 8   7 + 7 = 14" in said
+    assert "circuit formation" in said
+    assert "it was trained on another split or seed" in said
+    assert said.count("application/vnd.plotly") == 2
+    assert ("Zhong et al., p = 59" in said) == (models == "published")
