@@ -97,14 +97,22 @@ def _need(frame: pd.DataFrame, *names: str) -> None:
 
 
 def training_curves(history: pd.DataFrame) -> go.Figure:
-    """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`."""
-    _need(history, "train_accuracy", "test_accuracy", "train_loss", "test_loss")
-    figure = _panels(["Accuracy", "Loss (nats)"])
-    for name in ("train", "test"):
-        _line(figure, history["step"], history[f"{name}_accuracy"], name, 1, _LINES[name])
-        _line(figure, history["step"], history[f"{name}_loss"], name, 2, _LINES[name], legend=False)
-    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
-    _decades(figure, 2)
+    """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
+
+    Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn.
+    """
+    _need(history, "train_loss", "test_loss")
+    kinds = [
+        kind for kind in ("accuracy", "loss") if history.get(f"train_{kind}", pd.Series(dtype=float)).notna().any()
+    ]
+    figure = _panels([{"accuracy": "Accuracy", "loss": "Loss (nats)"}[kind] for kind in kinds])
+    for row, kind in enumerate(kinds, 1):
+        for name in ("train", "test"):
+            recorded = history.dropna(subset=f"{name}_{kind}")  # one may be recorded more often than the other
+            _line(figure, recorded["step"], recorded[f"{name}_{kind}"], name, row, _LINES[name], legend=row == 1)
+    if kinds[0] == "accuracy":
+        figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
+    _decades(figure, len(kinds))
     return figure
 
 

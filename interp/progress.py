@@ -428,7 +428,7 @@ def compare(
                 bar.at(len(rows))
     frame = pd.DataFrame(rows)
     numbers = frame.columns.difference(["model", "p", "key_frequencies"])
-    return frame.astype({name: float for name in numbers})
+    return frame.astype(dict.fromkeys(numbers, float))
 
 
 def trajectory(

@@ -1,24 +1,19 @@
 """load_checkpoint and load_run: any known layout, ours or another's, recognised by what the file holds.
 
-A layout is a table: for each weight of ours, the key it has there and an einops pattern that turns it into ours. A file
-is a state dict in one of these layouts, bare or with its training beside it, or a whole run of them. Torch files are
-read with `weights_only=True` and no fallback: nothing pickled in them is ever run.
+A file is a state dict in one of the layouts of `interp.layouts`, bare or with its training beside it, or a whole run of
+them. What the tensors tell is taken from them, then what is written beside them, then what the caller says.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import os
-import pickle
 import re
 import shutil
-import tempfile
 import uuid
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -26,19 +21,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Bool
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.files import is_safetensors, local_file, read_data
 from interp.forward import Activation, Pairs, forward
+from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, recognise, some
 from interp.measures.losses import cross_entropy
-from interp.model import BRIDGE, MLP, OPTIONAL, TRANSFORMER, check_weights, oriented
+from interp.recorded import check_losses, history_of, telling_step
 from interp.run import (
-    HISTORY_COLUMNS,
     Checkpoint,
     PathLike,
     Run,
@@ -53,226 +47,6 @@ from interp.run import (
 )
 from interp.task import PAPER_FRACTION, Operation, SplitLike, Task, as_mask
 
-State = Mapping[str, Tensor]
-
-# ── layouts ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a state dict names and orients the weights: ours → (its key, an einops pattern from its axes to ours)."""
-
-    name: str
-    keys: Mapping[str, tuple[str, str]]
-    ignored: tuple[str, ...] = ()  # keys that hold no weight of the model
-
-    def known(self) -> set[str]:
-        return {key for key, _ in self.keys.values()} | set(self.ignored)
-
-
-def _same(axes: Sequence[str]) -> str:
-    return f"{' '.join(axes)} -> {' '.join(axes)}"
-
-
-_PAPER = Layout(
-    "paper (left-acting matrices; with two positions, constant attention)",
-    {
-        "W_E": ("embed.W_E", "d_model d_vocab -> d_vocab d_model"),
-        "W_pos": ("pos_embed.W_pos", "n_ctx d_model -> n_ctx d_model"),
-        **{
-            f"W_{name}": (f"blocks.0.attn.W_{name}", "n_heads d_head d_model -> n_heads d_model d_head")
-            for name in "QKV"
-        },
-        "W_O": ("blocks.0.attn.W_O", "d_model (n_heads d_head) -> n_heads d_head d_model"),
-        "W_in": ("blocks.0.mlp.W_in", "d_mlp d_model -> d_model d_mlp"),
-        "b_in": ("blocks.0.mlp.b_in", "d_mlp -> d_mlp"),
-        "W_out": ("blocks.0.mlp.W_out", "d_model d_mlp -> d_mlp d_model"),
-        "b_out": ("blocks.0.mlp.b_out", "d_model -> d_model"),
-        "W_U": ("unembed.W_U", "d_model d_vocab_out -> d_model d_vocab_out"),
-    },
-    ignored=("blocks.0.attn.mask",),
-)
-_PROPERTIES = Layout(
-    "TransformerLens 1.x to 3.x property names",
-    {name: (key, _same(axes)) for name, (key, axes) in TRANSFORMER.items()},
-    ignored=("blocks.0.attn.mask", "blocks.0.attn.IGNORE", "x_embed", "y_embed"),
-)
-_BRIDGE = Layout("TransformerLens 4 bridge", BRIDGE)
-_OURS = Layout("interp's own names", {name: (name, _same(axes)) for name, (_, axes) in TRANSFORMER.items()})
-_MLP = Layout("one hidden layer (W_x, W_y, W, W_U)", {name: (name, _same(axes)) for name, axes in MLP.items()})
-LAYOUTS = (_PAPER, _PROPERTIES, _BRIDGE, _OURS, _MLP)
-
-
-def _axes(pattern: str) -> list[str]:
-    return re.findall(r"\([^)]*\)|\S+", pattern.split("->")[0])
-
-
-def _sizes(layout: Layout, state: State) -> dict[str, int]:
-    """The size of every axis, "(n_heads d_head)" among them; ConfigError where two tensors disagree."""
-    sizes: dict[str, int] = {}
-    named_by: dict[str, str] = {}
-    for key, pattern in layout.keys.values():
-        if key not in state:
-            continue
-        shape, axes = list(state[key].shape), _axes(pattern)
-        if len(shape) != len(axes):
-            raise ConfigError(f"{key} is {shape}, expected [{', '.join(axes)}]")
-        for axis, size in zip(axes, shape, strict=True):
-            if sizes.setdefault(axis, size) != size:
-                raise ConfigError(f"{key} is {shape}, but {named_by[axis]} gives {axis} {sizes[axis]}")
-            named_by.setdefault(axis, key)
-    whole = sizes.get("(n_heads d_head)")
-    if whole is not None and "n_heads" in sizes and whole != sizes["n_heads"] * sizes["d_head"]:
-        raise ConfigError(
-            f"{named_by['(n_heads d_head)']} has {whole} rows for heads, expected {sizes['n_heads']} of "
-            f"{sizes['d_head']}"
-        )
-    if "d_input" in sizes and sizes["d_input"] not in (sizes["d_embed"], 2 * sizes["d_embed"]):
-        raise ConfigError(
-            f"W reads {sizes['d_input']}, expected {2 * sizes['d_embed']} (concatenated) or {sizes['d_embed']} (summed)"
-        )
-    return sizes
-
-
-def _misfits(layout: Layout, state: State) -> list[str]:
-    """What keeps a state dict from being in this layout, in words; none where it is."""
-    lacking = [key for name, (key, _) in layout.keys.items() if key not in state and name not in OPTIONAL]
-    beside = [key for key in state if key not in layout.known()]
-    wrong = [key for key in layout.known() & set(state) if not state[key].dtype.is_floating_point]
-    wrong = [key for key in wrong if key not in layout.ignored]
-    found = [f"lacks {', '.join(lacking)}"] if lacking else []
-    found += [f"has {_some(beside)} beside"] if beside else []
-    found += [f"has {key} in {state[key].dtype}" for key in wrong]
-    if not found:
-        try:
-            _sizes(layout, state)
-        except ConfigError as error:
-            found = [str(error)]
-    return found
-
-
-def _some(items: Sequence[str], most: int = 6) -> str:
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
-
-
-def _recognise(path: Path | str, state: State) -> Layout:
-    misfits = {layout.name: _misfits(layout, state) for layout in LAYOUTS}
-    for layout in LAYOUTS:
-        if not misfits[layout.name]:
-            return layout
-    nearest = max(LAYOUTS, key=lambda layout: (len(layout.known() & set(state)), -len(misfits[layout.name])))
-    deeper = " An unsupported architecture is measured through its hooks: progress_measures(bridge, task=...)."
-    hint = deeper if any(re.search(r"blocks\.[1-9]|\bln", key) for key in state) else ""
-    raise CheckpointError(
-        f"{path} is in no layout that interp knows: it holds "
-        f"{_some([f'{key} {list(value.shape)}' for key, value in state.items()], 20) or 'no tensors'}. "
-        f"Nearest is {nearest.name}: it {'; '.join(misfits[nearest.name])}. "
-        f"Known layouts: {'; '.join(layout.name for layout in LAYOUTS)}.{hint}"
-    )
-
-
-# ── files ────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _local(path: PathLike) -> tuple[Path, Path | str]:
-    """Where to read a path, and what to call it.
-
-    An fsspec address (hf://…, s3://…, memory://…) is fetched into a folder that lasts as long as the process.
-    """
-    address = os.fspath(path)
-    if "://" not in address and "::" not in address:
-        return Path(address), Path(address)
-    import fsspec
-
-    try:
-        files, inner = fsspec.url_to_fs(address)
-        if isinstance(files, fsspec.get_filesystem_class("file")):
-            return Path(inner), Path(inner)
-        target = Path(_fetched().name, uuid.uuid4().hex, inner.rstrip("/").rsplit("/", 1)[-1])
-        target.parent.mkdir()
-        if files.isdir(inner):
-            files.get(inner.rstrip("/"), str(target), recursive=True)
-        else:
-            files.get_file(inner, str(target))
-    except Exception as error:  # whatever the storage behind the address raises
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise CheckpointError(
-            f"{address} cannot be fetched ({reason}); check the address, and that its fsspec backend is installed."
-        ) from None
-    return target, address
-
-
-@cache
-def _fetched() -> tempfile.TemporaryDirectory[str]:
-    return tempfile.TemporaryDirectory(prefix="interp-")
-
-
-def _is_safetensors(file: Path) -> bool:
-    with file.open("rb") as stream:
-        start = stream.read(9)
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= file.stat().st_size
-
-
-def _read(file: Path, name: Path | str) -> Any:
-    """What a safetensors or torch file holds; CheckpointError where it is neither, cut short, or more than data."""
-    if not file.exists():
-        raise CheckpointError(f"{name} does not exist; expected a checkpoint file or a run directory.")
-    size = f"{name} ({file.stat().st_size:,} bytes)"
-    if _is_safetensors(file):
-        try:
-            return load_file(file)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{size} is no whole safetensors file ({error}); replace it from a copy.") from None
-    with file.open("rb") as stream:
-        zipped = stream.read(2) == b"PK"
-    try:
-        with (
-            torch.serialization.safe_globals(_numpy_globals()),
-            file.open("rb") as stream,
-            warnings.catch_warnings(),
-        ):
-            warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of files that torch did not write
-            # Archives are mapped, not read. By path, torch would take .safetensors at its word, so those are read.
-            mapped = zipped and file.suffix != ".safetensors"
-            source = file if mapped else stream
-            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
-    except pickle.UnpicklingError as error:
-        if needed := _code_in(file, zipped, str(error)):
-            raise CheckpointError(
-                f"{name} holds more than data ({_some(needed)}), and code in a checkpoint is never run; its owner can "
-                "re-save it as data, with torch.save(model.state_dict(), file) or a dict of tensors, numbers and lists."
-            ) from None
-        reason = str(error)
-    except Exception as error:  # damaged bytes end in errors of every kind
-        reason = str(error) or type(error).__name__
-    reason = reason.strip().splitlines()[0][:120]
-    raise CheckpointError(f"{size} is no whole safetensors or torch file ({reason}); replace it from a copy.") from None
-
-
-@cache
-def _numpy_globals() -> list[Any]:
-    """Numpy's numbers and arrays, which old runs hold among their losses: data, under the names of numpy 1 and 2."""
-    import numpy._core.multiarray as multiarray
-
-    made = [
-        (getattr(multiarray, name), f"numpy.{core}.multiarray.{name}")
-        for name in ("scalar", "_reconstruct")
-        for core in ("core", "_core")
-    ]
-    return [*made, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
-
-
-def _code_in(file: Path, zipped: bool, message: str) -> list[str]:
-    """The names of what a pickle wants to import, found without importing any of it."""
-    if zipped:
-        try:
-            with torch.serialization.safe_globals(_numpy_globals()):
-                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-        except Exception:  # a damaged or strange archive
-            return []
-    return re.findall(r"GLOBAL (\S+)", message)[:1]
-
-
 # ── contents ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -282,47 +56,52 @@ class _Contents:
 
     path: Path | str
     layout: Layout
-    states: Mapping[int, State]  # a whole run
+    states: Mapping[int, State]  # a whole run, in the file's order
     single: State | None  # the model that is not part of a run, or its last
     beside: Mapping[str, Any]
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
-        for key in ("config", "cfg"):
-            if isinstance(self.beside.get(key), Mapping):
-                return self.beside[key]
-        return {}
+        return next((self.beside[key] for key in ("config", "cfg") if isinstance(self.beside.get(key), Mapping)), {})
 
     def setting(self, *names: str) -> Any:
-        return next((self.settings[name] for name in names if self.settings.get(name) is not None), None)
+        """What the configuration, or the file beside its weights, says under one of these names."""
+        for said in (self.settings, self.beside):
+            for name in names:
+                if said.get(name) is not None:
+                    return said[name]
+        return None
 
     @property
     def last(self) -> State:
         return self.single if self.single is not None else self.states[max(self.states)]
 
-    @property
+    @cached_property
     def step(self) -> int | None:
         """The step of `single`, where the file tells."""
-        assert self.single is not None
+        if self.single is None:
+            return None
         for step in sorted(self.states, reverse=True):
             if _same_tensors(self.states[step], self.single):
                 return step
-        epoch = self.beside.get("epoch", self.beside.get("step"))
-        return None if epoch is None else _integer(epoch, self.path, "epoch")
+        epoch = next((self.beside[key] for key in ("epoch", "step") if self.beside.get(key) is not None), None)
+        return None if epoch is None else _whole(epoch, self.path, "epoch")
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        last = max(self.states) if self.states else self.step
+        return history_of(self.beside, list(self.states), last, self.path)
 
 
 def _same_tensors(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
-def _integer(value: Any, path: Path | str, name: str) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if number < 0:
-        raise CheckpointError(f"{path}: {name} is {value!r}; expected a whole number of at least 0.")
-    return number
+def _whole(value: Any, path: Path | str, name: str) -> int:
+    plain = value.item() if isinstance(value, Tensor | np.generic) and np.size(value) == 1 else value
+    if isinstance(plain, bool) or not isinstance(plain, int | float) or plain != int(plain) or plain < 0:
+        raise CheckpointError(f"{path}: {name} is {plain!r}; expected a whole number of at least 0.")
+    return int(plain)
 
 
 _STATE_KEYS = ("model", "state_dict", "model_state_dict")
@@ -331,7 +110,7 @@ _PREFIX = re.compile(r"(module\.|_orig_mod\.|model\.)+")
 
 
 def _contents(file: Path, path: Path | str) -> _Contents:
-    raw = _read(file, path)
+    raw = read_data(file, path)
     if not isinstance(raw, Mapping):
         raise CheckpointError(
             f"{path} holds a {type(raw).__name__}; expected a state dict, or a dict with one under model or state_dicts"
@@ -340,34 +119,50 @@ def _contents(file: Path, path: Path | str) -> _Contents:
     single = next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None)
     states: dict[int, State] = {}
     for many, counts in _RUNS:
-        if many not in raw:
-            continue
-        found, epochs = raw[many], raw.get(counts)
-        if epochs is None or not isinstance(found, Sequence) or len(found) != len(epochs):
-            have = "no" if epochs is None else len(epochs)
-            raise CheckpointError(
-                f"{path} holds {len(found)} checkpoints under {many} and {have} {counts}; expected one for each."
-            )
-        steps = [_integer(epoch, path, f"one of {counts}") for epoch in epochs]
-        states = {step: _state(state) for step, state in sorted(zip(steps, found, strict=True), key=lambda x: x[0])}
-        if not states:
-            raise CheckpointError(f"{path} holds an empty list of {many}; expected at least one checkpoint.")
+        if many in raw:
+            states = _states(raw[many], raw.get(counts), many, counts, path)
     if single is None and not states:
         single = _state(raw)
         if not single:
             raise CheckpointError(
-                f"{path} holds {_some([f'{key} ({type(x).__name__})' for key, x in raw.items()]) or 'nothing'}, and no "
+                f"{path} holds {some([f'{key} ({type(x).__name__})' for key, x in raw.items()]) or 'nothing'}, and no "
                 f"state dict; expected one, bare or under {', '.join(_STATE_KEYS)}, state_dicts or checkpoints."
             )
-    layout = _recognise(path, single if single is not None else states[max(states)])
+    if single is not None:
+        layout = recognise(path, single)
+    else:
+        layout = recognise(f"{path}, epoch {max(states)},", states[max(states)])
     return _Contents(path, layout, states, single, raw)
+
+
+def _states(found: Any, epochs: Any, many: str, counts: str, path: Path | str) -> dict[int, State]:
+    listed = epochs.tolist() if isinstance(epochs, Tensor | np.ndarray) else epochs
+    if not isinstance(found, Sequence) or not isinstance(listed, Sequence) or len(found) != len(listed):
+        have = len(listed) if isinstance(listed, Sequence) else "no list of"
+        number = len(found) if isinstance(found, Sequence) else "no list of"
+        raise CheckpointError(
+            f"{path} holds {number} checkpoints under {many} and {have} {counts}; expected a list of each, as long."
+        )
+    if not found:
+        raise CheckpointError(f"{path} holds an empty list of {many}; expected at least one checkpoint.")
+    steps = [_whole(epoch, path, f"one of {counts}") for epoch in listed]
+    if twice := sorted({step for step in steps if steps.count(step) > 1}):
+        raise CheckpointError(
+            f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counts}; each checkpoint "
+            "needs an epoch of its own."
+        )
+    return {step: _state(state) for step, state in zip(steps, found, strict=True)}
 
 
 def _state(raw: Any) -> State:
     """The tensors of a state dict, without the prefix that a wrapper (DataParallel, compile) gave all their names."""
     if not isinstance(raw, Mapping):
         return {}
-    state = {str(key): value for key, value in raw.items() if isinstance(value, Tensor)}
+    state = {
+        str(key): torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for key, value in raw.items()
+        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
+    }
     match = _PREFIX.match(next(iter(state), ""))
     if match and all(key.startswith(match[0]) for key in state):
         return {key.removeprefix(match[0]): value for key, value in state.items()}
@@ -407,29 +202,20 @@ _ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "gelu": "gelu", "gelu_new
 
 
 def _weights(path: Path | str, layout: Layout, state: State, architecture: Architecture) -> dict[str, Tensor]:
-    """Ours, from a state dict in this layout: float32, in our orientation, and copies."""
-    n_heads = architecture.n_heads if isinstance(architecture, ModelConfig) else 1
-    weights = {
-        name: oriented(state[key], pattern, n_heads) for name, (key, pattern) in layout.keys.items() if key in state
-    }
-    weights = {
-        name: weight.detach().to(torch.float32, copy=True, memory_format=torch.contiguous_format)
-        for name, weight in weights.items()
-    }
     try:
-        check_weights(weights, architecture)
+        return layout.weights(state, architecture)
     except ConfigError as error:
         raise CheckpointError(f"{path}: {error}") from None
-    return weights
 
 
 def _readings(contents: _Contents, asked: _Asked) -> list[_Reading]:
     """All ways to read the file that its tensors, what it says beside them, and the caller leave open."""
     path, layout = contents.path, contents.layout
-    sizes = _sizes(layout, contents.last)
+    sizes = layout.sizes(contents.last)
+    _check_settings(contents, sizes)
     activation = _activation(contents, asked)
     architectures: list[Architecture]
-    if layout is _MLP:
+    if layout is ONE_HIDDEN_LAYER:
         if asked.attention_coefficient is not None or asked.n_heads is not None:
             raise ConfigError(
                 f"{path} is a network of one hidden layer and has no attention; leave attention_coefficient and "
@@ -463,8 +249,34 @@ def _readings(contents: _Contents, asked: _Asked) -> list[_Reading]:
         try:
             reading.architecture.check_modulus(reading.task.p)
         except ConfigError as error:
-            raise ConfigError(f"{path}: {error}") from None
+            said = contents.setting("p", "C") if asked.task is None else None
+            source = "" if said is None else f" (p = {said} is what its config says; task=, --p overrides it)"
+            raise ConfigError(f"{path}: {str(error).rstrip('.')}{source}.") from None
     return readings
+
+
+# What a configuration may say that the forward of `interp.forward` does not do.
+_ALIEN = {
+    "n_layers": (1,), "num_layers": (1,), "normalization_type": (None, "none", "None"), "attn_only": (False,),
+    "parallel_attn_mlp": (False,), "positional_embedding_type": ("standard",), "use_attn_scale": (True,),
+}  # fmt: skip
+
+
+def _check_settings(contents: _Contents, sizes: Mapping[str, int]) -> None:
+    """ConfigError where the file's configuration speaks of another computation, or of other sizes."""
+    for name, fine in _ALIEN.items():
+        if name in contents.settings and contents.settings[name] not in fine:
+            raise ConfigError(
+                f"{contents.path} says {name} {contents.settings[name]!r} in its config, which is not the model that "
+                "interp computes; measure it through its hooks with progress_measures(bridge, task=...)."
+            )
+    for name in ("d_model", "d_head", "d_mlp", "n_ctx"):
+        said = contents.settings.get(name)
+        if isinstance(said, int) and said > 0 and sizes.get(name, said) != said:
+            raise ConfigError(
+                f"{contents.path} says {name} {said} in its config and holds weights of {name} {sizes[name]}; the file "
+                "disagrees with itself."
+            )
 
 
 def _activation(contents: _Contents, asked: _Asked) -> Activation:
@@ -504,6 +316,8 @@ def _heads(contents: _Contents, asked: _Asked, sizes: Mapping[str, int]) -> list
 
 def _tasks(contents: _Contents, asked: _Asked, architecture: Architecture) -> list[Task]:
     if asked.task is not None:
+        if not isinstance(asked.task, Task):
+            raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
         return [asked.task]
     name = contents.setting("fn_name", "operation") or "add"
     if name not in _OPERATIONS:
@@ -512,7 +326,7 @@ def _tasks(contents: _Contents, asked: _Asked, architecture: Architecture) -> li
         )
     said = contents.setting("p", "C")
     if said is not None:
-        moduli = [_integer(said, contents.path, "p")]
+        moduli = [_whole(said, contents.path, "p")]
     elif isinstance(architecture, MLPConfig):
         moduli = [architecture.d_vocab]
     elif architecture.n_ctx != 2:
@@ -525,27 +339,46 @@ def _tasks(contents: _Contents, asked: _Asked, architecture: Architecture) -> li
     return [Task(p, _OPERATIONS[name]) for p in moduli if p >= 2]
 
 
-_BETTER = 0.9
+# How much better the best reading has to be, against chance and against the next. A wrong number of heads has been seen
+# to do better than the right one, by up to a third, while a network generalizes; grokked, the right one wins threefold.
+_BETTER = 0.5
 
 
 def _resolve(contents: _Contents, asked: _Asked) -> _Reading:
     """The one way to read the file; where several are left, the one under which the model has evidently learned.
 
-    That is: its loss over all pairs is well under chance and under every other reading's. Else ConfigError asks.
+    That is: its loss (over the train pairs, where they are known) is well under chance and under every other reading's.
+    Then a warning says what was taken; else ConfigError asks.
     """
     readings = _readings(contents, asked)
     if len(readings) == 1:
         return readings[0]
-    losses = []
-    for reading in readings:
-        logits = _logits(_weights(contents.path, contents.layout, contents.last, reading.architecture), reading)
-        loss = float(cross_entropy(logits, reading.task.labels.flatten()).mean())
-        losses.append(loss / math.log(logits.shape[1]))  # chance is 1
-    best, second = sorted(losses)[:2]
-    if best < _BETTER and best < _BETTER * second:
-        return readings[losses.index(best)]
+    found: list[tuple[float, int]] = []
+    for index, reading in enumerate(readings):
+        try:
+            mask = _mask(contents, asked, reading.task, quiet=True)
+        except (ConfigError, CheckpointError):  # a split of another p
+            continue
+        weights = _weights(contents.path, contents.layout, contents.last, reading.architecture)
+        nll = _cross_entropies(weights, reading)
+        loss = float((nll if mask is None else nll[mask]).mean())
+        found.append((loss / math.log(reading.architecture.d_vocab_out), index))  # chance is 1
     heads = sorted({r.architecture.n_heads for r in readings if isinstance(r.architecture, ModelConfig)})
     moduli = sorted({r.task.p for r in readings})
+    if len(found) == 1 or (len(found) > 1 and sorted(found)[0][0] < _BETTER * min(1.0, sorted(found)[1][0])):
+        chosen = readings[min(found)[1]]
+        taken = []
+        if len(heads) > 1:
+            assert isinstance(chosen.architecture, ModelConfig)
+            taken.append(f"n_heads {chosen.architecture.n_heads}")
+        if len(moduli) > 1:
+            taken.append(f"p = {chosen.task.p}")
+        if len(found) > 1:
+            warn(
+                f"{contents.path} does not tell, and {' and '.join(taken)} is taken, under which the model answers by far "
+                f"best; give {'n_heads' if len(heads) > 1 else 'task'} to be sure."
+            )
+        return chosen
     ask = []
     if len(heads) > 1:
         ask.append(f"the number of heads: give n_heads (--n-heads), one of {', '.join(map(str, heads))}")
@@ -555,27 +388,24 @@ def _resolve(contents: _Contents, asked: _Asked) -> _Reading:
 
 
 @torch.no_grad()
-def _logits(weights: Mapping[str, Tensor], reading: _Reading) -> Tensor:
-    """All logits of all pairs, "=" included: what a training minimizes."""
-    return forward(weights, Pairs.all(reading.task.p), **reading.architecture.forward_options).logits
+def _cross_entropies(weights: Mapping[str, Tensor], reading: _Reading) -> Float[Tensor, "p p"]:
+    """Those of all pairs over all outputs, "=" included: what a training minimizes."""
+    p, labels = reading.task.p, reading.task.labels.flatten()
+    logits = forward(weights, Pairs.all(p), **reading.architecture.forward_options).logits
+    return cross_entropy(logits, labels).view(p, p)
 
 
 _STORED_SPLITS = (("train_indices", "test_indices"), ("train_data", "test_data"))
 
 
-def _mask(contents: _Contents, asked: _Asked, task: Task) -> Bool[Tensor, "p p"] | None:
+def _mask(contents: _Contents, asked: _Asked, task: Task, quiet: bool = False) -> Bool[Tensor, "p p"] | None:
     """The split that the caller gives, else the one that the file holds or names; None where neither does."""
     fraction = contents.setting("frac_train", "train_fraction") or PAPER_FRACTION
     named = contents.setting("frac_train") is not None and contents.setting("seed") is not None
     try:
-        stored = None
-        for train, test in _STORED_SPLITS:
-            if contents.beside.get(train) is not None:
-                both = contents.beside.get(test) is not None
-                stored = _lists(contents.beside[train], contents.beside[test]) if both else contents.beside[train]
-        mask = as_mask(stored, None, task.p)
+        mask = _stored_mask(contents, task.p)
         if mask is None and named:  # the paper's configuration, and so the paper's way to draw
-            mask = as_mask("paper", int(contents.setting("seed")), task.p, float(fraction))
+            mask = as_mask("paper", contents.setting("seed"), task.p, float(fraction))
     except ConfigError as error:
         raise CheckpointError(f"{contents.path} holds a split that does not fit it: {error}") from None
     if asked.split is None:
@@ -584,9 +414,9 @@ def _mask(contents: _Contents, asked: _Asked, task: Task) -> Bool[Tensor, "p p"]
         return mask
     seed = asked.seed
     if seed is None and isinstance(asked.split, str) and named:
-        seed = int(contents.setting("seed"))
+        seed = contents.setting("seed")
     given = as_mask(asked.split, seed, task.p, float(fraction))
-    if mask is not None and given is not None and not torch.equal(mask, given):
+    if not quiet and mask is not None and given is not None and not torch.equal(mask, given):
         warn(
             f"the split given differs from the one that {contents.path} holds, in {int((mask != given).sum())} of "
             f"{task.p**2} pairs; the one given is used. Leave split and seed out to use the file's."
@@ -594,78 +424,32 @@ def _mask(contents: _Contents, asked: _Asked, task: Task) -> Bool[Tensor, "p p"]
     return given
 
 
-def _lists(train: Any, test: Any) -> tuple[Any, Any]:
-    return tuple(part.cpu().numpy() if isinstance(part, Tensor) else np.asarray(part) for part in (train, test))  # type: ignore[return-value]
+def _stored_mask(contents: _Contents, p: int) -> Bool[Tensor, "p p"] | None:
+    for names in _STORED_SPLITS:
+        train, test = (_array(contents.beside.get(name)) for name in names)
+        if train is not None:
+            return as_mask(train if test is None else (train, test), None, p)
+        if test is not None:
+            of_test = as_mask(test, None, p)
+            return None if of_test is None else ~of_test
+    return None
 
 
-def _history(contents: _Contents) -> pd.DataFrame:
-    """The losses recorded in the file as a history; NaN where they were not recorded."""
-    columns: dict[str, pd.Series] = {}
-    longest = max((len(_recorded(contents, name)) for name in ("train", "test")), default=0)
-    for name in ("train", "test"):
-        losses = _recorded(contents, name)
-        if not losses:
-            continue
-        if len(losses) == len(contents.states):
-            steps: Sequence[int] = list(contents.states)
-        else:  # one for each epoch; a shorter list was recorded every so many
-            every = (longest - 1) // max(len(losses) - 1, 1)
-            steps = [every * row for row in range(len(losses))]
-        columns[f"{name}_loss"] = pd.Series(losses, index=pd.Index(steps), dtype=float)
-    frame = pd.DataFrame(columns).rename_axis("step").reset_index()
-    return frame.reindex(columns=list(HISTORY_COLUMNS)).astype(dict.fromkeys(HISTORY_COLUMNS[1:], float))
+def _array(pairs: Any) -> np.ndarray | None:
+    if pairs is None:
+        return None
+    return pairs.cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs)
 
 
-def _recorded(contents: _Contents, name: str) -> list[float]:
-    losses = contents.beside.get(f"{name}_losses")
-    if losses is None:
-        return []
-    try:
-        return [float(loss) for loss in losses]
-    except (TypeError, ValueError):
-        raise CheckpointError(f"{contents.path}: {name}_losses is no list of numbers.") from None
-
-
-_TOLERANCE = 1.1
-_SMALLEST = 1e-8  # what a loss recorded in float32 can tell from 0
-
-
-def _check_losses(
+def _check(
     contents: _Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None, state: State, step: int | None
 ) -> None:
-    """Warn where the model's losses under this split are not those recorded in the file.
+    if mask is not None:
 
-    A loss is recorded before or after the update of its epoch, so it is compared with the records around its step: it
-    has to lie between them, or outside by no more than they differ and a tenth.
-    """
-    if mask is None:
-        return
-    history = _history(contents)
-    wrong = []
-    nll = None
-    for name, pairs in (("train", mask), ("test", ~mask)):
-        recorded = history[["step", f"{name}_loss"]].dropna()
-        single = contents.beside.get(f"{name}_loss")
-        if len(recorded):
-            at = len(recorded) - 1 if step is None else int((recorded["step"] - step).abs().argmin())
-            near = recorded[f"{name}_loss"].iloc[max(at - 2, 0) : at + 3].to_numpy()
-        elif isinstance(single, int | float | Tensor | np.number):
-            near = np.array([float(single)])
-        else:
-            continue
-        if nll is None:
-            logits = _logits(_weights(contents.path, contents.layout, state, reading.architecture), reading)
-            nll = cross_entropy(logits, reading.task.labels.flatten()).view(mask.shape)
-        loss = float(nll[pairs].mean())
-        near = near.clip(_SMALLEST)
-        slack = _TOLERANCE * near.max() / near.min()
-        if not near.min() / slack <= max(loss, _SMALLEST) <= near.max() * slack:
-            wrong.append(f"{name} loss is {loss:.6g} and {near[len(near) // 2]:.6g} is recorded")
-    if wrong:
-        warn(
-            f"with this split, the model's {', its '.join(wrong)} in {contents.path}; it was trained on another split "
-            "or seed."
-        )
+        def cross_entropies() -> Float[Tensor, "p p"]:
+            return _cross_entropies(_weights(contents.path, contents.layout, state, reading.architecture), reading)
+
+        check_losses(contents.history, contents.beside, step, mask, cross_entropies, contents.path)
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -683,7 +467,7 @@ class _Epoch:
 
     def weights(self) -> dict[str, Tensor]:
         name = f"{self.path}, epoch {self.step}"
-        if misfits := _misfits(self.layout, self.state):
+        if misfits := self.layout.misfits(self.state):
             raise CheckpointError(f"{name}: unlike its last epoch, it {'; '.join(misfits)}.")
         return _weights(name, self.layout, self.state, self.architecture)
 
@@ -716,7 +500,7 @@ def load_run(
     Raises CheckpointError for what is no run, or was written by a newer format, and ConfigError for arguments that do
     not fit.
     """
-    found = _find_run(*_local(path), _Asked(task, split, seed, attention_coefficient, n_heads, activation))
+    found = _find_run(*local_file(path), _Asked(task, split, seed, attention_coefficient, n_heads, activation))
     if found is None:
         raise CheckpointError(
             f"{path} is a file of one checkpoint; a run is a directory, or a file of many. For one checkpoint: "
@@ -736,19 +520,20 @@ def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
         return None
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
-    last = max(contents.states)
-    _check_losses(contents, reading, mask, contents.states[last], last)
+    step = telling_step(contents.history, list(contents.states))
+    _check(contents, reading, mask, contents.states[step], step)
     return _run(contents, reading, mask)
 
 
 def _directory(path: Path, name: Path | str, asked: _Asked) -> Run:
+    run = open_directory(path)
     if given := asked.given():
         raise ConfigError(f"{name} is a run, which knows its own task and split; leave {' and '.join(given)} out.")
-    return open_directory(path)
+    return run
 
 
 def _is_ours(file: Path) -> bool:
-    return _is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
+    return is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
 
 
 def _run(contents: _Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None) -> Run:
@@ -756,7 +541,7 @@ def _run(contents: _Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | Non
         step: _Epoch(contents.path, contents.layout, reading.architecture, step, state)
         for step, state in contents.states.items()
     }
-    return Run(contents.path, reading.task, reading.architecture, sources, lambda: _history(contents), mask)
+    return Run(contents.path, reading.task, reading.architecture, sources, lambda: contents.history, mask)
 
 
 def load_checkpoint(
@@ -774,8 +559,8 @@ def load_checkpoint(
     Known are: the paper's layout (Nanda et al., 2023; with constant attention Zhong et al., 2023), TransformerLens' of
     1.x to 3.x (its grokking demo; Chughtai et al., 2023), the state dict of a TransformerLens 4 bridge, one hidden
     layer (W_x, W_y, W, W_U; Chughtai et al.), our own names, and the checkpoints of `interp.train`; as a torch or
-    safetensors file, bare or with the training beside it. Of a file that holds a whole run, the last checkpoint is
-    read, or that of `step`; of a run directory, that of `step`. `path` may be an fsspec address, such as hf://… or
+    safetensors file, bare or with the training beside it. Of a file that holds a whole run, that of `step` is read, or
+    its `model`, or its last; of a run directory, that of `step`. `path` may be an fsspec address, such as hf://… or
     s3://….
 
     What the file tells is taken from it. What it cannot tell is given:
@@ -784,7 +569,8 @@ def load_checkpoint(
     split                  for train and test losses: "paper" or "torch" with the `seed` (train fraction 0.3); a bool
                            mask [p, p], true = train (`interp.split_mask` makes one of any fraction); the train pairs as
                            indices a * p + b or as pairs (a, b); or lists of both, (train, test)
-    attention_coefficient  of a model with two positions: attention is coefficient · softmax + (1 − coefficient)
+    attention_coefficient  where attention is coefficient · softmax + (1 − coefficient); asked for where the model has
+                           two positions
     n_heads                of a bridge's state dict, where the model has not learned enough to tell
     activation             "relu" unless given, or told
 
@@ -793,7 +579,7 @@ def load_checkpoint(
     Raises CheckpointError for a file that is missing, damaged, unknown, of a newer format, or that holds code (which is
     never run), and ConfigError for arguments that do not fit it.
     """
-    file, name = _local(path)
+    file, name = local_file(path)
     if file.is_dir() and step is None:
         raise CheckpointError(
             f"{name} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
@@ -811,7 +597,7 @@ def last_checkpoint(
     activation: Activation | None = None,
 ) -> Checkpoint:
     """What a path stands for where one model is wanted: that of a file, or the last of a run directory."""
-    file, name = _local(path)
+    file, name = local_file(path)
     return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), None)
 
 
@@ -828,12 +614,13 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
     if run is not None and (step is not None or contents.single is None):
         found = run[-1] if step is None else run.at(step)
         assert found.step is not None
-        _check_losses(contents, reading, mask, contents.states[found.step], found.step)
+        _check(contents, reading, mask, contents.states[found.step], found.step)
         return found
     assert contents.single is not None
     if step is not None and contents.step != step:
-        raise CheckpointError(f"{name} holds step {contents.step}, not step {step}; leave step out.")
-    _check_losses(contents, reading, mask, contents.single, contents.step)
+        held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"
+        raise CheckpointError(f"{name} {held}; leave step out.")
+    _check(contents, reading, mask, contents.single, contents.step)
     weights = _weights(name, contents.layout, contents.single, reading.architecture)
     return Checkpoint(weights, reading.architecture, reading.task, contents.step, mask, name, run)
 
@@ -880,7 +667,7 @@ def convert(
     if target.exists() and (target.is_file() or any(target.iterdir())):
         raise CheckpointError(f"{target} already exists; name a new directory.")
     asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
-    file, name = _local(source)
+    file, name = local_file(source)
     if file.is_dir():
         raise CheckpointError(f"{name} is a run directory already; copy it.")
     run = _find_run(file, name, asked)

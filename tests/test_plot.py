@@ -1,6 +1,7 @@
 """Figures show the numbers that they were given, with names and units, and reach the disk in every format."""
 
 import numpy as np
+import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
@@ -78,6 +79,44 @@ def test_letters_are_legible_in_one_column(shipped):
 def test_even_moduli_have_one_bar_less():
     figure = plot.fourier_norms(np.arange(8.0), np.arange(8.0), [4])
     assert [len(trace.y) for trace in figure.data] == [4, 3, 4, 3]
+
+
+def test_losses_alone_are_drawn_as_they_were_recorded(shipped):
+    """Another's run: no accuracies, test losses every 100 steps where train losses come every 10."""
+    history = shipped.history.assign(train_accuracy=np.nan, test_accuracy=np.nan)
+    history.loc[history["step"] % 100 != 0, "test_loss"] = np.nan
+    figure = plot.training_curves(history)
+    assert titles(figure, "y") == ["Loss (nats)"]
+    train, test = figure.data
+    assert (train.name, test.name) == ("train", "test")
+    assert train.showlegend
+    assert test.showlegend
+    assert len(train.x) == len(shipped.history)
+    assert list(test.x) == [step for step in shipped.history["step"] if step % 100 == 0]
+    assert not np.isnan(test.y).any()
+
+
+def test_mechanisms_against_the_attention_coefficient():
+    models = pd.DataFrame(
+        {
+            "model": ["pizza", "clock", "no attention", "unmeasured"],
+            "attention_coefficient": [0.0, 1.0, np.nan, 0.5],
+            "gradient_symmetricity": [0.99, 0.33, 0.5, np.nan],
+            "distance_irrelevance": [0.17, 0.85, 0.9, np.nan],
+        }
+    )
+    figure = plot.mechanism(models)
+    above, below = figure.data
+    assert list(above.x) == list(below.x) == [0.0, 1.0]
+    assert list(above.y) == [0.99, 0.33]
+    assert list(below.y) == [0.17, 0.85]
+    assert list(above.text) == ["pizza", "clock"]
+    assert titles(figure, "y") == ["Gradient symmetricity", "Distance irrelevance"]
+    assert len(plot.mechanism(models.drop(columns="distance_irrelevance")).data) == 1
+    with pytest.raises(ConfigError, match="needs gradient_symmetricity; give it what compare"):
+        plot.mechanism(models.drop(columns="gradient_symmetricity"))
+    with pytest.raises(ConfigError, match="needs models with attention"):
+        plot.mechanism(models[2:])
 
 
 def test_columns_that_are_not_there_are_named(trajectory):

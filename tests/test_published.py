@@ -781,6 +781,24 @@ def test_a_large_p_is_sampled_and_the_sample_is_the_same_every_time(shipped):
     assert one == two
 
 
+def test_models_are_compared_in_one_table(tmp_path, small_run):
+    names = ("constant attention", "one hidden layer, summed")
+    models = {
+        name: interp.load_checkpoint(write(tmp_path / f"{i}.pt", saved(name).state), split=MASK, **asked(saved(name)))
+        for i, name in enumerate(names)
+    }
+    frame = interp.compare(models | {"own": small_run[-1]}, mechanism=True, progress=False)
+    assert list(frame["model"]) == [*names, "own"]
+    assert list(frame["p"]) == [P, P, 13]
+    assert list(frame["attention_coefficient"].fillna(-1)) == [0.3, -1, 1]
+    for row, ckpt in zip(frame.to_dict("records"), [*models.values(), small_run[-1]], strict=True):
+        m = interp.progress_measures(ckpt, mechanism=True)
+        assert row["key_frequencies"] == m.key_frequencies
+        assert row["test_loss"] == m.test_loss
+        assert row["gradient_symmetricity"] == m.gradient_symmetricity
+    assert "distance_irrelevance" not in interp.compare(models, progress=False)
+
+
 # ── the shell ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
