@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.config import MLPConfig
+from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
 from interp.model import Weights
@@ -47,13 +47,10 @@ def activations(
     weights: Weights, p: int, activation: Activation = "relu", attention_coefficient: float = 1.0
 ) -> Activations:
     """All pairs through the shared forward of `interp.forward`; ConfigError for weights of another p."""
-    W_in, W_U = weights["W_x" if "W_x" in weights else "W_E"], weights["W_U"]
-    equals = "W_pos" in weights and len(weights["W_pos"]) == 3
-    if len(W_in) not in (p + equals, 2 * p + equals) or W_U.shape[1] < p:
-        raise ConfigError(
-            f"the model has {len(W_in)} tokens and {W_U.shape[1]} outputs; a task of p = {p} has {p + equals} (or "
-            f"{2 * p + equals}, where b has its own) and {p} or {p + 1}."
-        )
+    if "W_x" not in weights:
+        check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
+    elif len(weights["W_x"]) != p:
+        raise ConfigError(f"W_x has {len(weights['W_x'])} rows; a task of p = {p} has {p} numbers.")
     out = forward(weights, Pairs.all(p), activation, attention_coefficient)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
@@ -73,11 +70,7 @@ def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor,
         cfg.check_modulus(p)
         return torch.stack([pairs.a, pairs.b], dim=1).to(model.W_x.device)
     equals = cfg.n_ctx > 2
-    if cfg.d_vocab not in (p + equals, 2 * p + equals) or cfg.d_vocab_out not in (p, p + 1, cfg.d_vocab):
-        raise ConfigError(
-            f"the bridge has d_vocab {cfg.d_vocab} and d_vocab_out {cfg.d_vocab_out}; a task of p = {p} has "
-            f"{p + equals} and {p} or {p + 1}. Pass the task that it was trained on."
-        )
+    check_vocabulary(p, cfg.d_vocab, cfg.d_vocab_out, cfg.n_ctx)
     b = pairs.b if cfg.d_vocab == p + equals else p + pairs.b
     last = [torch.full_like(pairs.a, cfg.d_vocab - 1)] * equals
     return torch.stack([pairs.a, b, *last], dim=1).to(cfg.device)

@@ -73,14 +73,24 @@ class ModelConfig:
 
     def check_modulus(self, p: int) -> None:
         """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
-        equals = self.n_ctx == 3
-        ours = self.d_vocab in (p + equals, 2 * p + equals) and self.d_vocab_out in (p, p + 1, self.d_vocab)
-        if self.n_ctx not in (2, 3) or not ours or self.d_vocab_out < p:
-            raise ConfigError(
-                f"the model has a vocabulary of {self.d_vocab}, {self.d_vocab_out} outputs and {self.n_ctx} positions; "
-                f"a task of p = {p} needs {p + equals} (or {2 * p + equals}, where b has its own tokens), {p} or "
-                f"{p + 1}, and {3 if equals else 2}."
-            )
+        if self.n_ctx not in (2, 3):
+            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
+        check_vocabulary(p, self.d_vocab, self.d_vocab_out, self.n_ctx)
+
+
+def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:
+    """Raise ConfigError unless a transformer of this vocabulary and these outputs can have learned a task of modulus p.
+
+    It reads p tokens, and "=" where it has more than two positions; where b has tokens of its own, 2p. Its outputs are
+    the p numbers, with "=" where it counts too, or as many as there are tokens.
+    """
+    equals = n_ctx > 2
+    if d_vocab not in (p + equals, 2 * p + equals) or d_vocab_out not in (p, p + 1, d_vocab):
+        raise ConfigError(
+            f"the model has a vocabulary of {d_vocab}, {d_vocab_out} outputs and {n_ctx} positions; a task of p = {p} "
+            f"needs a vocabulary of {p + equals} (or {2 * p + equals}, where b has its own tokens) and {p} or {p + 1} "
+            "outputs."
+        )
 
 
 Inputs = Literal["concatenated", "summed"]

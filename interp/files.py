@@ -23,6 +23,19 @@ from interp.layouts import some
 from interp.run import PathLike
 
 
+class SavedConfig:
+    """Stands for a configuration object of TransformerLens that was pickled whole: its fields, and no code."""
+
+
+_CONFIG_CLASSES = (
+    "transformer_lens.HookedTransformerConfig.HookedTransformerConfig",
+    "transformer_lens.config.HookedTransformerConfig.HookedTransformerConfig",
+    "transformer_lens.config.hooked_transformer_config.HookedTransformerConfig",
+    "transformer_lens.config.transformer_bridge_config.TransformerBridgeConfig",
+    "easy_transformer.EasyTransformerConfig.EasyTransformerConfig",
+)
+
+
 def local_file(path: PathLike) -> tuple[Path, Path | str]:
     """Where to read a path, and what to call it.
 
@@ -31,7 +44,7 @@ def local_file(path: PathLike) -> tuple[Path, Path | str]:
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"a path is expected, or an address such as hf://…; this is a {type(path).__name__}.")
     address = os.fsdecode(path)
-    if "://" not in address and "::" not in address:
+    if ("://" not in address and "::" not in address) or Path(address).exists():
         return Path(address), Path(address)
     import fsspec
 
@@ -91,7 +104,7 @@ def read_data(file: Path, name: Path | str) -> Any:
         )
     try:
         with (
-            torch.serialization.safe_globals(_numpy_globals()),
+            torch.serialization.safe_globals(_data_globals()),
             file.open("rb") as stream,
             warnings.catch_warnings(),
         ):
@@ -117,8 +130,12 @@ def read_data(file: Path, name: Path | str) -> Any:
 
 
 @cache
-def _numpy_globals() -> list[Any]:
-    """Numpy's numbers and arrays, which old runs hold among their losses: data, under the names of numpy 1 and 2."""
+def _data_globals() -> list[Any]:
+    """What may be named in a pickle beside torch's own: data, and classes that hold nothing else.
+
+    Numpy's numbers and arrays, which old runs hold among their losses, under the names of numpy 1 and 2; and stand-ins
+    for TransformerLens' configurations, which its demo saves.
+    """
     try:
         from numpy._core import multiarray
     except ImportError:  # numpy 1
@@ -129,6 +146,7 @@ def _numpy_globals() -> list[Any]:
         for name in ("scalar", "_reconstruct")
         for core in ("core", "_core")
     ]
+    made += [(SavedConfig, name) for name in _CONFIG_CLASSES]
     return [*made, np.ndarray, np.dtype, *{type(np.dtype(code)) for code in "?bhilqBHILQefd"}]
 
 
@@ -136,9 +154,10 @@ def _imports(file: Path, zipped: bool, message: str) -> list[str]:
     """The names of what a pickle wants to import, found by reading its instructions without following them."""
     try:
         if zipped:
-            with torch.serialization.safe_globals(_numpy_globals()):
+            with torch.serialization.safe_globals(_data_globals()):
                 return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
-        names, words = [], []
+        names: list[str] = []
+        words: list[str] = []
         with file.open("rb") as stream:
             for instruction, argument, _ in pickletools.genops(stream):
                 if instruction.name == "GLOBAL":

@@ -76,7 +76,7 @@ class Layout:
         return found
 
     def weights(self, state: State, architecture: Architecture) -> dict[str, Tensor]:
-        """Ours, from a state dict in this layout: float32, in our orientation, and copies. ConfigError as `check_weights`."""
+        """Ours, from a state dict in this layout: float32, in our orientation, copies. Raises as `check_weights`."""
         n_heads = architecture.n_heads if isinstance(architecture, ModelConfig) else 1
         weights = {
             name: oriented(state[key], pattern, n_heads)

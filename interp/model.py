@@ -22,7 +22,7 @@ from torch import Tensor
 
 from interp.config import Architecture, Init, MLPConfig, ModelConfig
 from interp.errors import ConfigError
-from interp.forward import Activation
+from interp.forward import ACTIVATIONS
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -220,7 +220,7 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
     (`progress_measures(bridge, task=...)`).
     """
     cfg = bridge.cfg
-    if cfg.n_layers != 1 or cfg.normalization_type is not None or cfg.attn_only or cfg.act_fn not in _ACTIVATION_OF:
+    if cfg.n_layers != 1 or cfg.normalization_type is not None or cfg.attn_only or cfg.act_fn not in ACTIVATIONS:
         raise ConfigError(
             f"a bridge of {cfg.n_layers} layers, normalization {cfg.normalization_type}, activation {cfg.act_fn} is no "
             "one-layer model without layer norm; measure it through its hooks with progress_measures(bridge, task=...)."
@@ -235,12 +235,9 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
         n_heads=cfg.n_heads,
         d_head=cfg.d_head,
         d_mlp=cfg.d_mlp,
-        activation=_ACTIVATION_OF[cfg.act_fn],
+        activation=cfg.act_fn,
         attention_coefficient=getattr(bridge, "attention_coefficient", 1.0),
     )
     return {
         name: weight.detach().clone(memory_format=torch.contiguous_format) for name, weight in weights.items()
     }, config
-
-
-_ACTIVATION_OF: dict[str, Activation] = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import operator
 import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -398,7 +399,10 @@ def _mean_loss(logits: Float[Tensor, "n c"], labels: Int[Tensor, " n"]) -> float
 def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:
     if chosen is None:
         return None
-    frequencies = tuple(sorted({int(k) for k in chosen}))
+    try:
+        frequencies = tuple(sorted({operator.index(k) for k in chosen}))
+    except TypeError:
+        raise ConfigError(f"key_frequencies are {chosen!r}; give whole numbers, such as [14, 35].") from None
     if task.why_no_fourier:
         raise ConfigError(f"key_frequencies were given, but {task.why_no_fourier}; leave them out.")
     if bad := [k for k in frequencies if not 1 <= k <= task.p // 2]:
@@ -407,19 +411,26 @@ def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None
 
 
 def compare(
-    models: Mapping[str, Checkpoint],
+    models: Mapping[str, Checkpoint | Run | PathLike],
     mechanism: bool = False,
     share: float = KEY_SHARE,
     progress: bool = True,
 ) -> pd.DataFrame:
     """The scalar measures of several models side by side, a row a model, under the names they are given.
 
-    Columns: model, p, attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), and the
-    scalar fields of ProgressMeasures; what a model cannot give is NaN. `interp.plot.mechanism` draws it.
+    A Run, or the path of one, stands for its last checkpoint. Columns: model, p, attention_coefficient (NaN for a
+    network without attention), key_frequencies (a tuple), and the scalar fields of ProgressMeasures; what a model
+    cannot give is NaN. `interp.plot.mechanism` draws it. Raises as `progress_measures` does.
     """
+    if not isinstance(models, Mapping):
+        raise ConfigError(f"the models come as a dict, each under a name; this is a {type(models).__name__}.")
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
-        for name, checkpoint in models.items():
+        for name, model in models.items():
+            checkpoint = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
+            checkpoint = checkpoint[-1] if isinstance(checkpoint, Run) else checkpoint
+            if not isinstance(checkpoint, Checkpoint):
+                raise ConfigError(f"{name!r} is a {type(model).__name__}; give a Checkpoint, a Run, or a path.")
             m = progress_measures(checkpoint, share=share, mechanism=mechanism)
             coefficient = checkpoint.config.forward_options.get("attention_coefficient")
             about = {"model": name, "p": checkpoint.task.p, "attention_coefficient": coefficient}
@@ -455,10 +466,11 @@ def trajectory(
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
     frequencies = _checked(key_frequencies, run.task)
+    kept = run.path / MEASURES if isinstance(run.path, Path) and run.path.is_dir() else None
     digests: dict[int, str] = {}
     for step in run.steps:
         try:
-            digests[step] = run.source(step).digest()
+            digests[step] = run.source(step).digest() if kept else ""
         except OSError as error:
             warnings.warn(
                 f"left out: {run.source(step).path} cannot be read any more ({error.strerror}).", stacklevel=2
@@ -470,7 +482,6 @@ def trajectory(
         "split": None if run.train_mask is None else hashlib.sha256(run.train_mask.numpy().tobytes()).hexdigest(),
         "asked": list(frequencies) if frequencies is not None else share,
     }
-    kept = run.path / MEASURES if isinstance(run.path, Path) and run.path.is_dir() else None
     saved = None if refresh or kept is None else _read_saved(kept, setting)
     last = f"{max(digests)} {digests[max(digests)]}"
     if saved is not None and saved.last == last:

@@ -1,37 +1,35 @@
 """load_checkpoint and load_run: any known layout, ours or another's, recognised by what the file holds.
 
-A file is a state dict in one of the layouts of `interp.layouts`, bare or with its training beside it, or a whole run of
-them. What the tensors tell is taken from them, then what is written beside them, then what the caller says.
+What the tensors tell is taken from them, then what is written beside them, then what the caller says; what is then
+still open is settled by what the model evidently learned, or asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
-import re
+import os
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import product
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
+from interp.contents import Contents, read_contents
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.files import is_safetensors, local_file, read_data
-from interp.forward import Activation, Pairs, forward
-from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, recognise, some
+from interp.files import is_safetensors, local_file
+from interp.forward import ACTIVATIONS, Activation, Pairs, forward
+from interp.layouts import ONE_HIDDEN_LAYER, Layout, State
 from interp.measures.losses import cross_entropy
-from interp.recorded import check_losses, history_of, telling_step
+from interp.recorded import check_losses, telling_step
 from interp.run import (
     Checkpoint,
     PathLike,
@@ -45,129 +43,7 @@ from interp.run import (
     write_history,
     write_split,
 )
-from interp.task import PAPER_FRACTION, Operation, SplitLike, Task, as_mask
-
-# ── contents ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True, eq=False)
-class _Contents:
-    """What one file holds, in any layout: state dicts by epoch, and whatever was saved beside them."""
-
-    path: Path | str
-    layout: Layout
-    states: Mapping[int, State]  # a whole run, in the file's order
-    single: State | None  # the model that is not part of a run, or its last
-    beside: Mapping[str, Any]
-
-    @cached_property
-    def settings(self) -> Mapping[str, Any]:
-        return next((self.beside[key] for key in ("config", "cfg") if isinstance(self.beside.get(key), Mapping)), {})
-
-    def setting(self, *names: str) -> Any:
-        """What the configuration, or the file beside its weights, says under one of these names."""
-        for said in (self.settings, self.beside):
-            for name in names:
-                if said.get(name) is not None:
-                    return said[name]
-        return None
-
-    @property
-    def last(self) -> State:
-        return self.single if self.single is not None else self.states[max(self.states)]
-
-    @cached_property
-    def step(self) -> int | None:
-        """The step of `single`, where the file tells."""
-        if self.single is None:
-            return None
-        for step in sorted(self.states, reverse=True):
-            if _same_tensors(self.states[step], self.single):
-                return step
-        epoch = next((self.beside[key] for key in ("epoch", "step") if self.beside.get(key) is not None), None)
-        return None if epoch is None else _whole(epoch, self.path, "epoch")
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        last = max(self.states) if self.states else self.step
-        return history_of(self.beside, list(self.states), last, self.path)
-
-
-def _same_tensors(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
-
-
-def _whole(value: Any, path: Path | str, name: str) -> int:
-    plain = value.item() if isinstance(value, Tensor | np.generic) and np.size(value) == 1 else value
-    if isinstance(plain, bool) or not isinstance(plain, int | float) or plain != int(plain) or plain < 0:
-        raise CheckpointError(f"{path}: {name} is {plain!r}; expected a whole number of at least 0.")
-    return int(plain)
-
-
-_STATE_KEYS = ("model", "state_dict", "model_state_dict")
-_RUNS = (("state_dicts", "epochs"), ("checkpoints", "checkpoint_epochs"))
-_PREFIX = re.compile(r"(module\.|_orig_mod\.|model\.)+")
-
-
-def _contents(file: Path, path: Path | str) -> _Contents:
-    raw = read_data(file, path)
-    if not isinstance(raw, Mapping):
-        raise CheckpointError(
-            f"{path} holds a {type(raw).__name__}; expected a state dict, or a dict with one under model or state_dicts"
-            "."
-        )
-    single = next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None)
-    states: dict[int, State] = {}
-    for many, counts in _RUNS:
-        if many in raw:
-            states = _states(raw[many], raw.get(counts), many, counts, path)
-    if single is None and not states:
-        single = _state(raw)
-        if not single:
-            raise CheckpointError(
-                f"{path} holds {some([f'{key} ({type(x).__name__})' for key, x in raw.items()]) or 'nothing'}, and no "
-                f"state dict; expected one, bare or under {', '.join(_STATE_KEYS)}, state_dicts or checkpoints."
-            )
-    if single is not None:
-        layout = recognise(path, single)
-    else:
-        layout = recognise(f"{path}, epoch {max(states)},", states[max(states)])
-    return _Contents(path, layout, states, single, raw)
-
-
-def _states(found: Any, epochs: Any, many: str, counts: str, path: Path | str) -> dict[int, State]:
-    listed = epochs.tolist() if isinstance(epochs, Tensor | np.ndarray) else epochs
-    if not isinstance(found, Sequence) or not isinstance(listed, Sequence) or len(found) != len(listed):
-        have = len(listed) if isinstance(listed, Sequence) else "no list of"
-        number = len(found) if isinstance(found, Sequence) else "no list of"
-        raise CheckpointError(
-            f"{path} holds {number} checkpoints under {many} and {have} {counts}; expected a list of each, as long."
-        )
-    if not found:
-        raise CheckpointError(f"{path} holds an empty list of {many}; expected at least one checkpoint.")
-    steps = [_whole(epoch, path, f"one of {counts}") for epoch in listed]
-    if twice := sorted({step for step in steps if steps.count(step) > 1}):
-        raise CheckpointError(
-            f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counts}; each checkpoint "
-            "needs an epoch of its own."
-        )
-    return {step: _state(state) for step, state in zip(steps, found, strict=True)}
-
-
-def _state(raw: Any) -> State:
-    """The tensors of a state dict, without the prefix that a wrapper (DataParallel, compile) gave all their names."""
-    if not isinstance(raw, Mapping):
-        return {}
-    state = {
-        str(key): torch.from_numpy(value) if isinstance(value, np.ndarray) else value
-        for key, value in raw.items()
-        if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
-    }
-    match = _PREFIX.match(next(iter(state), ""))
-    if match and all(key.startswith(match[0]) for key in state):
-        return {key.removeprefix(match[0]): value for key, value in state.items()}
-    return state
-
+from interp.task import Operation, SplitLike, Task, as_mask
 
 # ── from contents to a model ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -198,7 +74,6 @@ class _Reading:
 _OPERATIONS: dict[str, Operation] = {
     "add": "add", "subtract": "subtract", "quadratic": "quadratic", "x2xyy2": "quadratic",
 }  # fmt: skip
-_ACTIVATIONS: dict[str, Activation] = {"relu": "relu", "gelu": "gelu", "gelu_new": "gelu_new"}
 
 
 def _weights(path: Path | str, layout: Layout, state: State, architecture: Architecture) -> dict[str, Tensor]:
@@ -208,7 +83,7 @@ def _weights(path: Path | str, layout: Layout, state: State, architecture: Archi
         raise CheckpointError(f"{path}: {error}") from None
 
 
-def _readings(contents: _Contents, asked: _Asked) -> list[_Reading]:
+def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
     """All ways to read the file that its tensors, what it says beside them, and the caller leave open."""
     path, layout = contents.path, contents.layout
     sizes = layout.sizes(contents.last)
@@ -249,7 +124,7 @@ def _readings(contents: _Contents, asked: _Asked) -> list[_Reading]:
         try:
             reading.architecture.check_modulus(reading.task.p)
         except ConfigError as error:
-            said = contents.setting("p", "C") if asked.task is None else None
+            said = contents.whole("p", "C") if asked.task is None else None
             source = "" if said is None else f" (p = {said} is what its config says; task=, --p overrides it)"
             raise ConfigError(f"{path}: {str(error).rstrip('.')}{source}.") from None
     return readings
@@ -262,7 +137,7 @@ _ALIEN = {
 }  # fmt: skip
 
 
-def _check_settings(contents: _Contents, sizes: Mapping[str, int]) -> None:
+def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
     """ConfigError where the file's configuration speaks of another computation, or of other sizes."""
     for name, fine in _ALIEN.items():
         if name in contents.settings and contents.settings[name] not in fine:
@@ -279,29 +154,30 @@ def _check_settings(contents: _Contents, sizes: Mapping[str, int]) -> None:
             )
 
 
-def _activation(contents: _Contents, asked: _Asked) -> Activation:
+def _activation(contents: Contents, asked: _Asked) -> Activation:
     said = asked.activation or contents.setting("act_fn", "act_type", "activation") or "relu"
-    if str(said).lower() not in _ACTIVATIONS:
+    name = str(said).lower()
+    if name not in ACTIVATIONS:
         raise ConfigError(
-            f"{contents.path} has the activation {said!r}; interp knows {', '.join(_ACTIVATIONS)} (activation=)."
+            f"{contents.path} has the activation {said!r}; interp knows {', '.join(ACTIVATIONS)} (activation=)."
         )
-    return _ACTIVATIONS[str(said).lower()]
+    return name
 
 
-def _coefficient(contents: _Contents, asked: _Asked, n_ctx: int) -> float:
+def _coefficient(contents: Contents, asked: _Asked, n_ctx: int) -> float:
     if asked.attention_coefficient is not None:
         return asked.attention_coefficient
-    said = contents.setting("attention_coefficient", "attn_coeff")
+    said = contents.number("attention_coefficient", "attn_coeff")
     if said is None and n_ctx == 2:
         raise ConfigError(
             f"{contents.path} has two positions, so its attention may be mixed with a constant, and the file does not "
             "say how; give attention_coefficient (--attention-coefficient): 1 for softmax alone, 0 for constant."
         )
-    return 1.0 if said is None else float(said)
+    return 1.0 if said is None else said
 
 
-def _heads(contents: _Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[tuple[int, int]]:
-    wanted = asked.n_heads if asked.n_heads is not None else contents.setting("n_heads", "num_heads")
+def _heads(contents: Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[tuple[int, int]]:
+    wanted = asked.n_heads if asked.n_heads is not None else contents.whole("n_heads", "num_heads")
     if "n_heads" in sizes:
         if wanted is not None and wanted != sizes["n_heads"]:
             raise ConfigError(f"{contents.path} has {sizes['n_heads']} heads, not {wanted}; leave n_heads out.")
@@ -309,34 +185,38 @@ def _heads(contents: _Contents, asked: _Asked, sizes: Mapping[str, int]) -> list
     whole = sizes["(n_heads d_head)"]
     if wanted is None:
         return [(n, whole // n) for n in range(1, whole + 1) if whole % n == 0]
-    if wanted < 1 or whole % wanted:
-        raise ConfigError(f"{contents.path} has heads of {whole} in all, which n_heads {wanted} cannot share equally.")
+    if not isinstance(wanted, int) or wanted < 1 or whole % wanted:
+        raise ConfigError(
+            f"{contents.path} has heads of {whole} in all, which n_heads {wanted!r} cannot share equally."
+        )
     return [(wanted, whole // wanted)]
 
 
-def _tasks(contents: _Contents, asked: _Asked, architecture: Architecture) -> list[Task]:
+def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> list[Task]:
     if asked.task is not None:
         if not isinstance(asked.task, Task):
             raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
         return [asked.task]
-    name = contents.setting("fn_name", "operation") or "add"
+    name = str(contents.setting("fn_name", "operation") or "add")
     if name not in _OPERATIONS:
         raise ConfigError(
             f"{contents.path} was trained on {name!r}, whose labels are not in the file; give its task (task=)."
         )
-    said = contents.setting("p", "C")
+    said = contents.whole("p", "C")
     if said is not None:
-        moduli = [_whole(said, contents.path, "p")]
+        moduli = [said]
     elif isinstance(architecture, MLPConfig):
         moduli = [architecture.d_vocab]
-    elif architecture.n_ctx != 2:
-        moduli = [architecture.d_vocab - 1]
     else:
-        # Two positions: p tokens, or 2p where b has its own; the outputs tell, unless they are as many.
+        # p numbers, or 2p where b has its own; the outputs tell, unless they are as many as the tokens.
         tokens, outputs = architecture.d_vocab, architecture.d_vocab_out
-        halves = [tokens // 2] if tokens % 2 == 0 else []
-        moduli = [p for p in (tokens, *halves) if outputs in (p, p + 1, tokens)] or [tokens]
-    return [Task(p, _OPERATIONS[name]) for p in moduli if p >= 2]
+        numbers = tokens - (architecture.n_ctx != 2)
+        halves = [numbers // 2] if numbers % 2 == 0 else []
+        moduli = [p for p in (numbers, *halves) if outputs in (p, p + 1, tokens) and p >= 2] or [numbers]
+    try:
+        return [Task(p, _OPERATIONS[name]) for p in moduli]
+    except ConfigError as error:
+        raise ConfigError(f"{contents.path}: {error}") from None
 
 
 # How much better the best reading has to be, against chance and against the next. A wrong number of heads has been seen
@@ -344,7 +224,7 @@ def _tasks(contents: _Contents, asked: _Asked, architecture: Architecture) -> li
 _BETTER = 0.5
 
 
-def _resolve(contents: _Contents, asked: _Asked) -> _Reading:
+def _resolve(contents: Contents, asked: _Asked) -> _Reading:
     """The one way to read the file; where several are left, the one under which the model has evidently learned.
 
     That is: its loss (over the train pairs, where they are known) is well under chance and under every other reading's.
@@ -359,32 +239,39 @@ def _resolve(contents: _Contents, asked: _Asked) -> _Reading:
             mask = _mask(contents, asked, reading.task, quiet=True)
         except (ConfigError, CheckpointError):  # a split of another p
             continue
-        weights = _weights(contents.path, contents.layout, contents.last, reading.architecture)
-        nll = _cross_entropies(weights, reading)
+        nll = _cross_entropies(_weights(contents.path, contents.layout, contents.last, reading.architecture), reading)
         loss = float((nll if mask is None else nll[mask]).mean())
         found.append((loss / math.log(reading.architecture.d_vocab_out), index))  # chance is 1
     heads = sorted({r.architecture.n_heads for r in readings if isinstance(r.architecture, ModelConfig)})
     moduli = sorted({r.task.p for r in readings})
-    if len(found) == 1 or (len(found) > 1 and sorted(found)[0][0] < _BETTER * min(1.0, sorted(found)[1][0])):
+    losses = sorted(loss for loss, _ in found)
+    if len(losses) == 1 or (losses and losses[0] < _BETTER * min(1.0, losses[1])):
         chosen = readings[min(found)[1]]
-        taken = []
-        if len(heads) > 1:
-            assert isinstance(chosen.architecture, ModelConfig)
-            taken.append(f"n_heads {chosen.architecture.n_heads}")
-        if len(moduli) > 1:
-            taken.append(f"p = {chosen.task.p}")
-        if len(found) > 1:
+        if len(losses) > 1 and chosen is not _plain(readings):
+            taken = [f"p = {chosen.task.p}"] if len(moduli) > 1 else []
+            if len(heads) > 1 and isinstance(chosen.architecture, ModelConfig):
+                taken.append(f"n_heads {chosen.architecture.n_heads}")
             warn(
-                f"{contents.path} does not tell, and {' and '.join(taken)} is taken, under which the model answers by far "
-                f"best; give {'n_heads' if len(heads) > 1 else 'task'} to be sure."
+                f"{contents.path} leaves it open, and {' and '.join(taken)} is taken, with which the model answers "
+                f"best by far; give {'n_heads' if len(heads) > 1 else 'task'} to be sure."
             )
         return chosen
+    if plain := _plain(readings):
+        return plain
     ask = []
     if len(heads) > 1:
         ask.append(f"the number of heads: give n_heads (--n-heads), one of {', '.join(map(str, heads))}")
     if len(moduli) > 1:
         ask.append(f"whether p is {moduli[1]}, or {moduli[0]} with tokens of b's own: give task=interp.Task(p) (--p)")
     raise ConfigError(f"{contents.path} does not tell {'; nor '.join(ask)}.")
+
+
+def _plain(readings: list[_Reading]) -> _Reading | None:
+    """The reading that needs no word: with "=" among the tokens, a and b hardly ever have tokens of their own."""
+    first = readings[0].architecture
+    if not isinstance(first, ModelConfig) or first.n_ctx != 3:
+        return None
+    return readings[0] if all(reading.architecture == first for reading in readings) else None
 
 
 @torch.no_grad()
@@ -395,54 +282,34 @@ def _cross_entropies(weights: Mapping[str, Tensor], reading: _Reading) -> Float[
     return cross_entropy(logits, labels).view(p, p)
 
 
-_STORED_SPLITS = (("train_indices", "test_indices"), ("train_data", "test_data"))
-
-
-def _mask(contents: _Contents, asked: _Asked, task: Task, quiet: bool = False) -> Bool[Tensor, "p p"] | None:
+def _mask(contents: Contents, asked: _Asked, task: Task, quiet: bool = False) -> Bool[Tensor, "p p"] | None:
     """The split that the caller gives, else the one that the file holds or names; None where neither does."""
-    fraction = contents.setting("frac_train", "train_fraction") or PAPER_FRACTION
-    named = contents.setting("frac_train") is not None and contents.setting("seed") is not None
     try:
-        mask = _stored_mask(contents, task.p)
-        if mask is None and named:  # the paper's configuration, and so the paper's way to draw
-            mask = as_mask("paper", contents.setting("seed"), task.p, float(fraction))
+        mask = contents.mask(task.p)
     except ConfigError as error:
-        raise CheckpointError(f"{contents.path} holds a split that does not fit it: {error}") from None
+        if asked.split is None:
+            raise CheckpointError(
+                f"{contents.path} holds a split that does not fit it: {str(error).rstrip('.')}; give split= instead."
+            ) from None
+        mask = None
     if asked.split is None:
         if asked.seed is not None and mask is None:
             as_mask(None, asked.seed, task.p)  # says what a seed lacks
         return mask
     seed = asked.seed
-    if seed is None and isinstance(asked.split, str) and named:
-        seed = contents.setting("seed")
-    given = as_mask(asked.split, seed, task.p, float(fraction))
+    if seed is None and isinstance(asked.split, str) and "frac_train" in contents.settings:
+        seed = contents.whole("seed")
+    given = as_mask(asked.split, seed, task.p, contents.fraction)
     if not quiet and mask is not None and given is not None and not torch.equal(mask, given):
         warn(
-            f"the split given differs from the one that {contents.path} holds, in {int((mask != given).sum())} of "
-            f"{task.p**2} pairs; the one given is used. Leave split and seed out to use the file's."
+            f"the split given differs from that of {contents.path}, in {int((mask != given).sum())} of {task.p**2} "
+            "pairs; the one given is used. Leave split and seed out to use the file's."
         )
     return given
 
 
-def _stored_mask(contents: _Contents, p: int) -> Bool[Tensor, "p p"] | None:
-    for names in _STORED_SPLITS:
-        train, test = (_array(contents.beside.get(name)) for name in names)
-        if train is not None:
-            return as_mask(train if test is None else (train, test), None, p)
-        if test is not None:
-            of_test = as_mask(test, None, p)
-            return None if of_test is None else ~of_test
-    return None
-
-
-def _array(pairs: Any) -> np.ndarray | None:
-    if pairs is None:
-        return None
-    return pairs.cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs)
-
-
 def _check(
-    contents: _Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None, state: State, step: int | None
+    contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None, state: State, step: int | None
 ) -> None:
     if mask is not None:
 
@@ -464,19 +331,37 @@ class _Epoch:
     architecture: Architecture
     step: int
     state: State = field(repr=False)
+    file: Path
+    stamp: tuple[int, ...]
 
     def weights(self) -> dict[str, Tensor]:
+        self._check()
         name = f"{self.path}, epoch {self.step}"
         if misfits := self.layout.misfits(self.state):
             raise CheckpointError(f"{name}: unlike its last epoch, it {'; '.join(misfits)}.")
         return _weights(name, self.layout, self.state, self.architecture)
 
+    def _check(self) -> None:
+        """The tensors are mapped from the file: were it written again meanwhile, reading them could end the process."""
+        try:
+            same = _stamp(self.file) == self.stamp
+        except OSError:  # removed, and still mapped
+            same = True
+        if not same:
+            raise CheckpointError(f"{self.path} was written again since it was opened; open it again with load_run.")
+
     def digest(self) -> str:
+        self._check()
         digest = hashlib.sha256()
         for key, value in self.state.items():
             digest.update(key.encode())
             digest.update(value.detach().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
+
+
+def _stamp(file: Path) -> tuple[int, ...]:
+    about = file.stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def load_run(
@@ -491,8 +376,9 @@ def load_run(
     """Open a run: a directory that `interp.train` wrote, or one file that holds a training of another's code.
 
     Such a file is a dict with `state_dicts` and `epochs`, or `checkpoints` and `checkpoint_epochs`, in any layout that
-    `load_checkpoint` knows; its epochs, losses and split become the run's. It is neither copied nor read whole:
-    weights come from it as they are asked for. `path` may be an fsspec address, such as hf://… or s3://….
+    `load_checkpoint` knows; its epochs, losses and split become the run's. It is neither copied nor read whole (unless
+    a torch before 1.6 wrote it): weights come from it as they are asked for. `path` may be an fsspec address, such as
+    hf://… or s3://…, which is fetched first.
 
     A run directory knows its task and split. For a file, the other arguments are those of `load_checkpoint`.
 
@@ -515,18 +401,18 @@ def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
         return _directory(file, name, asked)
     if _is_ours(file):
         return None
-    contents = _contents(file, name)
+    contents = read_contents(file, name)
     if not contents.states:
         return None
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
     step = telling_step(contents.history, list(contents.states))
     _check(contents, reading, mask, contents.states[step], step)
-    return _run(contents, reading, mask)
+    return _run(file, contents, reading, mask)
 
 
 def _directory(path: Path, name: Path | str, asked: _Asked) -> Run:
-    run = open_directory(path)
+    run = open_directory(path, name)
     if given := asked.given():
         raise ConfigError(f"{name} is a run, which knows its own task and split; leave {' and '.join(given)} out.")
     return run
@@ -536,9 +422,10 @@ def _is_ours(file: Path) -> bool:
     return is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
 
 
-def _run(contents: _Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None) -> Run:
+def _run(file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None) -> Run:
+    stamp = _stamp(file)
     sources = {
-        step: _Epoch(contents.path, contents.layout, reading.architecture, step, state)
+        step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, stamp)
         for step, state in contents.states.items()
     }
     return Run(contents.path, reading.task, reading.architecture, sources, lambda: contents.history, mask)
@@ -584,7 +471,8 @@ def load_checkpoint(
         raise CheckpointError(
             f"{name} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
         )
-    return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), step)
+    with _passing(file, name):
+        return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), step)
 
 
 def last_checkpoint(
@@ -596,9 +484,24 @@ def last_checkpoint(
     n_heads: int | None = None,
     activation: Activation | None = None,
 ) -> Checkpoint:
-    """What a path stands for where one model is wanted: that of a file, or the last of a run directory."""
+    """What a path stands for where one model is wanted: that of a file, or the last of a run directory.
+
+    The arguments and errors are those of `load_checkpoint`, which takes a folder only with a step.
+    """
     file, name = local_file(path)
-    return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), None)
+    with _passing(file, name):
+        return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), None)
+
+
+@contextlib.contextmanager
+def _passing(file: Path, name: Path | str) -> Iterator[None]:
+    """Remove the copy of an address's file afterwards: what was read of it is in memory, or still mapped."""
+    try:
+        yield
+    finally:
+        if isinstance(name, str) and file.is_file():
+            with contextlib.suppress(OSError):  # a system that keeps mapped files keeps this one until the end
+                file.unlink()
 
 
 def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
@@ -606,11 +509,11 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
         opened = _directory(file, name, asked)
         return opened[-1] if step is None else opened.at(step)
     if home_of(file) or (file.exists() and _is_ours(file)):
-        return _load_ours(file, asked, step)
-    contents = _contents(file, name)
+        return _load_ours(file, name, asked, step)
+    contents = read_contents(file, name)
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
-    run = _run(contents, reading, mask) if contents.states else None
+    run = _run(file, contents, reading, mask) if contents.states else None
     if run is not None and (step is not None or contents.single is None):
         found = run[-1] if step is None else run.at(step)
         assert found.step is not None
@@ -625,22 +528,24 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
     return Checkpoint(weights, reading.architecture, reading.task, contents.step, mask, name, run)
 
 
-def _load_ours(file: Path, asked: _Asked, step: int | None) -> Checkpoint:
+def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
+    if asked.task is not None and not isinstance(asked.task, Task):
+        raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
     weights, about = read_weights(file)
     if step is not None and about.step != step:
-        raise CheckpointError(f"{file} holds step {about.step}, not step {step}; leave step out, or name its run.")
+        raise CheckpointError(f"{name} holds step {about.step}, not step {step}; leave step out, or name its run.")
     if told := [name for name in ("attention_coefficient", "n_heads", "activation") if name in asked.given()]:
-        raise ConfigError(f"{file} knows its own {' and '.join(told)}; leave it out.")
+        raise ConfigError(f"{name} knows its own {' and '.join(told)}; leave it out.")
     home = home_of(file)
     run = open_directory(home) if home else None
     task = asked.task or (run.task if run else about.task)
     try:
         about.model.check_modulus(task.p)
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        raise ConfigError(f"{name}: {error}") from None
     if run is not None and not asked.given():
         return Checkpoint(weights, about.model, task, about.step, run.train_mask, file, run)
-    return Checkpoint(weights, about.model, task, about.step, as_mask(asked.split, asked.seed, task.p), file)
+    return Checkpoint(weights, about.model, task, about.step, as_mask(asked.split, asked.seed, task.p), name)
 
 
 # ── converting ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -661,11 +566,14 @@ def convert(
     """Write a run or checkpoint of any known layout as a run directory of ours, and return that run.
 
     The arguments are those of `load_checkpoint`; `step` says at which step a lone checkpoint stands where its file does
-    not (0 if nobody does). The directory appears when it is whole. Raises CheckpointError where `path` exists.
+    not (0, with a warning, if nobody does). The directory appears when it is whole. Raises CheckpointError where `path`
+    exists or the source cannot be read, and ConfigError for arguments that do not fit.
     """
-    target = Path(path)
-    if target.exists() and (target.is_file() or any(target.iterdir())):
+    target = Path(os.path.abspath(path))
+    if target.is_symlink() or (target.exists() and (target.is_file() or any(target.iterdir()))):
         raise CheckpointError(f"{target} already exists; name a new directory.")
+    if step is not None and (not isinstance(step, int) or step < 0):
+        raise ConfigError(f"step is {step!r}; it is a whole number of at least 0.")
     asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
     file, name = local_file(source)
     if file.is_dir():
@@ -678,12 +586,15 @@ def convert(
         checkpoints = iter(run)
     else:
         first = _load(file, name, asked, None)
+        if step is not None and first.step is not None and step != first.step:
+            raise ConfigError(f"{name} holds step {first.step}, not step {step}; leave step out.")
         known = first.step if step is None else step
         if known is None:
             warn(f"{name} does not tell at which step it was saved; it becomes step 0 (step=, --step names it).")
         steps = [known or 0]
         checkpoints = iter([first])
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
+    missing = [folder for folder in target.parents if not folder.exists()]
     try:
         temporary.mkdir(parents=True)
         with progress_bar("convert", "checkpoints", len(steps), show=progress) as bar:
@@ -699,6 +610,10 @@ def convert(
         if target.exists():
             target.rmdir()
         temporary.replace(target)
-    finally:
+    except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        for folder in missing:  # from the innermost
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+        raise
     return open_directory(target)

@@ -17,7 +17,6 @@ import json
 import os
 import re
 import uuid
-import warnings
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -35,7 +34,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from interp.config import Architecture, MLPConfig, ModelConfig, TrainConfig
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.model import Weights, check_weights, to_hooked
 from interp.task import Task
 
@@ -227,8 +226,8 @@ class StepFile:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def open_directory(path: Path) -> Run:
-    """Open a run directory of ours without reading its weights.
+def open_directory(path: Path, name: Path | str | None = None) -> Run:
+    """Open a run directory of ours, known to the user as `name`, without reading its weights.
 
     A damaged checkpoint does not keep the run from opening: a warning names it, `run.bad` says what is wrong.
     Raises CheckpointError for a directory that is no run, or was written by a newer format.
@@ -243,9 +242,9 @@ def open_directory(path: Path) -> Run:
                 sources[step] = StepFile(file, step, about.architecture)
             except CheckpointError as error:
                 bad[step] = str(error)
-                warnings.warn(str(error), stacklevel=3)
+                warn(str(error))
     return Run(
-        path,
+        name or path,
         about.task,
         about.architecture,
         sources,

@@ -97,6 +97,12 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     """
     if split not in SPLITS:
         raise ConfigError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
+    try:
+        seed = operator.index(seed)
+    except TypeError:
+        raise ConfigError(f"seed is {seed!r}; it is a whole number.") from None
+    if split == "torch" and not -(2**63) <= seed < 2**64:
+        raise ConfigError(f"seed is {seed}; torch takes seeds below 2**64.")
     if not 0 < fraction < 1:
         raise ConfigError(f"train_fraction is {fraction}; it lies between 0 and 1, both excluded, such as 0.3.")
     n_train = int(fraction * p * p)
@@ -170,8 +176,14 @@ def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
                 f"split names {'a number' if pairs else 'a pair'} {int(bad[0])}, outside 0..{limit - 1} of p = {p}; "
                 "it belongs to another modulus."
             )
+        indices = (given[:, 0] * p + given[:, 1] if pairs else given).long()
+        if twice := len(indices) - len(indices.unique()):
+            raise ConfigError(
+                f"split names {twice} of its {len(indices)} pairs more than once; name each train pair once (a vector "
+                f"of 0 and 1 would be a mask, bool [{p}, {p}])."
+            )
         mask = torch.zeros(p * p, dtype=torch.bool)
-        mask[(given[:, 0] * p + given[:, 1] if pairs else given).long()] = True
+        mask[indices] = True
         mask = mask.view(p, p)
     if not mask.any():
         raise ConfigError(f"the split has no train pair among the {p * p} of p = {p}; true = train.")

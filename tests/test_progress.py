@@ -146,7 +146,9 @@ def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path)
     bridge = to_bridge(random_weights(config), config)
     with pytest.raises(ConfigError, match=r"pass task=interp.Task"):
         interp.progress_measures(bridge)
-    with pytest.raises(ConfigError, match=r"d_vocab 8 .* a task of p = 11 has 12 and 11 or 12"):
+    with pytest.raises(
+        ConfigError, match=r"vocabulary of 8, .* a task of p = 11 needs a vocabulary of 12 .* and 11 or 12 outputs"
+    ):
         interp.progress_measures(bridge, task=Task(11))
     with pytest.raises(ConfigError, match=r"share is 1.5; it lies between 0 and 1"):
         interp.progress_measures(bridge, task=Task(7), share=1.5)

@@ -65,7 +65,7 @@ def test_a_lone_checkpoint_takes_its_split_by_name_or_as_a_mask(own_run, tmp_pat
         interp.load_checkpoint(file, split="paper")
     with pytest.raises(ConfigError, match=r"\[12, 12\]; a mask is bool \[13, 13\]"):
         interp.load_checkpoint(file, split=mask[:12, :12])
-    with pytest.raises(ConfigError, match=r"vocabulary of 14, .*; a task of p = 11 needs 12"):
+    with pytest.raises(ConfigError, match=r"vocabulary of 14, .*; a task of p = 11 needs a vocabulary of 12"):
         interp.load_checkpoint(file, task=interp.Task(11))
 
 
