@@ -34,10 +34,10 @@ from interp.config import Architecture
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError
 from interp.forward import Activation, Pairs
-from interp.measures import embedding, losses, mechanism, neurons
+from interp.measures import attention, embedding, losses, mechanism, neurons
 from interp.measures import logits as logit_measures
 from interp.measures.logits import KEY_SHARE
-from interp.measures.weights import sum_squared_weights
+from interp.measures.weights import alignment, sum_squared_weights
 from interp.model import embedding as embedding_of
 from interp.model import neuron_logit_map
 from interp.published import last_checkpoint, load_run
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from interp.hooked_mlp import HookedMLP
 
-MEASURES_VERSION = 1  # raise it when a definition changes: saved trajectories are then computed anew
+MEASURES_VERSION = 2  # raise it when a definition changes: saved trajectories are then computed anew
 MEASURES = "measures.parquet"
 
 
@@ -71,6 +71,13 @@ class ProgressMeasures:
     logit_variance_explained     fraction of the centred logits' variance in the key cos w_k(a+b−c)
     sum_squared_weights          over all parameters
     single_frequency_neurons     fraction of neurons of which one frequency explains more than 0.85
+    attention_share              mean over heads, and over attention to a and to b, of the share of its variance over
+                                 pairs that one frequency explains
+    neuron_phase_agreement       mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons: 1 where each votes for the
+                                 sum that it detects
+    neuron_projection_share      mean, over the key k, of how much of the neurons along u_k and v_k is a multiple of
+                                 cos w_k(a+b) and sin w_k(a+b)
+    neuron_logit_key_share       share of ‖W_L‖² along cos w_k c and sin w_k c of the key k
     gradient_symmetricity        mean cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, over c and all pairs
                                  (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023)
     distance_irrelevance         how little the right logit depends on a − b, of its variation; Zhong et al. (2023)
@@ -99,6 +106,10 @@ class ProgressMeasures:
     logit_variance_explained: float | None
     sum_squared_weights: float
     single_frequency_neurons: float | None
+    attention_share: float | None
+    neuron_phase_agreement: float | None
+    neuron_projection_share: float | None
+    neuron_logit_key_share: float | None
     gradient_symmetricity: float | None = None
     distance_irrelevance: float | None = None
     missing: dict[str, str] = field(default_factory=dict)
@@ -353,13 +364,22 @@ def _measure(
         values["embedding_norms"] = embedding.fourier_norms(subject.W_E).numpy()
         values["embedding_gini"] = embedding.gini(torch.from_numpy(values["embedding_norms"]))
         if acts.neurons is None or subject.W_L is None:
-            for name in ("unembedding_norms", "unembedding_gini", "single_frequency_neurons"):
+            for name in _NEURONS:
                 missing[name] = "the model has no MLP, so no neurons"
         else:
             values["unembedding_norms"] = embedding.fourier_norms(subject.W_L.T).numpy()
             values["unembedding_gini"] = embedding.gini(torch.from_numpy(values["unembedding_norms"]))
             shares = neurons.frequency_shares(acts.neurons)
             values["single_frequency_neurons"] = neurons.single_frequency_neurons(shares)
+            values["neuron_phase_agreement"] = _phase_agreement(acts.neurons, subject.W_L, shares, task)
+            projected = logit_measures.projection_shares(acts.neurons, subject.W_L, labels, frequencies)
+            there = [share for both in projected.values() for share in both if not math.isnan(share)]
+            values["neuron_projection_share"] = math.fsum(there) / len(there) if there else math.nan
+            values["neuron_logit_key_share"] = logit_measures.key_share(subject.W_L, frequencies)
+        if acts.pattern is None:
+            missing["attention_share"] = "the model has no attention"
+        else:
+            values["attention_share"] = float(attention.attention_shares(acts.pattern).amax(0).mean())
 
     if with_mechanism:
         values["gradient_symmetricity"] = _gradient_symmetricity(subject)
@@ -385,10 +405,27 @@ def _gradient_symmetricity(subject: _Subject) -> float:
     return float(torch.cat([mechanism.gradient_cosines(*both) for both in subject.gradients(pairs)]).mean())
 
 
+def _phase_agreement(
+    acts: Float[Tensor, "p p d_mlp"],
+    W_L: Float[Tensor, "d_mlp p"],
+    shares: Float[Tensor, "n_frequencies d_mlp"],
+    task: Task,
+) -> float:
+    single = neurons.is_single_frequency(shares)
+    frequencies = neurons.neuron_frequencies(shares)[single]
+    of_a, of_b = neurons.input_phases(acts[..., single], frequencies)
+    turned = -of_b if task.operation == "subtract" else of_b  # a − b is a + b after b → −b
+    return neurons.phase_agreement((of_a, turned), neurons.output_phases(W_L[single], frequencies))
+
+
+_NEURONS = (
+    "unembedding_norms", "unembedding_gini", "single_frequency_neurons", "neuron_phase_agreement",
+    "neuron_projection_share", "neuron_logit_key_share",
+)  # fmt: skip
 _FOURIER = (
     "restricted_loss", "restricted_test_loss", "excluded_loss", "excluded_loss_by_frequency", "key_frequencies",
     "cos_coefficients", "embedding_norms", "embedding_gini", "unembedding_norms", "unembedding_gini",
-    "logit_variance_explained", "single_frequency_neurons",
+    "logit_variance_explained", *_NEURONS[2:], "attention_share",
 )  # fmt: skip
 
 
@@ -451,9 +488,10 @@ def trajectory(
 ) -> pd.DataFrame:
     """The scalar measures of every checkpoint of a run, one row a checkpoint, ascending in `step`.
 
-    Columns: the scalar fields of ProgressMeasures, `excluded_loss_K` of each key frequency K and
-    `cos_coefficient_k` of every k; what a run cannot give is NaN. `df.attrs["key_frequencies"]` holds the key
-    frequencies, taken at the last checkpoint unless given, and `df.attrs["p"]` the modulus.
+    Columns: the scalar fields of ProgressMeasures, `excluded_loss_K` of each key frequency K, `cos_coefficient_k` of
+    every k, and the `embedding_alignment` and `neuron_logit_alignment` of W_E and W_L with those of the last checkpoint
+    (cosine similarity); what a run cannot give is NaN. `df.attrs["key_frequencies"]` holds the key frequencies, taken
+    at the last checkpoint unless given, and `df.attrs["p"]` the modulus.
 
     Checkpoints are read one at a time, and the result is kept in measures.parquet beside those of a run directory: a
     second call reads it, and measures only checkpoints that are new or changed. It is made anew when the key
@@ -504,6 +542,8 @@ def trajectory(
                     bar.at(len(known))
     if not known:
         raise CheckpointError(f"{run.path} has no readable checkpoint; the warnings say what is wrong with each.")
+    if saved is None or saved.last != last or set(known) != set(saved.rows):
+        _align(run, known)
     rows = [known[step] for step in sorted(known)]
     frame = pd.DataFrame(rows)
     for name in frame.columns.difference(["step"]):
@@ -515,6 +555,17 @@ def trajectory(
     frame.attrs["key_frequencies"] = frequencies
     frame.attrs["p"] = run.task.p
     return frame
+
+
+def _align(run: Run, rows: dict[int, dict[str, Any]]) -> None:
+    """Add to each row how much its checkpoint's W_E and W_L are those of the last one."""
+    p = run.task.p
+    final = run.at(max(rows)).weights
+    W_E, W_L = embedding_of(final, p), neuron_logit_map(final)[:, :p]
+    for step, row in rows.items():
+        weights = run.at(step).weights
+        row["embedding_alignment"] = alignment(embedding_of(weights, p), W_E)
+        row["neuron_logit_alignment"] = alignment(neuron_logit_map(weights)[:, :p], W_L)
 
 
 @dataclass(frozen=True)

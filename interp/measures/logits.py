@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.errors import ConfigError
-from interp.fourier import fourier_basis, project, sum_by_residue
+from interp.fourier import fourier_basis, frequency_rows, project, sum_by_residue
 
 KEY_SHARE = 0.01
 
@@ -62,3 +62,42 @@ def logit_variance_explained(
     total = float(centred.square().sum())
     explained = sum(float(coefficients[k - 1]) ** 2 for k in frequencies)
     return explained / total if total else float("nan")
+
+
+def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Iterable[int], p: int) -> dict[int, float]:
+    """α_k of the fit Σ α_k cos w_k(s−c) to the logits, by least squares; p is the modulus.
+
+    The waves are orthogonal over (a, b, c), so each α_k is c_k over the norm of its wave, √(p³/2), or √p³ where 2k = p.
+    """
+    return {k: float(coefficients[k - 1]) / (p**3 / (1 if 2 * k == p else 2)) ** 0.5 for k in frequencies}
+
+
+def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> float:
+    """The share of ‖W_L‖² along cos w_k c and sin w_k c of the given k; 1 − share lies outside. NaN for W_L = 0."""
+    total = float(W_L.double().square().sum())
+    return float(project(W_L.T, frequencies).square().sum()) / total if total else float("nan")
+
+
+def projection_shares(
+    neurons: Float[Tensor, "p p d_mlp"],
+    W_L: Float[Tensor, "d_mlp p"],
+    labels: Int[Tensor, "p p"],
+    frequencies: Iterable[int],
+) -> dict[int, tuple[float, float]]:
+    """How much of the neurons, projected on u_k and v_k, is a multiple of cos w_k s and of sin w_k s, s the label.
+
+    u_k and v_k are the directions of W_L along cos w_k c and sin w_k c. Shares of the variance over pairs; NaN where
+    there is none, as for the sine of k = p/2, which does not exist.
+    """
+    p = len(labels)
+    basis = fourier_basis(p)
+    chosen = {k: frequency_rows(p, k) for k in frequencies}
+    rows = [row for pair in chosen.values() for row in pair]
+    directions = W_L.double() @ basis[rows].T  # u_k and v_k, [d_mlp, rows]
+    read = neurons.flatten(0, 1) @ directions.to(neurons.dtype)
+    read = read.double() - read.double().mean(0)
+    waves = basis[rows][:, labels.flatten()].T / p**0.5  # of norm 1 over pairs
+    power = read.square().sum(0)
+    share = ((read * waves).sum(0).square() / torch.where(power > 0, power, torch.nan)).tolist()
+    found = dict(zip(rows, share, strict=True))
+    return {k: (found[pair[0]], found[pair[1]] if len(pair) == 2 else float("nan")) for k, pair in chosen.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.fourier import by_frequency, fourier_basis, sum_by_residue
@@ -41,4 +41,43 @@ def neuron_frequencies(
 
 def single_frequency_neurons(shares: Float[Tensor, "n_frequencies d_mlp"]) -> float:
     """The fraction of neurons of which one frequency explains more than 0.85."""
-    return float((shares.amax(0) > SINGLE_FREQUENCY_SHARE).double().mean())
+    return float(is_single_frequency(shares).double().mean())
+
+
+def is_single_frequency(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Bool[Tensor, " d_mlp"]:
+    """Which neurons one frequency explains by more than 0.85."""
+    return shares.amax(0) > SINGLE_FREQUENCY_SHARE
+
+
+def clusters(shares: Float[Tensor, "n_frequencies d_mlp"]) -> dict[int, Int[Tensor, " n"]]:
+    """The single-frequency neurons of each frequency, ascending; the rest are in no cluster."""
+    single, frequencies = is_single_frequency(shares), neuron_frequencies(shares)
+    return {int(k): (single & (frequencies == k)).nonzero().flatten() for k in frequencies[single].unique(sorted=True)}
+
+
+def input_phases(
+    neurons: Float[Tensor, "p p d_mlp"], frequencies: Int[Tensor, " d_mlp"]
+) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
+    """φ_a and φ_b of each neuron: its mean over the other input goes like cos(w_k a − φ_a), and cos(w_k b − φ_b)."""
+    over_a, over_b = (fourier_basis(len(neurons)) @ neurons.sum(axis).double() for axis in (1, 0))
+    return _phases(over_a, frequencies), _phases(over_b, frequencies)
+
+
+def output_phases(W_L: Float[Tensor, "d_mlp p"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
+    """φ_c of each neuron: what it adds to the logits goes like cos(w_k c − φ_c)."""
+    return _phases(fourier_basis(W_L.shape[1]) @ W_L.T.double(), frequencies)
+
+
+def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
+    p, index = len(coefficients), torch.arange(len(frequencies))
+    sine = torch.where(2 * frequencies < p, 2 * frequencies, 0)  # k = p/2 has none
+    return torch.atan2(torch.where(sine > 0, coefficients[sine, index], 0.0), coefficients[2 * frequencies - 1, index])
+
+
+def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], output: Float[Tensor, " n"]) -> float:
+    """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 where each votes for the sum that it detects.
+
+    A product of cos(w a − φ_a) and cos(w b − φ_b) holds cos(w (a + b) − φ_a − φ_b), so a neuron that is read out
+    with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0. NaN without neurons.
+    """
+    return float((output - phases[0] - phases[1]).cos().mean())

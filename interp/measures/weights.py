@@ -1,13 +1,20 @@
-"""Size of the weights."""
+"""Size of the weights, and their likeness to others."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from jaxtyping import Shaped
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 
 def sum_squared_weights(parameters: Iterable[Shaped[Tensor, "..."]]) -> float:
     """Σ of squares over all parameters, W_pos and biases included (Nanda et al., 2023)."""
     return sum(float(parameter.detach().double().square().sum()) for parameter in parameters)
+
+
+def alignment(W: Float[Tensor, "n m"], other: Float[Tensor, "n m"]) -> float:
+    """Cosine similarity of two matrices, entry by entry: 1 where they differ by a positive factor. NaN for zeros."""
+    one, two = W.double().flatten(), other.double().flatten()
+    scale = float(one.norm() * two.norm())
+    return float(one @ two) / scale if scale else float("nan")

@@ -1,0 +1,59 @@
+"""Attention from the last position, and the matrices that make it, in the Fourier basis (Nanda et al., 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.errors import ConfigError
+from interp.fourier import by_frequency, fourier_basis
+from interp.measures.neurons import frequency_shares
+
+
+def attention_shares(
+    pattern: Float[Tensor, "p p n_heads n_ctx"],
+) -> Float[Tensor, "n_frequencies n_heads 2"]:
+    """The share of the variance over pairs of each head's attention to a and to b that each frequency k explains.
+
+    That is by the degree-2 polynomials of the cosines and sines of w_k a and w_k b, as for neurons
+    (`neurons.frequency_shares`).
+    """
+    to_ab = pattern[..., :2]
+    return frequency_shares(to_ab.flatten(2)).unflatten(1, to_ab.shape[2:])
+
+
+def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_heads p"]:
+    """What each number adds to the attention score of each head, from "=": s_h[a] = q_h · (W_E[a] · W_K) / √d_head.
+
+    q_h is the query of "=", the same for all pairs. What position adds is a constant and left out. Raises ConfigError
+    for a model without "=", whose query is b's.
+    """
+    if len(weights["W_pos"]) != 3:
+        raise ConfigError('the score of a number is defined from "="; a model of two positions has none.')
+    query = torch.einsum("m,hmd->hd", (weights["W_E"][-1] + weights["W_pos"][2]).double(), weights["W_Q"].double())
+    if "b_Q" in weights:
+        query = query + weights["b_Q"]
+    keys = torch.einsum("am,hmd->ahd", weights["W_E"][:p].double(), weights["W_K"].double())
+    return torch.einsum("hd,ahd->ha", query, keys) / math.sqrt(weights["W_Q"].shape[-1])
+
+
+def score_shares(scores: Float[Tensor, "n_heads p"]) -> Float[Tensor, "n_frequencies n_heads"]:
+    """The share of each head's score vector, its mean taken out, that each frequency k explains."""
+    power = by_frequency(fourier_basis(scores.shape[1]) @ scores.T.double()).square()
+    total = power.sum(0)
+    return power / torch.where(total > 0, total, torch.inf)
+
+
+def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab"]:
+    """W_E · W_Q · W_Kᵀ · W_Eᵀ: how much each token, as query, looks for each token, as key (Elhage et al., 2021)."""
+    W_E = weights["W_E"]
+    return (W_E @ weights["W_Q"]) @ (W_E @ weights["W_K"]).transpose(1, 2)
+
+
+def ov_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab_out"]:
+    """W_E · W_V · W_O · W_U: what each token, attended to, adds to the logits past the MLP (Elhage et al., 2021)."""
+    return weights["W_E"] @ weights["W_V"] @ weights["W_O"] @ weights["W_U"]
