@@ -8,7 +8,7 @@ ph   = interp.phases(df)                  # memorization, circuit formation, cle
 run  = interp.train(interp.TrainConfig(seed=1), "runs/mine")
 """
 
-from interp import plot
+from interp import ablate, plot
 from interp.activations import Activations, activations, hooked_activations
 from interp.config import MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError, InterpError, TrainingError
@@ -34,6 +34,7 @@ __all__ = [
     "TrainConfig",
     "TrainingError",
     "TrainingInterrupted",
+    "ablate",
     "activations",
     "compare",
     "convert",

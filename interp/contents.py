@@ -63,7 +63,10 @@ class Contents:
     @cached_property
     def history(self) -> pd.DataFrame:
         """The recorded losses, at their steps."""
-        return history_of(self.beside, list(self.states), max(self.states) if self.states else self.step, self.path)
+        last = self.step
+        if self.states and (self.single is None or last is not None):
+            last = max(self.states)  # unless a last model of an unknown step says that the run went on
+        return history_of(self.beside, list(self.states), last, self.path)
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -77,8 +80,18 @@ class Contents:
         return {}
 
     def setting(self, *names: str) -> Any:
-        """What the configuration, or the file beside its weights, says under one of these names."""
-        return next((said[n] for said in (self.settings, self.beside) for n in names if said.get(n) is not None), None)
+        """What the configuration, or the file beside its weights, says under one of these names; one word or number."""
+        for said in (self.settings, self.beside):
+            for name in names:
+                value = said.get(name)
+                if isinstance(value, Tensor | np.ndarray | np.generic) and np.size(value) == 1:
+                    value = value.item()
+                if value is not None and not isinstance(value, str | bool | int | float):
+                    kind = type(value).__name__
+                    raise CheckpointError(f"{self.path}: {name} is a {kind}; expected a word or a number.")
+                if value is not None:
+                    return value
+        return None
 
     def whole(self, *names: str) -> int | None:
         """The same, a whole number; CheckpointError where it is none."""

@@ -44,7 +44,7 @@ def local_file(path: PathLike) -> tuple[Path, Path | str]:
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"a path is expected, or an address such as hf://…; this is a {type(path).__name__}.")
     address = os.fsdecode(path)
-    if ("://" not in address and "::" not in address) or Path(address).exists():
+    if "://" not in address and ("::" not in address or Path(address).exists()):
         return Path(address), Path(address)
     import fsspec
 

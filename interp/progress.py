@@ -459,8 +459,9 @@ def compare(
     network without attention), key_frequencies (a tuple), and the scalar fields of ProgressMeasures; what a model
     cannot give is NaN. `interp.plot.mechanism` draws it. Raises as `progress_measures` does.
     """
-    if not isinstance(models, Mapping):
-        raise ConfigError(f"the models come as a dict, each under a name; this is a {type(models).__name__}.")
+    if not isinstance(models, Mapping) or not models:
+        what = f"a {type(models).__name__}" if models or not isinstance(models, Mapping) else "an empty one"
+        raise ConfigError(f"the models come as a dict, each under a name; this is {what}.")
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
         for name, model in models.items():

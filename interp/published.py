@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -29,7 +30,7 @@ from interp.files import is_safetensors, local_file
 from interp.forward import ACTIVATIONS, Activation, Pairs, forward
 from interp.layouts import ONE_HIDDEN_LAYER, Layout, State
 from interp.measures.losses import cross_entropy
-from interp.recorded import check_losses, telling_step
+from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
     PathLike,
@@ -132,21 +133,28 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
 
 # What a configuration may say that the forward of `interp.forward` does not do.
 _ALIEN = {
-    "n_layers": (1,), "num_layers": (1,), "normalization_type": (None, "none", "None"), "attn_only": (False,),
+    "n_layers": (1,), "num_layers": (1,), "normalization_type": ("none", "None"), "attn_only": (False,),
     "parallel_attn_mlp": (False,), "positional_embedding_type": ("standard",), "use_attn_scale": (True,),
+    "scale_attn_by_inverse_layer_idx": (False,), "use_local_attn": (False,), "gated_mlp": (False,), "use_ln": (False,),
+    "attn_scores_soft_cap": (-1.0, 0.0), "output_logits_soft_cap": (-1.0, 0.0), "final_rms": (False,),
 }  # fmt: skip
 
 
 def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
     """ConfigError where the file's configuration speaks of another computation, or of other sizes."""
-    for name, fine in _ALIEN.items():
-        if name in contents.settings and contents.settings[name] not in fine:
-            raise ConfigError(
-                f"{contents.path} says {name} {contents.settings[name]!r} in its config, which is not the model that "
-                "interp computes; measure it through its hooks with progress_measures(bridge, task=...)."
-            )
-    for name in ("d_model", "d_head", "d_mlp", "n_ctx"):
-        said = contents.settings.get(name)
+    said: dict[str, Any] = {name: contents.setting(name) for name in contents.settings if name in _ALIEN}
+    alien = {name: value for name, value in said.items() if value is not None and value not in _ALIEN[name]}
+    scale, d_head = contents.setting("attn_scale"), contents.setting("d_head")
+    if isinstance(scale, int | float) and isinstance(d_head, int) and scale > 0 and not math.isclose(scale**2, d_head):
+        alien["attn_scale"] = scale
+    if alien:
+        name, value = next(iter(alien.items()))
+        raise ConfigError(
+            f"{contents.path} says {name} {value!r} in its config, which is not the model that interp computes; "
+            "measure it through its hooks with progress_measures(bridge, task=...)."
+        )
+    for name in ("d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out"):
+        said = contents.setting(name)
         if isinstance(said, int) and said > 0 and sizes.get(name, said) != said:
             raise ConfigError(
                 f"{contents.path} says {name} {said} in its config and holds weights of {name} {sizes[name]}; the file "
@@ -309,14 +317,26 @@ def _mask(contents: Contents, asked: _Asked, task: Task, quiet: bool = False) ->
 
 
 def _check(
-    contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None, state: State, step: int | None
+    contents: Contents,
+    reading: _Reading,
+    mask: Bool[Tensor, "p p"] | None,
+    weights: Mapping[str, Tensor],
+    step: int | None,
 ) -> None:
     if mask is not None:
+        check_losses(
+            contents.history, contents.beside, step, mask, lambda: _cross_entropies(weights, reading), contents.path
+        )
 
-        def cross_entropies() -> Float[Tensor, "p p"]:
-            return _cross_entropies(_weights(contents.path, contents.layout, state, reading.architecture), reading)
 
-        check_losses(contents.history, contents.beside, step, mask, cross_entropies, contents.path)
+def _check_run(contents: Contents, reading: _Reading, run: Run) -> None:
+    """Check the losses of the checkpoint that tells most about the split, or of the next that can be read."""
+    if run.train_mask is None:
+        return
+    for step in telling_steps(contents.history, run.steps):
+        with contextlib.suppress(CheckpointError):
+            _check(contents, reading, run.train_mask, run.at(step).weights, step)
+            return
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -406,9 +426,9 @@ def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
         return None
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
-    step = telling_step(contents.history, list(contents.states))
-    _check(contents, reading, mask, contents.states[step], step)
-    return _run(file, contents, reading, mask)
+    run = _run(file, contents, reading, mask)
+    _check_run(contents, reading, run)
+    return run
 
 
 def _directory(path: Path, name: Path | str, asked: _Asked) -> Run:
@@ -428,7 +448,8 @@ def _run(file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "
         step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, stamp)
         for step, state in contents.states.items()
     }
-    return Run(contents.path, reading.task, reading.architecture, sources, lambda: contents.history, mask)
+    history = contents.history  # now: it may be mapped from the file too
+    return Run(contents.path, reading.task, reading.architecture, sources, lambda: history, mask)
 
 
 def load_checkpoint(
@@ -516,15 +537,14 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
     run = _run(file, contents, reading, mask) if contents.states else None
     if run is not None and (step is not None or contents.single is None):
         found = run[-1] if step is None else run.at(step)
-        assert found.step is not None
-        _check(contents, reading, mask, contents.states[found.step], found.step)
+        _check_run(contents, reading, run)
         return found
     assert contents.single is not None
     if step is not None and contents.step != step:
         held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")
-    _check(contents, reading, mask, contents.single, contents.step)
     weights = _weights(name, contents.layout, contents.single, reading.architecture)
+    _check(contents, reading, mask, weights, contents.step)
     return Checkpoint(weights, reading.architecture, reading.task, contents.step, mask, name, run)
 
 
@@ -572,7 +592,7 @@ def convert(
     target = Path(os.path.abspath(path))
     if target.is_symlink() or (target.exists() and (target.is_file() or any(target.iterdir()))):
         raise CheckpointError(f"{target} already exists; name a new directory.")
-    if step is not None and (not isinstance(step, int) or step < 0):
+    if step is not None and (not isinstance(step, int) or isinstance(step, bool) or step < 0):
         raise ConfigError(f"step is {step!r}; it is a whole number of at least 0.")
     asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
     file, name = local_file(source)

@@ -156,8 +156,10 @@ def as_mask(
 
 def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
     try:
-        given = split.cpu() if isinstance(split, Tensor) else torch.as_tensor(np.asarray(split))
-    except (TypeError, ValueError):
+        listed = split.cpu().numpy() if isinstance(split, Tensor) else np.asarray(split)
+        # In the caller's own integers, a * p + b could overflow.
+        given = torch.as_tensor(listed.astype(np.int64) if listed.dtype.kind in "iu" else listed)
+    except (TypeError, ValueError):  # ragged, sparse, of objects
         given = torch.zeros(())
     what = f"split is {given.dtype} {list(given.shape)}"
     if given.dtype == torch.bool:
@@ -176,7 +178,7 @@ def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
                 f"split names {'a number' if pairs else 'a pair'} {int(bad[0])}, outside 0..{limit - 1} of p = {p}; "
                 "it belongs to another modulus."
             )
-        indices = (given[:, 0] * p + given[:, 1] if pairs else given).long()
+        indices = given[:, 0] * p + given[:, 1] if pairs else given
         if twice := len(indices) - len(indices.unique()):
             raise ConfigError(
                 f"split names {twice} of its {len(indices)} pairs more than once; name each train pair once (a vector "

@@ -46,6 +46,6 @@ def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
     assert "Nearest is" in said
     assert "3 + 5 = 8   7 + 7 = 14" in said
     assert "circuit_formation_end" in said
-    assert "it was trained on another split or seed" in said
+    assert "it was trained on another split, seed or task" in said
     assert said.count("application/vnd.plotly") == 2
     assert ("Zhong et al., p = 59" in said) == (models == "published")

@@ -333,9 +333,15 @@ def test_the_configuration_of_a_real_bridge_is_read(tmp_path):
         ({"use_attn_scale": False}, "says use_attn_scale False"),
         ({"d_model": 99}, "says d_model 99 in its config and holds weights of d_model 16; the file disagrees"),
         ({"p": "x"}, "p is 'x'; expected a whole number"),
+        ({"attn_scale": 1.0, "d_head": 6}, "says attn_scale 1.0"),
+        ({"output_logits_soft_cap": 30.0}, "says output_logits_soft_cap 30.0"),
+        ({"d_vocab": 99}, "says d_vocab 99 in its config and holds weights of d_vocab 12"),
+        ({"n_layers": torch.ones(3)}, "n_layers is a Tensor; expected a word or a number"),
+        ({"act_fn": np.ones(3)}, "act_fn is a ndarray; expected a word or a number"),
         ({"p": float("inf")}, "p is 'inf'; expected a whole number"),
         ({"p": 1}, "p is 1; a modulus is an integer of at least 2"),
-        ({"fn_name": ["add"]}, r"trained on \"\['add'\]\", whose labels"),
+        ({"fn_name": ["add"]}, "fn_name is a list; expected a word or a number"),
+        ({"fn_name": "times"}, "trained on 'times', whose labels are not in the file"),
         ({"act_fn": "tanh"}, "has the activation 'tanh'; interp knows relu, gelu, gelu_new"),
         ({"seed": "abc", "frac_train": 0.3}, "seed is 'abc'; expected a whole number"),
         ({"seed": 1, "frac_train": "x"}, "frac_train is 'x'; expected a number"),
@@ -444,7 +450,7 @@ def test_losses_that_do_not_match_the_split_are_said_with_both_numbers(shipped, 
     assert torch.equal(right.train_mask, ckpt.train_mask)
     with pytest.warns(UserWarning, match=r"train loss is \S+ and \S+ is recorded, its test loss is \S+ and \S+ is"):
         interp.load_checkpoint(file, split="paper", seed=1)
-    with pytest.warns(UserWarning, match="trained on another split or seed"):
+    with pytest.warns(UserWarning, match="trained on another split, seed or task"):
         interp.load_checkpoint(file, split="torch", seed=0)
 
 
@@ -649,13 +655,15 @@ def test_losses_recorded_in_float32_raise_no_false_alarm(shipped, tmp_path):
         (5_000, 50_000, None, range(0, 50_000, 10)),
         (161, 161, 16_000, range(0, 16_001, 100)),
         (11, 100, 99, [*range(0, 100, 10), 99]),
-        (1_601, 16_000, 16_000, range(0, 16_001, 10)),
-        (7, 61, 60, range(0, 61, 10)),
+        (1_601, 16_000, 16_000, [*range(0, 16_000, 10), 15_999]),
+        (1_601, 1_601, 16_000, range(0, 16_001, 10)),
         (250, 25_000, 24_999, range(0, 25_000, 100)),
         (50_000, 50_000, 40_000, range(50_000)),
         (5_000, 16_001, 16_000, None),
         (3, 3, 16_000, None),
         (1, 100, 99, None),
+        (7, 7, 16_000, None),  # 0, 3000, …, 15000 and the last, or 0, 2500, …, or many more
+        (33, 33, 16_000, None),  # every 500, or every 512 and the last
     ],
 )
 def test_where_a_list_of_losses_stands(n, longest, last, steps):
@@ -663,9 +671,16 @@ def test_where_a_list_of_losses_stands(n, longest, last, steps):
     assert found == (None if steps is None else list(steps))
 
 
+def test_of_several_spacings_the_one_that_divides_all_epochs_is_taken():
+    """Seven records up to step 60 are every 9th, 10th, or 11th and the last; the checkpoints stand at twenties."""
+    assert interp.recorded._steps(7, 61, 60) is None
+    assert interp.recorded._steps(7, 61, 60, [0, 20, 40, 60]) == list(range(0, 61, 10))
+    assert interp.recorded._steps(33, 33, 16_000, [0, 512, 2048]) == [*range(0, 15_873, 512), 16_000]
+
+
 def test_losses_that_cannot_be_placed_are_left_out_with_a_word(small_run, tmp_path):
     content = whole_run(small_run, "paper") | {"test_losses": [3.0, 2.0]}
-    with pytest.warns(UserWarning, match="its 2 test_losses fit neither its checkpoints nor a regular spacing"):
+    with pytest.warns(UserWarning, match="does not tell at which steps its 2 test_losses were recorded"):
         run = interp.load_run(write(tmp_path / "run.pth", content))
     assert run.history["test_loss"].isna().all()
     assert run.history["train_loss"].notna().all()
@@ -712,6 +727,44 @@ def test_one_file_read_in_two_ways_has_two_sets_of_key_frequencies(small_run, tm
         run = interp.load_run(file, **how)
         alone = interp.Checkpoint(run[-1].weights, run[-1].config, run.task)
         assert interp.progress_measures(run.at(0)).key_frequencies == interp.progress_measures(alone).key_frequencies
+
+
+def test_a_bad_epoch_does_not_keep_a_run_with_losses_from_opening(shipped, tmp_path):
+    """The losses are then checked at another one."""
+    steps = [0, 1_000, 1_400]
+    at = shipped.history.set_index("step").loc[steps]
+    for damage in (
+        lambda s: s["embed.W_E"].fill_(float("nan")),
+        lambda s: s.clear(),
+        lambda s: s.update({"x": s["embed.W_E"]}),
+    ):
+        states = [paper({name: w.clone() for name, w in shipped.at(step).weights.items()}) for step in steps]
+        damage(states[2])
+        content = {
+            "state_dicts": states, "epochs": steps, "model": states[1],
+            "train_losses": at["train_loss"].tolist(), "test_losses": at["test_loss"].tolist(),
+        }  # fmt: skip
+        file = write(tmp_path / "run.pth", content)
+        run = interp.load_run(file, split="paper", seed=0)
+        with pytest.raises(CheckpointError, match="epoch 1400"):
+            run.at(1_400)
+        assert interp.load_checkpoint(file, step=1_000, split="paper", seed=0).step == 1_000
+        with pytest.warns(UserWarning, match="is recorded in .* at step 1000"):
+            interp.load_run(file, split="paper", seed=1)
+
+
+def test_a_model_saved_before_the_record_ends_is_not_accused(shipped, tmp_path):
+    """Its step is not in the file: somewhere in the record both its losses stand."""
+    ckpt = shipped.at(9_000)
+    history = shipped.history.set_index("step").reindex(range(16_001)).interpolate()
+    content = {
+        "model": paper(ckpt.weights),
+        "train_losses": history["train_loss"].tolist(), "test_losses": history["test_loss"].tolist(),
+    }  # fmt: skip
+    file = write(tmp_path / "m.pth", content)
+    interp.load_checkpoint(file, split="paper", seed=0)
+    with pytest.warns(UserWarning, match="trained on another split, seed or task"):
+        interp.load_checkpoint(file, split="paper", seed=1)
 
 
 def test_one_checkpoint_is_no_run(tmp_path):
@@ -960,6 +1013,8 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.load_checkpoint(None)", "a path is expected, .*; this is a NoneType"),
         ("interp.load_checkpoint({'W_E': 1})", "a path is expected, .*; this is a dict"),
         ("interp.compare([ckpt])", "the models come as a dict, each under a name; this is a list"),
+        ("interp.compare({})", "the models come as a dict, each under a name; this is an empty one"),
+        ("interp.convert(file, folder / 'x', step=True)", "step is True; it is a whole number"),
         ("interp.compare({'x': 3})", "'x' is a int; give a Checkpoint, a Run, or a path"),
         ("interp.progress_measures(ckpt, key_frequencies='14')", "key_frequencies are '14'; give whole numbers"),
         ("interp.progress_measures(ckpt, key_frequencies=[1.5])", r"key_frequencies are \[1.5\]; give whole"),

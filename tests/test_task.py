@@ -1,12 +1,13 @@
 import random
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from interp import ConfigError, Task, split_mask
-from interp.task import OPERATIONS
+from interp.task import OPERATIONS, as_mask
 from tests.processes import outside
 
 
@@ -131,3 +132,15 @@ def test_numpys_integers_are_integers():
 def test_a_fraction_lies_strictly_between_zero_and_one(fraction):
     with pytest.raises(ConfigError, match="between 0 and 1"):
         split_mask(5, fraction, 0)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32, np.uint64])
+def test_pairs_in_narrow_integers_are_the_same_pairs(dtype):
+    """a * p + b is past 65,535 for p = 251: in the caller's own integers it would wrap around."""
+    mask = split_mask(251, 0.3, 0)
+    assert torch.equal(as_mask(mask.nonzero().numpy().astype(dtype), None, 251), mask)
+
+
+def test_a_sparse_mask_is_no_split():
+    with pytest.raises(ConfigError, match="give a bool mask"):
+        as_mask(split_mask(7, 0.5, 0).to_sparse(), None, 7)
