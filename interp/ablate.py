@@ -92,8 +92,7 @@ def through_hooks(
     bridge of this checkpoint to use instead of a new one: the hooks that it already has count before and after, and
     only those given are removed. Raises ConfigError for a network of one hidden layer, which is no bridge.
     """
-    if not isinstance(checkpoint.config, ModelConfig):
-        raise ConfigError("ablations go through a TransformerBridge's hooks; a network of one hidden layer has none.")
+    _check(checkpoint)
     model: Any = checkpoint.model() if bridge is None else bridge
     tokens = tokens_of(model, Pairs.all(checkpoint.task.p))
     with torch.no_grad():
@@ -101,6 +100,11 @@ def through_hooks(
         with model.hooks(fwd_hooks=list(hooks)):
             after = _scores(checkpoint, model(tokens))
     return Effect(name, before, after)
+
+
+def _check(checkpoint: Checkpoint) -> None:
+    if not isinstance(checkpoint.config, ModelConfig):
+        raise ConfigError("ablations go through a TransformerBridge's hooks; a network of one hidden layer has none.")
 
 
 def _scores(checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"]) -> Scores:
@@ -124,6 +128,7 @@ def _scores(checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"
 
 def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable[int] | None) -> tuple[str, list[int]]:
     """The words for a choice of frequencies, and those that stay."""
+    _check(checkpoint)
     every = range(1, checkpoint.task.p // 2 + 1)
     if why := checkpoint.task.why_no_fourier:
         raise ConfigError(f"{why}; there is no frequency to remove or keep.")
