@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses._tables import write_table
 from interp import Run, phases, trajectory
-from interp.run import write_whole
 
 
 def main(run: Run, out: Path) -> list[Path]:
@@ -14,11 +14,5 @@ def main(run: Run, out: Path) -> list[Path]:
     table = pd.DataFrame(
         [{"event": name, "step": step, "note": missing.get(name, "")} for name, step in found.items()]
     ).astype({"step": "Int64"})
-    rows = [
-        f"| {name} | {'–' if step is None else f'{step:,}'} | {missing.get(name, '')} |" for name, step in found.items()
-    ]
-    out.mkdir(parents=True, exist_ok=True)
-    write_whole(out / "phases.csv", lambda file: table.to_csv(file, index=False))
-    text = "\n".join(["| event | step | note |", "| --- | ---: | --- |", *rows, ""])
-    write_whole(out / "phases.md", lambda file: file.write_text(text, encoding="utf-8"))
-    return [out / "phases.csv", out / "phases.md"]
+    shown = table.assign(step=["–" if step is None else f"{step:,}" for step in found.values()])
+    return write_table(table, out, "phases", shown)

@@ -140,15 +140,86 @@ def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) ->
 
 def _shade(figure: go.Figure, phases: Phases, last: float) -> None:
     """Colour each phase through all panels and write its name in the last one, upright where it is too narrow."""
+    panels = len(list(figure.select_yaxes()))
+    last_panel = str(panels) if panels > 1 else ""
     inside = _WIDTH - figure.layout.margin.l - figure.layout.margin.r
     for name, first, end in phases.spans():
         figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
                          row="all", col=1)  # fmt: skip
         narrow = (end - first) / last * inside < 9 * len(name)
         figure.add_annotation(
-            x=(first + end) / 2, y=0.03, xref="x3", yref="y3 domain", text=name, textangle=-90 if narrow else 0,
-            showarrow=False, yanchor="bottom", font={"size": 17}, bgcolor="rgba(255,255,255,0.6)",
+            x=(first + end) / 2, y=0.03, xref=f"x{last_panel}", yref=f"y{last_panel} domain", text=name,
+            textangle=-90 if narrow else 0, showarrow=False, yanchor="bottom", font={"size": 17},
+            bgcolor="rgba(255,255,255,0.6)",
         )  # fmt: skip
+
+
+def _over_training(
+    trajectory: pd.DataFrame,
+    lines: dict[str, str],
+    y_title: str,
+    phases: Phases | None,
+    styles: Sequence[dict[str, str]] | None = None,
+    legend_rows: int = 1,
+) -> go.Figure:
+    """One panel of columns of a trajectory over its steps; `lines` maps a label to its column."""
+    _need(trajectory, *lines.values())
+    figure = _panels([y_title], height=400)
+    for index, (label, column) in enumerate(lines.items()):
+        style = {"color": _KEYS[index % len(_KEYS)], "dash": _DASHES[index % len(_DASHES)]}
+        _line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
+    if legend_rows > 1:
+        margin = 35 + 27 * legend_rows
+        figure.update_layout(margin={"t": margin}, height=400 + 65 + margin)
+    if phases is not None:
+        _shade(figure, phases, float(trajectory["step"].iloc[-1]))
+    return figure
+
+
+def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Accuracy on train and test pairs, of the key frequencies alone, and of the logits without them.
+
+    After the appendix of Nanda et al. (2023). `trajectory` is what `interp.trajectory` returns.
+    """
+    lines = {name: f"{name}_accuracy" for name in _LINES}
+    figure = _over_training(trajectory, lines, "Accuracy", phases, [_LINES[name] for name in lines])
+    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    return figure
+
+
+def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Excluded loss with one key frequency removed at a time, on train pairs (Nanda et al., 2023, appendix)."""
+    columns = [name for name in map(str, trajectory.columns) if name.startswith("excluded_loss_")]
+    if not columns:
+        raise ConfigError("this figure needs the columns excluded_loss_K, which the trajectory does not have.")
+    lines = {f"without k = {name.rsplit('_', 1)[1]}": name for name in columns}
+    figure = _over_training(trajectory, lines, "Excluded loss (nats)", phases, legend_rows=(len(lines) + 2) // 3)
+    _decades(figure, 1)
+    return figure
+
+
+def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Gini coefficients of the Fourier norms of W_E and W_L: how few frequencies hold them (Nanda et al., appendix)."""
+    lines = {"W<sub>E</sub>": "embedding_gini", "W<sub>L</sub>": "unembedding_gini"}
+    figure = _over_training(trajectory, lines, "Gini coefficient", phases)
+    figure.update_yaxes(range=[0, 1])
+    return figure
+
+
+def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """In which order output, neurons and attention take the shape that they end in; all are shares, 1 at the most."""
+    lines = {
+        "W<sub>L</sub> in key directions": "neuron_logit_key_share",
+        "logits explained": "logit_variance_explained",
+        "neurons along u, v": "neuron_projection_share",
+        "single-frequency neurons": "single_frequency_neurons",
+        "attention of one frequency": "attention_share",
+        "W<sub>L</sub> like its end": "neuron_logit_alignment",
+        "W<sub>E</sub> like its end": "embedding_alignment",
+    }
+    figure = _over_training(trajectory, lines, "Share", phases, legend_rows=4)
+    figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
+    return figure
 
 
 def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
     from interp.hooked_mlp import HookedMLP
 
-MEASURES_VERSION = 2  # raise it when a definition changes: saved trajectories are then computed anew
+MEASURES_VERSION = 3  # raise it when a definition changes: saved trajectories are then computed anew
 MEASURES = "measures.parquet"
 
 
@@ -61,9 +61,10 @@ class ProgressMeasures:
 
     loss, accuracy               over all p*p pairs
     train_loss, test_loss, train_accuracy, test_accuracy   over the pairs of the split
-    restricted_loss              only the key frequencies of the logits kept, over all pairs; restricted_test_loss
-                                 over test pairs
-    excluded_loss                the key frequencies removed, over train pairs; excluded_loss_by_frequency one at a time
+    restricted_loss              only the key frequencies of the logits kept, over all pairs, and restricted_accuracy;
+                                 restricted_test_loss over test pairs
+    excluded_loss                the key frequencies removed, over train pairs, and excluded_accuracy;
+                                 excluded_loss_by_frequency one at a time
     key_frequencies              the k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients
     cos_coefficients [⌊p/2⌋]     of cos w_k(a+b−c), k = 1, 2, …
     embedding_norms [p]          of W_E along the rows of the Fourier basis (`interp.fourier`); embedding_gini
@@ -94,8 +95,10 @@ class ProgressMeasures:
     train_accuracy: float | None
     test_accuracy: float | None
     restricted_loss: float | None
+    restricted_accuracy: float | None
     restricted_test_loss: float | None
     excluded_loss: float | None
+    excluded_accuracy: float | None
     excluded_loss_by_frequency: dict[int, float] | None
     key_frequencies: tuple[int, ...] | None
     cos_coefficients: Float[np.ndarray, " n_frequencies"] | None
@@ -323,7 +326,7 @@ def _measure(
     values["accuracy"] = float(right.double().mean())
     if train is None:
         for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_test_loss",
-                     "excluded_loss", "excluded_loss_by_frequency"):  # fmt: skip
+                     "excluded_loss", "excluded_accuracy", "excluded_loss_by_frequency"):  # fmt: skip
             missing[name] = subject.why_no_split
     else:
         values["train_loss"] = float(nll[train].mean())
@@ -346,14 +349,18 @@ def _measure(
         if frequencies is None:
             frequencies = logit_measures.key_frequencies(coefficients, share)
         kept = logit_measures.kept(table, frequencies)
-        restricted = losses.cross_entropy(losses.restricted_logits(kept, table.mean(0)), torch.arange(task.p))
+        of_labels, right_labels = losses.restricted_logits(kept, table.mean(0)), torch.arange(task.p)
+        restricted = losses.cross_entropy(of_labels, right_labels)
         values["restricted_loss"] = float(restricted.mean())
+        values["restricted_accuracy"] = float(losses.correct(of_labels, right_labels).double().mean())
         if train is not None:
             if not train.all():
                 values["restricted_test_loss"] = float(restricted[labels[~train]].mean())
             here = labels[train]
             logits = L[train]
-            values["excluded_loss"] = _mean_loss(losses.excluded_logits(logits, kept, here), here)
+            excluded = losses.excluded_logits(logits, kept, here)
+            values["excluded_loss"] = _mean_loss(excluded, here)
+            values["excluded_accuracy"] = float(losses.correct(excluded, here).double().mean())
             values["excluded_loss_by_frequency"] = {
                 k: _mean_loss(losses.excluded_logits(logits, logit_measures.kept(table, [k]), here), here)
                 for k in frequencies
@@ -423,7 +430,8 @@ _NEURONS = (
     "neuron_projection_share", "neuron_logit_key_share",
 )  # fmt: skip
 _FOURIER = (
-    "restricted_loss", "restricted_test_loss", "excluded_loss", "excluded_loss_by_frequency", "key_frequencies",
+    "restricted_loss", "restricted_accuracy", "restricted_test_loss", "excluded_loss", "excluded_accuracy",
+    "excluded_loss_by_frequency", "key_frequencies",
     "cos_coefficients", "embedding_norms", "embedding_gini", "unembedding_norms", "unembedding_gini",
     "logit_variance_explained", *_NEURONS[2:], "attention_share",
 )  # fmt: skip

@@ -39,14 +39,37 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert ("Warning" in done.stderr) == (not HAS_BROWSER), done.stderr
     ph = interp.phases(interp.trajectory(shipped, progress=False))
     assert str(ph) in done.stdout
-    figures = ("training_curves", "fourier_norms", "progress_measures", "cos_coefficients")
+    figures = (
+        "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
+        "ginis", "circuit_formation",
+    )  # fmt: skip
     kinds = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
-    expected = {f"{name}.{kind}" for name in figures for kind in kinds} | {"phases.csv", "phases.md"}
+    expected = {f"{name}.{kind}" for name in figures for kind in kinds} | {
+        f"{table}.{kind}" for table in ("phases", "claims") for kind in ("csv", "md")
+    }
     assert {file.name for file in tmp_path.iterdir()} == expected
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
     table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end
     assert f"| cleanup_end | {ph.cleanup_end:,} |" in (tmp_path / "phases.md").read_text()
+    claims = pd.read_csv(tmp_path / "claims.csv")
+    assert list(claims.columns) == ["claim", "Nanda et al. (2023)", "this run", "agrees", "computed by"]
+    assert claims["this run"].iloc[0] == "5: 14, 35, 41, 42, 52"
+    assert set(claims["agrees"]) == {"yes"}
+    assert (tmp_path / "claims.md").read_text().count("\n") == len(claims) + 2
+
+
+def test_claims_that_a_run_does_not_bear_out_are_said(small_run):
+    """Sixty steps make no circuit: the table says no, and why."""
+    from analyses.claims import claims
+
+    table = claims(small_run).set_index("claim")
+    m = interp.progress_measures(small_run)
+    assert table.loc["five key frequencies", "this run"].startswith(f"{len(m.key_frequencies)}: ")
+    assert table.loc["variance of the logits in the key cosines", "this run"] == f"{m.logit_variance_explained:.1%}"
+    assert table.loc["variance of the logits in the key cosines", "agrees"] == "no"
+    assert "never" in table.loc["memorization, circuit formation and cleanup end at", "this run"]
+    assert table.loc["memorization, circuit formation and cleanup end at", "agrees"] == "no"
 
 
 def test_one_table_of_another_run(small_run_path, tmp_path):
@@ -59,7 +82,7 @@ def test_one_table_of_another_run(small_run_path, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no analysis nonsense; choose from cos_coefficients"),
+        (("nonsense",), "there is no analysis nonsense; choose from accuracies"),
         (("--run", "nowhere"), "does not exist"),
     ],
 )

@@ -65,7 +65,7 @@ def test_the_analytic_model(p, amplitudes, operation):
     assert m.key_frequencies == tuple(sorted(amplitudes))
     for name in ("loss", "train_loss", "test_loss", "restricted_loss", "restricted_test_loss"):
         assert getattr(m, name) == pytest.approx(loss, **near), name
-    assert m.accuracy == m.train_accuracy == m.test_accuracy == 1
+    assert m.accuracy == m.train_accuracy == m.test_accuracy == m.restricted_accuracy == 1
     assert m.excluded_loss == pytest.approx(math.log(p), **near)
     for k, excluded in m.excluded_loss_by_frequency.items():
         rest = {j: A for j, A in amplitudes.items() if j != k}
@@ -115,6 +115,10 @@ def test_restricted_and_excluded_loss_by_projection_over_all_pairs():
     assert m.restricted_loss == pytest.approx(float(restricted.mean()), **close)
     assert m.restricted_test_loss == pytest.approx(float(restricted[~mask.flatten()].mean()), **close)
     assert m.excluded_loss == pytest.approx(float(loss(flat - kept)[mask.flatten()].mean()), **close)
+    right = (kept + (flat - kept).mean(0)).argmax(1) == labels
+    assert m.restricted_accuracy == pytest.approx(float(right.double().mean()))
+    right = ((flat - kept).argmax(1) == labels)[mask.flatten()]
+    assert m.excluded_accuracy == pytest.approx(float(right.double().mean()))
     for k in range(1, p // 2 + 1):
         difference = (labels[:, None] - torch.arange(p)).double()
         wave = torch.cos(2 * math.pi * k / p * difference)

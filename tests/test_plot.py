@@ -96,6 +96,31 @@ def test_losses_alone_are_drawn_as_they_were_recorded(shipped):
     assert not np.isnan(test.y).any()
 
 
+@pytest.mark.parametrize(
+    ("name", "columns"),
+    [
+        ("accuracies", ["train_accuracy", "test_accuracy", "restricted_accuracy", "excluded_accuracy"]),
+        ("ginis", ["embedding_gini", "unembedding_gini"]),
+        ("excluded_losses", [f"excluded_loss_{k}" for k in (14, 35, 41, 42, 52)]),
+        ("circuit_formation", [
+            "neuron_logit_key_share", "logit_variance_explained", "neuron_projection_share",
+            "single_frequency_neurons", "attention_share", "neuron_logit_alignment", "embedding_alignment",
+        ]),
+    ],
+)  # fmt: skip
+def test_columns_over_training_with_the_phases(trajectory, name, columns):
+    ph = interp.phases(trajectory)
+    figure = getattr(plot, name)(trajectory, ph)
+    assert [list(trace.y) for trace in figure.data] == [trajectory[column].tolist() for column in columns]
+    assert all(list(trace.x) == trajectory["step"].tolist() for trace in figure.data)
+    assert len({(trace.line.color, trace.line.dash) for trace in figure.data}) == len(columns)
+    assert len({trace.name for trace in figure.data}) == len(columns)
+    assert [note.text for note in figure.layout.annotations] == [span[0] for span in ph.spans()]
+    assert titles(figure, "y")[0]
+    with pytest.raises(ConfigError, match="needs the columns"):
+        getattr(plot, name)(trajectory.drop(columns=columns))
+
+
 def test_mechanisms_against_the_attention_coefficient():
     models = pd.DataFrame(
         {

@@ -106,7 +106,8 @@ def test_without_a_split_the_rest_is_there(tmp_path, name):
     m = interp.progress_measures(write(tmp_path / "m.pt", model.state), **asked(model))
     assert set(m.missing) == {
         "train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_test_loss", "excluded_loss",
-        "excluded_loss_by_frequency", *(["attention_share"] if name.startswith("one hidden") else []),
+        "excluded_accuracy", "excluded_loss_by_frequency",
+        *(["attention_share"] if name.startswith("one hidden") else []),
     }  # fmt: skip
     assert "split and seed" in m.missing["train_loss"]
     for there in ("loss", "restricted_loss", "key_frequencies", "embedding_norms", "single_frequency_neurons"):

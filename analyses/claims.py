@@ -1,0 +1,57 @@
+"""The paper's numerical claims about the final network, each beside this run's value and what computed it."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analyses._tables import write_table
+from interp import ConfigError, Run, ablate, activations, phases, progress_measures, trajectory
+from interp.measures.logits import projection_shares
+from interp.model import neuron_logit_map
+
+PAPER = "Nanda et al. (2023)"
+
+
+def main(run: Run, out: Path) -> list[Path]:
+    return write_table(claims(run), out, "claims")
+
+
+def claims(run: Run) -> pd.DataFrame:
+    """One row a claim: what the paper says, what this run gives, whether the two agree, and the function behind it."""
+    ckpt, p = run[-1], run.task.p
+    m, ph = progress_measures(ckpt), phases(trajectory(run))
+    keys = m.key_frequencies or ()
+    acts = activations(ckpt.weights, p, **ckpt.config.forward_options)
+    if acts.neurons is None:
+        raise ConfigError("the claims are about neurons, and this model has none.")
+    read = projection_shares(acts.neurons, neuron_logit_map(ckpt.weights)[:, :p], run.task.labels, keys)
+    least = min((share for both in read.values() for share in both if share == share), default=float("nan"))
+    others = ablate.logits(ckpt, keep=keys)
+    without = {k: ablate.logits(ckpt, remove=[k]) for k in keys}
+    rise = min((lost.after.loss / lost.before.loss for lost in without.values()), default=float("nan"))
+    ends = (ph.memorization_end, ph.circuit_formation_end, ph.cleanup_end)
+    single, explained, inside = (
+        m.single_frequency_neurons or 0.0, m.logit_variance_explained or 0.0, m.neuron_logit_key_share or 0.0,
+    )  # fmt: skip
+    rows = [
+        ("five key frequencies", "5", f"{len(keys)}: {', '.join(map(str, keys))}", len(keys) == 5,
+         "progress_measures(run).key_frequencies"),
+        ("neurons of which one frequency explains more than 85 %", "about 85 %", f"{single:.1%}",
+         abs(single - 0.85) < 0.1, "progress_measures(run).single_frequency_neurons"),
+        ("variance of the logits in the key cosines", "95 %", f"{explained:.1%}", explained >= 0.93,
+         "progress_measures(run).logit_variance_explained"),
+        (f"share of W_L in {2 * len(keys)} directions, two a key frequency", "nearly all", f"{inside:.2%}",
+         inside > 0.95, "progress_measures(run).neuron_logit_key_share"),
+        ("neurons along u_k and v_k that are multiples of cos and sin w_k(a+b)", "above 90 % each",
+         f"{least:.1%} at the least", least > 0.9, "measures.logits.projection_shares"),
+        ("without all other frequencies, loss", "falls", f"{others.before.loss:.2e} → {others.after.loss:.2e}",
+         others.after.loss < others.before.loss, "ablate.logits(ckpt, keep=keys)"),
+        ("without one key frequency, loss", "rises", f"at least {rise:,.0f} times", rise > 1,
+         "ablate.logits(ckpt, remove=[k])"),
+        ("memorization, circuit formation and cleanup end at", "1,400; 9,400; 14,000",
+         "; ".join("never" if end is None else f"{end:,}" for end in ends), None not in ends,
+         "phases(trajectory(run))"),
+    ]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["claim", PAPER, "this run", "agrees", "computed by"])
+    table["agrees"] = table["agrees"].map({True: "yes", False: "no"})
+    return table
