@@ -11,6 +11,7 @@ from pathlib import Path
 
 import analyses
 from interp import ConfigError, InterpError, load_run, phases, trajectory
+from interp.console import progress_bar
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(analyses.__path__) if not module.name.startswith("_"))
 
@@ -35,12 +36,16 @@ def main(arguments: list[str] | None = None) -> int:
         measures = trajectory(run)
         print(f"{given.run}: key frequencies {', '.join(map(str, measures.attrs['key_frequencies'] or ())) or 'none'}")
         print(phases(measures))
-        for name in given.names or NAMES:
-            try:
-                written = importlib.import_module(f"analyses.{name}").main(run, given.out)
-                print(f"{name}: {', '.join(str(file) for file in written)}")
-            except ConfigError as error:
-                print(f"Skipped {name}: {error}", file=sys.stderr)
+        names = given.names or NAMES
+        with progress_bar("write", "figures and tables", len(names)) as bar:
+            for done, name in enumerate(names, 1):
+                try:
+                    written = importlib.import_module(f"analyses.{name}").main(run, given.out)
+                    print(f"{name}: {', '.join(str(file) for file in written)}")
+                except ConfigError as error:
+                    print(f"Skipped {name}: {error}", file=sys.stderr)
+                if bar:
+                    bar.at(done, name)
     except (InterpError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2

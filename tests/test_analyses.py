@@ -41,17 +41,22 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert str(ph) in done.stdout
     figures = (
         "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
-        "ginis", "circuit_formation",
+        "ginis", "circuit_formation", "attention_over_pairs", "attention_scores", "neurons_over_pairs", "neuron_purity",
+        "neuron_logit_weights", "logit_fourier_norms",
     )  # fmt: skip
     kinds = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
     expected = {f"{name}.{kind}" for name in figures for kind in kinds} | {
-        f"{table}.{kind}" for table in ("phases", "claims") for kind in ("csv", "md")
+        f"{table}.{kind}" for table in ("phases", "claims", "formation") for kind in ("csv", "md")
     }
     assert {file.name for file in tmp_path.iterdir()} == expected
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
     table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end
     assert f"| cleanup_end | {ph.cleanup_end:,} |" in (tmp_path / "phases.md").read_text()
+    formation = pd.read_csv(tmp_path / "formation.csv")
+    assert formation["half way at step"].is_monotonic_increasing
+    half = formation.set_index("column")["half way at step"]
+    assert half["neuron_logit_key_share"] < ph.circuit_formation_end < half["single_frequency_neurons"]
     claims = pd.read_csv(tmp_path / "claims.csv")
     assert list(claims.columns) == ["claim", "Nanda et al. (2023)", "this run", "agrees", "computed by"]
     assert claims["this run"].iloc[0] == "5: 14, 35, 41, 42, 52"

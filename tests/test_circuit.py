@@ -64,6 +64,13 @@ def test_every_measure_of_a_circuit_whose_answer_is_known(p):
     coefficients = logits.cos_coefficients(logits.logit_table(L, task.labels))
     assert logits.amplitudes(coefficients, AMPLITUDES, p) == pytest.approx(AMPLITUDES, rel=1e-5)
     assert logits.logit_variance_explained(L, coefficients, AMPLITUDES) == pytest.approx(1, abs=1e-6)
+    fitted = logits.fitted_logits(AMPLITUDES, task.labels)
+    torch.testing.assert_close(L.double(), fitted, rtol=0, atol=1e-5)
+    norms = logits.fourier_norms_2d(L)
+    assert float(norms.square().sum()) == pytest.approx(float(L.double().square().sum()), rel=1e-9)  # Parseval
+    rows = {row for k in AMPLITUDES for row in interp.fourier.frequency_rows(p, k)}
+    outside = [i for i in range(p) if i not in rows]
+    assert float(norms[outside].max()) < 1e-4 * float(norms.max())
 
 
 def test_the_alternating_frequency_of_an_even_p_has_a_cosine_alone():

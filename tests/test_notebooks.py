@@ -49,3 +49,25 @@ def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
     assert "it was trained on another split, seed or task" in said
     assert said.count("application/vnd.plotly") == 2
     assert ("Zhong et al., p = 59" in said) == (models == "published")
+
+
+@pytest.mark.parametrize(
+    ("name", "printed", "drawn"),
+    [
+        (
+            "grokking_walkthrough",
+            ["42 checkpoints, steps 0 to 16000", "memorization_end       1,400", "logits only k = 14, 35, 41, 42, 52"],
+            4,
+        ),
+        ("the_circuit", ["(14, 35, 41, 42, 52)", "in no cluster", "share of W_L in 10 directions: 99.8"], 8),
+    ],
+)
+def test_walkthrough(name, printed, drawn):
+    said = run(ROOT / "notebooks" / f"{name}.ipynb")
+    for words in printed:
+        assert words in said
+    assert said.count("application/vnd.plotly") == drawn
+
+
+def test_every_notebook_is_executed_by_a_test():
+    assert {path.stem for path in NOTEBOOKS} == {"bring_your_own_checkpoint", "grokking_walkthrough", "the_circuit"}

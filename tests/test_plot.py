@@ -121,6 +121,47 @@ def test_columns_over_training_with_the_phases(trajectory, name, columns):
         getattr(plot, name)(trajectory.drop(columns=columns))
 
 
+def test_maps_over_pairs_show_what_they_are_given(shipped):
+    acts = interp.activations(shipped[-1].weights, 113)
+    shares = interp.measures.attention.attention_shares(acts.pattern).numpy()
+    figure = plot.attention_over_pairs(acts.pattern.numpy(), shares)
+    assert len(figure.data) == 4
+    for h, trace in enumerate(figure.data):
+        np.testing.assert_array_equal(trace.z, acts.pattern[:, :, h, 0])
+        assert figure.layout.annotations[h].text.startswith(f"head {h}: k = {shares[:, h, 0].argmax() + 1}")
+    assert figure.layout.coloraxis.cmin == 0
+    assert figure.layout.coloraxis.colorbar.title.text == "attention to a"
+
+    purity = interp.measures.neurons.frequency_shares(acts.neurons).numpy()
+    figure = plot.neurons_over_pairs(acts.neurons.numpy(), purity)
+    named = [int(note.text.split(":")[0]) for note in figure.layout.annotations]
+    assert [purity[:, n].argmax() + 1 for n in named[:5]] == [14, 35, 41, 42, 52]
+    assert purity[:, named[5]].max() < 0.85
+    for n, trace in zip(named, figure.data, strict=True):
+        np.testing.assert_allclose(trace.z, acts.neurons[:, :, n] / acts.neurons[:, :, n].max(), rtol=1e-6)
+    with pytest.raises(ConfigError, match=r"none has more than 0\.85"):
+        plot.neurons_over_pairs(acts.neurons.numpy(), np.full_like(purity, 0.01))
+
+    norms = interp.measures.logits.fourier_norms_2d(acts.logits).numpy()
+    (trace,) = plot.logit_fourier_norms(norms).data
+    assert np.unravel_index(np.asarray(trace.z).argmax(), norms.shape) == np.unravel_index(norms.argmax(), norms.shape)
+
+    figure = plot.neuron_purity(purity)
+    assert sum(len(trace.x) for trace in figure.data) == 512
+    assert {f"k = {k}" for k in (14, 35, 41, 42, 52)} <= {trace.name for trace in figure.data}
+
+
+def test_weights_are_drawn_with_zero_in_the_middle_and_scores_by_head():
+    weights = np.array([[1.0, -2.0, 0.5], [0.0, 0.1, 0.2], [3.0, 0.0, -1.0]])
+    figure = plot.neuron_logit_weights(weights, 1, np.array([2.0, -1.0, 0.5]))
+    np.testing.assert_array_equal(figure.data[0].z, weights[:, [1, 2, 0]])  # by phase
+    assert (figure.layout.coloraxis.cmin, figure.layout.coloraxis.cmax) == (-3, 3)
+    figure = plot.attention_scores(np.array([[1.0, 2.0], [3.0, 4.0]]), [2])
+    assert [trace.name for trace in figure.data] == ["head 0", "head 1"]
+    assert list(figure.data[1].y) == [2.0, 4.0]
+    assert figure.layout.shapes[0].x0 == 2
+
+
 def test_mechanisms_against_the_attention_coefficient():
     models = pd.DataFrame(
         {

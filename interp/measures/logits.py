@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Float, Int
@@ -72,6 +73,16 @@ def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Itera
     return {k: float(coefficients[k - 1]) / (p**3 / (1 if 2 * k == p else 2)) ** 0.5 for k in frequencies}
 
 
+def fitted_logits(alphas: Mapping[int, float], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p p"]:
+    """Σ α_k cos w_k(s−c) for every pair and output: what the circuit is said to compute. L less it is the residual."""
+    p = len(labels)
+    r = torch.arange(p)
+    wave = torch.zeros(p, dtype=torch.float64)
+    for k, alpha in alphas.items():
+        wave += alpha * torch.cos(2 * math.pi / p * (k * r % p).double())
+    return wave[(labels[..., None] - r) % p]
+
+
 def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> float:
     """The share of ‖W_L‖² along cos w_k c and sin w_k c of the given k; 1 − share lies outside. NaN for W_L = 0."""
     total = float(W_L.double().square().sum())
@@ -101,3 +112,10 @@ def projection_shares(
     share = ((read * waves).sum(0).square() / torch.where(power > 0, power, torch.nan)).tolist()
     found = dict(zip(rows, share, strict=True))
     return {k: (found[pair[0]], found[pair[1]] if len(pair) == 2 else float("nan")) for k, pair in chosen.items()}
+
+
+def fourier_norms_2d(logits: Float[Tensor, "p p p"]) -> Float[Tensor, "p p"]:
+    """The norm over outputs c of each component of the logits along F_x(a) · F_y(b), [x, y]: F · L · Fᵀ for every c."""
+    basis = fourier_basis(len(logits))
+    along_a = (basis @ logits.double().flatten(1)).view(logits.shape)
+    return (basis @ along_a).norm(dim=-1)

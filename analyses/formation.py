@@ -1,0 +1,44 @@
+"""When each part of the circuit is half way to its final shape, and in which phase: formation.csv and formation.md."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analyses._tables import write_table
+from interp import ConfigError, Run, phases, trajectory
+
+PARTS = {
+    "neuron_logit_key_share": "W_L in key directions",
+    "neuron_logit_alignment": "W_L like its end",
+    "embedding_alignment": "W_E like its end",
+    "logit_variance_explained": "logits explained by the key cosines",
+    "neuron_projection_share": "neurons along u_k, v_k of one wave",
+    "unembedding_gini": "Gini of W_L",
+    "embedding_gini": "Gini of W_E",
+    "single_frequency_neurons": "single-frequency neurons",
+    "attention_share": "attention of one frequency",
+}
+
+
+def main(run: Run, out: Path) -> list[Path]:
+    return write_table(formation(run), out, "formation")
+
+
+def formation(run: Run) -> pd.DataFrame:
+    """A row a part, earliest first: its first and last value, and the first step past the middle between the two."""
+    measures = trajectory(run)
+    spans = phases(measures).spans()
+    rows = []
+    for column, part in PARTS.items():
+        values = measures[["step", column]].dropna()
+        if len(values) < 2:
+            continue
+        first, last = float(values[column].iloc[0]), float(values[column].iloc[-1])
+        past = values[column] >= (first + last) / 2 if last >= first else values[column] <= (first + last) / 2
+        step = int(values["step"][past].iloc[0])
+        phase = next((name for name, start, end in spans if start <= step <= end), "–")
+        rows.append((part, column, round(first, 3), round(last, 3), step, phase))
+    if not rows:
+        raise ConfigError("no part of a circuit was measured on this run.")
+    table = pd.DataFrame(rows, columns=["part", "column", "at first", "at last", "half way at step", "phase"])
+    return table.sort_values("half way at step", kind="stable", ignore_index=True)
