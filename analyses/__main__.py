@@ -10,7 +10,7 @@ import warnings
 from pathlib import Path
 
 import analyses
-from interp import ConfigError, InterpError, load_run, phases, trajectory
+from interp import ConfigError, InterpError, load_run, phases, plot, trajectory
 from interp.console import progress_bar
 
 NAMES = sorted(module.name for module in pkgutil.iter_modules(analyses.__path__) if not module.name.startswith("_"))
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"{given.run}: key frequencies {', '.join(map(str, measures.attrs['key_frequencies'] or ())) or 'none'}")
         print(phases(measures))
         names = given.names or NAMES
-        with progress_bar("write", "figures and tables", len(names)) as bar:
+        with plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):
                 try:
                     written = importlib.import_module(f"analyses.{name}").main(run, given.out)

@@ -57,6 +57,9 @@ def test_every_measure_of_a_circuit_whose_answer_is_known(p):
     assert logits.key_share(W_L, AMPLITUDES) == pytest.approx(1, abs=1e-6)
     power = {k: A**2 for k, A in AMPLITUDES.items()}
     assert logits.key_share(W_L, [5]) == pytest.approx(power[5] / sum(power.values()), rel=1e-5)
+    u = logits.output_directions(W_L, [5])
+    torch.testing.assert_close(u[:, 0], W_L.double() @ angle(p, 5).cos() / (p / 2) ** 0.5, rtol=0, atol=1e-6)
+    torch.testing.assert_close(u[:, 1], W_L.double() @ angle(p, 5).sin() / (p / 2) ** 0.5, rtol=0, atol=1e-6)
     for both in logits.projection_shares(acts, W_L, task.labels, AMPLITUDES).values():
         assert both == pytest.approx((1, 1), abs=1e-6)
 

@@ -89,6 +89,12 @@ def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> floa
     return float(project(W_L.T, frequencies).square().sum()) / total if total else float("nan")
 
 
+def output_directions(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> Float[Tensor, "d_mlp n"]:
+    """u_k and v_k of each given k: the directions of W_L along cos w_k c and sin w_k c (where 2k = p, u_k alone)."""
+    rows = [row for k in frequencies for row in frequency_rows(W_L.shape[1], k)]
+    return W_L.double() @ fourier_basis(W_L.shape[1])[rows].T
+
+
 def projection_shares(
     neurons: Float[Tensor, "p p d_mlp"],
     W_L: Float[Tensor, "d_mlp p"],
@@ -104,7 +110,7 @@ def projection_shares(
     basis = fourier_basis(p)
     chosen = {k: frequency_rows(p, k) for k in frequencies}
     rows = [row for pair in chosen.values() for row in pair]
-    directions = W_L.double() @ basis[rows].T  # u_k and v_k, [d_mlp, rows]
+    directions = output_directions(W_L, chosen)
     read = neurons.flatten(0, 1) @ directions.to(neurons.dtype)
     read = read.double() - read.double().mean(0)
     waves = basis[rows][:, labels.flatten()].T / p**0.5  # of norm 1 over pairs
