@@ -25,7 +25,7 @@ def main(run: Run, out: Path) -> list[Path]:
 
 
 def formation(run: Run) -> pd.DataFrame:
-    """A row a part, earliest first: its first and last value, and the first step past the middle between the two."""
+    """A row a part, earliest first: its first and last value, and the step from which it stays past the middle."""
     measures = trajectory(run)
     spans = phases(measures).spans()
     rows = []
@@ -34,8 +34,11 @@ def formation(run: Run) -> pd.DataFrame:
         if len(values) < 2:
             continue
         first, last = float(values[column].iloc[0]), float(values[column].iloc[-1])
-        past = values[column] >= (first + last) / 2 if last >= first else values[column] <= (first + last) / 2
-        step = int(values["step"][past].iloc[0])
+        sign = 1 if last > first else -1
+        before = values["step"][sign * values[column] < sign * (first + last) / 2]  # the last of these comes before
+        step = (
+            int(values["step"][values["step"] > before.max()].iloc[0]) if len(before) else int(values["step"].iloc[0])
+        )
         phase = next((name for name, start, end in spans if start <= step <= end), "–")
         rows.append((part, column, round(first, 3), round(last, 3), step, phase))
     if not rows:

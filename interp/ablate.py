@@ -10,12 +10,13 @@ at all of them; the hooks are gone afterwards, whatever happens. `through_hooks`
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.activations import tokens_of
@@ -94,6 +95,8 @@ def through_hooks(
     """
     _check(checkpoint)
     model: Any = checkpoint.model() if bridge is None else bridge
+    if unknown := [point for point, _ in hooks if point not in model.hook_dict]:
+        raise ConfigError(f"this model has no hook point {', '.join(unknown)}; it has {', '.join(model.hook_dict)}.")
     tokens = tokens_of(model, Pairs.all(checkpoint.task.p))
     with torch.no_grad():
         before = _scores(checkpoint, model(tokens))
@@ -134,7 +137,11 @@ def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable
         raise ConfigError(f"{why}; there is no frequency to remove or keep.")
     if (remove is None) == (keep is None):
         raise ConfigError("give the frequencies to remove or those to keep, one of the two.")
-    named = sorted(set(remove if keep is None else keep))  # type: ignore[arg-type]
+    given: Any = remove if keep is None else keep
+    try:
+        named = sorted({operator.index(k) for k in given if not isinstance(k, bool)})
+    except TypeError:
+        raise ConfigError(f"frequencies are {given!r}; give whole numbers, such as [14, 35].") from None
     if bad := [k for k in named if k not in every]:
         raise ConfigError(f"frequencies {bad} lie outside 1..{every[-1]}, those of p = {checkpoint.task.p}.")
     words = f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}"
@@ -228,22 +235,38 @@ def neuron_fits(checkpoint: Checkpoint) -> Effect:
     return through_hooks(checkpoint, [(_NEURONS, hook)], "neurons by their best fit in one frequency")
 
 
-def clusters(checkpoint: Checkpoint, frequencies: Iterable[int] | None = None, by: Cut = "mean") -> Effect:
-    """Set the single-frequency neurons of the given frequencies to zero or their mean; None: those of no cluster."""
+def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean") -> Effect:
+    """Set the single-frequency neurons of the given frequencies to zero, or to their mean over pairs."""
+    words, chosen = _chosen(checkpoint, None, frequencies)
+
+    def cut(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Bool[Tensor, " d_mlp"]:
+        own = neuron_measures.neuron_frequencies(shares)
+        return neuron_measures.is_single_frequency(shares) & torch.isin(own, torch.tensor(chosen, dtype=own.dtype))
+
+    return _cut_neurons(checkpoint, cut, by, f"neurons of {words.removeprefix('only ')}")
+
+
+def unclustered(checkpoint: Checkpoint, by: Cut = "mean") -> Effect:
+    """Set the neurons that are of no one frequency, and so in no cluster, to zero, or to their mean over pairs."""
+    return _cut_neurons(
+        checkpoint, lambda shares: ~neuron_measures.is_single_frequency(shares), by, "neurons of no one frequency"
+    )
+
+
+def _cut_neurons(
+    checkpoint: Checkpoint,
+    cut: Callable[[Float[Tensor, "n_frequencies d_mlp"]], Bool[Tensor, " d_mlp"]],
+    by: Cut,
+    which: str,
+) -> Effect:
     if by not in get_args(Cut):
         raise ConfigError(f"neurons are cut to {' or '.join(get_args(Cut))}, not {by!r}.")
-    chosen = None if frequencies is None else sorted(set(_chosen(checkpoint, None, frequencies)[1]))
 
     def change(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
-        shares = neuron_measures.frequency_shares(maps)
-        single = neuron_measures.is_single_frequency(shares)
-        own = neuron_measures.neuron_frequencies(shares)
-        cut = ~single if chosen is None else single & torch.isin(own, torch.tensor(chosen))
         flat = maps.mean((0, 1)) if by == "mean" else torch.zeros_like(maps[0, 0])
-        return torch.where(cut, flat, maps)
+        return torch.where(cut(neuron_measures.frequency_shares(maps)), flat, maps)
 
-    which = "of no one frequency" if chosen is None else f"of k = {', '.join(map(str, chosen))}"
-    return through_hooks(checkpoint, [(_NEURONS, _at_last(checkpoint, change))], f"neurons {which} cut to {by}")
+    return through_hooks(checkpoint, [(_NEURONS, _at_last(checkpoint, change))], f"{which} cut to {by}")
 
 
 def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Effect:

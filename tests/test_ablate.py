@@ -8,6 +8,7 @@ from interp import ConfigError, Task, ablate
 from interp.fourier import fourier_basis, frequency_rows
 from interp.measures import losses, neurons
 from tests.models import random_weights, sizes
+from tests.processes import outside
 
 BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")
 
@@ -143,7 +144,7 @@ def test_clusters_of_neurons(shipped, by):
     cluster = neurons.clusters(shares)[14]
     rest = (~neurons.is_single_frequency(shares)).nonzero().flatten()
     W_L = (ckpt.weights["W_out"] @ ckpt.weights["W_U"])[:, :113]
-    for chosen, effect in [(cluster, ablate.clusters(ckpt, [14], by)), (rest, ablate.clusters(ckpt, by=by))]:
+    for chosen, effect in [(cluster, ablate.clusters(ckpt, [14], by)), (rest, ablate.unclustered(ckpt, by=by))]:
         lost = acts.neurons[..., chosen] - (acts.neurons[..., chosen].mean((0, 1)) if by == "mean" else 0)
         nll = losses.cross_entropy(acts.logits - lost @ W_L[chosen], ckpt.task.labels)
         assert effect.after.loss == pytest.approx(float(nll.mean()), rel=1e-3)  # losses near 1e-7, from float32 logits
@@ -211,6 +212,7 @@ def test_an_effect_prints_and_becomes_a_row(small_run):
     [
         (lambda c: ablate.logits(c), "give the frequencies to remove or those to keep, one of the two"),
         (lambda c: ablate.neurons(c, remove=[1], keep=[2]), "one of the two"),
+        (lambda c: ablate.through_hooks(c, [("nope", lambda x, hook: x)]), "this model has no hook point nope; it has"),
         (lambda c: ablate.embedding(c, remove=[0, 9]), r"frequencies \[0, 9\] lie outside 1..6, those of p = 13"),
     ],
 )
@@ -234,3 +236,21 @@ def test_what_has_no_frequency_or_no_bridge_is_said(small_run):
     ):
         with pytest.raises(ConfigError, match="a network of one hidden layer has none"):
             call(ckpt)
+
+
+def test_frequencies_of_another_kind_are_one_sentence(small_run):
+    """In a process of its own: here the tests' own type checks would speak first."""
+    printed = outside(
+        f"""
+        import interp
+        ckpt = interp.load_checkpoint({str(small_run.file(60))!r})
+        for keep in ("14", [1.5], 3):
+            try:
+                interp.ablate.logits(ckpt, keep=keep)
+            except interp.ConfigError as error:
+                print(error)
+        """
+    ).splitlines()
+    assert [line.split(";")[0] for line in printed] == [
+        "frequencies are '14'", "frequencies are [1.5]", "frequencies are 3",
+    ]  # fmt: skip

@@ -27,7 +27,7 @@ def attention_shares(
 
 
 def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_heads p"]:
-    """What each number adds to the attention score of each head, from "=": s_h[a] = q_h · (W_E[a] · W_K) / √d_head.
+    """What each number, as a, adds to the attention score of each head: s_h[a] = q_h · (W_E[a] · W_K) / √d_head.
 
     q_h is the query of "=", the same for all pairs. What position adds is a constant and left out. Raises ConfigError
     for a model without "=", whose query is b's.

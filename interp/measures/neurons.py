@@ -78,6 +78,7 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
     """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 where each votes for the sum that it detects.
 
     A product of cos(w a − φ_a) and cos(w b − φ_b) holds cos(w (a + b) − φ_a − φ_b), so a neuron that is read out
-    with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0. NaN without neurons.
+    with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0. NaN without neurons. For a
+    network of a − b, give −φ_b.
     """
     return float((output - phases[0] - phases[1]).cos().mean())
