@@ -1,4 +1,4 @@
-"""Attention of each head to a, over all pairs (figure 4)."""
+"""Attention of each head to a, over all pairs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""2-D Fourier norms of the logits (figure 6)."""
+"""2-D Fourier norms of the logits."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What the neurons of the largest cluster add to the logits, along each wave of c (figure 5)."""
+"""What the neurons of the largest cluster add to the logits, along each wave of c."""
 
 from pathlib import Path
 

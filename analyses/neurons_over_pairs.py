@@ -1,4 +1,4 @@
-"""Activations over all pairs of the purest neuron of each frequency (figure 5)."""
+"""Activations over all pairs of the purest neuron of each frequency."""
 
 from pathlib import Path
 

@@ -249,7 +249,7 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
 def mechanism(models: pd.DataFrame) -> go.Figure:
     """Gradient symmetricity, and distance irrelevance, against the attention coefficient, a point a model.
 
-    Pizzas lie high in the first panel and low in the second, clocks the other way round (Zhong et al., 2023, figure 7).
+    Pizzas lie high in the first panel and low in the second, clocks the other way round (Zhong et al., 2023).
     `models` is what `interp.compare(models, mechanism=True)` returns; rows without attention or without a measure are
     left out, and distance irrelevance too where no row has it.
     """
@@ -368,7 +368,7 @@ def attention_over_pairs(
 ) -> go.Figure:
     """Attention of each head from the last position to a, over all pairs, with the frequency that explains most of it.
 
-    After Nanda et al. (2023), figure 4. Takes `Activations.pattern` and `measures.attention.attention_shares` of it.
+    After Nanda et al. (2023). Takes `Activations.pattern` and `measures.attention.attention_shares` of it.
     """
     heads = range(pattern.shape[2])
     best = shares[:, :, 0].argmax(0)
@@ -383,7 +383,7 @@ def neurons_over_pairs(
 ) -> go.Figure:
     """Activations over all pairs of the purest neuron of each frequency (five at the most), and of the least pure one.
 
-    Each as a share of its largest. After Nanda et al. (2023), figure 5. Takes `Activations.neurons` and
+    Each as a share of its largest. After Nanda et al. (2023). Takes `Activations.neurons` and
     `measures.neurons.frequency_shares` of them.
     """
     own, purity = shares.argmax(0), shares.max(0)
@@ -405,7 +405,7 @@ def neurons_over_pairs(
 def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     """The size of each component of the logits along products of waves of a and of b, on a logarithmic scale.
 
-    After Nanda et al. (2023), figure 6. Takes `measures.logits.fourier_norms_2d` of the logits. At each frequency stand
+    After Nanda et al. (2023). Takes `measures.logits.fourier_norms_2d` of the logits. At each frequency stand
     its cosine and its sine.
     """
     decades = np.log10(np.maximum(norms, norms.max() * 1e-4))
@@ -441,7 +441,7 @@ def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure
 def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Float[np.ndarray, " n"]) -> go.Figure:
     """What the neurons of one frequency add to the logits, along each wave of c, ordered by their output phase.
 
-    After Nanda et al. (2023), figure 5: only the cosine and the sine of k are there. Takes F · W_Lᵀ of these neurons
+    After Nanda et al. (2023): only the cosine and the sine of k are there. Takes F · W_Lᵀ of these neurons
     and their `measures.neurons.output_phases`. Zero is white.
     """
     order = np.argsort(phases)
