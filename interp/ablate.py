@@ -130,7 +130,7 @@ def _scores(checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"
 
 
 def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable[int] | None) -> tuple[str, list[int]]:
-    """The words for a choice of frequencies, and those that stay."""
+    """The words for a choice of frequencies, and the frequencies named."""
     _check(checkpoint)
     every = range(1, checkpoint.task.p // 2 + 1)
     if why := checkpoint.task.why_no_fourier:
@@ -139,13 +139,14 @@ def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable
         raise ConfigError("give the frequencies to remove or those to keep, one of the two.")
     given: Any = remove if keep is None else keep
     try:
-        named = sorted({operator.index(k) for k in given if not isinstance(k, bool)})
+        named = sorted({operator.index(k) for k in given})
+        if any(isinstance(k, bool) for k in given):
+            raise TypeError
     except TypeError:
         raise ConfigError(f"frequencies are {given!r}; give whole numbers, such as [14, 35].") from None
     if bad := [k for k in named if k not in every]:
         raise ConfigError(f"frequencies {bad} lie outside 1..{every[-1]}, those of p = {checkpoint.task.p}.")
-    words = f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}"
-    return words, [k for k in every if (k in named) == (keep is not None)]
+    return f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}", named
 
 
 def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
@@ -153,11 +154,15 @@ def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep:
 
     Where b has tokens of its own, of theirs likewise.
     """
-    words, stay = _chosen(checkpoint, remove, keep)
+    words, named = _chosen(checkpoint, remove, keep)
     p, W_E = checkpoint.task.p, checkpoint.weights["W_E"]
-    tables = [W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]]
-    tables = [(project(table, stay) + table.double().mean(0)).float() for table in tables]
     pairs = Pairs.all(p)
+
+    def change(table: Float[Tensor, "p d_model"]) -> Float[Tensor, "p d_model"]:
+        part = project(table, named)
+        return table.double() - part if keep is None else part + table.double().mean(0)
+
+    tables = [change(W_E[:p]), change(W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p])]
 
     def hook(embed: Tensor, hook: object) -> Tensor:
         embed = embed.clone()
@@ -174,13 +179,11 @@ def neurons(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: I
     of two different frequencies, such as cos w_1 a · cos w_2 b, belongs to none and goes with `keep`, stays with
     `remove`.
     """
-    words, stay = _chosen(checkpoint, remove, keep)
-    dropped = [k for k in range(1, checkpoint.task.p // 2 + 1) if k not in stay]
+    words, named = _chosen(checkpoint, remove, keep)
 
     def change(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
-        if keep is None:
-            return maps.double() - _of_frequencies(maps, dropped)
-        return _of_frequencies(maps, stay) + maps.double().mean((0, 1))
+        part = _of_frequencies(maps, named)
+        return maps.double() - part if keep is None else part + maps.double().mean((0, 1))
 
     return through_hooks(checkpoint, [(_NEURONS, _at_last(checkpoint, change))], f"neurons {words}")
 
@@ -191,15 +194,13 @@ def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: It
     With `keep`, the mean of each output over pairs stays. After `keep` of the key frequencies the loss is
     restricted_loss, and after `remove` of them the train loss is excluded_loss (Nanda et al., 2023).
     """
-    words, stay = _chosen(checkpoint, remove, keep)
+    words, named = _chosen(checkpoint, remove, keep)
     labels = checkpoint.task.labels
-    dropped = [k for k in range(1, checkpoint.task.p // 2 + 1) if k not in stay]
 
     def change(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
         table = logit_measures.logit_table(maps, labels)
-        if keep is None:
-            return maps.double() - project(table, dropped)[labels]
-        return (project(table, stay) + table.mean(0))[labels]
+        part = project(table, named)
+        return maps.double() - part[labels] if keep is None else (part + table.mean(0))[labels]
 
     return through_hooks(checkpoint, [(_LOGITS, _at_last(checkpoint, change))], f"logits {words}")
 
@@ -274,10 +275,10 @@ def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Eff
 
     The neurons stay as they are; of what they add to the logits only that part remains.
     """
-    words, stay = _chosen(checkpoint, None, frequencies)
+    words, named = _chosen(checkpoint, None, frequencies)
     p = checkpoint.task.p
     W_L = neuron_logit_map(checkpoint.weights)[:, :p]
-    lost = W_L.double() - project(W_L.T, stay).T
+    lost = W_L.double() - project(W_L.T, named).T
     seen: list[Tensor] = []
 
     def see(neurons: Tensor, hook: object) -> None:

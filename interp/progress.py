@@ -7,7 +7,6 @@ import json
 import math
 import operator
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
 from html import escape
@@ -32,7 +31,7 @@ from interp.activations import (
 )
 from interp.config import Architecture
 from interp.console import progress_bar
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
 from interp.measures import attention, embedding, losses, mechanism, neurons
 from interp.measures import logits as logit_measures
@@ -519,9 +518,7 @@ def trajectory(
         try:
             digests[step] = run.source(step).digest() if kept else ""
         except OSError as error:
-            warnings.warn(
-                f"left out: {run.source(step).path} cannot be read any more ({error.strerror}).", stacklevel=2
-            )
+            warn(f"left out: {run.source(step).path} cannot be read any more ({error.strerror}).")
     if not digests:
         raise CheckpointError(f"{run.path} has no readable checkpoint any more; restore it from a copy.")
     setting = {
@@ -546,7 +543,7 @@ def trajectory(
                 try:
                     known[step] = _measure(_of_checkpoint(run.at(step)), frequencies, share).row()
                 except CheckpointError as error:
-                    warnings.warn(f"left out: {error}", stacklevel=2)
+                    warn(f"left out: {error}")
                 if bar:
                     bar.at(len(known))
     if not known:
@@ -616,6 +613,4 @@ def _write_saved(file: Path, frame: pd.DataFrame, note: dict[str, Any]) -> None:
     try:
         write_whole(file, lambda temporary: pq.write_table(content, temporary))
     except OSError as error:
-        warnings.warn(
-            f"the trajectory could not be kept in {file} ({error}); it is computed anew each time.", stacklevel=3
-        )
+        warn(f"the trajectory could not be kept in {file} ({error}); it is computed anew each time.")

@@ -16,7 +16,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -142,7 +141,7 @@ _ALIEN = {
 
 def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
     """ConfigError where the file's configuration speaks of another computation, or of other sizes."""
-    said: dict[str, Any] = {name: contents.setting(name) for name in contents.settings if name in _ALIEN}
+    said = {name: contents.setting(name) for name in contents.settings if name in _ALIEN}
     alien = {name: value for name, value in said.items() if value is not None and value not in _ALIEN[name]}
     scale, d_head = contents.setting("attn_scale"), contents.setting("d_head")
     if isinstance(scale, int | float) and isinstance(d_head, int) and scale > 0 and not math.isclose(scale**2, d_head):
@@ -154,10 +153,10 @@ def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
             "measure it through its hooks with progress_measures(bridge, task=...)."
         )
     for name in ("d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out"):
-        said = contents.setting(name)
-        if isinstance(said, int) and said > 0 and sizes.get(name, said) != said:
+        size = contents.setting(name)
+        if isinstance(size, int) and size > 0 and sizes.get(name, size) != size:
             raise ConfigError(
-                f"{contents.path} says {name} {said} in its config and holds weights of {name} {sizes[name]}; the file "
+                f"{contents.path} says {name} {size} in its config and holds weights of {name} {sizes[name]}; the file "
                 "disagrees with itself."
             )
 

@@ -123,8 +123,8 @@ def check_losses(
             return
         wrong = {name: float(record[f"{name}_loss"].iloc[-1]) for name in halves}
     else:
-        wrong = {name: float(near[len(near) // 2]) for name, near in records.items() if name in halves and
-                 not _is_near(found[name], near)}  # fmt: skip
+        off = [name for name, loss in found.items() if not _is_near(loss, records[name])]
+        wrong = {name: float(records[name][len(records[name]) // 2]) for name in off}
     if wrong:
         said = ", its ".join(
             f"{name} loss is {found[name]:.6g} and {there:.6g} is recorded" for name, there in wrong.items()

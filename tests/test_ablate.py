@@ -244,7 +244,7 @@ def test_frequencies_of_another_kind_are_one_sentence(small_run):
         f"""
         import interp
         ckpt = interp.load_checkpoint({str(small_run.file(60))!r})
-        for keep in ("14", [1.5], 3):
+        for keep in ("14", [1.5], 3, [True]):
             try:
                 interp.ablate.logits(ckpt, keep=keep)
             except interp.ConfigError as error:
@@ -253,4 +253,5 @@ def test_frequencies_of_another_kind_are_one_sentence(small_run):
     ).splitlines()
     assert [line.split(";")[0] for line in printed] == [
         "frequencies are '14'", "frequencies are [1.5]", "frequencies are 3",
+        "frequencies are [True]",
     ]  # fmt: skip
