@@ -6,9 +6,11 @@ m    = interp.progress_measures(ckpt)     # every measure of one model
 df   = interp.trajectory(run)             # a row a checkpoint
 ph   = interp.phases(df)                  # memorization, circuit formation, cleanup
 run  = interp.train(interp.TrainConfig(seed=1), "runs/mine")
+
+interp.linear.ridge and interp.linear.double_descent are the neighbours of grokking that can be solved.
 """
 
-from interp import ablate, plot
+from interp import ablate, linear, plot
 from interp.activations import Activations, activations, hooked_activations
 from interp.config import MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError, InterpError, TrainingError
@@ -39,6 +41,7 @@ __all__ = [
     "compare",
     "convert",
     "hooked_activations",
+    "linear",
     "load_checkpoint",
     "load_run",
     "phases",

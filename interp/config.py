@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -11,30 +10,13 @@ from typing import Any, Literal, get_args
 
 import torch
 
+from interp.arguments import number, whole
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
 from interp.task import PAPER_FRACTION, Operation, Split, Task, split_mask
 
 Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
-
-
-def _whole(name: str, value: Any, least: int) -> int:
-    """`value` as an int (numpy's integers are welcome), or ConfigError."""
-    try:
-        number = operator.index(value)
-    except TypeError:
-        number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ConfigError(f"{name} is {value!r}; it is a whole number of at least {least}.")
-    return number
-
-
-def _number(name: str, value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is {value!r}; it is a number.") from None
 
 
 @dataclass(frozen=True)
@@ -58,9 +40,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
-            _whole(name, getattr(self, name), 1)
+            whole(name, getattr(self, name), 1)
         _check_activation(self.activation)
-        object.__setattr__(self, "attention_coefficient", _number("attention_coefficient", self.attention_coefficient))
+        object.__setattr__(self, "attention_coefficient", number("attention_coefficient", self.attention_coefficient))
         if not 0 <= self.attention_coefficient <= 1:
             raise ConfigError(
                 f"attention_coefficient is {self.attention_coefficient}; it lies between 0 (constant) and 1 (softmax)."
@@ -112,7 +94,7 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_vocab", "d_vocab_out", "d_embed", "d_hidden"):
-            _whole(name, getattr(self, name), 1)
+            whole(name, getattr(self, name), 1)
         _check_activation(self.activation)
         if self.inputs not in get_args(Inputs):
             raise ConfigError(f"inputs is {self.inputs!r}; choose one of {', '.join(get_args(Inputs))}.")
@@ -188,15 +170,15 @@ class TrainConfig:
         fix = partial(object.__setattr__, self)
         task = self.task  # refuses a bad p or operation
         fix("p", task.p)
-        fix("seed", _whole("seed", self.seed, 0))
+        fix("seed", whole("seed", self.seed, 0))
         if self.seed >= 2**64:
             raise ConfigError(f"seed is {self.seed}; torch takes seeds below 2**64.")
         for name in ("train_fraction", "learning_rate", "weight_decay"):
-            fix(name, _number(name, getattr(self, name)))
+            fix(name, number(name, getattr(self, name)))
         split_mask(task.p, self.train_fraction, self.seed, self.split)  # refuses a bad fraction or split
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
-            fix(name, _whole(name, getattr(self, name), least))
-        fix("warmup_steps", _whole("warmup_steps", self.warmup_steps, 0))
+            fix(name, whole(name, getattr(self, name), least))
+        fix("warmup_steps", whole("warmup_steps", self.warmup_steps, 0))
         if self.d_model % self.n_heads:
             raise ConfigError(
                 f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; heads share it equally."
@@ -209,11 +191,11 @@ class TrainConfig:
         if not 0 <= self.weight_decay < math.inf:
             raise ConfigError(f"weight_decay is {self.weight_decay}; it is a number of at least 0, such as 1.")
         betas = self.betas if isinstance(self.betas, Sequence) else (self.betas,)
-        fix("betas", tuple(_number("a beta", beta) for beta in betas))
+        fix("betas", tuple(number("a beta", beta) for beta in betas))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
             raise ConfigError(f"betas are {self.betas}; they are two numbers in [0, 1), such as (0.9, 0.98).")
         if self.checkpoint_steps is not None:
-            fix("checkpoint_steps", tuple(sorted({_whole("a checkpoint step", s, 0) for s in self.checkpoint_steps})))
+            fix("checkpoint_steps", tuple(sorted({whole("a checkpoint step", s, 0) for s in self.checkpoint_steps})))
             if not self.checkpoint_steps:
                 raise ConfigError("checkpoint_steps is empty; name at least one step, or leave it out.")
             if self.checkpoint_steps[-1] > self.steps:

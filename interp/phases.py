@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -11,14 +10,15 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from interp.errors import ConfigError
+from interp.printed import Printed
 
 LEARNED = 0.99  # accuracy from which a set counts as learned
 FORMED = 0.10  # share of the fall of log test_loss that ends circuit formation
 CLEANED = 0.99  # and cleanup
 
 
-@dataclass(frozen=True)
-class Phases:
+@dataclass(frozen=True, repr=False)
+class Phases(Printed):
     """Boundaries of the phases, in steps; each is a row of the trajectory, so as fine as its checkpoints are dense.
 
     memorized               train accuracy first reaches 0.99
@@ -75,17 +75,6 @@ class Phases:
             (name, f"{value:,}" if value is not None else f"– {self.missing.get(name, 'unknown')}")
             for name, value in events
         ]
-
-    def __str__(self) -> str:
-        lines = self._lines()
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(f"<tr><td>{name}</td><td>{escape(text)}</td></tr>" for name, text in self._lines())
-        return f"<table>{rows}</table>"
 
 
 def phases(trajectory: pd.DataFrame) -> Phases:

@@ -9,7 +9,6 @@ import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +38,7 @@ from interp.measures.logits import KEY_SHARE
 from interp.measures.weights import alignment, sum_squared_weights
 from interp.model import embedding as embedding_of
 from interp.model import neuron_logit_map
+from interp.printed import Printed
 from interp.published import last_checkpoint, load_run
 from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole
 from interp.task import SplitLike, Task, as_mask
@@ -52,8 +52,8 @@ MEASURES_VERSION = 3  # raise it when a definition changes: saved trajectories a
 MEASURES = "measures.parquet"
 
 
-@dataclass(frozen=True, eq=False)
-class ProgressMeasures:
+@dataclass(frozen=True, eq=False, repr=False)
+class ProgressMeasures(Printed):
     """The progress measures of one model; losses in nats, over the p number tokens ("=" left out).
 
     A measure that cannot be had is None, and `missing` says why. Sources: Nanda et al. (2023) unless named.
@@ -169,20 +169,6 @@ class ProgressMeasures:
                 yield f.name, f"{value:,}"
             else:
                 yield f.name, f"{value:.6g}"
-
-    def __str__(self) -> str:
-        lines = list(self._lines())
-        width = max(len(name) for name, _ in lines)
-        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
-
-    __repr__ = __str__
-
-    def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td style='text-align:left'>{name}</td><td style='text-align:left'>{escape(text)}</td></tr>"
-            for name, text in self._lines()
-        )
-        return f"<table>{rows}</table>"
 
 
 @dataclass(frozen=True, eq=False)

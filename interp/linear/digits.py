@@ -1,0 +1,151 @@
+"""Double descent of a real network: one hidden layer on scikit-learn's bundled digits, with label noise.
+
+1,797 images of 8 × 8 pixels (Alpaydin and Kaynak, 1998), ten classes. Labels to train on are made wrong on purpose;
+those to test on never are. Width, samples and epochs can each be swept through the interpolation threshold (Nakkiran
+et al., 2020).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from interp.arguments import at_least_zero, number, sizes, whole
+from interp.console import progress_bar
+from interp.errors import ConfigError
+from interp.linear.ridge import log_steps
+
+WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
+TEST_IMAGES = 597
+_CLASSES = 10
+
+
+def train_digits(
+    widths: int | Sequence[int] = WIDTHS,
+    samples: int | Sequence[int] = 600,
+    label_noise: float = 0.2,
+    epochs: int = 1_500,
+    seeds: int = 5,
+    learning_rate: float = 0.01,
+    weight_decay: float = 0.0,
+    records: int = 60,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train 64 → width → 10 ReLU networks at each width and number of samples; a row a network and recorded epoch.
+
+    widths, samples   one or several of each, every pair is trained
+    label_noise       the share of labels to train on that is made wrong, each a class drawn from the other nine
+    epochs            full-batch updates by AdamW on the cross-entropy
+    seeds             networks of each kind; a seed draws the images, the wrong labels and the weights
+    weight_decay      AdamW's
+    records           about how many epochs to record, at equal ratios, beside 0
+
+    Columns: width, samples, label_noise, seed, epoch; train_error, the share of the labels to train on (wrong ones
+    included) that is missed, and test_error, that of 597 images that no seed trains on, both in 0 to 1.
+    Raises ConfigError for sizes below 1, more samples than the 1,200 there are, or a noise outside 0 to 1.
+    """
+    all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
+    images, labels = _images()
+    available = len(images) - TEST_IMAGES
+    if max(all_samples) > available:
+        raise ConfigError(f"samples is {max(all_samples)}; there are {available:,} digits to train on.")
+    label_noise = number("label_noise", label_noise)
+    if not 0 <= label_noise <= 1:
+        raise ConfigError(f"label_noise is {label_noise}; it is a share of the labels, between 0 and 1.")
+    epochs, seeds = whole("epochs", epochs, 1), whole("seeds", seeds, 1)
+    learning_rate, weight_decay = number("learning_rate", learning_rate), at_least_zero("weight_decay", weight_decay)
+    if not 0 < learning_rate < math.inf:
+        raise ConfigError(f"learning_rate is {learning_rate}; it is a number above 0, such as 0.01.")
+    recorded = set(np.unique(np.r_[0, log_steps(epochs, whole("records", records, 2))]).tolist())
+    pairs = [(width, n) for n in all_samples for width in all_widths]
+    work = [seeds * epochs * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
+    rows: list[dict[str, float]] = []
+    with progress_bar("train on digits", "%", 100, show=progress) as bar:
+        for place, (width, n) in enumerate(pairs):
+            X, y, weights = _drawn(images, labels, width, n, label_noise, seeds)
+            X_test, y_test = images[available:].expand(seeds, -1, -1), labels[available:].expand(seeds, -1)
+            optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
+            for epoch in range(epochs + 1):
+                logits = _logits(X, weights)
+                if epoch in recorded:
+                    with torch.no_grad():
+                        train = (logits.argmax(-1) != y).double().mean(1).tolist()
+                        test = (_logits(X_test, weights).argmax(-1) != y_test).double().mean(1).tolist()
+                    rows += [
+                        {
+                            "width": width, "samples": n, "label_noise": label_noise, "seed": seed, "epoch": epoch,
+                            "train_error": train[seed], "test_error": test[seed],
+                        }
+                        for seed in range(seeds)
+                    ]  # fmt: skip
+                if bar and epoch % 50 == 0:
+                    done = sum(work[:place]) + work[place] * epoch / epochs
+                    bar.at(int(100 * done / sum(work)), f"width {width}, {n} samples")
+                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / n
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+    return pd.DataFrame(rows)
+
+
+def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
+    """Mean and standard error over seeds, along one axis: `by` is "width", "samples" or "epoch".
+
+    Along width and samples the networks are taken at their last epoch. Columns: `by`, train_error, test_error,
+    train_standard_error, standard_error (of the test error; nan for one seed).
+    """
+    axes = ("width", "samples", "epoch")
+    if by not in axes:
+        raise ConfigError(f"by is {by!r}; choose one of {', '.join(axes)}.")
+    if lacking := [name for name in (*axes, "train_error", "test_error") if name not in networks]:
+        raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what train_digits returns.")
+    if by != "epoch":
+        networks = networks[networks["epoch"] == networks["epoch"].max()]
+    if mixed := [axis for axis in axes if axis != by and not (by != "epoch" and axis == "epoch")
+                 and networks[axis].nunique() > 1]:  # fmt: skip
+        raise ConfigError(f"the frame holds several values of {', '.join(mixed)}; select one to go along {by}.")
+    grouped = networks.groupby(by)[["train_error", "test_error"]]
+    mean, error = grouped.mean(), grouped.sem()
+    return mean.assign(train_standard_error=error["train_error"], standard_error=error["test_error"]).reset_index()
+
+
+@lru_cache(maxsize=1)
+def _images() -> tuple[Tensor, Tensor]:
+    """Pixels in 0 to 1 and their classes; the last TEST_IMAGES are those to test on."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise ConfigError("the digits come with scikit-learn; pip install scikit-learn.") from None
+    X, y = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(X))  # they come writer by writer
+    return torch.tensor(X[order] / 16, dtype=torch.float32), torch.tensor(y[order])
+
+
+def _drawn(
+    images: Tensor, labels: Tensor, width: int, n: int, label_noise: float, seeds: int
+) -> tuple[Tensor, Tensor, list[Tensor]]:
+    drawn = []
+    for seed in range(seeds):
+        generator = torch.Generator().manual_seed(seed)
+        chosen = torch.randperm(len(images) - TEST_IMAGES, generator=generator)[:n]
+        y = labels[chosen].clone()
+        wrong = round(label_noise * n)
+        y[:wrong] = (y[:wrong] + torch.randint(1, _CLASSES, (wrong,), generator=generator)) % _CLASSES
+        pixels = images.shape[1]
+        first = torch.randn(pixels, width, generator=generator) * math.sqrt(2 / pixels)
+        second = torch.randn(width, _CLASSES, generator=generator) / math.sqrt(width)
+        drawn.append((images[chosen], y, first, torch.zeros(1, width), second, torch.zeros(1, _CLASSES)))
+    X, y, *weights = (torch.stack(parts) for parts in zip(*drawn, strict=True))
+    return X, y, [weight.requires_grad_() for weight in weights]
+
+
+def _logits(X: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Of networks side by side: [seeds, images, classes]."""
+    W_in, b_in, W_out, b_out = weights
+    return torch.baddbmm(b_out, torch.relu(torch.baddbmm(b_in, X, W_in)), W_out)

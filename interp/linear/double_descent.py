@@ -1,0 +1,494 @@
+"""Double descent where it can be computed: over capacity, samples and epochs, beside its theory and without its causes.
+
+isotropic          least squares over the aspect ratio, simulated, and its closed-form risk (Hastie et al., 2019)
+random_features    capacity, samples, noise and ridge, the optimally tuned ridge too; bias, variance and noise
+removals           three ways to remove the peak (Schaeffer et al., 2023)
+epoch_wise         a second descent over training time, and two ways to remove it (Heckel and Yilmaz, 2020)
+descents           threshold, minimum, peak and second descent of any curve
+
+Errors here are mean squares over unseen inputs, without the noise of their labels, and not halved.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.arguments import at_least_zero, finite, number, sizes, whole
+from interp.console import progress_bar
+from interp.errors import ConfigError
+from interp.linear import ridge as descent
+from interp.printed import Printed
+
+RATIOS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0)
+WIDTHS = (10, 20, 40, 70, 100, 130, 160, 180, 190, 200, 210, 220, 250, 300, 400, 700, 1_200, 2_000)
+TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
+
+
+def isotropic(
+    n: int = 200,
+    ratios: Sequence[float] = RATIOS,
+    noise: float = 0.5,
+    ridge: float = 0.0,
+    trials: int = 50,
+    seed: int = 0,
+    signal: float = 1.0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Least squares on isotropic Gaussian inputs: the simulated risk, and the theory's for n → ∞; a row a ratio.
+
+    n         samples
+    ratios    γ = parameters ÷ samples; each is rounded to a whole number of parameters
+    noise     σ, the standard deviation of the label noise
+    ridge     λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm
+    trials    draws of samples, teacher and noise at each ratio
+    signal    r = ‖θ*‖
+
+    Columns: ratio, parameters, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
+    The theory is `isotropic_risk`. Raises ConfigError for sizes below 1 and negative noise or ridge.
+    """
+    n, trials = whole("n", n, 1), whole("trials", trials, 2)
+    noise, ridge, signal = (
+        at_least_zero(name, value) for name, value in (("noise", noise), ("ridge", ridge), ("signal", signal))
+    )
+    gammas = finite("ratios", list(ratios), 1)
+    if gammas.min() <= 0:
+        raise ConfigError(f"a ratio is {gammas.min():g}; parameters ÷ samples is above 0.")
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    rows = []
+    with progress_bar("isotropic", "ratios", len(gammas), show=progress) as bar:
+        for done, gamma in enumerate(gammas, 1):
+            m = max(1, round(gamma * n))
+            risks, train_errors = np.empty(trials), np.empty(trials)
+            for trial in range(trials):
+                X = rng.standard_normal((n, m))
+                teacher = rng.standard_normal(m)
+                teacher *= signal / np.linalg.norm(teacher)
+                y = X @ teacher + noise * rng.standard_normal(n)
+                theta = _fit(X, y, ridge)
+                risks[trial] = ((theta - teacher) ** 2).sum()
+                train_errors[trial] = ((X @ theta - y) ** 2).mean()
+            rows.append(
+                {
+                    "ratio": m / n, "parameters": m, "risk": risks.mean(), "standard_error": _standard_error(risks),
+                    "train_error": train_errors.mean(), "theory": isotropic_risk(m / n, noise, ridge, signal),
+                }
+            )  # fmt: skip
+            if bar:
+                bar.at(done)
+    return pd.DataFrame(rows)
+
+
+def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float = 1.0) -> float:
+    """The risk E‖θ̂ − θ*‖² of isotropic least squares for n → ∞ at parameters ÷ samples = ratio (Hastie et al., 2019).
+
+    Without ridge σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With it λ²r²m' + σ²γ(m − λm'),
+    where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative.
+    """
+    gamma, variance, power = ratio, noise**2, signal**2
+    if not ridge:
+        if gamma == 1:
+            return math.inf if noise else 0.0
+        if gamma < 1:
+            return variance * gamma / (1 - gamma)
+        return power * (1 - 1 / gamma) + variance / (gamma - 1)
+    root = math.sqrt((1 - gamma + ridge) ** 2 + 4 * gamma * ridge)
+    m = 2 / (1 - gamma + ridge + root)
+    # m solves γλm² + (1 − γ + λ)m = 1; its derivative in −λ follows by differentiating that.
+    slope = (gamma * m**2 + m) / (2 * gamma * ridge * m + 1 - gamma + ridge)
+    return ridge**2 * power * slope + variance * gamma * (m - ridge * slope)
+
+
+def random_features(
+    widths: int | Sequence[int] = (
+        10,
+        20,
+        40,
+        70,
+        100,
+        130,
+        160,
+        180,
+        190,
+        200,
+        210,
+        220,
+        250,
+        300,
+        400,
+        700,
+        1200,
+        2000,
+    ),
+    samples: int | Sequence[int] = 200,
+    noise: float = 0.3,
+    ridge: float | Literal["tuned"] = 0.0,
+    d: int = 30,
+    draws: int = 20,
+    seed: int = 0,
+    test_samples: int = 1_000,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Regression on m ReLU random features of n samples: test error over capacity, samples, noise and ridge.
+
+    Inputs x ~ N(0, I_d), features relu(Wx)/√m with W [m, d] of entries N(0, 1/d), labels βᵀx + σε with ‖β‖ = 1.
+
+    widths, samples   m and n, one or several of each; a row a pair
+    noise             σ, the standard deviation of the label noise
+    ridge             λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" at each pair the best of
+                      `TUNED_RIDGES`, by its test error
+    draws             of samples and features; a draw's samples and features are the first ones of a longer list
+
+    Columns: width, samples, ridge; test_error with its standard_error over the draws, and train_error, both averaged
+    over the label noise exactly; and test_error's three parts: bias (the square of what the mean over draws is off),
+    variance (over draws, without label noise), noise_error (the label noise that was fitted).
+    Raises ConfigError for sizes below 1 and negative noise or ridge.
+    """
+    all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
+    noise, d, draws = at_least_zero("noise", noise), whole("d", d, 1), whole("draws", draws, 2)
+    ridges = np.array(TUNED_RIDGES if ridge == "tuned" else [at_least_zero("ridge", ridge)])
+    seed = whole("seed", seed, 0)
+    shared = np.random.default_rng([seed, 0])
+    X_test = shared.standard_normal((whole("test_samples", test_samples, 1), d))
+    beta = shared.standard_normal(d)
+    beta /= np.linalg.norm(beta)
+    wanted = X_test @ beta
+    drawn = []
+    for draw in range(draws):
+        X_rng, W_rng = (np.random.default_rng([seed, 1 + draw, kind]) for kind in (0, 1))
+        drawn.append((X_rng.standard_normal((max(all_samples), d)), W_rng.standard_normal((max(all_widths), d))))
+    pairs = [(n, m) for n in all_samples for m in all_widths]
+    rows = []
+    with progress_bar("random features", "fits", len(pairs) * draws, show=progress) as bar:
+        for place, (n, m) in enumerate(pairs):
+            predictions = np.empty((draws, len(ridges), len(wanted)))
+            train, fitted_noise = np.empty((2, draws, len(ridges)))
+            for draw, (X, W) in enumerate(drawn):
+                Phi, Phi_test = (np.maximum(x @ W[:m].T, 0) / math.sqrt(m * d) for x in (X[:n], X_test))
+                U, s, Vt = _svd(Phi)
+                along = Phi_test @ Vt.T
+                targets = X[:n] @ beta
+                for i, penalty in enumerate(n * ridges):
+                    gain = s / (s**2 + penalty)
+                    predictions[draw, i] = along @ (gain * (U.T @ targets))
+                    fitted_noise[draw, i] = noise**2 * (along**2).mean(0) @ gain**2
+                    left = penalty / (s**2 + penalty)  # of each direction that the fit can reach
+                    reached = U.T @ targets
+                    outside = targets @ targets - reached @ reached if n > len(s) else 0.0
+                    train[draw, i] = max(
+                        0.0,
+                        (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n,
+                    )
+                if bar:
+                    bar.at(place * draws + draw + 1)
+            errors = ((predictions - wanted) ** 2).mean(2) + fitted_noise
+            best = int(errors.mean(0).argmin())
+            variance = predictions[:, best].var(axis=0, ddof=1).mean()
+            off = ((predictions[:, best].mean(0) - wanted) ** 2).mean()
+            rows.append(
+                {
+                    "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
+                    "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
+                    "bias": off - variance / draws, "variance": variance, "noise_error": fitted_noise[:, best].mean(),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+REMOVALS = ("as it is", "small singular values cut", "test features without them", "no residuals")
+
+
+def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
+    """scikit-learn's bundled diabetes data (Efron et al., 2004): ten features and a target of 442 patients.
+
+    The features are turned and scaled to have unit covariance, so that a singular value is small only because few
+    patients were seen; the target has mean 0 and variance 1.
+    """
+    try:
+        from sklearn.datasets import load_diabetes
+    except ImportError:
+        raise ConfigError("the diabetes data come with scikit-learn; pip install scikit-learn.") from None
+    X, y = load_diabetes(return_X_y=True)
+    U, _, _ = np.linalg.svd(X - X.mean(0), full_matrices=False)
+    return U * math.sqrt(len(U)), (y - y.mean()) / y.std()
+
+
+def removals(
+    features: Float[np.ndarray, "N m"],
+    targets: Float[np.ndarray, " N"],
+    samples: Sequence[int],
+    cutoff: float = 0.3,
+    draws: int = 50,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Least squares on the first samples of shuffled data, with each cause of the peak taken away in turn.
+
+    The best model is the fit to all N samples. The error of a fit to n of them is, on a test sample, the sum over the
+    singular directions v of their features of (1/σ)·(test feature along v)·(residuals of the best model along u), and
+    what lies outside of them all (Schaeffer et al., 2023). All three factors must be large for a peak; `condition` says
+    which one is gone:
+
+    "small singular values cut"    σ under `cutoff` times the largest are dropped from the fit
+    "test features without them"   test features lose their part along those directions, and the targets of the test
+                                   what the best model makes of that part
+    "no residuals"                 targets to train on are what the best model says
+    "as it is"                     nothing
+
+    Columns: samples, condition, test_error (the mean square on the samples not trained on; the median over `draws`
+    shuffles, since at the threshold the mean does not exist), low and high (its quartiles), train_error.
+    Raises ConfigError for arrays that do not fit one another, no samples left to test on, or a cutoff outside 0 to 1.
+    """
+    features, targets = finite("features", features, 2), finite("targets", targets, 1)
+    total = len(features)
+    if len(targets) != total:
+        raise ConfigError(f"there are {total} rows of features and {len(targets)} targets; each row needs one.")
+    counts = sizes("samples", samples)
+    if max(counts) >= total:
+        raise ConfigError(f"samples go up to {max(counts)} of {total}; leave at least one to test on.")
+    if not 0 < number("cutoff", cutoff) < 1:
+        raise ConfigError(f"cutoff is {cutoff}; it is a share of the largest singular value, between 0 and 1.")
+    best = np.linalg.lstsq(features, targets)[0]
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    orders = [rng.permutation(total) for _ in range(whole("draws", draws, 2))]
+    rows = []
+    with progress_bar("removals", "sizes", len(counts), show=progress) as bar:
+        for done, n in enumerate(counts, 1):
+            errors = {name: np.empty((len(orders), 2)) for name in REMOVALS}
+            for draw, order in enumerate(orders):
+                train, test = order[:n], order[n:]
+                X, y, X_test, y_test = features[train], targets[train], features[test], targets[test]
+                _, s, Vt = _svd(X)
+                small = Vt[s < cutoff * s.max()]
+                kept = _fit(X, y, 0.0, cutoff)
+                without = X_test - (X_test @ small.T) @ small
+                plain = _fit(X, y)
+                for name, theta, inputs, wanted, fitted in (
+                    (REMOVALS[0], plain, X_test, y_test, y),
+                    (REMOVALS[1], kept, X_test, y_test, y),
+                    (REMOVALS[2], plain, without, y_test - (X_test - without) @ best, y),
+                    (REMOVALS[3], _fit(X, X @ best), X_test, y_test, X @ best),
+                ):
+                    errors[name][draw] = ((inputs @ theta - wanted) ** 2).mean(), ((X @ theta - fitted) ** 2).mean()
+            for name, found in errors.items():
+                low, middle, high = np.quantile(found[:, 0], [0.25, 0.5, 0.75])
+                rows.append(
+                    {
+                        "samples": n, "condition": name, "test_error": middle, "low": low, "high": high,
+                        "train_error": float(np.median(found[:, 1])),
+                    }
+                )  # fmt: skip
+            if bar:
+                bar.at(done)
+    return pd.DataFrame(rows)
+
+
+def epoch_wise(
+    n: int = 200,
+    features: tuple[int, int] = (120, 60),
+    scales: tuple[float, float] = (1.0, 0.1),
+    noise: float = 0.25,
+    steps: int = 100_000,
+    draws: int = 20,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Linear regression by gradient descent on two groups of features, large and small, exact at every step.
+
+    The large features are learned first, and their noise too; the small ones follow later, and their signal brings the
+    error down again: a second descent over time (Heckel and Yilmaz, 2020; Stephenson and Lee, 2021). A step size for
+    each group, in proportion to 1/scale², makes both learn at once, and one descent is left; early stopping takes the
+    least of either curve.
+
+    n          samples
+    features   how many there are in each group
+    scales     their standard deviations; the teacher's outputs have variance ½ from each group
+    noise      standard deviation of the label noise
+    steps      the last step; about 200 up to it at equal ratios are in the frame
+
+    Columns: step; then for one step size, and with the suffix _per_group: test_error, standard_error over `draws`,
+    and train_error. Step sizes are half of the largest stable ones of each draw.
+    """
+    groups = sizes("features", features, 2)
+    spread = finite("scales", list(scales), 1)
+    if len(spread) != 2 or spread.min() <= 0:
+        raise ConfigError(f"scales are {scales}; they are two numbers above 0, a standard deviation for each group.")
+    per_feature = np.repeat(spread, groups)
+    signal = np.repeat(1 / np.sqrt(2 * np.array(groups)), groups) / per_feature
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    errors: dict[str, list[np.ndarray]] = {}
+    wanted = np.unique(np.r_[0, descent.log_steps(steps)])
+    with progress_bar("epoch-wise", "draws", whole("draws", draws, 2), show=progress) as bar:
+        for draw in range(draws):
+            problem = descent.gaussian_problem(
+                n, len(per_feature), per_feature**2, noise, signal * rng.choice([-1.0, 1.0], len(signal)),
+                seed=int(rng.integers(2**32)),
+            )  # fmt: skip
+            assert problem.teacher is not None
+            # A step size of 1/scale² for each feature is one step size on features that are divided by their scale.
+            scaled = descent.RidgeProblem(
+                problem.features / per_feature, problem.targets, problem.teacher * per_feature,
+                problem.covariance / per_feature**2,
+            )  # fmt: skip
+            for suffix, which in (("", problem), ("_per_group", scaled)):
+                path = descent.trajectory(which, wanted, weight_decay=0.0, init_scale=0.0)
+                for kind in ("test", "train"):
+                    errors.setdefault(f"{kind}_error{suffix}", []).append(2 * path[f"{kind}_loss"].to_numpy())
+            if bar:
+                bar.at(draw + 1)
+    columns: dict[str, np.ndarray] = {"step": wanted}
+    for suffix in ("", "_per_group"):
+        found = np.array(errors[f"test_error{suffix}"])
+        columns[f"test_error{suffix}"] = found.mean(0)
+        columns[f"standard_error{suffix}"] = found.std(0, ddof=1) / math.sqrt(draws)
+        columns[f"train_error{suffix}"] = np.mean(errors[f"train_error{suffix}"], axis=0)
+    return pd.DataFrame(columns)
+
+
+@dataclass(frozen=True, repr=False)
+class Descents(Printed):
+    """Where a curve of test error falls, rises, and falls again, in units of its complexity axis.
+
+    interpolation_threshold   from here on the train error counts as zero
+    first_minimum             the least test error before the peak, and first_minimum_error
+    peak                      the test error's most prominent peak, and peak_error
+    second_descent            the least test error after the peak, and second_descent_error
+    peak_to_minimum           peak_error ÷ first_minimum_error
+
+    What a curve does not show is None, and `missing` says why.
+    """
+
+    interpolation_threshold: float | None
+    first_minimum: float | None
+    first_minimum_error: float | None
+    peak: float | None
+    peak_error: float | None
+    second_descent: float | None
+    second_descent_error: float | None
+    peak_to_minimum: float | None
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain numbers and strings, ready for JSON."""
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+
+    def _lines(self) -> list[tuple[str, str]]:
+        return [
+            (name, f"{value:,.6g}" if value is not None else f"– {self.missing[name]}")
+            for name, value in self.to_dict().items()
+            if name != "missing"
+        ]
+
+
+def descents(
+    complexity: Sequence[float] | Float[np.ndarray, " k"] | pd.Series,
+    train_error: Sequence[float] | Float[np.ndarray, " k"] | pd.Series | None,
+    test_error: Sequence[float] | Float[np.ndarray, " k"] | pd.Series,
+    rise: float = 0.1,
+    fitted: float | None = None,
+) -> Descents:
+    """Read the descents off any curve: over width, samples, ridge, or the steps of a training.
+
+    rise     a peak stands out by this share of its feet: 0.1 is a tenth above the deeper side's return
+    fitted   the train error that counts as zero; by default a hundredth of the largest
+
+    Infinite test errors, as a theory has at its threshold, are peaks. Without train errors (None) there is no
+    threshold. Raises ConfigError for fewer than three points, lengths that differ, nan, or a complexity named twice.
+    """
+    x = finite("complexity", complexity, 1)
+    test = _curve("test_error", test_error, len(x))
+    if len(x) < 3 or len(np.unique(x)) < len(x):
+        raise ConfigError(
+            f"the curve has {len(x)} points at {len(np.unique(x))} complexities; it needs three or more, each once."
+        )
+    if not 0 < number("rise", rise) < math.inf:
+        raise ConfigError(f"rise is {rise}; it is a share above 0, such as 0.1.")
+    order = np.argsort(x)
+    x, test = x[order], test[order]
+    missing: dict[str, str] = {}
+
+    threshold = None
+    if train_error is None:
+        missing["interpolation_threshold"] = "no train errors were given"
+    else:
+        train = _curve("train_error", train_error, len(x))[order]
+        limit = train.max() / 100 if fitted is None else at_least_zero("fitted", fitted)
+        over = np.flatnonzero(train > limit)
+        if len(over) and over[-1] == len(x) - 1:
+            missing["interpolation_threshold"] = f"the train error ends at {train[-1]:.3g}, over {limit:.3g}"
+        else:
+            threshold = float(x[over[-1] + 1]) if len(over) else float(x[0])
+
+    top = _peak(test, rise)
+    values: dict[str, float | None] = dict.fromkeys(
+        ("first_minimum", "first_minimum_error", "peak", "peak_error", "second_descent", "second_descent_error",
+         "peak_to_minimum")
+    )  # fmt: skip
+    if top is None:
+        falls = "falls all along" if (np.diff(test) <= 0).all() else f"has no peak that stands out by {rise:.0%}"
+        missing |= dict.fromkeys(values, f"the test error {falls}")
+        least = int(test.argmin())
+        values |= {"first_minimum": float(x[least]), "first_minimum_error": float(test[least])}
+        del missing["first_minimum"], missing["first_minimum_error"]
+    else:
+        before, after = int(test[:top].argmin()), top + 1 + int(test[top + 1 :].argmin())
+        values = {
+            "first_minimum": float(x[before]), "first_minimum_error": float(test[before]),
+            "peak": float(x[top]), "peak_error": float(test[top]),
+            "second_descent": float(x[after]), "second_descent_error": float(test[after]),
+            "peak_to_minimum": float(test[top] / test[before]) if test[before] else None,
+        }  # fmt: skip
+        if values["peak_to_minimum"] is None:
+            missing["peak_to_minimum"] = "the first minimum is zero"
+    return Descents(interpolation_threshold=threshold, **values, missing=missing)
+
+
+def _peak(test: Float[np.ndarray, " k"], rise: float) -> int | None:
+    """The most prominent peak that stands 1 + rise times over the higher of its two feet."""
+    from scipy.signal import find_peaks, peak_prominences
+
+    bounded = test[np.isfinite(test)]
+    heights = np.minimum(test, 10 * bounded.max() if len(bounded) and bounded.max() else 1.0)
+    peaks, _ = find_peaks(heights)
+    prominences = peak_prominences(heights, peaks)[0]
+    feet = heights[peaks] - prominences
+    tall = heights[peaks] >= (1 + rise) * feet
+    return int(peaks[tall][prominences[tall].argmax()]) if tall.any() else None
+
+
+def _curve(name: str, values: Any, length: int) -> Float[np.ndarray, " k"]:
+    try:
+        curve = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ConfigError(f"{name} is no list of numbers.") from None
+    if curve.shape != (length,):
+        raise ConfigError(f"{name} has the shape {curve.shape}; there are {length} complexities, and each needs one.")
+    if np.isnan(curve).any() or (curve < 0).any():
+        raise ConfigError(f"{name} holds values that are nan or negative; drop those points.")
+    return curve
+
+
+def _svd(X: Float[np.ndarray, "n m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """U, σ, Vᵀ without the singular values that are zero."""
+    U, s, Vt = np.linalg.svd(X, full_matrices=False)
+    rank = max(1, int((s > s.max() * max(X.shape) * np.finfo(float).eps).sum()))
+    return U[:, :rank], s[:rank], Vt[:rank]
+
+
+def _fit(
+    X: Float[np.ndarray, "n m"], y: Float[np.ndarray, " n"], ridge: float = 0.0, cutoff: float = 0.0
+) -> Float[np.ndarray, " m"]:
+    """The minimum of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖², of least norm where it is not unique; small singular values cut."""
+    U, s, Vt = _svd(X)
+    kept = s >= cutoff * s.max()
+    return Vt[kept].T @ (s[kept] / (s[kept] ** 2 + len(X) * ridge) * (U[:, kept].T @ y))
+
+
+def _standard_error(values: Float[np.ndarray, " k"]) -> float:
+    return float(values.std(ddof=1) / math.sqrt(len(values)))

@@ -1,0 +1,229 @@
+"""Beyond ridge regression: a two-layer ReLU student that groks a small ReLU teacher, by gradient descent.
+
+f(x) = width^(−½) Σ_j a_j relu(w_j·x) on inputs x ~ N(0, I_d), with a_j ~ N(0, ν²) and w_j ~ N(0, ν²/d I) at the start,
+and weight decay. The teacher is such a network of a few neurons, its outputs of variance 1. After Xu, Vardi and Safran
+(2026), whose bounds for ridge regression say what to expect: a delay in proportion to 1/λ.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from interp.arguments import at_least_zero, finite, number, whole
+from interp.console import progress_bar
+from interp.errors import ConfigError, TrainingError
+from interp.linear.ridge import log_steps, relu_second_moment
+
+
+@dataclass(frozen=True)
+class TwoLayer:
+    """The settings of one student.
+
+    n                samples to train on
+    d                inputs
+    width            neurons of the student
+    teacher_width    neurons of the teacher: unit vectors, of alternating sign
+    learning_rate    η of full-batch gradient descent
+    weight_decay     λ of the objective ½n⁻¹Σ(f(x) − y)² + ½λ(‖a‖² + ‖w‖²)
+    init_scale       ν, the standard deviation of the a_j at the start, and of each w_j·x
+    seed             of the samples, the teacher and the weights
+
+    Raises ConfigError for a setting that cannot be used.
+    """
+
+    n: int = 100
+    d: int = 10
+    width: int = 100
+    teacher_width: int = 2
+    learning_rate: float = 0.2
+    weight_decay: float = 1e-3
+    init_scale: float = 2.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("n", 1), ("d", 1), ("width", 1), ("teacher_width", 1), ("seed", 0)):
+            object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        for name in ("weight_decay", "init_scale"):
+            object.__setattr__(self, name, at_least_zero(name, getattr(self, name)))
+        object.__setattr__(self, "learning_rate", number("learning_rate", self.learning_rate))
+        if not 0 < self.learning_rate < math.inf:
+            raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.2.")
+
+
+SETTINGS = tuple(f.name for f in fields(TwoLayer))
+
+
+def trajectories(
+    students: TwoLayer | Sequence[TwoLayer], steps: int = 20_000, records: int = 400, progress: bool = True
+) -> pd.DataFrame:
+    """Train the students side by side; a row a student and recorded step.
+
+    steps     updates of each
+    records   about how many steps to record, at equal ratios, beside 0
+
+    Columns: `run`, the student's place in the list; its settings; step; train_loss, ½ mean (f − y)² over the samples;
+    test_loss, ½E(f − f*)² over all inputs, exact by the arc-cosine kernel (Cho and Saul, 2009); weight_norm.
+    Students of the same n, d and width are trained in one batch.
+    Raises ConfigError for settings, TrainingError where a student diverges.
+    """
+    students = [students] if isinstance(students, TwoLayer) else list(students)
+    if not students:
+        raise ConfigError("there are no students to train; give at least one TwoLayer.")
+    recorded = np.unique(np.r_[0, log_steps(whole("steps", steps, 1), whole("records", records, 2))])
+    batches: dict[tuple[int, int, int, int], list[int]] = {}
+    for index, student in enumerate(students):
+        batches.setdefault((student.n, student.d, student.width, student.teacher_width), []).append(index)
+    frames = []
+    with progress_bar("train two-layer networks", "steps", steps * len(batches), show=progress) as bar:
+        for done, members in enumerate(batches.values()):
+            batch = _Batch([students[i] for i in members])
+            for step in range(steps + 1):
+                if step in recorded:
+                    losses = batch.record(step)
+                    frames += [
+                        {"run": i, **asdict(students[i]), "step": step, **losses[j]} for j, i in enumerate(members)
+                    ]
+                if bar and step % 100 == 0:
+                    bar.at(done * steps + step)
+                batch.update()
+    return pd.DataFrame(frames).sort_values(["run", "step"], ignore_index=True)
+
+
+class _Batch:
+    """Students of one shape, their weights side by side."""
+
+    def __init__(self, students: Sequence[TwoLayer]) -> None:
+        self.students = students
+        drawn = [_drawn(student) for student in students]
+        self.X, self.y, self.w, self.a, self.teachers, self.signs = (
+            torch.stack(parts) for parts in zip(*drawn, strict=True)
+        )
+        self.scale = students[0].width ** -0.5
+        self.decay = torch.tensor([student.weight_decay for student in students])
+        self.rate = torch.tensor([student.learning_rate for student in students])
+
+    def _residual(self) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b n"]]:
+        hidden = torch.relu(torch.bmm(self.X, self.w))
+        return hidden, self.scale * torch.bmm(hidden, self.a[:, :, None])[:, :, 0] - self.y
+
+    def update(self) -> None:
+        hidden, residual = self._residual()
+        residual = residual * (self.scale / self.y.shape[1])
+        grad_a = torch.bmm(hidden.transpose(1, 2), residual[:, :, None])[:, :, 0]
+        back = (hidden > 0) * residual[:, :, None]
+        grad_w = torch.bmm(self.X.transpose(1, 2), back) * self.a[:, None, :]
+        keep = 1 - self.rate * self.decay
+        self.a = keep[:, None] * self.a - self.rate[:, None] * grad_a
+        self.w = keep[:, None, None] * self.w - self.rate[:, None, None] * grad_w
+
+    def record(self, step: int) -> list[dict[str, float]]:
+        _, residual = self._residual()
+        train_loss = (residual.double() ** 2).mean(1) / 2
+        # f − f* is one network of both their neurons, and its mean square a sum over pairs of these.
+        rows = torch.cat([self.w.transpose(1, 2).double(), self.teachers], dim=1)
+        outputs = torch.cat([self.scale * self.a.double(), -self.signs], dim=1).numpy()
+        squares = np.einsum("bi,bij,bj->b", outputs, relu_second_moment(rows.numpy()), outputs)
+        test_loss = torch.from_numpy(np.maximum(squares, 0.0) / 2)
+        norm = (self.a.double().square().sum(1) + self.w.double().square().sum((1, 2))).sqrt()
+        for student, loss in zip(self.students, train_loss, strict=True):
+            if not torch.isfinite(loss):
+                raise TrainingError(
+                    f"the student with init_scale {student.init_scale:g} and weight_decay {student.weight_decay:g} "
+                    f"diverged before step {step:,}; lower its learning_rate of {student.learning_rate:g}."
+                )
+        table = torch.stack([train_loss, test_loss, norm], dim=1).tolist()
+        return [dict(zip(("train_loss", "test_loss", "weight_norm"), row, strict=True)) for row in table]
+
+
+def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
+    """X, y, w, a, and the teacher's rows and output weights in float64."""
+    generator = torch.Generator().manual_seed(student.seed)
+    directions = torch.randn(student.teacher_width, student.d, generator=generator, dtype=torch.float64)
+    directions /= directions.norm(dim=1, keepdim=True)
+    signs = torch.tensor([(-1.0) ** j for j in range(student.teacher_width)], dtype=torch.float64)
+    # E relu(u·x) = ‖u‖/√(2π); what is left of the second moment is the variance, made 1.
+    mean = float(signs.sum()) / math.sqrt(2 * math.pi)
+    signs = signs / math.sqrt(float(signs @ torch.from_numpy(relu_second_moment(directions.numpy())) @ signs) - mean**2)
+    X = torch.randn(student.n, student.d, generator=generator)
+    y = (torch.relu(X.double() @ directions.T) @ signs).float()
+    w = student.init_scale / math.sqrt(student.d) * torch.randn(student.d, student.width, generator=generator)
+    a = student.init_scale * torch.randn(student.width, generator=generator)
+    return X, y, w, a, directions, signs
+
+
+def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFrame:
+    """When each student of `trajectories` fits and when it generalizes; a row a student.
+
+    Columns: run and its settings; overfitting and generalization, the first recorded step from which train and test
+    loss stay at the tolerance or under it; delay, their difference. What has not come by the last step is <NA>.
+    `tolerance` is a loss; the default is a tenth of the teacher's variance, which is 1.
+    Raises ConfigError for a tolerance that is not above 0 and for a frame without these columns.
+    """
+    if lacking := [name for name in ("run", "step", "train_loss", "test_loss") if name not in trained]:
+        raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what trajectories returns.")
+    if not 0 < number("tolerance", tolerance) < math.inf:
+        raise ConfigError(f"tolerance is {tolerance}; it is a loss above 0.")
+    rows = []
+    for run, own in trained.groupby("run"):
+        own = own.sort_values("step")
+        times = {
+            name: _settled(own["step"].to_numpy(), own[f"{kind}_loss"].to_numpy(), tolerance)
+            for name, kind in (("overfitting", "train"), ("generalization", "test"))
+        }
+        settings = {name: own[name].iloc[0] for name in SETTINGS if name in own}
+        rows.append({"run": run, **settings, **times})
+    table = pd.DataFrame(rows).astype({"overfitting": "Int64", "generalization": "Int64"})
+    return table.assign(delay=table["generalization"] - table["overfitting"])
+
+
+def _settled(steps: Int[np.ndarray, " t"], losses: Float[np.ndarray, " t"], tolerance: float) -> int | None:
+    above = np.flatnonzero(~(losses <= tolerance))
+    if not len(above):
+        return int(steps[0])
+    return int(steps[above[-1] + 1]) if above[-1] + 1 < len(steps) else None
+
+
+@dataclass(frozen=True)
+class Exponent:
+    """delay ∝ setting^value, with a 95 % bootstrap interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+
+def fit_exponent(setting: Sequence[float], delay: Sequence[float], draws: int = 2_000, seed: int = 0) -> Exponent:
+    """The slope of log delay over log setting by least squares, and its interval over resampled runs (percentiles).
+
+    Raises ConfigError for fewer than three runs, a single setting, or values that are not above 0.
+    """
+    x, y = finite("setting", setting, 1), finite("delay", delay, 1)
+    if len(x) != len(y):
+        raise ConfigError(f"there are {len(x)} settings and {len(y)} delays; give a delay for each setting.")
+    if len(x) < 3 or len(set(x.tolist())) < 2 or min(x.min(), y.min()) <= 0:
+        raise ConfigError("an exponent needs at least three runs, two different settings, and values above 0.")
+    from scipy.stats import bootstrap
+
+    def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> np.ndarray:
+        x = x - x.mean(axis, keepdims=True)
+        with np.errstate(invalid="ignore"):  # a draw of one setting alone has no slope
+            return (x * y).sum(axis) / (x * x).sum(axis)
+
+    logs = np.log(x), np.log(y)
+    drawn = bootstrap(
+        logs, slope, paired=True, vectorized=True, n_resamples=whole("draws", draws, 100), method="percentile",
+        rng=np.random.default_rng(whole("seed", seed, 0)),
+    ).bootstrap_distribution  # fmt: skip
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    return Exponent(float(slope(*logs)), float(low), float(high))

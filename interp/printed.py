@@ -1,0 +1,25 @@
+"""Results that print as a table of two columns, in a terminal and in a notebook."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from html import escape
+
+
+class Printed:
+    """What it is called and what it is, line by line; dataclasses that inherit this take `repr=False`."""
+
+    def _lines(self) -> Iterable[tuple[str, str]]:
+        raise NotImplementedError
+
+    def __str__(self) -> str:
+        lines = list(self._lines())
+        width = max(len(name) for name, _ in lines)
+        return "\n".join(f"{name:<{width}}  {text}" for name, text in lines)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        left = "style='text-align:left'"
+        rows = "".join(f"<tr><td {left}>{name}</td><td {left}>{escape(text)}</td></tr>" for name, text in self._lines())
+        return f"<table>{rows}</table>"
