@@ -118,10 +118,8 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
 @lru_cache(maxsize=1)
 def _images() -> tuple[Tensor, Tensor]:
     """Pixels in 0 to 1 and their classes; the last TEST_IMAGES are those to test on."""
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError:
-        raise ConfigError("the digits come with scikit-learn; pip install scikit-learn.") from None
+    from sklearn.datasets import load_digits
+
     X, y = load_digits(return_X_y=True)
     order = np.random.default_rng(0).permutation(len(X))  # they come writer by writer
     return torch.tensor(X[order] / 16, dtype=torch.float32), torch.tensor(y[order])

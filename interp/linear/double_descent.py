@@ -210,10 +210,8 @@ def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
     The features are turned and scaled to have unit covariance, so that a singular value is small only because few
     patients were seen; the target has mean 0 and variance 1.
     """
-    try:
-        from sklearn.datasets import load_diabetes
-    except ImportError:
-        raise ConfigError("the diabetes data come with scikit-learn; pip install scikit-learn.") from None
+    from sklearn.datasets import load_diabetes
+
     X, y = load_diabetes(return_X_y=True)
     U, _, _ = np.linalg.svd(X - X.mean(0), full_matrices=False)
     return U * math.sqrt(len(U)), (y - y.mean()) / y.std()

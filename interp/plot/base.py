@@ -1,0 +1,126 @@
+"""The house style of figures, and what several of them are made of: stacked panels, lines, log axes, heat maps.
+
+Sized for one printed column: at 8.3 cm wide its smallest letters are 7 points high. Colours are Okabe and Ito's, told
+apart by colour-blind readers, and lines differ by dash too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from interp.errors import ConfigError
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
+)  # fmt: skip
+LINES: dict[str, dict[str, str]] = {
+    "train": {"color": BLUE, "dash": "solid"},
+    "test": {"color": VERMILLION, "dash": "dash"},
+    "restricted": {"color": PURPLE, "dash": "solid"},
+    "excluded": {"color": GREEN, "dash": "dashdot"},
+}
+KEYS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+WIDTH, PANEL, FONT = 640, 250, 20
+STEP = "Training step"
+
+
+def panels(titles: Sequence[str], height: int = PANEL, x_title: str = STEP, shared_x: bool = True) -> go.Figure:
+    """Stacked panels that share their x axis, with room for a legend above."""
+    from plotly.subplots import make_subplots
+
+    rows = len(titles)
+    total = rows * height + 150
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=shared_x, vertical_spacing=0.14 / rows + 0.02)
+    figure.update_layout(
+        template="simple_white",
+        width=WIDTH,
+        height=total,
+        font={"size": FONT, "family": "Arial, Helvetica, sans-serif"},
+        margin={"l": 105, "r": 15, "t": 85, "b": 70},
+        legend={"orientation": "h", "x": 0, "y": 1 + 12 / (rows * height), "yanchor": "bottom", "font": {"size": 18}},
+        hovermode="x unified",
+    )
+    figure.update_xaxes(tickfont={"size": 18}, separatethousands=True, tickformat=",d", showgrid=True, gridcolor="#eee")
+    for row, title in enumerate(titles, 1):
+        figure.update_yaxes(title_text=title, tickfont={"size": 18}, row=row, col=1, showgrid=True, gridcolor="#eee")
+    figure.update_xaxes(title_text=x_title, row=rows, col=1)
+    return figure
+
+
+def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
+    """A log axis from `lowest` up, with a tick every decade, or every few where there are many, or more where few."""
+    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.select_traces(row=row, col=1)]
+    values = np.concatenate(drawn)
+    values = values[np.isfinite(values) & (values > lowest)]
+    axis = {"type": "log", "exponentformat": "power", "row": row, "col": 1}
+    if len(values):
+        first, last = np.log10(values.min()), np.log10(values.max())
+        margin = 0.05 * (last - first) + 0.05
+        axis["range"] = [first - margin, last + margin]
+        axis["dtick"] = int(np.ceil((last - first) / 6)) if last - first >= 2 else "D2"  # D2: 1, 2 and 5
+    figure.update_yaxes(**axis)
+
+
+def line(
+    figure: go.Figure, x: pd.Series, y: pd.Series, name: str, row: int, style: dict[str, str], legend: bool = True
+) -> None:
+    import plotly.graph_objects as go
+
+    figure.add_trace(
+        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode="lines", line={"width": 3, **style}),
+        row=row,
+        col=1,
+    )
+
+
+def need(frame: pd.DataFrame, *names: str) -> None:
+    if lacking := [name for name in ("step", *names) if name not in frame or frame[name].isna().all()]:
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the trajectory does not have.")
+
+
+def maps_side_by_side(
+    maps: Sequence[tuple[str, Float[np.ndarray, "rows cols"]]],
+    columns: int,
+    axes: tuple[str, str],
+    scale: str,
+    colours: str = "Viridis",
+    limits: tuple[float, float] | None = None,
+) -> go.Figure:
+    """Titled heat maps side by side under one colour scale; `axes` name x and y. Limits around 0 keep signs apart."""
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    rows = -(-len(maps) // columns)
+    low, high = limits or (min(float(m.min()) for _, m in maps), max(float(m.max()) for _, m in maps))
+    figure = make_subplots(
+        rows=rows, cols=columns, subplot_titles=[title for title, _ in maps], shared_xaxes=True, shared_yaxes=True,
+        horizontal_spacing=0.05, vertical_spacing=0.09 if rows > 1 else 0,
+    )  # fmt: skip
+    for index, (_, values) in enumerate(maps):
+        figure.add_trace(go.Heatmap(z=values, coloraxis="coloraxis"), row=index // columns + 1, col=index % columns + 1)
+    figure.update_layout(
+        template="simple_white", width=WIDTH, height=(WIDTH - 190) // columns * rows + 70 * rows + 70,
+        font={"size": 18, "family": "Arial, Helvetica, sans-serif"}, margin={"l": 75, "r": 20, "t": 45, "b": 65},
+        coloraxis={
+            "colorscale": colours, "cmin": low, "cmax": high,
+            "colorbar": {"title": {"text": scale, "side": "right"}, "thickness": 16},
+        },
+    )  # fmt: skip
+    figure.update_annotations(font_size=17)
+    for index in range(len(maps)):
+        if index + columns >= len(maps):  # nothing stands beneath
+            figure.update_xaxes(
+                title_text=axes[0], showticklabels=True, row=index // columns + 1, col=index % columns + 1
+            )
+    figure.update_yaxes(title_text=axes[1], col=1)
+    return figure

@@ -1,0 +1,173 @@
+"""Figures of the circuit that one checkpoint holds: its frequencies, neurons and attention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.errors import ConfigError
+from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, panels
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def fourier_norms(
+    embedding_norms: Float[np.ndarray, " p"],
+    unembedding_norms: Float[np.ndarray, " p"],
+    key_frequencies: Sequence[int] = (),
+) -> go.Figure:
+    """Norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
+
+    Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. F is the Fourier basis, and
+    W_L = W_out·W_U is transformed over outputs. The constant is left out, the key frequencies are labelled.
+    """
+    import plotly.graph_objects as go
+
+    figure = panels(
+        ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"], x_title="Frequency k (key frequencies labelled)"
+    )
+    for row, norms in enumerate((embedding_norms, unembedding_norms), 1):
+        cosines, sines = norms[1::2], norms[2::2]
+        for values, name, colour in ((cosines, "cos", BLUE), (sines, "sin", ORANGE)):
+            figure.add_trace(
+                go.Bar(
+                    x=np.arange(1, len(values) + 1), y=values, name=name, legendgroup=name, showlegend=row == 1,
+                    marker={"color": colour, "line": {"width": 0}},
+                ),
+                row=row, col=1,
+            )  # fmt: skip
+        for k in key_frequencies:
+            tallest = max(norms[2 * k - 1], norms[2 * k] if 2 * k < len(norms) else 0.0)
+            crowded = {near - k for near in key_frequencies if 0 < abs(near - k) <= 2}
+            side = "center" if not crowded else "right" if max(crowded) > 0 else "left"
+            figure.add_annotation(x=k, y=tallest, text=str(k), showarrow=False, yanchor="bottom", xanchor=side,
+                                  font={"size": 17}, row=row, col=1)  # fmt: skip
+        figure.update_yaxes(range=[0, 1.15 * float(norms[1:].max())], row=row, col=1)
+    figure.update_layout(bargap=0.15, bargroupgap=0.0)
+    figure.update_xaxes(range=[0, len(embedding_norms) // 2 + 1], showgrid=False)
+    return figure
+
+
+def _waves(p: int) -> dict[str, Any]:
+    """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
+    every = max(1, p // 12 // 5 * 5)
+    shown = range(every, p // 2 + 1, every)
+    return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
+
+
+def attention_over_pairs(
+    pattern: Float[np.ndarray, "p p n_heads n_ctx"], shares: Float[np.ndarray, "n_frequencies n_heads 2"]
+) -> go.Figure:
+    """Attention of each head from the last position to a, over all pairs, with the frequency that explains most of it.
+
+    After Nanda et al. (2023). Takes `Activations.pattern` and `measures.attention.attention_shares` of it.
+    """
+    heads = range(pattern.shape[2])
+    best = shares[:, :, 0].argmax(0)
+    maps = [(f"head {h}: k = {best[h] + 1}, {shares[best[h], h, 0]:.0%}", pattern[:, :, h, 0]) for h in heads]
+    return maps_side_by_side(
+        maps, 2 if len(heads) > 1 else 1, ("b", "a"), "attention to a", limits=(0.0, float(pattern[..., 0].max()))
+    )
+
+
+def neurons_over_pairs(
+    neurons: Float[np.ndarray, "p p d_mlp"], shares: Float[np.ndarray, "n_frequencies d_mlp"]
+) -> go.Figure:
+    """Activations over all pairs of the purest neuron of each frequency (five at the most), and of the least pure one.
+
+    Each as a share of its largest. After Nanda et al. (2023). Takes `Activations.neurons` and
+    `measures.neurons.frequency_shares` of them.
+    """
+    own, purity = shares.argmax(0), shares.max(0)
+    pure = purity > 0.85
+    found = sorted({int(k) for k in own[pure]}, key=lambda k: -int((pure & (own == k)).sum()))[:5]
+    if not found:
+        raise ConfigError(
+            "this figure shows neurons of one frequency, and none has more than 0.85 of its variance in one."
+        )
+    chosen = [int(np.where(own == k, purity, 0).argmax()) for k in sorted(found)]
+    alive = neurons.max((0, 1)) > 0
+    chosen += [int(np.where(alive, purity, np.inf).argmin())] if not pure[alive].all() else []
+    maps = [(f"{n}: k = {own[n] + 1}, {purity[n]:.0%}", neurons[:, :, n] / neurons[:, :, n].max()) for n in chosen]
+    return maps_side_by_side(
+        maps, min(3, len(maps)), ("b", "a"), "activation ÷ largest", limits=(min(float(m.min()) for _, m in maps), 1.0)
+    )
+
+
+def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
+    """The size of each component of the logits along products of waves of a and of b, on a logarithmic scale.
+
+    After Nanda et al. (2023). Takes `measures.logits.fourier_norms_2d` of the logits. At each frequency stand
+    its cosine and its sine.
+    """
+    decades = np.log10(np.maximum(norms, norms.max() * 1e-4))
+    figure = maps_side_by_side([("", decades)], 1, ("frequency of b", "frequency of a"), "log<sub>10</sub> norm over c")
+    figure.update_xaxes(**_waves(len(norms)))
+    figure.update_yaxes(**_waves(len(norms)))
+    return figure
+
+
+def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure:
+    """How much of each neuron's variance over pairs its one frequency explains, by frequency.
+
+    Takes `measures.neurons.frequency_shares`. The line is at 0.85, from where a neuron counts as of one frequency.
+    """
+    import plotly.graph_objects as go
+
+    own, purity = shares.argmax(0) + 1, shares.max(0)
+    counted = sorted(set(own.tolist()), key=lambda k: -int((own == k).sum()))
+    shown = sorted(counted[: len(KEYS) - 1])
+    figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency")
+    groups = [(f"k = {k}", own == k, KEYS[i]) for i, k in enumerate(shown)]
+    groups += [("other k", ~np.isin(own, shown), "#bbb")] if len(counted) > len(shown) else []
+    for name, members, colour in groups:
+        figure.add_trace(
+            go.Histogram(x=purity[members], name=name, marker_color=colour, xbins={"start": 0, "end": 1, "size": 0.025})
+        )
+    figure.add_vline(x=0.85, line={"color": "#555", "width": 1.5, "dash": "dot"})
+    figure.update_layout(barmode="stack", margin={"t": 115}, height=620, legend_traceorder="normal")
+    figure.update_xaxes(range=[0, 1], tickformat=".0%", showgrid=False)
+    return figure
+
+
+def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Float[np.ndarray, " n"]) -> go.Figure:
+    """What the neurons of one frequency add to the logits, along each wave of c, ordered by their output phase.
+
+    After Nanda et al. (2023): only the cosine and the sine of k are there. Takes F · W_Lᵀ of these neurons
+    and their `measures.neurons.output_phases`. Zero is white.
+    """
+    order = np.argsort(phases)
+    top = float(np.abs(weights).max())
+    shown = [(f"neurons of k = {k}", weights[:, order])]
+    figure = maps_side_by_side(shown, 1, ("neuron, by output phase", "frequency of c"), "weight", "RdBu", (-top, top))
+    figure.update_yaxes(**_waves(len(weights)))
+    return figure
+
+
+def attention_scores(
+    norms: Float[np.ndarray, "n_frequencies n_heads"], key_frequencies: Sequence[int] = ()
+) -> go.Figure:
+    """How much each frequency of the number attended to moves each head's score, from "=".
+
+    Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)`; the key frequencies are marked. The score vectors
+    are those of `measures.attention.score_vectors`.
+    """
+    import plotly.graph_objects as go
+
+    figure = panels(["Norm of the score vector"], height=400, x_title="Frequency k")
+    for h in range(norms.shape[1]):
+        figure.add_trace(
+            go.Scatter(
+                x=np.arange(1, len(norms) + 1), y=norms[:, h], name=f"head {h}", mode="lines+markers",
+                line={"color": KEYS[h % len(KEYS)], "width": 2}, marker={"size": 7, "symbol": h},
+            )
+        )  # fmt: skip
+    for k in key_frequencies:
+        figure.add_vline(x=k, line={"color": "#999", "width": 1.5, "dash": "dot"}, layer="below")
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_xaxes(range=[0, len(norms) + 1], showgrid=False)
+    return figure

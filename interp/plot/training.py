@@ -1,0 +1,217 @@
+"""Figures of a training run over its steps, and of several models side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from interp.errors import ConfigError
+from interp.plot.base import (
+    BLACK,
+    BLUE,
+    DASHES,
+    KEYS,
+    LINES,
+    ORANGE,
+    SKY,
+    VERMILLION,
+    WIDTH,
+    YELLOW,
+    decades,
+    line,
+    need,
+    panels,
+)
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from interp.phases import Phases
+
+_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
+
+
+def training_curves(history: pd.DataFrame) -> go.Figure:
+    """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
+
+    Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn.
+    """
+    need(history, "train_loss", "test_loss")
+    kinds = [
+        kind for kind in ("accuracy", "loss") if history.get(f"train_{kind}", pd.Series(dtype=float)).notna().any()
+    ]
+    figure = panels([{"accuracy": "Accuracy", "loss": "Loss (nats)"}[kind] for kind in kinds])
+    for row, kind in enumerate(kinds, 1):
+        for name in ("train", "test"):
+            recorded = history.dropna(subset=f"{name}_{kind}")  # one may be recorded more often than the other
+            line(figure, recorded["step"], recorded[f"{name}_{kind}"], name, row, LINES[name], legend=row == 1)
+    if kinds[0] == "accuracy":
+        figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
+    decades(figure, len(kinds))
+    return figure
+
+
+def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Excluded and restricted loss, their ratio to test loss, and Σ squared weights, the phases shaded and named.
+
+    After Nanda et al. (2023), figure 7. `trajectory` is what `interp.trajectory` returns.
+    """
+    need(trajectory, "train_loss", "test_loss", "excluded_loss", "restricted_loss", "sum_squared_weights")
+    figure = panels(["Loss (nats)", "Loss ÷ test loss", "Σ weights²"])
+    step = trajectory["step"]
+    for name in ("train", "test", "restricted", "excluded"):
+        line(figure, step, trajectory[f"{name}_loss"], name, 1, LINES[name])
+    for name in ("restricted", "excluded"):
+        line(figure, step, trajectory[f"{name}_loss"] / trajectory["test_loss"], name, 2, LINES[name], legend=False)
+    line(figure, step, trajectory["sum_squared_weights"], "Σ weights²", 3, {"color": BLACK, "dash": "solid"}, False)
+    figure.add_hline(y=1, line={"color": "#888", "width": 1.5, "dash": "dot"}, row=2, col=1)
+    decades(figure, 1)
+    decades(figure, 2)
+    figure.update_yaxes(rangemode="tozero", row=3, col=1)
+    if phases is not None:
+        _shade(figure, phases, float(step.iloc[-1]))
+    return figure
+
+
+def _shade(figure: go.Figure, phases: Phases, last: float) -> None:
+    """Colour each phase through all panels and write its name in the last one, upright where it is too narrow."""
+    panels = len(list(figure.select_yaxes()))
+    last_panel = str(panels) if panels > 1 else ""
+    inside = WIDTH - figure.layout.margin.l - figure.layout.margin.r
+    for name, first, end in phases.spans():
+        figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
+                         row="all", col=1)  # fmt: skip
+        narrow = (end - first) / last * inside < 9 * len(name)
+        figure.add_annotation(
+            x=(first + end) / 2, y=0.03, xref=f"x{last_panel}", yref=f"y{last_panel} domain", text=name,
+            textangle=-90 if narrow else 0, showarrow=False, yanchor="bottom", font={"size": 17},
+            bgcolor="rgba(255,255,255,0.6)",
+        )  # fmt: skip
+
+
+def _over_training(
+    trajectory: pd.DataFrame,
+    lines: dict[str, str],
+    y_title: str,
+    phases: Phases | None,
+    styles: Sequence[dict[str, str]] | None = None,
+    legend_rows: int = 1,
+) -> go.Figure:
+    """One panel of columns of a trajectory over its steps; `lines` maps a label to its column."""
+    need(trajectory, *lines.values())
+    figure = panels([y_title], height=400)
+    for index, (label, column) in enumerate(lines.items()):
+        style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
+    if legend_rows > 1:
+        margin = 35 + 27 * legend_rows
+        figure.update_layout(margin={"t": margin}, height=400 + 65 + margin)
+    if phases is not None:
+        _shade(figure, phases, float(trajectory["step"].iloc[-1]))
+    return figure
+
+
+def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Accuracy on train and test pairs, of the key frequencies alone, and of the logits without them.
+
+    After the appendix of Nanda et al. (2023). `trajectory` is what `interp.trajectory` returns.
+    """
+    lines = {name: f"{name}_accuracy" for name in LINES}
+    figure = _over_training(trajectory, lines, "Accuracy", phases, [LINES[name] for name in lines])
+    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    return figure
+
+
+def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Excluded loss with one key frequency removed at a time, on train pairs (Nanda et al., 2023, appendix)."""
+    columns = [name for name in map(str, trajectory.columns) if name.startswith("excluded_loss_")]
+    if not columns:
+        raise ConfigError("this figure needs the columns excluded_loss_K, which the trajectory does not have.")
+    lines = {f"without k = {name.rsplit('_', 1)[1]}": name for name in columns}
+    figure = _over_training(trajectory, lines, "Excluded loss (nats)", phases, legend_rows=(len(lines) + 2) // 3)
+    decades(figure, 1)
+    return figure
+
+
+def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Gini coefficients of the Fourier norms of W_E and W_L: how few frequencies hold them (Nanda et al., appendix)."""
+    lines = {"W<sub>E</sub>": "embedding_gini", "W<sub>L</sub>": "unembedding_gini"}
+    figure = _over_training(trajectory, lines, "Gini coefficient", phases)
+    figure.update_yaxes(range=[0, 1])
+    return figure
+
+
+def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """In which order output, neurons and attention take the shape that they end in; all are shares, 1 at the most."""
+    lines = {
+        "W<sub>L</sub> in key directions": "neuron_logit_key_share",
+        "logits explained": "logit_variance_explained",
+        "neurons along u, v": "neuron_projection_share",
+        "single-frequency neurons": "single_frequency_neurons",
+        "attention of one frequency": "attention_share",
+        "W<sub>L</sub> like its end": "neuron_logit_alignment",
+        "W<sub>E</sub> like its end": "embedding_alignment",
+    }
+    figure = _over_training(trajectory, lines, "Share", phases, legend_rows=4)
+    figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
+    return figure
+
+
+def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:
+    """|c_k| of every cos w_k(a+b−c) over training, the key frequencies in colour and the rest in grey.
+
+    `key_frequencies` defaults to those that `interp.trajectory` leaves in `trajectory.attrs`.
+    """
+    keys = tuple(key_frequencies if key_frequencies is not None else trajectory.attrs.get("key_frequencies") or ())
+    names = [name for name in map(str, trajectory.columns) if name.startswith("cos_coefficient_")]
+    if not names:
+        raise ConfigError("this figure needs the columns cos_coefficient_1, …, which the trajectory does not have.")
+    figure = panels(["|coefficient of cos w<sub>k</sub>(a+b−c)|"], height=420)
+    rest = [name for name in names if int(name.rsplit("_", 1)[1]) not in keys]
+    for index, name in enumerate(rest):
+        label = "other k" if keys else "every k"
+        line(figure, trajectory["step"], trajectory[name].abs(), label, 1, {"color": "#bbb"}, legend=index == 0)
+    figure.update_traces(line_width=1, hoverinfo="skip")
+    for index, k in enumerate(keys):
+        style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+        line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
+    # The losers end in rounding noise, eight decades under the winners: cut there.
+    decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
+    return figure
+
+
+def mechanism(models: pd.DataFrame) -> go.Figure:
+    """Gradient symmetricity, and distance irrelevance, against the attention coefficient, a point a model.
+
+    Pizzas lie high in the first panel and low in the second, clocks the other way round (Zhong et al., 2023).
+    `models` is what `interp.compare(models, mechanism=True)` returns; rows without attention or without a measure are
+    left out, and distance irrelevance too where no row has it.
+    """
+    import plotly.graph_objects as go
+
+    lacking = [name for name in ("attention_coefficient", "gradient_symmetricity") if name not in models]
+    drawn = models if lacking else models.dropna(subset=["attention_coefficient", "gradient_symmetricity"])
+    if lacking or drawn.empty:
+        raise ConfigError(
+            f"this figure needs {' and '.join(lacking) or 'models with attention'}; give it what "
+            "compare(models, mechanism=True) returns."
+        )
+    titles = {"gradient_symmetricity": "Gradient symmetricity", "distance_irrelevance": "Distance irrelevance"}
+    shown = [name for name in titles if name in drawn and drawn[name].notna().any()]
+    figure = panels([titles[name] for name in shown], x_title="Attention coefficient (0: constant, 1: softmax)")
+    for row, name in enumerate(shown, 1):
+        figure.add_trace(
+            go.Scatter(
+                x=drawn["attention_coefficient"], y=drawn[name], text=drawn.get("model"), mode="markers",
+                marker={"size": 11, "color": (BLUE, VERMILLION)[row - 1], "symbol": ("circle", "diamond")[row - 1]},
+                showlegend=False, hovertemplate="%{text}<br>%{y:.3f}<extra></extra>",
+            ),
+            row=row, col=1,
+        )  # fmt: skip
+        low = min(0.0, float(drawn[name].min()))
+        figure.update_yaxes(range=[low - 0.05, 1.05], tickformat=".1f", row=row, col=1)
+    figure.update_xaxes(range=[-0.04, 1.04], tickformat=".1f")
+    figure.update_layout(hovermode="closest", margin={"t": 20})
+    return figure
