@@ -1,4 +1,4 @@
-"""`python -m analyses [--run DIR] [--out DIR] [NAME…]`: the phases of a run, and its figures and tables."""
+"""`python -m analyses [--run DIR] [--out DIR] [NAME…]`: phases, figures and tables of a run and of its neighbours."""
 
 from __future__ import annotations
 
@@ -10,37 +10,65 @@ import warnings
 from pathlib import Path
 
 import analyses
+import analyses.neighbours
+from analyses.neighbours._sizes import PAPER, QUICK
 from interp import ConfigError, InterpError, load_run, phases, plot, trajectory
 from interp.console import progress_bar
 
-NAMES = sorted(module.name for module in pkgutil.iter_modules(analyses.__path__) if not module.name.startswith("_"))
+
+def _modules(package: str, paths: list[str]) -> dict[str, str]:
+    """The figures and tables of a package, name → module."""
+    return {
+        module.name: f"{package}.{module.name}"
+        for module in sorted(pkgutil.iter_modules(paths), key=lambda module: module.name)
+        if not module.name.startswith("_") and not module.ispkg
+    }
+
+
+OF_RUN = _modules("analyses", list(analyses.__path__))
+OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
+GROUPS = {"run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS)}
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
-        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables.",
-        epilog="Example: python -m analyses --run runs/mine --out figures/mine progress_measures",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables, and those of its\n"
+        "solvable neighbours: ridge regression, two-layer networks and double descent.",
+        epilog="examples:\n"
+        "  python -m analyses --run runs/mine --out figures/mine run   all that is drawn from one run\n"
+        "  python -m analyses neighbours --quick                       the neighbours, small, in half a minute\n"
+        "  python -m analyses progress_measures ridge_stages           these two",
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
                         help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"any of {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--quick", action="store_true",
+                        help="draw the neighbours at small sizes, whose numbers are no results")  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME",
+                        help=f"run: all of {', '.join(OF_RUN)}; neighbours: all of {', '.join(OF_NEIGHBOURS)}; or any "
+                        "of these (default: everything)")  # fmt: skip
     given = parser.parse_args(arguments)
-    if unknown := [name for name in given.names if name not in NAMES]:
-        parser.error(f"there is no analysis {', '.join(unknown)}; choose from {', '.join(NAMES)}")
+    modules = OF_RUN | OF_NEIGHBOURS
+    if unknown := [name for name in given.names if name not in modules and name not in GROUPS]:
+        known = ", ".join([*GROUPS, *modules])
+        parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
+    names = list(dict.fromkeys(one for name in given.names or GROUPS for one in GROUPS.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     try:
         run = load_run(given.run)
-        measures = trajectory(run)
-        print(f"{given.run}: key frequencies {', '.join(map(str, measures.attrs['key_frequencies'] or ())) or 'none'}")
-        print(phases(measures))
-        names = given.names or NAMES
+        if any(name in OF_RUN for name in names):
+            measures = trajectory(run)
+            keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
+            print(f"{given.run}: key frequencies {keys}")
+            print(phases(measures))
         with plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):
+                sizes = {"sizes": QUICK if given.quick else PAPER} if name in OF_NEIGHBOURS else {}
                 try:
-                    written = importlib.import_module(f"analyses.{name}").main(run, given.out)
+                    written = importlib.import_module(modules[name]).main(run, given.out, **sizes)
                     print(f"{name}: {', '.join(str(file) for file in written)}")
                 except ConfigError as error:
                     print(f"Skipped {name}: {error}", file=sys.stderr)

@@ -26,6 +26,7 @@ from interp.errors import ConfigError
 from interp.linear import ridge as descent
 from interp.printed import Printed
 
+Ridge = float | Literal["tuned"]
 RATIOS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0)
 WIDTHS = (10, 20, 40, 70, 100, 130, 160, 180, 190, 200, 210, 220, 250, 300, 400, 700, 1_200, 2_000)
 TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
@@ -35,7 +36,7 @@ def isotropic(
     n: int = 200,
     ratios: Sequence[float] = RATIOS,
     noise: float = 0.5,
-    ridge: float = 0.0,
+    ridge: Ridge = 0.0,
     trials: int = 50,
     seed: int = 0,
     signal: float = 1.0,
@@ -46,17 +47,18 @@ def isotropic(
     n         samples
     ratios    γ = parameters ÷ samples; each is rounded to a whole number of parameters
     noise     σ, the standard deviation of the label noise
-    ridge     λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm
+    ridge     λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" is σ²γ/r², at which the risk is least
     trials    draws of samples, teacher and noise at each ratio
     signal    r = ‖θ*‖
 
-    Columns: ratio, parameters, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
+    Columns: ratio, parameters, ridge, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
     The theory is `isotropic_risk`. Raises ConfigError for sizes below 1 and negative noise or ridge.
     """
     n, trials = whole("n", n, 1), whole("trials", trials, 2)
-    noise, ridge, signal = (
-        at_least_zero(name, value) for name, value in (("noise", noise), ("ridge", ridge), ("signal", signal))
-    )
+    noise, signal = at_least_zero("noise", noise), at_least_zero("signal", signal)
+    if ridge == "tuned" and not signal:
+        raise ConfigError("the tuned ridge is σ²γ/r², and signal is 0; give a signal above 0, or a ridge.")
+    fixed = None if ridge == "tuned" else at_least_zero("ridge", ridge)
     gammas = finite("ratios", list(ratios), 1)
     if gammas.min() <= 0:
         raise ConfigError(f"a ratio is {gammas.min():g}; parameters ÷ samples is above 0.")
@@ -65,19 +67,21 @@ def isotropic(
     with progress_bar("isotropic", "ratios", len(gammas), show=progress) as bar:
         for done, gamma in enumerate(gammas, 1):
             m = max(1, round(gamma * n))
+            penalty = noise**2 * m / n / signal**2 if fixed is None else fixed
             risks, train_errors = np.empty(trials), np.empty(trials)
             for trial in range(trials):
                 X = rng.standard_normal((n, m))
                 teacher = rng.standard_normal(m)
                 teacher *= signal / np.linalg.norm(teacher)
                 y = X @ teacher + noise * rng.standard_normal(n)
-                theta = _fit(X, y, ridge)
+                theta = _fit(X, y, penalty)
                 risks[trial] = ((theta - teacher) ** 2).sum()
                 train_errors[trial] = ((X @ theta - y) ** 2).mean()
             rows.append(
                 {
-                    "ratio": m / n, "parameters": m, "risk": risks.mean(), "standard_error": _standard_error(risks),
-                    "train_error": train_errors.mean(), "theory": isotropic_risk(m / n, noise, ridge, signal),
+                    "ratio": m / n, "parameters": m, "ridge": penalty, "risk": risks.mean(),
+                    "standard_error": _standard_error(risks), "train_error": train_errors.mean(),
+                    "theory": isotropic_risk(m / n, noise, penalty, signal),
                 }
             )  # fmt: skip
             if bar:
@@ -128,7 +132,7 @@ def random_features(
     ),
     samples: int | Sequence[int] = 200,
     noise: float = 0.3,
-    ridge: float | Literal["tuned"] = 0.0,
+    ridge: Ridge = 0.0,
     d: int = 30,
     draws: int = 20,
     seed: int = 0,

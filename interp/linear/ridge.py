@@ -398,17 +398,14 @@ def grokking_times(
         raise ConfigError(f"tolerance is {epsilon}; it is a loss above 0.")
     missing: dict[str, str] = {}
 
-    def known(name: str, found: float | str) -> float | None:
+    def known(name: str, found: Any) -> Any:
         if isinstance(found, str):
             missing[name] = found
             return None
         return found
 
-    def step(name: str, found: int | str) -> int | None:
-        return None if known(name, found) is None else int(found)
-
-    overfitting = step("overfitting", _settled(path.train_loss, epsilon, path, "train loss"))
-    generalization = step(
+    overfitting = known("overfitting", _settled(path.train_loss, epsilon, path, "train loss"))
+    generalization = known(
         "generalization",
         _NO_TEACHER if problem.teacher is None else _settled(path.test_loss, epsilon, path, "test loss"),
     )
@@ -517,7 +514,7 @@ class _Path:
 
     def frame(self, steps: Int[np.ndarray, " t"]) -> pd.DataFrame:
         left = _powers(np.array([self.null_rate]), steps)[:, 0]
-        null_norm = left * float(np.linalg.norm(self.start_null))
+        null_norm = np.abs(left) * float(np.linalg.norm(self.start_null))
         row_norm = self._in_chunks(lambda chunk: np.linalg.norm(self.end + self._coordinates(chunk), axis=1), steps)
         if self.problem.teacher is None:
             parts = np.full((len(steps), 4), np.nan)

@@ -8,6 +8,7 @@ and weight decay. The teacher is such a network of a few neurons, its outputs of
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 
@@ -213,7 +214,7 @@ def fit_exponent(setting: Sequence[float], delay: Sequence[float], draws: int = 
         raise ConfigError(f"there are {len(x)} settings and {len(y)} delays; give a delay for each setting.")
     if len(x) < 3 or len(set(x.tolist())) < 2 or min(x.min(), y.min()) <= 0:
         raise ConfigError("an exponent needs at least three runs, two different settings, and values above 0.")
-    from scipy.stats import bootstrap
+    from scipy.stats import DegenerateDataWarning, bootstrap
 
     def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> np.ndarray:
         x = x - x.mean(axis, keepdims=True)
@@ -221,9 +222,11 @@ def fit_exponent(setting: Sequence[float], delay: Sequence[float], draws: int = 
             return (x * y).sum(axis) / (x * x).sum(axis)
 
     logs = np.log(x), np.log(y)
-    drawn = bootstrap(
-        logs, slope, paired=True, vectorized=True, n_resamples=whole("draws", draws, 100), method="percentile",
-        rng=np.random.default_rng(whole("seed", seed, 0)),
-    ).bootstrap_distribution  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DegenerateDataWarning)  # of those draws
+        drawn = bootstrap(
+            logs, slope, paired=True, vectorized=True, n_resamples=whole("draws", draws, 100), method="percentile",
+            rng=np.random.default_rng(whole("seed", seed, 0)),
+        ).bootstrap_distribution  # fmt: skip
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Exponent(float(slope(*logs)), float(low), float(high))

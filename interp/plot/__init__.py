@@ -9,6 +9,19 @@ from interp.plot.circuit import (
     neuron_purity,
     neurons_over_pairs,
 )
+from interp.plot.neighbours import (
+    delay_map,
+    delays,
+    descents,
+    digits,
+    epoch_wise,
+    error_parts,
+    errors,
+    removals,
+    ridge_stages,
+    slider,
+    steps_to_fit_and_generalize,
+)
 from interp.plot.saving import one_browser, save
 from interp.plot.training import (
     accuracies,
@@ -27,6 +40,13 @@ __all__ = [
     "attention_scores",
     "circuit_formation",
     "cos_coefficients",
+    "delay_map",
+    "delays",
+    "descents",
+    "digits",
+    "epoch_wise",
+    "error_parts",
+    "errors",
     "excluded_losses",
     "fourier_norms",
     "ginis",
@@ -37,6 +57,10 @@ __all__ = [
     "neurons_over_pairs",
     "one_browser",
     "progress_measures",
+    "removals",
+    "ridge_stages",
     "save",
+    "slider",
+    "steps_to_fit_and_generalize",
     "training_curves",
 ]

@@ -34,26 +34,32 @@ WIDTH, PANEL, FONT = 640, 250, 20
 STEP = "Training step"
 
 
-def panels(titles: Sequence[str], height: int = PANEL, x_title: str = STEP, shared_x: bool = True) -> go.Figure:
-    """Stacked panels that share their x axis, with room for a legend above."""
+def panels(
+    titles: Sequence[str], height: int = PANEL, x_title: str | Sequence[str] = STEP, legend_rows: int = 1
+) -> go.Figure:
+    """Stacked panels with room for a legend above; they share their x axis, unless each is given an `x_title`."""
     from plotly.subplots import make_subplots
 
     rows = len(titles)
-    total = rows * height + 150
-    figure = make_subplots(rows=rows, cols=1, shared_xaxes=shared_x, vertical_spacing=0.14 / rows + 0.02)
+    own = not isinstance(x_title, str)
+    spacing = 95 / (rows * height + 95 * (rows - 1)) if own else 0.14 / rows + 0.02
+    margin = 85 if legend_rows == 1 else 35 + 27 * legend_rows
+    figure = make_subplots(rows=rows, cols=1, shared_xaxes=not own, vertical_spacing=spacing)
+    inside = rows * height + (95 * (rows - 1) if own else 0)
     figure.update_layout(
         template="simple_white",
         width=WIDTH,
-        height=total,
+        height=inside + 65 + margin,
         font={"size": FONT, "family": "Arial, Helvetica, sans-serif"},
-        margin={"l": 105, "r": 15, "t": 85, "b": 70},
-        legend={"orientation": "h", "x": 0, "y": 1 + 12 / (rows * height), "yanchor": "bottom", "font": {"size": 18}},
+        margin={"l": 105, "r": 15, "t": margin, "b": 70},
+        legend={"orientation": "h", "x": 0, "y": 1 + 12 / inside, "yanchor": "bottom", "font": {"size": 18}},
         hovermode="x unified",
     )
     figure.update_xaxes(tickfont={"size": 18}, separatethousands=True, tickformat=",d", showgrid=True, gridcolor="#eee")
     for row, title in enumerate(titles, 1):
         figure.update_yaxes(title_text=title, tickfont={"size": 18}, row=row, col=1, showgrid=True, gridcolor="#eee")
-    figure.update_xaxes(title_text=x_title, row=rows, col=1)
+    for row, title in enumerate([x_title] if isinstance(x_title, str) else x_title, 1):
+        figure.update_xaxes(title_text=title, row=row if own else rows, col=1)
     return figure
 
 
@@ -68,6 +74,8 @@ def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
         margin = 0.05 * (last - first) + 0.05
         axis["range"] = [first - margin, last + margin]
         axis["dtick"] = int(np.ceil((last - first) / 6)) if last - first >= 2 else "D2"  # D2: 1, 2 and 5
+        if last - first < 2:
+            axis["tickformat"] = ",~g"
     figure.update_yaxes(**axis)
 
 
@@ -83,9 +91,23 @@ def line(
     )
 
 
-def need(frame: pd.DataFrame, *names: str) -> None:
-    if lacking := [name for name in ("step", *names) if name not in frame or frame[name].isna().all()]:
-        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the trajectory does not have.")
+def log_x(figure: go.Figure, row: int | None = None) -> None:
+    """A log x axis in one panel or in all: a tick every decade, or every few where there are many, or 1, 2, 5."""
+    for one in [row] if row else range(1, len(list(figure.select_xaxes())) + 1):
+        drawn = [np.asarray(trace.x, dtype=float) for trace in figure.select_traces(row=one, col=1)]
+        values = np.concatenate(drawn)
+        values = values[np.isfinite(values) & (values > 0)]
+        span = float(np.log10(values.max() / values.min())) if len(values) else 1.0
+        powers = span > 4 or (len(values) and (values.max() >= 1e5 or values.min() < 0.01))
+        figure.update_xaxes(
+            type="log", dtick=int(np.ceil(span / 7)) if span >= 2 else "D2", row=one, col=1,
+            **({"exponentformat": "power", "tickformat": None} if powers else {"tickformat": ",~g"}),
+        )  # fmt: skip
+
+
+def need(frame: pd.DataFrame, *names: str, of: str = "trajectory") -> None:
+    if lacking := [name for name in names if name not in frame or frame[name].isna().all()]:
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} does not have.")
 
 
 def maps_side_by_side(

@@ -38,7 +38,7 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 
     Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn.
     """
-    need(history, "train_loss", "test_loss")
+    need(history, "step", "train_loss", "test_loss")
     kinds = [
         kind for kind in ("accuracy", "loss") if history.get(f"train_{kind}", pd.Series(dtype=float)).notna().any()
     ]
@@ -58,7 +58,7 @@ def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) ->
 
     After Nanda et al. (2023), figure 7. `trajectory` is what `interp.trajectory` returns.
     """
-    need(trajectory, "train_loss", "test_loss", "excluded_loss", "restricted_loss", "sum_squared_weights")
+    need(trajectory, "step", "train_loss", "test_loss", "excluded_loss", "restricted_loss", "sum_squared_weights")
     figure = panels(["Loss (nats)", "Loss ÷ test loss", "Σ weights²"])
     step = trajectory["step"]
     for name in ("train", "test", "restricted", "excluded"):
@@ -100,14 +100,11 @@ def _over_training(
     legend_rows: int = 1,
 ) -> go.Figure:
     """One panel of columns of a trajectory over its steps; `lines` maps a label to its column."""
-    need(trajectory, *lines.values())
-    figure = panels([y_title], height=400)
+    need(trajectory, "step", *lines.values())
+    figure = panels([y_title], height=400, legend_rows=legend_rows)
     for index, (label, column) in enumerate(lines.items()):
         style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
         line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
-    if legend_rows > 1:
-        margin = 35 + 27 * legend_rows
-        figure.update_layout(margin={"t": margin}, height=400 + 65 + margin)
     if phases is not None:
         _shade(figure, phases, float(trajectory["step"].iloc[-1]))
     return figure

@@ -1,0 +1,108 @@
+"""Grokking times of ridge regression and of two-layer networks, which several figures share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analyses.neighbours._sizes import Sizes
+from interp.console import progress_bar
+from interp.linear import ridge, two_layer
+
+SWEPT = {
+    "weight_decay": "Weight decay λ",
+    "init_scale": "Scale ν of the initialization",
+    "n": "Samples n",
+    "width": "Width (network) or features (ridge)",
+}
+
+
+@lru_cache(maxsize=2)
+def ridge_problem(sizes: Sizes) -> ridge.RidgeProblem:
+    return ridge.random_features_problem(*sizes.ridge)
+
+
+@lru_cache(maxsize=2)
+def ridge_map(sizes: Sizes) -> pd.DataFrame:
+    """Grokking times over weight decay and the scale of the initialization."""
+    problem = ridge_problem(sizes)
+    cells = [
+        (float(decay), float(scale))
+        for decay in np.geomspace(1e-7, 1e-1, sizes.map_cells)
+        for scale in np.geomspace(0.5, 50, sizes.map_cells)
+    ]
+    rows = []
+    with progress_bar("ridge, λ and ν", "settings", len(cells)) as bar:
+        for done, (decay, scale) in enumerate(cells, 1):
+            times = ridge.grokking_times(problem, weight_decay=decay, init_scale=scale)
+            rows.append({"weight_decay": decay, "init_scale": scale, **times.to_dict()})
+            if bar:
+                bar.at(done)
+    return pd.DataFrame(rows)
+
+
+@lru_cache(maxsize=2)
+def network_delays(sizes: Sizes) -> pd.DataFrame:
+    """Grokking times of two-layer networks; `swept` and `value` say which setting was moved, from the defaults."""
+    values: dict[str, tuple[float, ...]] = {
+        "weight_decay": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
+        "init_scale": (1.25, 1.5, 2.0, 2.5, 3.0),
+        "n": (60, 80, 100, 140, 200),
+        "width": (50, 100, 200, 400),
+    }
+    base = two_layer.TwoLayer()
+
+    def times(swept: str, students: Sequence[two_layer.TwoLayer]) -> pd.DataFrame:
+        # Only the smallest weight decays need all the steps.
+        steps = sizes.student_steps if swept == "weight_decay" else sizes.student_steps // 2
+        return two_layer.grokking_times(two_layer.trajectories(students, steps))
+
+    def student(swept: str, value: float, seed: int) -> two_layer.TwoLayer:
+        moved: dict[str, Any] = {swept: value}
+        return replace(base, **moved, seed=seed)
+
+    return _swept(values, sizes.seeds, times, student)
+
+
+@lru_cache(maxsize=2)
+def ridge_delays(sizes: Sizes) -> pd.DataFrame:
+    """The same sweeps of ridge regression on random features, whose times are exact."""
+    n, d, m = sizes.ridge_sweep
+    values: dict[str, tuple[float, ...]] = {
+        "weight_decay": (1e-6, 3e-6, 1e-5, 3e-5, 1e-4),
+        "init_scale": (4.0, 6.0, 10.0, 16.0, 25.0),
+        "n": tuple(round(n * share) for share in (0.6, 0.8, 1.0, 1.4, 2.0)),
+        "width": tuple(round(m * share) for share in (0.5, 1.0, 2.0)),
+    }
+
+    def times(swept: str, settings: Sequence[tuple[str, float, int]]) -> pd.DataFrame:
+        rows = []
+        with progress_bar(f"ridge, {swept}", "problems", len(settings)) as bar:
+            for done, (_, value, seed) in enumerate(settings, 1):
+                samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
+                problem = ridge.random_features_problem(samples, d, features, seed=seed)
+                moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
+                rows.append(ridge.grokking_times(problem, seed=seed, **moved).to_dict())
+                if bar:
+                    bar.at(done)
+        return pd.DataFrame(rows)
+
+    return _swept(values, sizes.seeds, times, lambda swept, value, seed: (swept, value, seed))
+
+
+def _swept(
+    values: dict[str, tuple[float, ...]],
+    seeds: int,
+    times: Callable[[str, list[Any]], pd.DataFrame],
+    setting: Callable[[str, float, int], object],
+) -> pd.DataFrame:
+    frames = []
+    for swept, own in values.items():
+        runs = [(value, seed) for value in own for seed in range(seeds)]
+        found = times(swept, [setting(swept, value, seed) for value, seed in runs])
+        frames.append(found[["overfitting", "generalization", "delay"]].astype("Float64").assign(
+            swept=swept, value=[value for value, _ in runs]))  # fmt: skip
+    return pd.concat(frames, ignore_index=True)

@@ -1,0 +1,20 @@
+"""Random features over their number: the peak where they are as many as the samples, and none at the tuned ridge."""
+
+from pathlib import Path
+
+from analyses.neighbours._sizes import PAPER, Sizes
+from interp import Run, plot
+from interp.linear import double_descent
+
+RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "ridge 10⁻⁵": 1e-5, "tuned ridge": "tuned"}
+
+
+def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+    n, draws = sizes.capacity
+    widths = sorted({max(2, round(width * n / 200)) for width in double_descent.WIDTHS})
+    curves = {
+        label: double_descent.random_features(widths, n, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
+    }
+    figure = plot.errors(curves, "width", "Features m", threshold=n, largest=100)
+    parts = plot.error_parts(curves["no ridge"], largest=100)
+    return plot.save(figure, out, "double_descent_capacity") + plot.save(parts, out, "double_descent_parts")

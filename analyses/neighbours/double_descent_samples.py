@@ -1,0 +1,20 @@
+"""Random features over the number of samples: near the threshold, more data hurt."""
+
+from pathlib import Path
+
+from analyses.neighbours._sizes import PAPER, Sizes
+from interp import Run, plot
+from interp.linear import double_descent
+
+SHARES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
+RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "tuned ridge": "tuned"}
+
+
+def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+    m, draws = sizes.capacity
+    counts = sorted({max(2, round(share * m)) for share in SHARES})
+    curves = {
+        label: double_descent.random_features(m, counts, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
+    }
+    figure = plot.errors(curves, "samples", "Samples n", threshold=m, largest=100)
+    return plot.save(figure, out, "double_descent_samples")

@@ -1,0 +1,50 @@
+"""Steps to overfit against steps to generalize, for ridge regression, two-layer networks and the run's transformer; and
+the transformer's own test loss, a double descent over its epochs.
+
+Ridge regression and the networks have overfitted (generalized) where their train (test) loss stays under a tenth of the
+teacher's variance, the transformer where its train (test) accuracy reaches 0.99.
+"""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analyses._tables import write_table
+from analyses.neighbours._grokking import network_delays, ridge_map
+from analyses.neighbours._sizes import PAPER, Sizes
+from interp import Run, phases, plot
+from interp.errors import warn
+from interp.linear.double_descent import descents
+
+
+def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+    history = run.history
+    events = phases(history)
+    for event in ("memorized", "generalized"):
+        if event in events.missing:
+            warn(f"unified has no point for the run: {events.missing[event]}.")
+    ridge = ridge_map(sizes)
+    some = [sorted(ridge[name].unique())[::3] for name in ("weight_decay", "init_scale")]
+    ridge = ridge[ridge["weight_decay"].isin(some[0]) & ridge["init_scale"].isin(some[1])]
+    kinds = {
+        "ridge regression": ridge,
+        "two-layer network": network_delays(sizes),
+        "transformer": pd.DataFrame({"overfitting": [events.memorized], "generalization": [events.generalized]}),
+    }
+    times = pd.concat(
+        [
+            frame[["overfitting", "generalization"]].astype("Float64").assign(system=system)
+            for system, frame in kinds.items()
+        ],
+        ignore_index=True,
+    )
+    written = plot.save(plot.steps_to_fit_and_generalize(times), out, "unified")
+
+    recorded = history.dropna(subset=["train_loss", "test_loss"])
+    found = descents(recorded["step"], recorded["train_loss"], recorded["test_loss"])
+    written += plot.save(plot.descents(recorded, found, log=True), out, "unified_descents")
+    told = {name: value for name, value in found.to_dict().items() if name != "missing"}
+    notes = [found.missing.get(name, "") for name in told]
+    table = pd.DataFrame({"what": list(told), "value": list(told.values()), "note": notes})
+    shown = table.assign(value=["–" if value is None else f"{value:,.6g}" for value in told.values()])
+    return written + write_table(table, out, "unified_descents", shown)

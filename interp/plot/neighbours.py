@@ -1,0 +1,428 @@
+"""Figures of the solvable neighbours: ridge regression, two-layer networks, double descent, and all together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from interp.errors import ConfigError
+from interp.plot.base import (
+    BLACK,
+    BLUE,
+    DASHES,
+    GREEN,
+    KEYS,
+    LINES,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    decades,
+    line,
+    log_x,
+    need,
+    panels,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from interp.linear.double_descent import Descents
+    from interp.linear.ridge import GrokkingTimes
+    from interp.linear.two_layer import Exponent
+
+_GREY = "#777"
+_GUIDE = {"color": _GREY, "width": 1.5, "dash": "dot"}
+GONE = 2.0  # a delay of less than so many times the overfitting time is no grokking
+
+
+def ridge_stages(
+    exact: pd.DataFrame, times: GrokkingTimes | None = None, simulated: pd.DataFrame | None = None
+) -> go.Figure:
+    """Train and test loss of ridge regression over its steps, and what the test loss is made of (both axes log).
+
+    `exact` is `ridge.trajectory`'s, `simulated` (drawn as circles) `ridge.simulate`'s. `times` marks both events and
+    the tolerance. The products between the parts, of either sign, are not drawn.
+    """
+    need(exact, "step", "train_loss", "test_loss")
+    shown = exact[exact["step"] > 0]
+    figure = panels(["Loss", "Part of test loss"], height=290, legend_rows=2)
+    for name in ("train", "test"):
+        line(figure, shown["step"], shown[f"{name}_loss"], name, 1, LINES[name])
+    if simulated is not None:
+        taken = simulated[simulated["step"] > 0]
+        for name in ("train", "test"):
+            label, colour = "every step taken", LINES[name]["color"]
+            _dots(figure, taken["step"], taken[f"{name}_loss"], label, 1, "circle-open", colour, legend=name == "train")
+    parts = {"initialization": (ORANGE, "dash"), "learned": (GREEN, "dashdot"), "never_learned": (PURPLE, "dot")}
+    for name, (colour, dash) in parts.items():
+        part = shown[f"test_loss_{name}"]
+        line(figure, shown["step"], part, name.replace("_", " "), 2, {"color": colour, "dash": dash})
+    for row in (1, 2):
+        decades(figure, row, lowest=1e-3 * float(shown["test_loss"].min()))
+    log_x(figure)
+    if times is not None:
+        figure.add_hline(y=times.tolerance, line=_GUIDE, row=1, col=1)
+        marks = {"fits": (times.overfitting, BLUE), "generalizes": (times.generalization, VERMILLION)}
+        for text, (step, colour) in marks.items():
+            if step:
+                _mark(figure, step, text, colour)
+    return figure
+
+
+def delay_map(delays: pd.DataFrame) -> go.Figure:
+    """The grokking delay, as a multiple of the steps to overfit, over weight decay and the scale of the initialization.
+
+    Takes a row a setting: weight_decay and init_scale on a grid, and relative_delay, overfitting and generalization of
+    `ridge.grokking_times`. White is where grokking is gone (a delay of less than twice the steps to overfit); grey,
+    where the test loss never comes under the tolerance.
+    """
+    import plotly.graph_objects as go
+    from scipy.ndimage import distance_transform_edt
+
+    need(delays, "weight_decay", "init_scale", "relative_delay", of="frame")
+    grid = delays.pivot(index="init_scale", columns="weight_decay", values="relative_delay").astype(float)
+    decays, scales = grid.columns.to_numpy(), grid.index.to_numpy()
+    z = np.log10(np.maximum(grid.to_numpy(), 1e-9))
+    shown, low = np.where(np.isnan(z), np.nan, np.maximum(z, 0)), float(np.log10(GONE))
+    high = max(float(np.nanmax(shown)), low + 1) if not np.isnan(shown).all() else low + 1
+    share = low / high
+    figure = panels(["Scale ν of θ<sub>0</sub>"], height=400, x_title="Weight decay λ")
+    figure.add_trace(
+        go.Heatmap(
+            x=_edges(decays), y=_edges(scales), z=shown, zmin=0, zmax=high, name="",
+            colorscale=[[0, "#fff"], [share, "#fff"], [share, "#dcecf6"], [1, "#08306b"]],
+            customdata=grid.to_numpy(), hovertemplate="λ %{x:.2g}, ν %{y:.2g}: %{customdata:.3g}<extra></extra>",
+            colorbar={
+                "title": {"text": "delay ÷ steps to overfit", "side": "right"}, "thickness": 16,
+                "tickvals": list(range(int(high) + 1)), "ticktext": [f"{10**k:,}" for k in range(int(high) + 1)],
+            },
+        )
+    )  # fmt: skip
+    figure.update_layout(plot_bgcolor="#bbb", margin={"t": 45}, height=510, hovermode="closest")
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power", tickformat=None, showgrid=False)
+    figure.update_yaxes(type="log", dtick="D2", tickformat=",~g", showgrid=False)
+    gone = grid.to_numpy() < GONE
+    for text, region in {"no grokking": gone, "never generalizes": np.isnan(grid.to_numpy())}.items():
+        if region.sum() < 0.03 * region.size:
+            continue
+        inside = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+        row, column = np.unravel_index(inside.argmax(), region.shape)
+        upright = region.any(0).sum() < 0.4 * len(decays) and region.any(1).sum() > len(scales) / 2
+        figure.add_annotation(
+            x=np.log10(decays[column]), y=np.log10(scales[row]), text=text, showarrow=False,
+            textangle=-90 if upright else 0, font={"size": 18},
+        )  # fmt: skip
+    return figure
+
+
+def delays(
+    measured: Mapping[str, pd.DataFrame],
+    exponents: Mapping[tuple[str, str], Exponent],
+    titles: Mapping[str, str],
+) -> go.Figure:
+    """The grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
+
+    measured    a frame a system, with `swept` (which setting), `value` and `delay`; runs of one value are drawn as
+                their geometric mean and range
+    exponents   of each (system, setting); those that are there are drawn as a line
+    titles      setting → title of its axis
+    """
+    for frame in measured.values():
+        need(frame, "swept", "value", "delay", of="frame")
+    figure = panels(["Delay (steps)"] * len(titles), height=230, x_title=list(titles.values()))
+    for row, setting in enumerate(titles, 1):
+        for index, (system, frame) in enumerate(measured.items()):
+            own = frame[(frame["swept"] == setting) & (frame["delay"].fillna(0) > 0)]
+            if own.empty:
+                continue
+            logs = own["delay"].astype(float).map(np.log).groupby(own["value"])
+            middle = logs.mean().map(np.exp)
+            colour, symbol = KEYS[index], ("circle", "diamond", "square")[index % 3]
+            bars = {"type": "data", "symmetric": False, "array": logs.max().map(np.exp) - middle,
+                    "arrayminus": middle - logs.min().map(np.exp)}  # fmt: skip
+            _dots(figure, middle.index, middle, system, row, symbol, colour, legend=row == 1, error_y=bars)
+            if (fit := exponents.get((system, setting))) is not None:
+                x = pd.Series([middle.index.min(), middle.index.max()], dtype=float)
+                centre = own[["delay", "value"]].astype(float).map(np.log).mean()
+                anchor = np.exp(centre["delay"] - fit.value * centre["value"])
+                style = {"color": colour, "dash": DASHES[index]}
+                line(figure, x, anchor * x**fit.value, f"{system} fit", row, style, legend=False)
+        decades(figure, row)
+        log_x(figure, row)
+    figure.update_layout(hovermode="closest")
+    return figure
+
+
+def errors(
+    curves: Mapping[str, pd.DataFrame],
+    x: str,
+    x_title: str,
+    y: str = "test_error",
+    y_title: str = "Test error",
+    theory: Mapping[str, pd.DataFrame] | None = None,
+    threshold: float | None = None,
+    largest: float | None = None,
+) -> go.Figure:
+    """Error over anything, a curve a frame, with bars of one standard error; both axes log.
+
+    curves      label → frame with the columns x, y and, for the bars, standard_error (or low and high)
+    theory      the same labels → frame with x and y to draw as lines; `curves` are then dots alone
+    threshold   an x to mark as the interpolation threshold
+    largest     cut the axis there
+    """
+    for frame in curves.values():
+        need(frame, x, y, of="frame")
+    figure = panels([y_title], height=400, x_title=x_title, legend_rows=1 + len(curves) // 2)
+    for index, (label, frame) in enumerate(curves.items()):
+        _with_bars(
+            figure, frame.sort_values(x), x, y, label, 1, index, line_of=None if theory is None else theory[label]
+        )
+    decades(figure, 1)
+    _cut(figure, largest)
+    log_x(figure)
+    if threshold is not None:
+        _mark(figure, threshold, "interpolation", _GREY, bottom=True)
+    return figure
+
+
+def error_parts(
+    fits: pd.DataFrame, x: str = "width", x_title: str = "Features m", largest: float | None = None
+) -> go.Figure:
+    """Bias, variance and fitted label noise of `double_descent.random_features`, with the error that they add up to."""
+    parts = {"test_error": "test error", "bias": "bias", "variance": "variance", "noise_error": "label noise"}
+    need(fits, x, *parts, of="frame")
+    figure = panels(["Mean square"], height=400, x_title=x_title)
+    for index, (column, label) in enumerate(parts.items()):
+        style = {"color": (VERMILLION, BLUE, GREEN, ORANGE)[index], "dash": DASHES[index]}
+        line(figure, fits[x], fits[column].where(fits[column] > 0), label, 1, style)
+    decades(figure, 1)
+    _cut(figure, largest)
+    log_x(figure)
+    return figure
+
+
+def removals(fits: pd.DataFrame, threshold: float | None = None) -> go.Figure:
+    """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
+    need(fits, "samples", "condition", "test_error", of="frame")
+    curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
+    return errors(curves, "samples", "Samples n", y_title="Test error ÷ variance", threshold=threshold)
+
+
+def epoch_wise(path: pd.DataFrame) -> go.Figure:
+    """Test error over steps with one step size and with one for each group, from `double_descent.epoch_wise`.
+
+    Stars are where early stopping would stop. Bars of one standard error are drawn at every tenth step.
+    """
+    import plotly.graph_objects as go
+
+    need(path, "step", "test_error", "test_error_per_group", of="frame")
+    shown = path[path["step"] > 0]
+    figure = panels(["Test error"], height=400, legend_rows=2)
+    for label, suffix, colour, dash in (
+        ("one step size", "", VERMILLION, "solid"),
+        ("one for each group", "_per_group", BLUE, "dash"),
+    ):
+        values, bars = shown[f"test_error{suffix}"], shown[f"standard_error{suffix}"]
+        line(figure, shown["step"], values, label, 1, {"color": colour, "dash": dash})
+        few = shown.iloc[::10]
+        _dots(figure, few["step"], values.iloc[::10], label, 1, "line-ew", colour, legend=False,
+              error_y={"type": "data", "array": bars.iloc[::10]})  # fmt: skip
+        best = values.argmin()
+        figure.add_trace(
+            go.Scatter(x=[shown["step"].iloc[best]], y=[values.iloc[best]], mode="markers", showlegend=suffix == "",
+                       name="early stopping", marker={"symbol": "star", "size": 16, "color": colour}),
+            row=1, col=1,
+        )  # fmt: skip
+    decades(figure, 1)
+    log_x(figure)
+    return figure
+
+
+def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, str]) -> go.Figure:
+    """Test error (solid) and train error (thin) of networks on the digits, a panel an axis, bars of one standard error.
+
+    axes     "width", "samples" or "epoch" → label → what `digits.over_seeds` returns along it
+    titles   each axis' title
+    """
+    figure = panels(["Error"] * len(axes), height=260, x_title=[titles[by] for by in axes], legend_rows=2)
+    labels: list[str] = []
+    for row, (by, curves) in enumerate(axes.items(), 1):
+        for label, frame in curves.items():
+            need(frame, by, "train_error", "test_error", of="frame")
+            new = label not in labels
+            labels += [label] if new else []
+            shown = frame[frame[by] > 0]
+            index = labels.index(label)
+            _with_bars(figure, shown, by, "test_error", label, row, index, legend=new)
+            style = {"color": KEYS[index], "dash": "dot"}
+            line(figure, shown[by], shown["train_error"], f"{label}: train", row, style, legend=new)
+            figure.data[-1].line.width = 1.5
+        figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=row, col=1)
+        log_x(figure, row)
+    return figure
+
+
+def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
+    """Steps to generalize against steps to overfit, a point a run, for systems of every kind; both axes log.
+
+    Takes the columns system, overfitting and generalization. On the diagonal both come at once; the lines above it are
+    10, 100 and more times later.
+    """
+    import plotly.graph_objects as go
+
+    need(times, "system", "overfitting", "generalization", of="frame")
+    shown = times.dropna(subset=["overfitting", "generalization"])
+    shown = shown[(shown["overfitting"] > 0) & (shown["generalization"] > 0)]
+    if shown.empty:
+        raise ConfigError("this figure needs runs that both overfit and generalize, and none of these did.")
+    systems = list(dict.fromkeys(shown["system"]))
+    figure = panels(
+        ["Steps to generalize"], height=480, x_title="Steps to overfit", legend_rows=(len(systems) + 1) // 2
+    )
+    low, high = shown["overfitting"].min() / 1.6, shown["overfitting"].max() * 1.6
+    latest = float((shown["generalization"] / shown["overfitting"]).max())
+    for power in range(int(np.ceil(np.log10(max(latest, 1)))) + 1):
+        times_later = 10.0**power
+        figure.add_trace(
+            go.Scatter(x=[low, high], y=[low * times_later, high * times_later], mode="lines", showlegend=False,
+                       line={"color": "#bbb", "width": 1.5, "dash": "solid" if not power else "dot"}, hoverinfo="skip"),
+            row=1, col=1,
+        )  # fmt: skip
+        figure.add_annotation(
+            x=np.log10(low), y=np.log10(low * times_later), text=" at once" if not power else f" {times_later:,.0f}×",
+            showarrow=False, xanchor="left", yanchor="bottom", font={"size": 16, "color": _GREY},
+        )  # fmt: skip
+    for index, system in enumerate(systems):
+        own = shown[shown["system"] == system]
+        symbol = ("circle", "diamond", "star", "square", "cross")[index % 5]
+        _dots(figure, own["overfitting"], own["generalization"], system, 1, symbol, KEYS[index % len(KEYS)])
+    decades(figure, 1)
+    log_x(figure)
+    figure.update_xaxes(range=[np.log10(low), np.log10(high)])
+    figure.update_layout(hovermode="closest")
+    return figure
+
+
+def descents(
+    curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
+    x_title: str = "Training step", y_title: str = "Loss (nats)", log: bool = False,
+) -> go.Figure:  # fmt: skip
+    """Any curve with the descents that `double_descent.descents` found in it marked."""
+    import plotly.graph_objects as go
+
+    need(curve, x, test, of="frame")
+    figure = panels([y_title], height=400, x_title=x_title)
+    for name, column in (("train", train), ("test", test)):
+        if column is not None:
+            recorded = curve.dropna(subset=column)
+            recorded = recorded[recorded[x] > 0] if log else recorded
+            line(figure, recorded[x], recorded[column], name, 1, LINES[name])
+    for name, symbol in (("first_minimum", "triangle-down"), ("peak", "triangle-up"), ("second_descent", "star")):
+        at, value = getattr(found, name), getattr(found, f"{name}_error")
+        if at is not None:
+            figure.add_trace(
+                go.Scatter(x=[at], y=[value], mode="markers", name=name.replace("_", " "),
+                           marker={"symbol": symbol, "size": 15, "color": BLACK}),
+                row=1, col=1,
+            )  # fmt: skip
+    decades(figure, 1)
+    if log:
+        log_x(figure)
+    figure.update_layout(margin={"t": 35 + 27 * 2}, height=400 + 65 + 89)
+    return figure
+
+
+def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
+    """One figure with a slider through several of the same make, such as one for each weight decay; plain HTML too.
+
+    figures   the slider's label → figure; all have the same traces in the same order
+    name      what the slider moves
+    """
+    import plotly.graph_objects as go
+
+    if not figures or len({len(figure.data) for figure in figures.values()}) > 1:
+        raise ConfigError("a slider needs at least one figure, and all of them with the same number of traces.")
+    first = next(iter(figures.values()))
+    shared = go.Figure(first)
+    shared.frames = [
+        go.Frame(name=label, data=figure.data, layout={"shapes": figure.layout.shapes,
+                                                       "annotations": figure.layout.annotations})
+        for label, figure in figures.items()
+    ]  # fmt: skip
+    for axis in ("xaxis", "yaxis"):
+        for panel in [key for key in first.layout if str(key).startswith(axis)]:
+            ends = [figure.layout[panel].range for figure in figures.values() if figure.layout[panel].range]
+            if ends:
+                shared.layout[panel].range = [min(low for low, _ in ends), max(high for _, high in ends)]
+    at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
+    steps = [{"label": label, "method": "animate", "args": [[label], at_once]} for label in figures]
+    shared.update_layout(
+        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 60}}],
+        height=shared.layout.height + 110,
+        margin_b=shared.layout.margin.b + 110,
+    )
+    return shared
+
+
+def _dots(
+    figure: go.Figure, x: Any, y: Any, name: str, row: int, symbol: str, colour: str, legend: bool = True, **more: Any
+) -> None:
+    import plotly.graph_objects as go
+
+    marker = {"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}}
+    figure.add_trace(
+        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode="markers", marker=marker, **more),
+        row=row, col=1,
+    )  # fmt: skip
+
+
+def _with_bars(
+    figure: go.Figure, frame: pd.DataFrame, x: str, y: str, label: str, row: int, index: int, legend: bool = True,
+    line_of: pd.DataFrame | None = None,
+) -> None:  # fmt: skip
+    """A curve through its points, or through those of `line_of`, with bars where the frame has them."""
+    colour, dash = KEYS[index % len(KEYS)], DASHES[index % len(DASHES)]
+    through = frame if line_of is None else line_of
+    line(figure, through[x], through[y], label, row, {"color": colour, "dash": dash}, legend)
+    if len(frame) > 30:  # then bars alone, and not on every point
+        frame, symbol = frame.iloc[::4], "line-ew"
+    else:
+        symbol = ("circle", "diamond", "square", "cross")[index % 4]
+    _dots(figure, frame[x], frame[y], label, row, symbol, colour, legend=False, **_bars(frame, y))
+
+
+def _bars(frame: pd.DataFrame, y: str) -> dict[str, Any]:
+    """Error bars from standard_error, or from low and high, or none."""
+    if "standard_error" in frame:
+        return {"error_y": {"type": "data", "array": frame["standard_error"], "thickness": 1.5}}
+    if {"low", "high"} <= set(frame):
+        above, below = frame["high"] - frame[y], frame[y] - frame["low"]
+        return {"error_y": {"type": "data", "symmetric": False, "array": above, "arrayminus": below, "thickness": 1.5}}
+    return {}
+
+
+def _mark(figure: go.Figure, x: float, text: str, colour: str, bottom: bool = False) -> None:
+    """A dotted line through all panels, its name at the top of the first, or at its bottom."""
+    figure.add_vline(x=x, line={"color": colour, "width": 1.5, "dash": "dot"}, row="all", col=1)
+    figure.add_annotation(
+        x=np.log10(x), xref="x", y=0.02 if bottom else 0.98, yref="y domain", text=f" {text} ", showarrow=False,
+        xanchor="left", yanchor="bottom" if bottom else "top", font={"size": 17, "color": colour},
+    )  # fmt: skip
+
+
+def _cut(figure: go.Figure, largest: float | None) -> None:
+    if largest is not None:
+        axis = next(iter(figure.select_yaxes()))
+        axis.range = [axis.range[0], min(axis.range[1], float(np.log10(largest)))]
+
+
+def _edges(centres: np.ndarray) -> np.ndarray:
+    """Borders half way between neighbours on a log axis, so that each cell is drawn around its value."""
+    logs = np.log(centres)
+    if len(logs) < 2:
+        return np.exp([logs[0] - 0.5, logs[0] + 0.5])
+    middle = (logs[1:] + logs[:-1]) / 2
+    return np.exp(np.r_[2 * logs[0] - middle[0], middle, 2 * logs[-1] - middle[-1]])

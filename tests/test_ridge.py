@@ -1,0 +1,358 @@
+"""Ridge regression by gradient descent: the closed form against every step taken, and its events to the step."""
+
+import math
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from interp import ConfigError
+from interp.linear import ridge
+from tests.processes import outside
+
+PROBLEMS = {
+    "over-parametrized": lambda: ridge.gaussian_problem(30, 80, seed=1),
+    "over-parametrized, isotropic": lambda: ridge.gaussian_problem(30, 80, "isotropic", seed=2),
+    "under-parametrized with noise": lambda: ridge.gaussian_problem(80, 30, "spiked", noise=0.3, seed=3),
+    "square": lambda: ridge.gaussian_problem(40, 40, seed=4),
+    "random features": lambda: ridge.random_features_problem(25, 5, 60, seed=5),
+    "random features, tanh, noise": lambda: ridge.random_features_problem(25, 5, 60, "tanh", noise=0.1, seed=6),
+    "rank deficient": lambda: ridge.RidgeProblem(
+        np.repeat(np.arange(12.0).reshape(6, 2) % 5, 2, axis=1), np.arange(6.0), np.ones(4), np.diag([1.0, 2, 3, 4])
+    ),
+}
+
+
+@pytest.fixture(scope="module", params=PROBLEMS)
+def problem(request):
+    return PROBLEMS[request.param]()
+
+
+@pytest.mark.parametrize("weight_decay", [0.0, 1e-3, 0.3])
+@pytest.mark.parametrize("share", [0.5, 0.97], ids=["monotone", "overshooting"])
+def test_the_closed_form_equals_every_step_taken_over_ten_thousand(problem, weight_decay, share):
+    """To 1e-8 relative. A loss is the square of a distance, which float64 knows to 1e-13 of where it started from."""
+    top = float(np.linalg.eigvalsh(problem.features.T @ problem.features / problem.n)[-1])
+    settings = {"learning_rate": share * 2 / (top + weight_decay), "weight_decay": weight_decay, "init_scale": 3.0}
+    exact = ridge.trajectory(problem, 10_000, **settings)
+    taken = ridge.simulate(problem, 10_000, **settings, progress=False)
+    assert list(exact) == list(taken)
+    assert exact["step"].iloc[-1] == 10_000
+    for column in exact:
+        a, b = exact[column].to_numpy(), taken[column].to_numpy()
+        if "loss" in column and "cross" not in column:
+            a, b = np.sqrt(a), np.sqrt(b)
+        start = np.abs(b[0]) + np.sqrt(exact["train_loss"][0] + exact["test_loss"][0])
+        np.testing.assert_allclose(a, b, rtol=5e-9, atol=1e-13 * start, err_msg=column)
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.floats(0, 3), st.integers(0, 5))
+def test_parts_add_up_and_the_last_step_is_the_ridge_solution(n, m, weight_decay, init_scale, seed):
+    problem = ridge.gaussian_problem(n, m, noise=0.2, seed=seed)
+    path = ridge.trajectory(problem, [0, 3, 100, 2**53 - 1], None, weight_decay, init_scale)
+    parts = path[[f"test_loss_{part}" for part in ("learned", "initialization", "never_learned", "cross")]]
+    np.testing.assert_allclose(parts.sum(axis=1), path["test_loss"], rtol=1e-12)
+    squares = path["row_space_norm"] ** 2 + path["null_space_norm"] ** 2
+    np.testing.assert_allclose(squares, path["weight_norm"] ** 2, rtol=1e-12)
+    theta_0 = init_scale * np.random.default_rng(0).standard_normal(m)
+    assert path["weight_norm"][0] == pytest.approx(np.linalg.norm(theta_0), rel=1e-10)
+    error = theta_0 - problem.teacher
+    assert path["test_loss"][0] == pytest.approx(error @ (problem.covariance * error) / 2, rel=1e-9)
+    if weight_decay > 1e-3:  # then the last step is long after everything
+        S = problem.features.T @ problem.features / n
+        end = np.linalg.solve(S + weight_decay * np.eye(m), problem.features.T @ problem.targets / n)
+        error = end - problem.teacher
+        assert path["test_loss"].iloc[-1] == pytest.approx(error @ (problem.covariance * error) / 2, rel=1e-7)
+        assert path["weight_norm"].iloc[-1] == pytest.approx(np.linalg.norm(end), rel=1e-7)
+
+
+def test_without_decay_it_ends_at_the_least_norm_fit_and_what_the_initialization_left():
+    problem = ridge.gaussian_problem(5, 9, "isotropic", noise=0.1)
+    last = ridge.trajectory(problem, [10**9], weight_decay=0.0, init_scale=2.0).iloc[0]
+    theta_0 = 2.0 * np.random.default_rng(0).standard_normal(9)
+    fit = np.linalg.pinv(problem.features) @ problem.targets
+    assert last["row_space_norm"] == pytest.approx(np.linalg.norm(fit), rel=1e-10)
+    assert last["null_space_norm"] == pytest.approx(np.linalg.norm(problem.null_space_part(theta_0)), rel=1e-10)
+    assert last["train_loss"] < 1e-28
+
+
+def test_step_ten_to_the_twelve_is_exact():
+    """One sample of two features: the second coordinate is (1 − ηλ)^t of its start, here to 40 digits."""
+    problem = ridge.RidgeProblem(np.array([[1.0, 0.0]]), np.zeros(1))
+    path = ridge.trajectory(problem, [0, 10**12], learning_rate=0.5, weight_decay=2e-12)
+    with localcontext() as context:
+        context.prec = 40
+        share = float((Decimal(1) - Decimal("1e-12")) ** (10**12))
+    assert path["null_space_norm"][1] / path["null_space_norm"][0] == pytest.approx(share, rel=1e-12)
+
+
+@pytest.mark.parametrize("make", ["over-parametrized", "under-parametrized with noise", "random features", "square"])
+@pytest.mark.parametrize(("weight_decay", "share"), [(3e-3, 0.5), (3e-3, 0.99), (0.03, 0.5), (0.0, 0.9)])
+def test_grokking_times_agree_with_the_steps_taken(make, weight_decay, share):
+    problem = PROBLEMS[make]()
+    top = float(np.linalg.eigvalsh(problem.features.T @ problem.features / problem.n)[-1])
+    settings = {"learning_rate": share * 2 / (top + weight_decay), "weight_decay": weight_decay, "init_scale": 4.0}
+    times = ridge.grokking_times(problem, **settings, tolerance=0.2 * problem.teacher_variance)
+    taken = ridge.simulate(problem, range(6_001), **settings, progress=False)
+    for event, loss in (("overfitting", "train_loss"), ("generalization", "test_loss")):
+        above = np.flatnonzero(taken[loss] > times.tolerance)
+        last = above[-1] if len(above) else -1
+        expected = None if last == 6_000 else last + 1
+        found = getattr(times, event)
+        assert found == expected or (expected is None and found > 6_000), (event, found, expected)
+    if times.generalization is None:
+        assert "settles at" in times.missing["generalization"]
+        assert times.delay is None
+    else:
+        assert times.delay == times.generalization - times.overfitting
+
+
+def test_a_loss_that_comes_back_over_the_tolerance_counts_from_its_last_fall():
+    """With label noise the test loss dips before the noise is learned; the tolerance lies between dip and end."""
+    problem = ridge.gaussian_problem(60, 50, "power_law", noise=0.5, seed=0)
+    path = ridge.trajectory(problem, 10**8, weight_decay=0.0, init_scale=0.0)
+    dip, end = path["test_loss"].min(), path["test_loss"].iloc[-1]
+    assert dip < 0.5 * end
+    over = ridge.grokking_times(problem, weight_decay=0.0, init_scale=0.0, tolerance=(dip + end) / 2)
+    assert over.generalization is None
+    assert "settles at" in over.missing["generalization"]
+    peak = path["test_loss"].max()
+    under = ridge.grokking_times(problem, weight_decay=0.0, init_scale=0.0, tolerance=(peak + end) / 2)
+    assert under.generalization is not None
+
+
+@pytest.fixture(scope="module")
+def groks():
+    return ridge.random_features_problem(500, 50, 5_000)
+
+
+def test_a_delay_of_over_a_hundred_times_is_gone_with_more_decay_or_a_smaller_start(groks):
+    """The tolerance is a tenth of the teacher's variance."""
+    times = ridge.grokking_times(groks, weight_decay=1e-6, init_scale=10.0)
+    assert times.tolerance == pytest.approx(0.1 * groks.teacher_variance)
+    assert times.delay > 100 * times.overfitting
+    assert times.relative_delay == times.delay / times.overfitting
+    more_decay = ridge.grokking_times(groks, weight_decay=3e-4, init_scale=10.0)
+    assert 0 < more_decay.delay < 2 * more_decay.overfitting
+    smaller_start = ridge.grokking_times(groks, weight_decay=1e-6, init_scale=1.0)
+    assert smaller_start.delay < 2 * smaller_start.overfitting
+    for found in (times, more_decay, smaller_start):
+        assert found.overfitting <= found.overfitting_bound
+    # What the samples teach is learned by then, so the prediction is close: within 2 %.
+    assert times.null_space_prediction == pytest.approx(times.generalization, rel=0.02)
+    assert "delay" in str(times)
+    assert f"{times.generalization:,}" in times._repr_html_()
+
+
+def test_the_delay_is_inversely_proportional_to_weight_decay(groks):
+    """The prediction says so to six digits; the exact times bear it out to a hundredth."""
+    small, large = (ridge.grokking_times(groks, weight_decay=decay) for decay in (1e-8, 1e-7))
+    assert small.null_space_prediction / large.null_space_prediction == pytest.approx(10, rel=1e-6)
+    assert small.delay / large.delay == pytest.approx(10, rel=0.01)
+
+
+@given(st.integers(2, 10), st.integers(2, 14), st.floats(1e-8, 1e-2), st.floats(1, 5), st.integers(0, 20))
+def test_the_overfitting_bound_holds_wherever_it_is_given(n, m, weight_decay, init_scale, seed):
+    problem = ridge.gaussian_problem(n, m, seed=seed)
+    times = ridge.grokking_times(problem, weight_decay=weight_decay, init_scale=init_scale, seed=seed)
+    if times.overfitting_bound is None:
+        assert times.missing["overfitting_bound"]
+    else:
+        assert times.overfitting <= math.ceil(times.overfitting_bound)
+
+
+def test_the_bound_is_the_formula():
+    problem = ridge.gaussian_problem(6, 20, seed=3)
+    found = ridge.grokking_times(problem, 0.01, 1e-5, 5.0, seed=2, tolerance=0.05).overfitting_bound
+    theta_0 = 5.0 * np.random.default_rng(2).standard_normal(20)
+    b = np.linalg.norm(problem.features, axis=1).max()
+    least = np.linalg.eigvalsh(problem.features @ problem.features.T)[0]
+    assert found == pytest.approx(6 * math.log(6 * b**2 * (theta_0 @ theta_0) / 0.05) / (2 * 0.01 * least), rel=1e-9)
+
+
+def test_at_the_predicted_step_the_null_space_part_is_at_the_tolerance():
+    problem = ridge.gaussian_problem(10, 40, seed=1)
+    times = ridge.grokking_times(problem, weight_decay=1e-4, init_scale=5.0, tolerance=0.1)
+    step = times.null_space_prediction
+    part = ridge.trajectory(problem, [math.floor(step), math.ceil(step)], weight_decay=1e-4, init_scale=5.0)
+    before, after = part["test_loss_initialization"]
+    assert after <= 0.1 <= before
+
+
+@pytest.mark.parametrize(
+    ("settings", "event", "why"),
+    [
+        ({"weight_decay": 0.0}, "generalization", "the test loss settles at"),
+        ({"weight_decay": 0.0}, "null_space_prediction", "without weight decay the null space keeps"),
+        ({"weight_decay": 50.0}, "overfitting", "the train loss settles at"),
+        ({"weight_decay": 1e-18}, "generalization", "is still"),
+        ({"init_scale": 0.0}, "overfitting_bound", "under the"),
+        ({"weight_decay": 1.0}, "overfitting_bound", "over 4/3 of the tolerance"),
+        ({"learning_rate": 0.9}, "overfitting_bound", "the learning rate is over"),
+    ],
+)
+def test_what_never_happens_says_why(settings, event, why):
+    problem = ridge.gaussian_problem(20, 60, seed=1)
+    if "learning_rate" in settings:
+        settings = {"learning_rate": settings["learning_rate"] * problem.largest_learning_rate}
+    times = ridge.grokking_times(problem, **settings)
+    assert getattr(times, event) is None
+    assert why in times.missing[event]
+    assert why in str(times)
+
+
+def test_more_samples_than_features_leave_no_null_space():
+    problem = ridge.gaussian_problem(20, 6)
+    times = ridge.grokking_times(problem, init_scale=3.0)
+    assert times.null_space_prediction is None
+    assert "the features have no null space; take m > n" in times.missing["null_space_prediction"]
+    with pytest.raises(ConfigError, match="20 samples determine all 6 parameters"):
+        problem.null_space_part(np.ones(6))
+    assert (ridge.trajectory(problem, 1_000)["null_space_norm"] == 0).all()
+
+
+def test_relu_second_moment_at_angles_that_are_known():
+    """E relu(u·x)² = ½; opposite vectors share nothing; orthogonal ones 1/(2π); lengths multiply."""
+    found = ridge.relu_second_moment(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+    expected = np.array([[0.5, 0, 1 / np.pi, 0], [0, 0.5, 1 / np.pi, 0], [1 / np.pi, 1 / np.pi, 2, 0], [0, 0, 0, 0]])
+    np.testing.assert_allclose(found, expected, atol=1e-15)
+
+
+def test_relu_covariance_is_that_of_very_many_samples():
+    """The features of 40,000 other samples of the same W have this second moment, within five standard errors."""
+    few, many = (ridge.random_features_problem(n, 4, 6, seed=3) for n in (1, 40_000))
+    products = many.features[:, :, None] * many.features[:, None, :]
+    error = products.std(0) / math.sqrt(many.n)
+    assert (np.abs(products.mean(0) - few.covariance) < 5 * error).all()
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh", "erf"])
+def test_the_default_teacher_is_nearly_linear_in_the_input(activation):
+    """Its variance is the share of βᵀx, of variance 1, that the features can express: more with more of them."""
+    few, many = (ridge.random_features_problem(10, 4, m, activation).teacher_variance for m in (3, 200))
+    assert 0.2 < few < many <= 1.02
+    assert many > 0.97
+
+
+def test_the_spectra():
+    assert (ridge.gaussian_problem(20, 50, "isotropic").covariance == 1).all()
+    np.testing.assert_allclose(ridge.gaussian_problem(20, 50).covariance, 1 / np.arange(1, 51))
+    assert sorted(set(ridge.gaussian_problem(20, 50, "spiked").covariance)) == [1, 100]
+    own = ridge.gaussian_problem(20, 3, [4.0, 1.0, 0.0])
+    np.testing.assert_array_equal(own.covariance, [4, 1, 0])
+    assert (own.features[:, 2] == 0).all()
+    for spectrum in ("isotropic", "power_law", "spiked"):
+        assert ridge.gaussian_problem(20, 50, spectrum).teacher_variance == pytest.approx(1)
+
+
+def test_data_of_ones_own_with_held_out_samples():
+    """The test loss is half the mean square over the held-out samples, also where no θ fits them."""
+    rng = np.random.default_rng(0)
+    X, y, X_test, y_test = (rng.standard_normal(shape) for shape in ((8, 5), 8, (30, 5), 30))
+    problem = ridge.data_problem(X, y, X_test, y_test)
+    path = ridge.trajectory(problem, [0, 10], init_scale=2.0, learning_rate=0.1, weight_decay=0.01)
+    theta = 2.0 * np.random.default_rng(0).standard_normal(5)
+    for step in range(11):
+        if step in (0, 10):
+            expected = ((X_test @ theta - y_test) ** 2).mean() / 2
+            assert float(path.set_index("step")["test_loss"][step]) == pytest.approx(expected, rel=1e-10)
+        theta -= 0.1 * (X.T @ (X @ theta - y) / 8 + 0.01 * theta)
+
+
+def test_without_a_teacher_there_is_no_test_loss():
+    rng = np.random.default_rng(0)
+    problem = ridge.RidgeProblem(rng.standard_normal((4, 7)), rng.standard_normal(4))
+    path = ridge.trajectory(problem, 100)
+    assert path["test_loss"].isna().all()
+    assert path["train_loss"].is_monotonic_decreasing
+    times = ridge.grokking_times(problem, init_scale=3.0)
+    assert times.overfitting is not None
+    assert times.missing["generalization"] == "the problem has no teacher, so no test loss"
+    assert times.tolerance == pytest.approx(0.1 * (problem.targets**2).mean())
+
+
+def test_steps_are_taken_as_a_last_one_or_as_a_list():
+    problem = ridge.gaussian_problem(4, 6)
+    assert ridge.trajectory(problem, 10**9)["step"].iloc[[0, 1, -1]].tolist() == [0, 1, 10**9]
+    assert 150 < len(ridge.trajectory(problem, 10**9)) <= 201
+    assert ridge.trajectory(problem, [7, 3, 7])["step"].tolist() == [3, 7]
+    assert ridge.trajectory(problem, 0)["step"].tolist() == [0]
+    assert ridge.trajectory(problem, 5).attrs["weight_decay"] == 1e-6
+
+
+def test_bad_input_is_refused_in_a_sentence():
+    said = outside(
+        """
+        import numpy as np
+        from interp.linear import ridge
+        good = ridge.gaussian_problem(6, 9)
+        rows = np.ones((4, 3))
+        holes = rows.copy(); holes[1, 2] = np.nan
+        for attempt in (
+            lambda: ridge.gaussian_problem(0, 5),
+            lambda: ridge.gaussian_problem(5, 2.5),
+            lambda: ridge.gaussian_problem(5, 5, noise=-1),
+            lambda: ridge.gaussian_problem(5, 5, "pink"),
+            lambda: ridge.gaussian_problem(5, 5, [1, 2]),
+            lambda: ridge.gaussian_problem(5, 5, [1, 2, 3, 4, -5]),
+            lambda: ridge.gaussian_problem(5, 5, teacher=np.ones(4)),
+            lambda: ridge.random_features_problem(5, 5, 0),
+            lambda: ridge.random_features_problem(5, 5, 5, "swish"),
+            lambda: ridge.random_features_problem(5, 5, 5, noise=float("nan")),
+            lambda: ridge.RidgeProblem(holes, np.ones(4)),
+            lambda: ridge.RidgeProblem(rows, np.ones(3)),
+            lambda: ridge.RidgeProblem(np.ones(3), np.ones(3)),
+            lambda: ridge.RidgeProblem(np.ones((0, 3)), np.ones(0)),
+            lambda: ridge.RidgeProblem([["a"]], [1.0]),
+            lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(2)),
+            lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), np.ones((3, 2))),
+            lambda: ridge.RidgeProblem(rows, np.ones(4), None, np.ones(3)),
+            lambda: ridge.data_problem(rows, np.ones(4), np.ones((5, 2)), np.ones(5)),
+            lambda: ridge.trajectory(good, 100, weight_decay=-1e-3),
+            lambda: ridge.trajectory(good, 100, init_scale=-1),
+            lambda: ridge.trajectory(good, 100, learning_rate=0),
+            lambda: ridge.trajectory(good, 100, learning_rate=1e3),
+            lambda: ridge.trajectory(good, -1),
+            lambda: ridge.trajectory(good, [1.5]),
+            lambda: ridge.trajectory(good, []),
+            lambda: ridge.trajectory(good, 10**16),
+            lambda: ridge.grokking_times(good, tolerance=0),
+            lambda: good.largest_learning_rate and ridge.gaussian_problem(6, 4).null_space_part(np.ones(4)),
+        ):
+            try:
+                attempt()
+            except ridge.ConfigError as error:
+                print(error)
+            else:
+                print("nothing was refused")
+        """
+    ).splitlines()
+    expected = [
+        "n is 0", "m is 2.5", "noise is -1", "choose one of isotropic, power_law, spiked", "has 2 entries; it is 5",
+        "none negative", "the teacher has 4 entries; it needs one a feature, 5", "m is 0",
+        "choose one of relu, tanh, erf", "noise is nan", "features holds 1 values that are not finite",
+        "there are 4 rows of features and 3 targets",
+        "features has the shape (3,); it is a matrix", "features has the shape (0, 3)",
+        "features is no array of numbers",
+        "there are 3 features, a teacher of 2 entries", "a covariance of shape (3, 2)", "a covariance was given and no",
+        "test_features has the shape (5, 2)", "weight_decay is -0.001", "init_scale is -1",
+        "only with one above 0 and under", "learning_rate is 1000; gradient descent on this problem", "a step is -1",
+        "a step is 1.5", "steps is empty", "is too far", "tolerance is 0", "take m > n",
+    ]  # fmt: skip
+    assert len(said) == len(expected)
+    for line, words in zip(said, expected, strict=True):
+        assert words in line
+
+
+def test_the_largest_stable_learning_rate_is_where_it_says():
+    problem = ridge.gaussian_problem(10, 15, seed=1)
+    largest = problem.largest_learning_rate
+    top = np.linalg.eigvalsh(problem.features.T @ problem.features / 10)[-1]
+    assert largest == pytest.approx(2 / top, rel=1e-12)
+    settings = {"weight_decay": 0.0, "init_scale": 1.0}
+    path = ridge.trajectory(problem, [0, 10**7], learning_rate=largest * (1 - 1e-4), **settings)
+    assert path["train_loss"].iloc[-1] < 1e-20
+    with pytest.raises(ConfigError, match=f"under {largest:.6g}"):
+        ridge.trajectory(problem, 10, learning_rate=largest * (1 + 1e-9), **settings)
