@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+import pandas as pd
+from jaxtyping import Float, Int
 
 from interp.errors import ConfigError
+
+Numbers = Sequence[float] | Sequence[int] | Float[np.ndarray, " k"] | Int[np.ndarray, " k"] | pd.Series
 
 
 def whole(name: str, value: Any, least: int) -> int:
@@ -42,6 +46,8 @@ def at_least_zero(name: str, value: Any) -> float:
 def finite(name: str, values: Any, *dimensions: int) -> Float[np.ndarray, "..."]:
     """`values` as a float64 array of one of these numbers of dimensions, without nan or infinity, or ConfigError."""
     try:
+        if isinstance(values, pd.Series):  # its <NA> is no number to numpy
+            values = values.to_numpy(dtype=np.float64, na_value=np.nan)
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise ConfigError(f"{name} is no array of numbers.") from None

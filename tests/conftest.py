@@ -2,7 +2,9 @@
 
 from jaxtyping import install_import_hook
 
-with install_import_hook("interp", "beartype.beartype"):
+import tests.typed
+
+with install_import_hook("interp", f"{tests.typed.__name__}.typed"):
     import interp
 
 from pathlib import Path

@@ -33,22 +33,32 @@ def test_a_figure_that_a_run_cannot_give_is_passed_over_with_its_reason(tmp_path
     assert (tmp_path / "out" / "phases.md").exists()
 
 
+RUN_FIGURES = (
+    "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
+    "ginis", "circuit_formation", "attention_over_pairs", "attention_scores", "neurons_over_pairs", "neuron_purity",
+    "neuron_logit_weights", "logit_fourier_norms",
+)  # fmt: skip
+NEIGHBOUR_FIGURES = (
+    "ridge_stages", "ridge_delay", "ridge_and_network", "double_descent_theory", "double_descent_capacity",
+    "double_descent_parts", "double_descent_samples", "double_descent_removals", "double_descent_epochs",
+    "double_descent_digits", "unified", "unified_descents",
+)  # fmt: skip
+KINDS = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
+
+
+def files(figures: tuple[str, ...], tables: tuple[str, ...]) -> set[str]:
+    return {f"{name}.{kind}" for name in figures for kind in KINDS} | {
+        f"{table}.{kind}" for table in tables for kind in ("csv", "md")
+    }
+
+
 def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
-    done = run("--out", tmp_path)
+    done = run("--out", tmp_path, "run")
     assert done.returncode == 0, done.stderr
     assert ("Warning" in done.stderr) == (not HAS_BROWSER), done.stderr
     ph = interp.phases(interp.trajectory(shipped, progress=False))
     assert str(ph) in done.stdout
-    figures = (
-        "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
-        "ginis", "circuit_formation", "attention_over_pairs", "attention_scores", "neurons_over_pairs", "neuron_purity",
-        "neuron_logit_weights", "logit_fourier_norms",
-    )  # fmt: skip
-    kinds = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
-    expected = {f"{name}.{kind}" for name in figures for kind in kinds} | {
-        f"{table}.{kind}" for table in ("phases", "claims", "formation") for kind in ("csv", "md")
-    }
-    assert {file.name for file in tmp_path.iterdir()} == expected
+    assert {file.name for file in tmp_path.iterdir()} == files(RUN_FIGURES, ("phases", "claims", "formation"))
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
     table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end
@@ -62,6 +72,31 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert claims["this run"].iloc[0] == "5: 14, 35, 41, 42, 52"
     assert set(claims["agrees"]) == {"yes"}
     assert (tmp_path / "claims.md").read_text().count("\n") == len(claims) + 2
+
+
+def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
+    """At small sizes: what `make paper` draws at its own."""
+    done = run("--out", tmp_path, "--quick", "neighbours")
+    assert done.returncode == 0, done.stderr
+    assert "Skipped" not in done.stderr
+    assert ("Warning" in done.stderr) == (not HAS_BROWSER), done.stderr
+    tables = ("ridge_times", "grokking_exponents", "double_descent_digits", "unified_descents")
+    assert {file.name for file in tmp_path.iterdir()} == files(NEIGHBOUR_FIGURES, tables)
+    times = pd.read_csv(tmp_path / "ridge_times.csv")
+    assert times["init_scale"].tolist() == [10, 1, 10]
+    assert times["delay"][0] > 100 * times["overfitting"][0]
+    exponents = pd.read_csv(tmp_path / "grokking_exponents.csv").set_index("setting")
+    assert float(exponents["ridge regression"]["weight_decay"].split()[0]) == pytest.approx(-1, abs=0.15)
+    history = shipped.history
+    marks = pd.read_csv(tmp_path / "unified_descents.csv").set_index("what")["value"]
+    assert marks["peak_error"] == pytest.approx(history["test_loss"].max())
+
+
+def test_a_run_that_never_groks_has_no_point_among_its_neighbours(small_run_path, tmp_path):
+    done = run("--run", small_run_path, "--out", tmp_path, "--quick", "unified")
+    assert done.returncode == 0, done.stderr
+    assert "unified has no point for the run: it never generalized" in done.stderr
+    assert (tmp_path / "unified.html").exists()
 
 
 def test_claims_that_a_run_does_not_bear_out_are_said(small_run):
@@ -87,7 +122,7 @@ def test_one_table_of_another_run(small_run_path, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no analysis nonsense; choose from accuracies"),
+        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, accuracies"),
         (("--run", "nowhere"), "does not exist"),
     ],
 )

@@ -22,13 +22,13 @@ def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
         label: double_descent.isotropic(n, noise=noise, ridge=penalty, trials=trials)
         for label, noise, penalty in CURVES
     }
-    ratios = np.r_[np.geomspace(0.1, 0.96, 100), np.nan, np.geomspace(1.04, 7, 100)]
+    ratios = np.r_[np.geomspace(0.1, 0.96, 100), np.geomspace(1.04, 7, 100)]
     theory = {}
     for label, noise, penalty in CURVES:
         risks = [
             double_descent.isotropic_risk(ratio, noise, noise**2 * ratio if penalty == "tuned" else penalty)
             for ratio in ratios
         ]
-        theory[label] = pd.DataFrame({"ratio": ratios, "risk": risks})
+        theory[label] = pd.DataFrame({"ratio": np.insert(ratios, 100, 1), "risk": np.insert(risks, 100, np.nan)})
     figure = plot.errors(curves, "ratio", "Parameters ÷ samples γ", "risk", "Risk ‖θ̂ − θ*‖²", theory, threshold=1.0)
     return plot.save(figure, out, "double_descent_theory")

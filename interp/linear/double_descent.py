@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.arguments import at_least_zero, finite, number, sizes, whole
+from interp.arguments import Numbers, at_least_zero, finite, number, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError
 from interp.linear import ridge as descent
@@ -95,18 +95,17 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     Without ridge σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With it λ²r²m' + σ²γ(m − λm'),
     where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative.
     """
-    gamma, variance, power = ratio, noise**2, signal**2
-    if not ridge:
-        if gamma == 1:
-            return math.inf if noise else 0.0
-        if gamma < 1:
-            return variance * gamma / (1 - gamma)
-        return power * (1 - 1 / gamma) + variance / (gamma - 1)
-    root = math.sqrt((1 - gamma + ridge) ** 2 + 4 * gamma * ridge)
-    m = 2 / (1 - gamma + ridge + root)
-    # m solves γλm² + (1 − γ + λ)m = 1; its derivative in −λ follows by differentiating that.
-    slope = (gamma * m**2 + m) / (2 * gamma * ridge * m + 1 - gamma + ridge)
-    return ridge**2 * power * slope + variance * gamma * (m - ridge * slope)
+    gamma, variance, power = number("ratio", ratio), at_least_zero("noise", noise) ** 2, signal**2
+    if not gamma > 0:
+        raise ConfigError(f"ratio is {ratio}; parameters ÷ samples is above 0.")
+    middle = 1 - gamma + at_least_zero("ridge", ridge)
+    root = math.sqrt(middle**2 + 4 * gamma * ridge)
+    if not root:
+        return math.inf if noise else 0.0
+    # m solves γλm² + (1 − γ + λ)m = 1. With u = λm and that equation both parts lose their differences of large
+    # numbers, and λ = 0 is no special case.
+    u = 2 * ridge / (middle + root) if middle > 0 else (root - middle) / (2 * gamma)
+    return (power * u * (gamma * u + ridge) + variance * gamma * (1 - u)) / root
 
 
 def random_features(
@@ -389,9 +388,9 @@ class Descents(Printed):
 
 
 def descents(
-    complexity: Sequence[float] | Float[np.ndarray, " k"] | pd.Series,
-    train_error: Sequence[float] | Float[np.ndarray, " k"] | pd.Series | None,
-    test_error: Sequence[float] | Float[np.ndarray, " k"] | pd.Series,
+    complexity: Numbers,
+    train_error: Numbers | None,
+    test_error: Numbers,
     rise: float = 0.1,
     fitted: float | None = None,
 ) -> Descents:

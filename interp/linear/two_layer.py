@@ -11,6 +11,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import at_least_zero, finite, number, whole
+from interp.arguments import Numbers, at_least_zero, finite, number, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.ridge import log_steps, relu_second_moment
@@ -204,7 +205,7 @@ class Exponent:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
-def fit_exponent(setting: Sequence[float], delay: Sequence[float], draws: int = 2_000, seed: int = 0) -> Exponent:
+def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int = 0) -> Exponent:
     """The slope of log delay over log setting by least squares, and its interval over resampled runs (percentiles).
 
     Raises ConfigError for fewer than three runs, a single setting, or values that are not above 0.
@@ -216,7 +217,7 @@ def fit_exponent(setting: Sequence[float], delay: Sequence[float], draws: int = 
         raise ConfigError("an exponent needs at least three runs, two different settings, and values above 0.")
     from scipy.stats import DegenerateDataWarning, bootstrap
 
-    def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> np.ndarray:
+    def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> Any:
         x = x - x.mean(axis, keepdims=True)
         with np.errstate(invalid="ignore"):  # a draw of one setting alone has no slope
             return (x * y).sum(axis) / (x * x).sum(axis)

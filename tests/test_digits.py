@@ -1,0 +1,92 @@
+"""Networks on the digits: double descent with wrong labels and none without, and what the frames hold."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from interp import ConfigError
+from interp.linear import digits
+
+
+@pytest.fixture(scope="module")
+def by_width():
+    return {
+        noise: digits.train_digits((6, 16, 128), 600, noise, epochs=1_200, seeds=5, records=10, progress=False)
+        for noise in (0.2, 0.0)
+    }
+
+
+def test_with_wrong_labels_the_error_at_the_threshold_is_above_both_sides(by_width):
+    """By more than the error bars of both; 16 is where the training error is all but gone."""
+    narrow, threshold, wide = digits.over_seeds(by_width[0.2], "width").itertuples()
+    assert threshold.train_error < 0.02 < narrow.train_error
+    for side in (narrow, wide):
+        assert threshold.test_error - threshold.standard_error > side.test_error + side.standard_error
+
+
+def test_without_wrong_labels_there_is_no_peak(by_width):
+    found = digits.over_seeds(by_width[0.0], "width")
+    assert found["test_error"].is_monotonic_decreasing
+    assert found["test_error"].iloc[-1] < 0.05
+
+
+def test_the_frame_holds_every_network_and_epoch(by_width):
+    frame = by_width[0.2]
+    assert list(frame) == ["width", "samples", "label_noise", "seed", "epoch", "train_error", "test_error"]
+    epochs = sorted(frame["epoch"].unique())
+    assert (epochs[0], epochs[1], epochs[-1]) == (0, 1, 1_200)
+    assert len(frame) == 3 * 5 * len(epochs)
+    assert frame[frame["epoch"] == 0]["test_error"].between(0.75, 1).all()  # chance is nine in ten
+    one = frame[(frame["width"] == 16)]
+    along = digits.over_seeds(one, "epoch")
+    last = one[one["epoch"] == 1_200]["test_error"]
+    assert along["test_error"].iloc[-1] == pytest.approx(last.mean())
+    assert along["standard_error"].iloc[-1] == pytest.approx(last.std(ddof=1) / 5**0.5)
+
+
+def test_exactly_the_share_of_labels_is_wrong_and_test_images_are_never_trained_on():
+    images, labels = digits._images()
+    known = {image.numpy().tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
+    tested = {image.numpy().tobytes() for image in images[-digits.TEST_IMAGES :]}
+    X, y, _ = digits._drawn(images, labels, 4, 300, 0.2, 3)
+    for seed in range(3):
+        wrong = sum(known[image.numpy().tobytes()] != int(label) for image, label in zip(X[seed], y[seed], strict=True))
+        assert wrong == 60
+        assert not tested & {image.numpy().tobytes() for image in X[seed]}
+    assert len(known) == len(images)  # no image twice
+
+
+def test_seeds_give_the_same_networks_again_and_weight_decay_counts():
+    short = {"epochs": 20, "seeds": 2, "progress": False}
+    first, again = (digits.train_digits(8, (50, 100), **short) for _ in range(2))
+    pd.testing.assert_frame_equal(first, again)
+    assert digits.over_seeds(first, "samples")["samples"].tolist() == [50, 100]
+    decayed = digits.train_digits(8, 50, weight_decay=5.0, **short)
+    assert not np.allclose(decayed["train_error"], first[first["samples"] == 50]["train_error"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"widths": 0}, "widths: a size is 0"),
+        ({"samples": 1_201}, "samples is 1201; there are 1,200 digits to train on"),
+        ({"label_noise": -0.1}, "label_noise is -0.1"),
+        ({"label_noise": 1.1}, "label_noise is 1.1"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"seeds": 0}, "seeds is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
+        ({"weight_decay": -1.0}, "weight_decay is -1"),
+    ],
+)
+def test_bad_input_is_refused_in_a_sentence(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        digits.train_digits(**settings)
+
+
+def test_an_axis_that_is_mixed_with_another_is_refused(by_width):
+    with pytest.raises(ConfigError, match="several values of width"):
+        digits.over_seeds(by_width[0.2], "samples")
+    with pytest.raises(ConfigError, match="choose one of width, samples, epoch"):
+        digits.over_seeds(by_width[0.2], "seed")
+    with pytest.raises(ConfigError, match="no column width"):
+        digits.over_seeds(pd.DataFrame({"samples": [1]}), "samples")
