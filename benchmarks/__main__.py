@@ -8,7 +8,7 @@ import platform
 
 import torch
 
-NAMES = ("training_step", "measures", "whole_commands")
+NAMES = ("training_step", "measures", "ridge", "whole_commands")
 LONG = ("rounding",)  # some minutes each: only when named
 
 

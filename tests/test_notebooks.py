@@ -59,6 +59,15 @@ def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
             ["42 checkpoints, steps 0 to 16000", "memorization_end       1,400", "logits only k = 14, 35, 41, 42, 52"],
             4,
         ),
+        (
+            "ridge_and_double_descent",
+            [
+                "null_space_prediction",
+                "and ridge regression predicts -1",
+                "interpolation_threshold  50",
+            ],
+            11,
+        ),
         ("the_circuit", ["(14, 35, 41, 42, 52)", "in no cluster", "share of W_L in 10 directions: 99.8"], 8),
     ],
 )
@@ -70,4 +79,6 @@ def test_walkthrough(name, printed, drawn):
 
 
 def test_every_notebook_is_executed_by_a_test():
-    assert {path.stem for path in NOTEBOOKS} == {"bring_your_own_checkpoint", "grokking_walkthrough", "the_circuit"}
+    assert {path.stem for path in NOTEBOOKS} == {
+        "bring_your_own_checkpoint", "grokking_walkthrough", "ridge_and_double_descent", "the_circuit",
+    }  # fmt: skip

@@ -274,7 +274,8 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
 
     need(times, "system", "overfitting", "generalization", of="frame")
-    shown = times.dropna(subset=["overfitting", "generalization"])
+    shown = times[["system", "overfitting", "generalization"]]
+    shown = shown.astype({"overfitting": "Float64", "generalization": "Float64"}).dropna()
     shown = shown[(shown["overfitting"] > 0) & (shown["generalization"] > 0)]
     if shown.empty:
         raise ConfigError("this figure needs runs that both overfit and generalize, and none of these did.")
@@ -338,29 +339,31 @@ def descents(
 def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
     """One figure with a slider through several of the same make, such as one for each weight decay; plain HTML too.
 
-    figures   the slider's label → figure; all have the same traces in the same order
+    figures   the slider's label → figure; their axes take the range that holds all of them
     name      what the slider moves
     """
     import plotly.graph_objects as go
 
-    if not figures or len({len(figure.data) for figure in figures.values()}) > 1:
-        raise ConfigError("a slider needs at least one figure, and all of them with the same number of traces.")
+    if not figures:
+        raise ConfigError("a slider needs at least one figure.")
     first = next(iter(figures.values()))
-    shared = go.Figure(first)
-    shared.frames = [
-        go.Frame(name=label, data=figure.data, layout={"shapes": figure.layout.shapes,
-                                                       "annotations": figure.layout.annotations})
-        for label, figure in figures.items()
-    ]  # fmt: skip
-    for axis in ("xaxis", "yaxis"):
-        for panel in [key for key in first.layout if str(key).startswith(axis)]:
-            ends = [figure.layout[panel].range for figure in figures.values() if figure.layout[panel].range]
-            if ends:
-                shared.layout[panel].range = [min(low for low, _ in ends), max(high for _, high in ends)]
-    at_once = {"mode": "immediate", "frame": {"duration": 0, "redraw": True}, "transition": {"duration": 0}}
-    steps = [{"label": label, "method": "animate", "args": [[label], at_once]} for label in figures]
+    shared = go.Figure(first.data[:0], first.layout)
+    steps = []
+    total = sum(len(figure.data) for figure in figures.values())
+    for place, (label, figure) in enumerate(figures.items()):
+        begin = len(shared.data)
+        for trace in figure.data:
+            shared.add_trace(trace)
+            shared.data[-1].visible = place == 0
+        shown = [begin <= index < begin + len(figure.data) for index in range(total)]
+        marks = {"shapes": figure.layout.shapes, "annotations": figure.layout.annotations}
+        steps.append({"label": label, "method": "update", "args": [{"visible": shown}, marks]})
+    for axis in (key for key in first.layout if str(key).startswith(("xaxis", "yaxis"))):
+        ends = [figure.layout[axis].range for figure in figures.values() if figure.layout[axis].range]
+        if ends:
+            shared.layout[axis].range = [min(low for low, _ in ends), max(high for _, high in ends)]
     shared.update_layout(
-        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 60}}],
+        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 75}}],
         height=shared.layout.height + 110,
         margin_b=shared.layout.margin.b + 110,
     )
