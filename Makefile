@@ -1,4 +1,4 @@
-# make paper: the phases and every figure of the shipped run. make test: every check. Both set up .venv once, by themselves.
+# make paper: the phases and every figure of the shipped run and of its solvable neighbours. make test: every check. Both set up .venv once, by themselves.
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
@@ -9,9 +9,9 @@ BROWSER := $(VENV)/.browser
 .PHONY: paper test lint types unit benchmark format clean help
 
 help:
-	@echo "make paper      measure checkpoints/mod113-seed0, print its phases, write figures/"
+	@echo "make paper      measure checkpoints/mod113-seed0, print its phases, write all figures/ (4 minutes)"
 	@echo "make test       lint, types and tests"
-	@echo "make benchmark  time training, measuring and importing against what a user would run instead"
+	@echo "make benchmark  time training, measuring, ridge regression and importing against what a user would run instead"
 	@echo "make format     rewrite the code in ruff's format"
 	@echo "make clean      remove .venv, figures and caches"
 

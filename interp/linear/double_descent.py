@@ -23,7 +23,7 @@ from jaxtyping import Float
 from interp.arguments import Numbers, at_least_zero, finite, number, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError
-from interp.linear import ridge as descent
+from interp.linear.ridge import RidgeProblem, gaussian_problem, log_steps, trajectory
 from interp.printed import Printed
 
 Ridge = float | Literal["tuned"]
@@ -324,21 +324,21 @@ def epoch_wise(
     signal = np.repeat(1 / np.sqrt(2 * np.array(groups)), groups) / per_feature
     rng = np.random.default_rng(whole("seed", seed, 0))
     errors: dict[str, list[np.ndarray]] = {}
-    wanted = np.unique(np.r_[0, descent.log_steps(steps)])
+    wanted = np.unique(np.r_[0, log_steps(steps)])
     with progress_bar("epoch-wise", "draws", whole("draws", draws, 2), show=progress) as bar:
         for draw in range(draws):
-            problem = descent.gaussian_problem(
+            problem = gaussian_problem(
                 n, len(per_feature), per_feature**2, noise, signal * rng.choice([-1.0, 1.0], len(signal)),
                 seed=int(rng.integers(2**32)),
             )  # fmt: skip
             assert problem.teacher is not None
             # A step size of 1/scale² for each feature is one step size on features that are divided by their scale.
-            scaled = descent.RidgeProblem(
+            scaled = RidgeProblem(
                 problem.features / per_feature, problem.targets, problem.teacher * per_feature,
                 problem.covariance / per_feature**2,
             )  # fmt: skip
             for suffix, which in (("", problem), ("_per_group", scaled)):
-                path = descent.trajectory(which, wanted, weight_decay=0.0, init_scale=0.0)
+                path = trajectory(which, wanted, weight_decay=0.0, init_scale=0.0)
                 for kind in ("test", "train"):
                     errors.setdefault(f"{kind}_error{suffix}", []).append(2 * path[f"{kind}_loss"].to_numpy())
             if bar:
@@ -475,7 +475,9 @@ def _curve(name: str, values: Any, length: int) -> Float[np.ndarray, " k"]:
     return curve
 
 
-def _svd(X: Float[np.ndarray, "n m"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _svd(
+    X: Float[np.ndarray, "n m"],
+) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, " r"], Float[np.ndarray, "r m"]]:
     """U, σ, Vᵀ without the singular values that are zero."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     rank = max(1, int((s > s.max() * max(X.shape) * np.finfo(float).eps).sum()))

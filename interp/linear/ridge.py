@@ -37,8 +37,8 @@ _NO_TEACHER = "the problem has no teacher, so no test loss"
 _HELD_OUT = 20_000  # inputs that stand for all, where Σ has no closed form
 
 
-@dataclass(frozen=True, eq=False)
-class RidgeProblem:
+@dataclass(frozen=True, eq=False, repr=False)
+class RidgeProblem(Printed):
     """Targets y to be fitted by Φθ, and the teacher θ* whose outputs on unseen inputs are to be met.
 
     features     Φ [n, m], a row a sample
@@ -132,10 +132,16 @@ class RidgeProblem:
         return _SVD(sigma**2 / self.n, sigma, V, seen, seen_noise, unfitted)
 
     @cached_property
-    def _row_covariance(self) -> tuple[Float[np.ndarray, "r r"], Float[np.ndarray, "m r"]]:
-        """VᵀΣV and ΣV."""
-        covariance_V = self._covariance_times(self._svd.directions)
-        return self._svd.directions.T @ covariance_V, covariance_V
+    def _row_covariance(self) -> Float[np.ndarray, "r r"]:
+        """VᵀΣV."""
+        return self._svd.directions.T @ self._covariance_times(self._svd.directions)
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [("samples n", f"{self.n:,}"), ("features m", f"{self.m:,}")]
+        if self.teacher is not None and self.covariance is not None:
+            lines.append(("Σ", "diagonal" if self.covariance.ndim == 1 else "full"))
+            lines.append(("teacher_variance", f"{self.teacher_variance:.6g}"))
+        return [*lines, ("largest_learning_rate", f"{self.largest_learning_rate:.6g}")]
 
 
 @dataclass(frozen=True)
@@ -328,7 +334,7 @@ def simulate(
         for step in range(int(wanted[-1]) + 1):
             if step == wanted[len(rows)]:
                 rows.append({"step": step, **_measured(problem, theta)})
-            if bar and step % 100 == 0:
+            if bar and (step % 100 == 0 or step == wanted[-1]):
                 bar.at(step)
             theta -= path.learning_rate * (Phi.T @ (Phi @ theta - y) / n + path.weight_decay * theta)
     frame = pd.DataFrame(rows)
@@ -389,7 +395,8 @@ def grokking_times(
 
     `tolerance` is ε, by default a tenth of the teacher's variance. A loss is searched at every step up to 64 and then
     at ratios of 1.05, both at even and at odd steps where it can alternate; between two of these, the crossing is
-    found to the step. Losses change over factors of e in time, so none comes and goes between.
+    found to the step. A loss is a sum of exponentials, which change over factors of e in time: none comes and goes
+    within a twentieth.
     Raises ConfigError as `trajectory` does, and for a tolerance that is not above 0.
     """
     path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
@@ -506,8 +513,7 @@ class _Path:
         final_error, (to_start, to_unseen), products = self._test
         error = final_error + self._coordinates(steps)
         left = _powers(np.array([self.null_rate]), steps)[:, 0]
-        row_covariance, _ = self.problem._row_covariance
-        learned = ((error @ row_covariance) * error).sum(1) / 2
+        learned = ((error @ self.problem._row_covariance) * error).sum(1) / 2
         cross = left * (error @ to_start) + error @ to_unseen + left * products[0, 1]
         never = np.full(len(steps), products[1, 1] / 2 + self.problem.test_floor)
         return np.stack([learned, left**2 * products[0, 0] / 2, never, cross], axis=1)

@@ -65,7 +65,13 @@ def panels(
 
 def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
     """A log axis from `lowest` up, with a tick every decade, or every few where there are many, or more where few."""
-    drawn = [np.asarray(trace.y, dtype=float) for trace in figure.select_traces(row=row, col=1)]
+    drawn = []
+    for trace in figure.select_traces(row=row, col=1):
+        y = np.asarray(trace.y, dtype=float)
+        drawn.append(y)
+        if trace.error_y.array is not None:
+            up, down = trace.error_y.array, trace.error_y.arrayminus
+            drawn += [y + np.asarray(up, dtype=float), y - np.asarray(up if down is None else down, dtype=float)]
     values = np.concatenate(drawn)
     values = values[np.isfinite(values) & (values > lowest)]
     axis = {"type": "log", "exponentformat": "power", "row": row, "col": 1}

@@ -102,14 +102,16 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
         )
     )  # fmt: skip
     figure.update_layout(plot_bgcolor="#bbb", margin={"t": 45}, height=510, hovermode="closest")
-    figure.update_xaxes(type="log", dtick=1, exponentformat="power", tickformat=None, showgrid=False)
-    figure.update_yaxes(type="log", dtick="D2", tickformat=",~g", showgrid=False)
+    x_ends, y_ends = (np.log10(_edges(centres))[[0, -1]].tolist() for centres in (decays, scales))
+    figure.update_xaxes(type="log", dtick=1, exponentformat="power", tickformat=None, showgrid=False, range=x_ends)
+    figure.update_yaxes(type="log", dtick="D2", tickformat=",~g", showgrid=False, range=y_ends)
     gone = grid.to_numpy() < GONE
     for text, region in {"no grokking": gone, "never generalizes": np.isnan(grid.to_numpy())}.items():
         if region.sum() < 0.03 * region.size:
             continue
         inside = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
-        row, column = np.unravel_index(inside.argmax(), region.shape)
+        deepest = np.argwhere(inside == inside.max())
+        row, column = deepest[len(deepest) // 2]
         upright = region.any(0).sum() < 0.4 * len(decays) and region.any(1).sum() > len(scales) / 2
         figure.add_annotation(
             x=np.log10(decays[column]), y=np.log10(scales[row]), text=text, showarrow=False,
@@ -285,7 +287,7 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     )
     low, high = shown["overfitting"].min() / 1.6, shown["overfitting"].max() * 1.6
     latest = float((shown["generalization"] / shown["overfitting"]).max())
-    for power in range(int(np.ceil(np.log10(max(latest, 1)))) + 1):
+    for power in range(int(np.log10(max(latest, 1))) + 1):
         times_later = 10.0**power
         figure.add_trace(
             go.Scatter(x=[low, high], y=[low * times_later, high * times_later], mode="lines", showlegend=False,
@@ -293,8 +295,8 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
             row=1, col=1,
         )  # fmt: skip
         figure.add_annotation(
-            x=np.log10(low), y=np.log10(low * times_later), text=" at once" if not power else f" {times_later:,.0f}×",
-            showarrow=False, xanchor="left", yanchor="bottom", font={"size": 16, "color": _GREY},
+            x=np.log10(high), y=np.log10(high * times_later), text="at once" if not power else f"{times_later:,.0f}×",
+            showarrow=False, xanchor="right", yanchor="bottom", font={"size": 16, "color": _GREY},
         )  # fmt: skip
     for index, system in enumerate(systems):
         own = shown[shown["system"] == system]
