@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from interp import ConfigError
 from interp.linear import ridge
+from interp.linear.problems import relu_second_moment
 from tests.processes import outside
 
 PROBLEMS = {
@@ -215,7 +216,7 @@ def test_more_samples_than_features_leave_no_null_space():
 
 def test_relu_second_moment_at_angles_that_are_known():
     """E relu(u·x)² = ½; opposite vectors share nothing; orthogonal ones 1/(2π); lengths multiply."""
-    found = ridge.relu_second_moment(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
+    found = relu_second_moment(np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 2.0], [0.0, 0.0]]))
     expected = np.array([[0.5, 0, 1 / np.pi, 0], [0, 0.5, 1 / np.pi, 0], [1 / np.pi, 1 / np.pi, 2, 0], [0, 0, 0, 0]])
     np.testing.assert_allclose(found, expected, atol=1e-15)
 
@@ -308,6 +309,8 @@ def test_bad_input_is_refused_in_a_sentence():
             lambda: ridge.RidgeProblem([["a"]], [1.0]),
             lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(2)),
             lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), np.ones((3, 2))),
+            lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), np.triu(np.ones((3, 3)))),
+            lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), -np.ones(3)),
             lambda: ridge.RidgeProblem(rows, np.ones(4), None, np.ones(3)),
             lambda: ridge.data_problem(rows, np.ones(4), np.ones((5, 2)), np.ones(5)),
             lambda: ridge.trajectory(good, 100, weight_decay=-1e-3),
@@ -336,7 +339,9 @@ def test_bad_input_is_refused_in_a_sentence():
         "there are 4 rows of features and 3 targets",
         "features has the shape (3,); it is a matrix", "features has the shape (0, 3)",
         "features is no array of numbers",
-        "there are 3 features, a teacher of 2 entries", "a covariance of shape (3, 2)", "a covariance was given and no",
+        "there are 3 features, a teacher of 2 entries", "a covariance of shape (3, 2)",
+        "not symmetric", "a negative variance",
+        "a covariance was given and no",
         "test_features has the shape (5, 2)", "weight_decay is -0.001", "init_scale is -1",
         "only with one above 0 and under", "learning_rate is 1000; gradient descent on this problem", "a step is -1",
         "a step is 1.5", "steps is empty", "is too far", "tolerance is 0", "take m > n",

@@ -19,7 +19,7 @@ from torch import Tensor
 from interp.arguments import at_least_zero, number, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError
-from interp.linear.ridge import log_steps
+from interp.linear.steps import log_steps
 
 WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 TEST_IMAGES = 597

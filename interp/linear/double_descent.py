@@ -23,7 +23,9 @@ from jaxtyping import Float
 from interp.arguments import Numbers, at_least_zero, finite, number, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError
-from interp.linear.ridge import RidgeProblem, gaussian_problem, log_steps, trajectory
+from interp.linear.problems import RidgeProblem, gaussian_problem
+from interp.linear.ridge import trajectory
+from interp.linear.steps import log_steps
 from interp.printed import Printed
 
 Ridge = float | Literal["tuned"]

@@ -22,7 +22,8 @@ from torch import Tensor
 from interp.arguments import Numbers, at_least_zero, finite, number, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
-from interp.linear.ridge import log_steps, relu_second_moment
+from interp.linear.problems import relu_second_moment
+from interp.linear.steps import log_steps
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,295 @@
+"""Problems of ridge regression: features, targets, and a teacher whose test loss is known exactly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float
+
+from interp.arguments import at_least_zero, finite, whole
+from interp.errors import ConfigError
+from interp.printed import Printed
+
+Spectrum = Literal["isotropic", "power_law", "spiked"]
+Activation = Literal["relu", "tanh", "erf"]
+
+_HELD_OUT = 20_000  # inputs that stand for all, where Σ has no closed form
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class RidgeProblem(Printed):
+    """Targets y to be fitted by Φθ, and the teacher θ* whose outputs on unseen inputs are to be met.
+
+    features     Φ [n, m], a row a sample
+    targets      y [n]
+    teacher      θ* [m]; without one there is no test loss
+    covariance   Σ [m, m], E[φφᵀ] over unseen inputs, or its diagonal [m]; the identity where only a teacher is given
+    test_floor   what the test loss of θ* itself is, where unseen targets are no linear function of the features
+
+    Raises ConfigError for arrays that are empty, not finite, or do not fit one another.
+    """
+
+    features: Float[np.ndarray, "n m"]
+    targets: Float[np.ndarray, " n"]
+    teacher: Float[np.ndarray, " m"] | None = None
+    covariance: Float[np.ndarray, "m m"] | Float[np.ndarray, " m"] | None = None
+    test_floor: float = 0.0
+
+    def __post_init__(self) -> None:
+        def fix(name: str, *dimensions: int) -> None:
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, finite(name, getattr(self, name), *dimensions))
+
+        fix("features", 2)
+        fix("targets", 1)
+        fix("teacher", 1)
+        n, m = self.features.shape
+        if len(self.targets) != n:
+            raise ConfigError(f"there are {n} rows of features and {len(self.targets)} targets; each row needs one.")
+        if self.teacher is None:
+            if self.covariance is not None:
+                raise ConfigError("a covariance was given and no teacher; the test loss needs both.")
+            return
+        if self.covariance is None:
+            object.__setattr__(self, "covariance", np.ones(m))
+        fix("covariance", 1, 2)
+        assert self.covariance is not None
+        if len(self.teacher) != m or set(self.covariance.shape) != {m}:
+            raise ConfigError(
+                f"there are {m} features, a teacher of {len(self.teacher)} entries and a covariance of shape "
+                f"{self.covariance.shape}; give a teacher of {m} and a covariance of ({m}, {m}), or its diagonal."
+            )
+        diagonal = self.covariance if self.covariance.ndim == 1 else np.diag(self.covariance)
+        skew = 0.0 if self.covariance.ndim == 1 else float(np.abs(self.covariance - self.covariance.T).max())
+        if (diagonal < 0).any() or skew > 1e-8 * diagonal.max():
+            raise ConfigError("the covariance is not symmetric, or has a negative variance; give E[φφᵀ].")
+        object.__setattr__(self, "test_floor", at_least_zero("test_floor", self.test_floor))
+
+    @property
+    def n(self) -> int:
+        """Samples."""
+        return len(self.features)
+
+    @property
+    def m(self) -> int:
+        """Features, which are parameters."""
+        return self.features.shape[1]
+
+    @property
+    def teacher_variance(self) -> float:
+        """θ*ᵀΣθ*, the mean square of the teacher's outputs; without a teacher, that of the targets."""
+        if self.teacher is None:
+            return float((self.targets**2).mean())
+        return float(self.teacher @ self.covariance_times(self.teacher))
+
+    @property
+    def largest_learning_rate(self) -> float:
+        """2 ÷ the largest eigenvalue of ΦᵀΦ/n: without weight decay, gradient descent converges below it."""
+        return 2.0 / float(self.svd.eigenvalues.max(initial=np.finfo(float).tiny))
+
+    def null_space_part(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
+        """P⊥θ, the part of θ that no sample of Φ can see.
+
+        Raises ConfigError where there is none, the features being no more than the samples.
+        """
+        if len(self.svd.eigenvalues) == self.m:
+            raise ConfigError(
+                f"{self.n} samples determine all {self.m} parameters: the features have no null space; take m > n."
+            )
+        return theta - self.svd.directions @ (self.svd.directions.T @ theta)
+
+    def covariance_times(self, x: Float[np.ndarray, "m *k"]) -> Float[np.ndarray, "m *k"]:
+        assert self.covariance is not None
+        return self.covariance @ x if self.covariance.ndim == 2 else (self.covariance * x.T).T
+
+    @cached_property
+    def svd(self) -> SVD:
+        U, sigma, Vt = np.linalg.svd(self.features, full_matrices=False)
+        rank = int((sigma > sigma.max() * max(self.features.shape) * np.finfo(float).eps).sum())
+        U, sigma, V = U[:, :rank], sigma[:rank], Vt[:rank].T
+        seen = U.T @ self.targets
+        # What no θ fits: of the noise alone where there is a teacher, so that it is exactly zero without noise.
+        noise = self.targets if self.teacher is None else self.targets - self.features @ self.teacher
+        seen_noise = U.T @ noise
+        unfitted = 0.0 if rank == self.n else float(((noise - U @ seen_noise) ** 2).sum()) / (2 * self.n)
+        return SVD(sigma**2 / self.n, sigma, V, seen, seen_noise, unfitted)
+
+    @cached_property
+    def row_covariance(self) -> Float[np.ndarray, "r r"]:
+        """VᵀΣV."""
+        return self.svd.directions.T @ self.covariance_times(self.svd.directions)
+
+    def _lines(self) -> list[tuple[str, str]]:
+        lines = [("samples n", f"{self.n:,}"), ("features m", f"{self.m:,}")]
+        if self.teacher is not None and self.covariance is not None:
+            lines.append(("Σ", "diagonal" if self.covariance.ndim == 1 else "full"))
+            lines.append(("teacher_variance", f"{self.teacher_variance:.6g}"))
+        return [*lines, ("largest_learning_rate", f"{self.largest_learning_rate:.6g}")]
+
+
+@dataclass(frozen=True)
+class SVD:
+    """Φ = U σ Vᵀ, without the singular values that are zero."""
+
+    eigenvalues: Float[np.ndarray, " r"]  # of S, the squares of sigma over n
+    sigma: Float[np.ndarray, " r"]
+    directions: Float[np.ndarray, "m r"]  # V
+    seen_targets: Float[np.ndarray, " r"]  # Uᵀy
+    seen_noise: Float[np.ndarray, " r"]  # Uᵀ(y − Φθ*)
+    unfitted: float  # train loss that no θ can remove
+
+
+def gaussian_problem(
+    n: int,
+    m: int,
+    spectrum: Spectrum | Sequence[float] | Float[np.ndarray, " m"] = "power_law",
+    noise: float = 0.0,
+    teacher: Float[np.ndarray, " m"] | None = None,
+    seed: int = 0,
+) -> RidgeProblem:
+    """n samples of m Gaussian features with a diagonal covariance: Σ is exact.
+
+    spectrum   "isotropic" (Σ = I), "power_law" (eigenvalue k is 1/k), "spiked" (a tenth as many as there are samples
+               are 100, the rest 1), or all m eigenvalues
+    noise      standard deviation of what is added to the targets
+    teacher    θ* [m]; by default of variance 1 on the leading n/10 features, which n samples can learn unless the
+               covariance is isotropic and m > n: then only a share n/m of any teacher is ever learned
+
+    Raises ConfigError for sizes below 1, negative noise or eigenvalues, or a spectrum it does not know.
+    """
+    n, m = whole("n", n, 1), whole("m", m, 1)
+    noise = at_least_zero("noise", noise)
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    leading = min(m, max(1, n // 10))
+    eigenvalues = np.ones(m)
+    if isinstance(spectrum, str):
+        if spectrum not in get_args(Spectrum):
+            raise ConfigError(
+                f"spectrum is {spectrum!r}; choose one of {', '.join(get_args(Spectrum))}, or give {m} eigenvalues."
+            )
+        if spectrum == "power_law":
+            eigenvalues = 1.0 / np.arange(1, m + 1)
+        elif spectrum == "spiked":
+            eigenvalues[:leading] = 100.0
+    else:
+        eigenvalues = finite("spectrum", spectrum, 1)
+        if len(eigenvalues) != m or (eigenvalues < 0).any():
+            raise ConfigError(f"the spectrum has {len(eigenvalues)} entries; it is {m} eigenvalues, none negative.")
+    features = rng.standard_normal((n, m)) * np.sqrt(eigenvalues)
+    if teacher is None:
+        drawn = rng.standard_normal(leading)
+        power = float(eigenvalues[:leading] @ drawn**2)
+        teacher = np.zeros(m)
+        teacher[:leading] = drawn / (math.sqrt(power) if power else 1.0)
+    return _taught(features, teacher, eigenvalues, noise, rng)
+
+
+def random_features_problem(
+    n: int,
+    d: int,
+    m: int,
+    activation: Activation = "relu",
+    noise: float = 0.0,
+    teacher: Float[np.ndarray, " m"] | None = None,
+    seed: int = 0,
+) -> RidgeProblem:
+    """φ(x) = activation(Wx)/√m of inputs x ~ N(0, I_d), with fixed W [m, d] of entries N(0, 1/d).
+
+    Σ is exact for "relu" (Cho and Saul, 2009); for "tanh" and "erf" it is the mean over 20,000 inputs.
+
+    noise     standard deviation of what is added to the targets
+    teacher   θ* [m]; by default the one whose outputs are nearest to βᵀx with ‖β‖ = 1, of variance close to 1
+
+    Raises ConfigError for sizes below 1, negative noise, or an activation it does not know.
+    """
+    n, d, m = whole("n", n, 1), whole("d", d, 1), whole("m", m, 1)
+    noise = at_least_zero("noise", noise)
+    if activation not in get_args(Activation):
+        raise ConfigError(f"activation is {activation!r}; choose one of {', '.join(get_args(Activation))}.")
+    rng = np.random.default_rng(whole("seed", seed, 0))
+    W = rng.standard_normal((m, d)) / math.sqrt(d)
+    X = rng.standard_normal((n, d))
+    beta = rng.standard_normal(d)
+    beta /= np.linalg.norm(beta)
+    if activation == "relu":
+        covariance = relu_second_moment(W) / m
+        towards = W @ beta / (2 * math.sqrt(m))  # E[φ βᵀx], by Stein's identity
+    else:
+        inputs = rng.standard_normal((_HELD_OUT, d))
+        held_out = _activate(inputs @ W.T, activation) / math.sqrt(m)
+        covariance = held_out.T @ held_out / _HELD_OUT
+        towards = held_out.T @ (inputs @ beta) / _HELD_OUT
+    if teacher is None:
+        # A hint of ridge: for m far above the number of held-out inputs, or of useful directions, Σ is singular.
+        hint = 1e-10 * float(np.trace(covariance))
+        teacher = np.linalg.solve(covariance + hint * np.eye(m), towards)
+    return _taught(_activate(X @ W.T, activation) / math.sqrt(m), teacher, covariance, noise, rng)
+
+
+def data_problem(
+    features: Float[np.ndarray, "n m"],
+    targets: Float[np.ndarray, " n"],
+    test_features: Float[np.ndarray, "n_test m"],
+    test_targets: Float[np.ndarray, " n_test"],
+) -> RidgeProblem:
+    """Your own Φ and y, with held-out ones that stand for all unseen inputs.
+
+    Σ is their second moment and θ* their least-squares fit of least norm, so that the test loss is exactly
+    ½·mean((φᵀθ − y)²) over the held-out samples. (`RidgeProblem(features, targets)` does without them.)
+    """
+    held_out, wanted = finite("test_features", test_features, 2), finite("test_targets", test_targets, 1)
+    features = finite("features", features, 2)
+    if held_out.shape[1] != features.shape[1] or len(held_out) != len(wanted):
+        raise ConfigError(
+            f"test_features has the shape {held_out.shape} and there are {len(wanted)} test_targets; give "
+            f"{features.shape[1]} features, like those to train on, and a target a row."
+        )
+    teacher = np.linalg.lstsq(held_out, wanted)[0]
+    floor = float(((held_out @ teacher - wanted) ** 2).mean()) / 2
+    return RidgeProblem(features, targets, teacher, held_out.T @ held_out / len(held_out), floor)
+
+
+def relu_second_moment(W: Float[np.ndarray, "*b m d"]) -> Float[np.ndarray, "*b m m"]:
+    """E[relu(w_i·x) relu(w_j·x)] over x ~ N(0, I), for the rows of W: Cho and Saul's (2009) arc-cosine kernel."""
+    norms = np.linalg.norm(W, axis=-1)
+    unit = W / np.where(norms > 0, norms, 1.0)[..., None]
+    cosine = np.clip(unit @ np.swapaxes(unit, -1, -2), -1.0, 1.0)
+    angle = np.arccos(cosine)
+    moment = np.sqrt(1.0 - cosine**2)
+    np.subtract(math.pi, angle, out=angle)
+    angle *= cosine
+    moment += angle
+    moment *= norms[..., :, None]
+    moment *= norms[..., None, :] / (2 * math.pi)
+    return moment
+
+
+def _taught(
+    features: Float[np.ndarray, "n m"],
+    teacher: Float[np.ndarray, " m"],
+    covariance: Float[np.ndarray, "m m"] | Float[np.ndarray, " m"],
+    noise: float,
+    rng: np.random.Generator,
+) -> RidgeProblem:
+    teacher = finite("teacher", teacher, 1)
+    if len(teacher) != features.shape[1]:
+        raise ConfigError(f"the teacher has {len(teacher)} entries; it needs one a feature, {features.shape[1]}.")
+    targets = features @ teacher
+    if noise:
+        targets = targets + noise * rng.standard_normal(len(targets))
+    return RidgeProblem(features, targets, teacher, covariance)
+
+
+def _activate(x: Float[np.ndarray, "n m"], activation: Activation) -> Float[np.ndarray, "n m"]:
+    if activation == "relu":
+        return np.maximum(x, 0.0)
+    if activation == "tanh":
+        return np.tanh(x)
+    from scipy.special import erf
+
+    return erf(x)
