@@ -27,6 +27,7 @@ def _modules(package: str, paths: list[str]) -> dict[str, str]:
 
 OF_RUN = _modules("analyses", list(analyses.__path__))
 OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
+BOTH = {"unified"}  # a neighbours' figure with the run in it
 GROUPS = {"run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS)}
 
 
@@ -38,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
         "solvable neighbours: ridge regression, two-layer networks and double descent.",
         epilog="examples:\n"
         "  python -m analyses --run runs/mine --out figures/mine run   all that is drawn from one run\n"
-        "  python -m analyses neighbours --quick                       the neighbours, small, in half a minute\n"
+        "  python -m analyses neighbours --quick                       the neighbours, small, in a minute or two\n"
         "  python -m analyses progress_measures ridge_stages           these two",
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
@@ -58,17 +59,18 @@ def main(arguments: list[str] | None = None) -> int:
     names = list(dict.fromkeys(one for name in given.names or GROUPS for one in GROUPS.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     try:
-        run = load_run(given.run)
-        if any(name in OF_RUN for name in names):
+        run = load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
+        if run is not None and any(name in OF_RUN for name in names):
             measures = trajectory(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
             print(f"{given.run}: key frequencies {keys}")
             print(phases(measures))
         with plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):
-                sizes = {"sizes": QUICK if given.quick else PAPER} if name in OF_NEIGHBOURS else {}
+                of_run = [run] if name in OF_RUN or name in BOTH else []
+                sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
                 try:
-                    written = importlib.import_module(modules[name]).main(run, given.out, **sizes)
+                    written = importlib.import_module(modules[name]).main(*of_run, given.out, *sizes)
                     print(f"{name}: {', '.join(str(file) for file in written)}")
                 except ConfigError as error:
                     print(f"Skipped {name}: {error}", file=sys.stderr)

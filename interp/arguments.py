@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Float, Int
 
 from interp.errors import ConfigError
@@ -46,11 +47,15 @@ def at_least_zero(name: str, value: Any) -> float:
 def finite(name: str, values: Any, *dimensions: int) -> Float[np.ndarray, "..."]:
     """`values` as a float64 array of one of these numbers of dimensions, without nan or infinity, or ConfigError."""
     try:
-        if isinstance(values, pd.Series):  # its <NA> is no number to numpy
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().double().numpy()
+        elif isinstance(values, pd.Series):  # its <NA> is no number to numpy
             values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        if np.iscomplexobj(values):
+            raise TypeError
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is no array of numbers.") from None
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(f"{name} is no array of real numbers.") from None
     if array.ndim not in dimensions or not array.size:
         wanted = " or ".join("a matrix" if d == 2 else "a vector" for d in dimensions)
         raise ConfigError(f"{name} has the shape {array.shape}; it is {wanted} with at least one entry.")

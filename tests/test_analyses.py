@@ -92,6 +92,12 @@ def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
     assert marks["peak_error"] == pytest.approx(history["test_loss"].max())
 
 
+def test_the_neighbours_need_no_run(tmp_path):
+    done = run("--run", tmp_path / "none", "--out", tmp_path, "--quick", "double_descent_epochs")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "double_descent_epochs.html").exists()
+
+
 def test_a_run_that_never_groks_has_no_point_among_its_neighbours(small_run_path, tmp_path):
     done = run("--run", small_run_path, "--out", tmp_path, "--quick", "unified")
     assert done.returncode == 0, done.stderr

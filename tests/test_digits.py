@@ -65,6 +65,13 @@ def test_seeds_give_the_same_networks_again_and_weight_decay_counts():
     assert not np.allclose(decayed["train_error"], first[first["samples"] == 50]["train_error"])
 
 
+def test_every_network_counts_at_its_own_last_epoch():
+    short, long = (digits.train_digits(w, 50, epochs=e, seeds=2, progress=False) for w, e in ((4, 10), (8, 20)))
+    found = digits.over_seeds(pd.concat([short, long]), "width")
+    assert found["width"].tolist() == [4, 8]
+    assert found["test_error"][0] == pytest.approx(short[short["epoch"] == 10]["test_error"].mean())
+
+
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
@@ -86,6 +93,8 @@ def test_bad_input_is_refused_in_a_sentence(settings, said):
 def test_an_axis_that_is_mixed_with_another_is_refused(by_width):
     with pytest.raises(ConfigError, match="several values of width"):
         digits.over_seeds(by_width[0.2], "samples")
+    with pytest.raises(ConfigError, match="several values of label_noise"):
+        digits.over_seeds(pd.concat(by_width.values()), "width")
     with pytest.raises(ConfigError, match="choose one of width, samples, epoch"):
         digits.over_seeds(by_width[0.2], "seed")
     with pytest.raises(ConfigError, match="no column width"):

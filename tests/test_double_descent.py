@@ -132,6 +132,23 @@ def test_the_averages_over_label_noise_are_those_of_fits_to_noisy_labels():
         assert abs(found[name] - sample.mean()) < 5 * error, name
 
 
+def test_a_draw_whose_features_are_all_zero_is_fitted_by_zero():
+    """One or two ReLU features of one or two samples are all zero now and then."""
+    found = double_descent.random_features((1, 2), (1, 2), d=3, draws=20, progress=False)
+    assert found[["test_error", "bias", "variance", "noise_error"]].notna().all(axis=None)
+    sparse = np.zeros((30, 4))
+    sparse[::5, 0] = 1.0
+    removed = double_descent.removals(sparse, np.arange(30.0), (1, 2), draws=20, progress=False)
+    assert removed["test_error"].notna().all()
+
+
+def test_the_threshold_is_where_the_train_error_is_gone_not_where_it_is_small(random_features):
+    """With label noise σ it is σ²(n − m)/n before: a hundredth of the largest long before m = n."""
+    plain = random_features[0.0]
+    found = double_descent.descents(plain["width"], plain["train_error"], plain["test_error"])
+    assert found.interpolation_threshold == 100
+
+
 def test_random_features_over_samples():
     found = double_descent.random_features(50, (20, 35, 50, 80, 200), d=10, draws=8, progress=False)
     assert found["samples"].tolist() == [20, 35, 50, 80, 200]
@@ -195,7 +212,7 @@ def test_descents_of_a_curve_whose_marks_are_known():
     x = [1, 2, 3, 4, 5, 6, 7]
     found = double_descent.descents(x, [5, 3, 1, 0.04, 0, 0, 0], [4, 2, 3, 8, 6, 1, 1.5])
     assert found.to_dict() == {
-        "interpolation_threshold": 4, "first_minimum": 2, "first_minimum_error": 2, "peak": 4, "peak_error": 8,
+        "interpolation_threshold": 5, "first_minimum": 2, "first_minimum_error": 2, "peak": 4, "peak_error": 8,
         "second_descent": 6, "second_descent_error": 1, "peak_to_minimum": 4, "missing": {},
     }  # fmt: skip
     shuffled = [3, 0, 6, 2, 5, 1, 4]
@@ -221,7 +238,7 @@ def test_what_a_curve_does_not_show_is_said(test_error, missing, why):
     found = double_descent.descents([1, 2, 3, 4], [1, 1, 1, 1], test_error)
     assert getattr(found, missing) is None
     assert why in found.missing[missing]
-    assert "the train error ends at 1, over 0.01" in found.missing["interpolation_threshold"]
+    assert "the train error ends at 1, over 0.001" in found.missing["interpolation_threshold"]
     assert why in str(found)
 
 
@@ -264,6 +281,8 @@ def test_bad_input_is_refused_in_a_sentence():
             lambda: dd.isotropic(signal=0, ridge="tuned"),
             lambda: dd.isotropic(ridge="best"),
             lambda: dd.isotropic_risk(0, 1),
+            lambda: dd.isotropic_risk(float("inf"), 1),
+            lambda: dd.isotropic_risk(2, 1, signal=-3),
             lambda: dd.random_features(0),
             lambda: dd.random_features([]),
             lambda: dd.random_features(5, 0),
@@ -294,7 +313,8 @@ def test_bad_input_is_refused_in_a_sentence():
     ).splitlines()
     expected = [
         "n is 0", "noise is -1", "ridge is -1", "a ratio is -0.5", "ratios has the shape (0,)", "and signal is 0",
-        "ridge is 'best'", "ratio is 0", "widths: a size is 0", "widths holds 0 sizes", "samples: a size is 0",
+        "ridge is 'best'", "ratio is 0", "ratio is inf", "signal is -3", "widths: a size is 0",
+        "widths holds 0 sizes", "samples: a size is 0",
         "noise is -2", "draws is 1", "9 rows of features and 4 targets", "leave at least one to test on",
         "features holds 18 values that are not finite", "cutoff is 1.5", "features holds 1 sizes; give 2",
         "scales are (1, 0)", "noise is -1", "has 2 points at 2 complexities", "has 3 points at 2 complexities",
@@ -304,6 +324,10 @@ def test_bad_input_is_refused_in_a_sentence():
     assert len(said) == len(expected)
     for line, words in zip(said, expected, strict=True):
         assert words in line
+
+
+def test_one_ratio_needs_no_list():
+    assert len(double_descent.isotropic(10, 0.5, trials=3, progress=False)) == 1
 
 
 def test_frames_are_plain_tables():

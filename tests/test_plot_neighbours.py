@@ -51,7 +51,8 @@ def test_delay_map_draws_the_region_where_grokking_is_gone():
                 (1e-6, 10.0): 1e3, (1e-4, 10.0): 2.1, (1e-2, 10.0): np.nan}  # fmt: skip
     frame = pd.DataFrame(
         [{"weight_decay": d, "init_scale": s, "relative_delay": relative[d, s]} for d in decays for s in scales]
-    )
+    ).assign(overfitting=100.0)
+    frame["generalization"] = frame["overfitting"] * (1 + frame["relative_delay"])
     figure = plot.delay_map(frame)
     heat = figure.data[0]
     np.testing.assert_allclose(heat.z, [[0, np.log10(1.9), np.nan], [3, np.log10(2.1), np.nan]])
@@ -60,6 +61,19 @@ def test_delay_map_draws_the_region_where_grokking_is_gone():
     assert max(white) * heat.zmax == pytest.approx(np.log10(plot.neighbours.GONE))
     assert {note.text for note in figure.layout.annotations} == {"no grokking", "never generalizes"}
     assert heat.colorbar.title.text == "delay ÷ steps to overfit"
+
+
+def test_whoever_generalizes_at_once_is_not_said_to_never_generalize():
+    """Fitted and generalized at step 0, or generalized without ever fitting: there is no relative delay."""
+    frame = pd.DataFrame(
+        {"weight_decay": [1e-6, 1e-4, 1e-2], "init_scale": 1.0, "relative_delay": [None, None, None],
+         "overfitting": [0, None, 5], "generalization": [0, 30, None]}
+    )  # fmt: skip
+    heat = plot.delay_map(frame).data[0]
+    np.testing.assert_array_equal(heat.z, [[0, 0, np.nan]])
+    for wrong in (frame.assign(weight_decay=[0.0, 1e-4, 1e-2]), frame.assign(weight_decay=1e-4)):
+        with pytest.raises(ConfigError, match="each weight_decay and init_scale above 0 once"):
+            plot.delay_map(wrong)
 
 
 def test_delays_draw_the_fitted_power_law_through_the_runs():
@@ -88,6 +102,10 @@ def test_errors_draw_bars_and_the_threshold():
     figure = plot.errors({"a": frame}, "width", "Width", theory={"a": theory})
     assert figure.data[0].x.tolist() == [1, 1.5, 4]
     assert figure.data[1].x.tolist() == [1, 2, 4]
+    long = pd.DataFrame({"width": np.arange(1, 50), "test_error": np.arange(1.0, 50)})
+    assert len(plot.errors({"a": long}, "width", "Width").data) == 1  # a line, and no bars that are not there
+    many = plot.errors({str(k): frame for k in range(9)}, "width", "Width")
+    assert len(many.data) == 18
 
 
 def test_parts_of_the_error():
@@ -175,7 +193,19 @@ def test_a_slider_moves_through_all_figures(stages):
     ("draw", "said"),
     [
         (lambda: plot.ridge_stages(pd.DataFrame({"step": [1]})), "train_loss, test_loss"),
-        (lambda: plot.delay_map(pd.DataFrame({"weight_decay": [1.0]})), "init_scale, relative_delay"),
+        (lambda: plot.delay_map(pd.DataFrame({"weight_decay": [1.0]})), "init_scale"),
+        (lambda: plot.errors({}, "width", "Width"), "at least one curve"),
+        (lambda: plot.digits({}, {}), "at least one axis"),
+        (lambda: plot.delays({}, {}, {"n": "n"}), "a panel for n, and no run has a delay"),
+        (
+            lambda: plot.errors({"a": pd.DataFrame({"m": [1, 1], "test_error": [1, 2]})}, "m", "m"),
+            "a holds a m more than once",
+        ),
+        (lambda: plot.ridge_stages(ridge.trajectory(ridge.gaussian_problem(3, 5), 0)), "nothing above 0"),
+        (
+            lambda: plot.ridge_stages(ridge.trajectory(ridge.RidgeProblem(np.ones((2, 3)), np.ones(2)), 10)),
+            "holds no values of",
+        ),
         (lambda: plot.errors({"a": pd.DataFrame({"width": [1]})}, "width", "Width"), "test_error"),
         (lambda: plot.removals(pd.DataFrame({"samples": [1]})), "condition"),
         (lambda: plot.epoch_wise(pd.DataFrame({"step": [1]})), "test_error_per_group"),

@@ -26,6 +26,11 @@ PROBLEMS = {
 }
 
 
+def start(m: int, seed: int = 0) -> np.ndarray:
+    """θ₀ for an init_scale of 1."""
+    return np.random.default_rng([seed, ridge.START]).standard_normal(m)
+
+
 @pytest.fixture(scope="module", params=PROBLEMS)
 def problem(request):
     return PROBLEMS[request.param]()
@@ -57,7 +62,7 @@ def test_parts_add_up_and_the_last_step_is_the_ridge_solution(n, m, weight_decay
     np.testing.assert_allclose(parts.sum(axis=1), path["test_loss"], rtol=1e-12)
     squares = path["row_space_norm"] ** 2 + path["null_space_norm"] ** 2
     np.testing.assert_allclose(squares, path["weight_norm"] ** 2, rtol=1e-12)
-    theta_0 = init_scale * np.random.default_rng(0).standard_normal(m)
+    theta_0 = init_scale * start(m)
     assert path["weight_norm"][0] == pytest.approx(np.linalg.norm(theta_0), rel=1e-10)
     error = theta_0 - problem.teacher
     assert path["test_loss"][0] == pytest.approx(error @ (problem.covariance * error) / 2, rel=1e-9)
@@ -72,7 +77,7 @@ def test_parts_add_up_and_the_last_step_is_the_ridge_solution(n, m, weight_decay
 def test_without_decay_it_ends_at_the_least_norm_fit_and_what_the_initialization_left():
     problem = ridge.gaussian_problem(5, 9, "isotropic", noise=0.1)
     last = ridge.trajectory(problem, [10**9], weight_decay=0.0, init_scale=2.0).iloc[0]
-    theta_0 = 2.0 * np.random.default_rng(0).standard_normal(9)
+    theta_0 = 2.0 * start(9)
     fit = np.linalg.pinv(problem.features) @ problem.targets
     assert last["row_space_norm"] == pytest.approx(np.linalg.norm(fit), rel=1e-10)
     assert last["null_space_norm"] == pytest.approx(np.linalg.norm(problem.null_space_part(theta_0)), rel=1e-10)
@@ -167,7 +172,7 @@ def test_the_overfitting_bound_holds_wherever_it_is_given(n, m, weight_decay, in
 def test_the_bound_is_the_formula():
     problem = ridge.gaussian_problem(6, 20, seed=3)
     found = ridge.grokking_times(problem, 0.01, 1e-5, 5.0, seed=2, tolerance=0.05).overfitting_bound
-    theta_0 = 5.0 * np.random.default_rng(2).standard_normal(20)
+    theta_0 = 5.0 * start(20, seed=2)
     b = np.linalg.norm(problem.features, axis=1).max()
     least = np.linalg.eigvalsh(problem.features @ problem.features.T)[0]
     assert found == pytest.approx(6 * math.log(6 * b**2 * (theta_0 @ theta_0) / 0.05) / (2 * 0.01 * least), rel=1e-9)
@@ -202,6 +207,74 @@ def test_what_never_happens_says_why(settings, event, why):
     assert getattr(times, event) is None
     assert why in times.missing[event]
     assert why in str(times)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 7])
+@pytest.mark.parametrize("whose", ["a problem's", "a user's"])
+def test_the_start_knows_nothing_of_data_drawn_with_the_same_seed(seed, whose):
+    """A share 1 − n/m of ‖θ₀‖² lies in the null space, give or take √(2n)/m a standard deviation; here five of them."""
+    n, m = 50, 500
+    if whose == "a user's":
+        problem = ridge.RidgeProblem(np.random.default_rng(seed).standard_normal((n, m)), np.ones(n))
+    else:
+        problem = ridge.gaussian_problem(n, m, "isotropic", seed=seed)
+    first = ridge.trajectory(problem, [0], seed=seed).iloc[0]
+    share = (first["null_space_norm"] / first["weight_norm"]) ** 2
+    assert share == pytest.approx(1 - n / m, abs=5 * math.sqrt(2 * n) / m)
+
+
+def test_a_fit_that_takes_one_step():
+    """One sample, no weight decay, and the default learning rate: 1 − ηs is 0."""
+    problem = ridge.RidgeProblem(np.array([[2.0]]), np.ones(1), np.array([0.5]))
+    times = ridge.grokking_times(problem, weight_decay=0.0)
+    assert (times.overfitting, times.generalization, times.delay) == (1, 1, 0)
+    assert ridge.grokking_times(ridge.gaussian_problem(1, 20, seed=4), weight_decay=0.0).overfitting == 1
+
+
+def test_weight_decay_so_strong_that_the_null_space_overshoots():
+    """With ηλ = 1.5 it halves in size and changes its sign each step."""
+    problem = ridge.gaussian_problem(20, 50, seed=3)
+    settings = {"weight_decay": 10.0, "learning_rate": 0.15, "init_scale": 10.0}
+    prediction = ridge.grokking_times(problem, **settings).null_space_prediction
+    part = ridge.trajectory(problem, range(200), **settings)["test_loss_initialization"]
+    epsilon = ridge.grokking_times(problem, **settings).tolerance
+    assert (part > epsilon).sum() == math.ceil(prediction)
+    gone = ridge.grokking_times(problem, weight_decay=10.0, learning_rate=0.1)
+    assert gone.null_space_prediction == 1  # ηλ = 1 leaves nothing
+
+
+def test_features_that_are_all_zero():
+    problem = ridge.RidgeProblem(np.zeros((3, 4)), np.ones(3), np.ones(4))
+    assert problem.largest_learning_rate == math.inf
+    path = ridge.trajectory(problem, 100, weight_decay=0.1)
+    assert (path["train_loss"] == 0.5).all()
+    times = ridge.grokking_times(problem, weight_decay=0.1)
+    assert "settles at 0.5" in times.missing["overfitting"]
+    assert times.missing["overfitting_bound"] == "all features are zero"
+
+
+def test_a_problem_is_not_changed_by_what_happens_to_the_callers_arrays():
+    features, targets = np.random.default_rng(5).standard_normal((5, 8)), np.ones(5)
+    problem = ridge.RidgeProblem(features, targets)
+    before = ridge.trajectory(problem, 3)
+    features[:] = 0
+    targets[:] = 0
+    np.testing.assert_array_equal(ridge.trajectory(problem, 3), before)
+    assert problem.features.any()
+
+
+def test_tensors_and_lists_are_arrays_too():
+    said = outside(
+        """
+        import torch
+        from interp.linear import ridge
+        rows = [[1.0, 2.0, 0.5], [0.0, 1.0, -1.0]]
+        for features in (rows, torch.tensor(rows, requires_grad=True), torch.tensor(rows).bfloat16()):
+            print(ridge.trajectory(ridge.RidgeProblem(features, [1, 2]), 5)["train_loss"].tolist())
+        """
+    ).splitlines()
+    assert len(set(said)) == 1
+    assert len(said) == 3
 
 
 def test_more_samples_than_features_leave_no_null_space():
@@ -254,7 +327,7 @@ def test_data_of_ones_own_with_held_out_samples():
     X, y, X_test, y_test = (rng.standard_normal(shape) for shape in ((8, 5), 8, (30, 5), 30))
     problem = ridge.data_problem(X, y, X_test, y_test)
     path = ridge.trajectory(problem, [0, 10], init_scale=2.0, learning_rate=0.1, weight_decay=0.01)
-    theta = 2.0 * np.random.default_rng(0).standard_normal(5)
+    theta = 2.0 * start(5)
     for step in range(11):
         if step in (0, 10):
             expected = ((X_test @ theta - y_test) ** 2).mean() / 2
@@ -307,6 +380,9 @@ def test_bad_input_is_refused_in_a_sentence():
             lambda: ridge.RidgeProblem(np.ones(3), np.ones(3)),
             lambda: ridge.RidgeProblem(np.ones((0, 3)), np.ones(0)),
             lambda: ridge.RidgeProblem([["a"]], [1.0]),
+            lambda: ridge.RidgeProblem(None, None),
+            lambda: ridge.RidgeProblem(1j * rows, np.ones(4)),
+            lambda: good.null_space_part(np.ones(3)),
             lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(2)),
             lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), np.ones((3, 2))),
             lambda: ridge.RidgeProblem(rows, np.ones(4), np.ones(3), np.triu(np.ones((3, 3)))),
@@ -338,7 +414,8 @@ def test_bad_input_is_refused_in_a_sentence():
         "choose one of relu, tanh, erf", "noise is nan", "features holds 1 values that are not finite",
         "there are 4 rows of features and 3 targets",
         "features has the shape (3,); it is a matrix", "features has the shape (0, 3)",
-        "features is no array of numbers",
+        "features is no array of real numbers", "features has the shape ()", "features is no array of real numbers",
+        "theta has 3 entries; there are 9 parameters",
         "there are 3 features, a teacher of 2 entries", "a covariance of shape (3, 2)",
         "not symmetric", "a negative variance",
         "a covariance was given and no",

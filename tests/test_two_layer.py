@@ -140,13 +140,19 @@ def test_bad_input_is_refused_in_a_sentence():
             continue
         with pytest.raises(ConfigError, match=said):
             TwoLayer(**wrong)
-    with pytest.raises(ConfigError, match="no students"):
+    with pytest.raises(ConfigError, match="give a TwoLayer, or a list of at least one"):
         two_layer.trajectories([])
+    with pytest.raises(ConfigError, match="of the teacher of seed 3 cancel, with d = 1"):
+        two_layer.trajectories(TwoLayer(n=20, d=1, width=10, seed=3), steps=5)
+    with pytest.raises(ConfigError, match=r"torch takes seeds below 2\*\*64"):
+        TwoLayer(seed=2**70)
     with pytest.raises(ConfigError, match="no column train_loss, test_loss"):
         two_layer.grokking_times(pd.DataFrame({"run": [0], "step": [0]}))
     frame = pd.DataFrame({"run": [0], "step": [0], "train_loss": [1.0], "test_loss": [1.0]})
     with pytest.raises(ConfigError, match="tolerance is 0"):
         two_layer.grokking_times(frame, tolerance=0.0)
+    with pytest.raises(ConfigError, match="no rows"):
+        two_layer.grokking_times(frame.iloc[:0])
     for x, y, said in [
         ([1.0, 2.0], [1.0, 2.0], "at least three"),
         ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "two different"),

@@ -1,1 +1,1 @@
-"""The solvable neighbours of grokking: one module a figure or table, each with `main(run, out, sizes)`."""
+"""The solvable neighbours of grokking: one module a figure or table, each with `main(out, sizes)`, without any run."""

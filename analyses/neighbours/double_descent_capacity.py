@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import double_descent
 
 RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "ridge 10⁻⁵": 1e-5, "tuned ridge": "tuned"}
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     n, draws = sizes.capacity
     widths = sorted({max(2, round(width * n / 200)) for width in double_descent.WIDTHS})
     curves = {

@@ -4,14 +4,14 @@ from pathlib import Path
 
 from analyses._tables import write_table
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear.digits import over_seeds, train_digits
 
 NOISES = {"20 % wrong labels": 0.2, "no wrong labels": 0.0}
 TITLES = {"width": "Width", "samples": "Samples, at width 12", "epoch": "Epoch, at width 64"}
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     n = min(600, sizes.digit_samples[-1])
     epochs, seeds = sizes.digit_epochs, sizes.digit_seeds
     by_width = {label: train_digits(sizes.digit_widths, n, noise, epochs, seeds) for label, noise in NOISES.items()}

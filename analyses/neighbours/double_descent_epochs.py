@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import double_descent
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     path = double_descent.epoch_wise(draws=sizes.epoch_draws)
     return plot.save(plot.epoch_wise(path), out, "double_descent_epochs")

@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import double_descent
 
 SAMPLES = (3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 17, 20, 25, 30, 40, 60, 100)
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     features, targets = double_descent.diabetes()
     fits = double_descent.removals(features, targets, SAMPLES, draws=sizes.removal_draws)
-    return plot.save(plot.removals(fits, threshold=features.shape[1]), out, "double_descent_removals")
+    return plot.save(plot.removals(fits, features.shape[1], "Test error ÷ variance"), out, "double_descent_removals")

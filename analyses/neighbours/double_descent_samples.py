@@ -3,14 +3,14 @@
 from pathlib import Path
 
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import double_descent
 
 SHARES = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 5.0, 8.0)
 RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "tuned ridge": "tuned"}
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     m, draws = sizes.capacity
     counts = sorted({max(2, round(share * m)) for share in SHARES})
     curves = {

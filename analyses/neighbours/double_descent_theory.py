@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import double_descent
 
 CURVES: tuple[tuple[str, float, double_descent.Ridge], ...] = (
@@ -16,7 +16,7 @@ CURVES: tuple[tuple[str, float, double_descent.Ridge], ...] = (
 )
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     n, trials = sizes.isotropic
     curves = {
         label: double_descent.isotropic(n, noise=noise, ridge=penalty, trials=trials)

@@ -7,11 +7,11 @@ import pandas as pd
 from analyses._tables import write_table
 from analyses.neighbours._grokking import SWEPT, network_delays, ridge_delays
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import ConfigError, Run, plot
+from interp import ConfigError, plot
 from interp.linear.two_layer import fit_exponent
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     measured = {"two-layer network": network_delays(sizes), "ridge regression": ridge_delays(sizes)}
     fits, rows = {}, []
     for swept in SWEPT:

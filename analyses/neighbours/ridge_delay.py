@@ -4,8 +4,8 @@ from pathlib import Path
 
 from analyses.neighbours._grokking import ridge_map
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     return plot.save(plot.delay_map(ridge_map(sizes)), out, "ridge_delay")

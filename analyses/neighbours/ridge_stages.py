@@ -8,7 +8,7 @@ import pandas as pd
 from analyses._tables import write_table
 from analyses.neighbours._grokking import ridge_problem
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import Run, plot
+from interp import plot
 from interp.linear import ridge
 
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -18,7 +18,7 @@ SETTINGS: tuple[dict[str, Any], ...] = (
 )  # defaults, smaller ν, larger λ
 
 
-def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
+def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     problem = ridge_problem(sizes)
     found = [ridge.grokking_times(problem, **setting) for setting in SETTINGS]
     exact = ridge.trajectory(problem, 10**7)

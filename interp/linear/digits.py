@@ -103,12 +103,15 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
     axes = ("width", "samples", "epoch")
     if by not in axes:
         raise ConfigError(f"by is {by!r}; choose one of {', '.join(axes)}.")
-    if lacking := [name for name in (*axes, "train_error", "test_error") if name not in networks]:
+    if lacking := [
+        name for name in (*axes, "label_noise", "seed", "train_error", "test_error") if name not in networks
+    ]:
         raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what train_digits returns.")
     if by != "epoch":
-        networks = networks[networks["epoch"] == networks["epoch"].max()]
-    if mixed := [axis for axis in axes if axis != by and not (by != "epoch" and axis == "epoch")
-                 and networks[axis].nunique() > 1]:  # fmt: skip
+        networks = networks.reset_index(drop=True)
+        last = networks.groupby([*axes[:2], "label_noise", "seed"])["epoch"].idxmax()
+        networks = networks.loc[last].assign(epoch=0)  # whichever it was
+    if mixed := [name for name in (*axes, "label_noise") if name != by and networks[name].nunique() > 1]:
         raise ConfigError(f"the frame holds several values of {', '.join(mixed)}; select one to go along {by}.")
     grouped = networks.groupby(by)[["train_error", "test_error"]]
     mean, error = grouped.mean(), grouped.sem()

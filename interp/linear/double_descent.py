@@ -36,7 +36,7 @@ TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 def isotropic(
     n: int = 200,
-    ratios: Sequence[float] = RATIOS,
+    ratios: float | Numbers = RATIOS,
     noise: float = 0.5,
     ridge: Ridge = 0.0,
     trials: int = 50,
@@ -61,7 +61,7 @@ def isotropic(
     if ridge == "tuned" and not signal:
         raise ConfigError("the tuned ridge is σ²γ/r², and signal is 0; give a signal above 0, or a ridge.")
     fixed = None if ridge == "tuned" else at_least_zero("ridge", ridge)
-    gammas = finite("ratios", list(ratios), 1)
+    gammas = finite("ratios", np.atleast_1d(ratios), 1)
     if gammas.min() <= 0:
         raise ConfigError(f"a ratio is {gammas.min():g}; parameters ÷ samples is above 0.")
     rng = np.random.default_rng(whole("seed", seed, 0))
@@ -97,9 +97,10 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     Without ridge σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With it λ²r²m' + σ²γ(m − λm'),
     where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative.
     """
-    gamma, variance, power = number("ratio", ratio), at_least_zero("noise", noise) ** 2, signal**2
-    if not gamma > 0:
-        raise ConfigError(f"ratio is {ratio}; parameters ÷ samples is above 0.")
+    gamma, variance = number("ratio", ratio), at_least_zero("noise", noise) ** 2
+    power = at_least_zero("signal", signal) ** 2
+    if not 0 < gamma < math.inf:
+        raise ConfigError(f"ratio is {ratio}; parameters ÷ samples is a number above 0.")
     middle = 1 - gamma + at_least_zero("ridge", ridge)
     root = math.sqrt(middle**2 + 4 * gamma * ridge)
     if not root:
@@ -151,8 +152,10 @@ def random_features(
     draws             of samples and features; a draw's samples and features are the first ones of a longer list
 
     Columns: width, samples, ridge; test_error with its standard_error over the draws, and train_error, both averaged
-    over the label noise exactly; and test_error's three parts: bias (the square of what the mean over draws is off),
-    variance (over draws, without label noise), noise_error (the label noise that was fitted).
+    over the label noise exactly; and test_error's three parts: bias (the square of what the mean over draws is off, an
+    unbiased estimate, so it may fall under 0 where the variance is large), variance (over draws, without label noise),
+    noise_error (the label noise that was fitted). Where n = m the average over draws does not settle without ridge:
+    there, more draws give a higher peak.
     Raises ConfigError for sizes below 1 and negative noise or ridge.
     """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
@@ -268,7 +271,7 @@ def removals(
                 train, test = order[:n], order[n:]
                 X, y, X_test, y_test = features[train], targets[train], features[test], targets[test]
                 _, s, Vt = _svd(X)
-                small = Vt[s < cutoff * s.max()]
+                small = Vt[s < cutoff * s.max(initial=0.0)]
                 kept = _fit(X, y, 0.0, cutoff)
                 without = X_test - (X_test @ small.T) @ small
                 plain = _fit(X, y)
@@ -399,7 +402,7 @@ def descents(
     """Read the descents off any curve: over width, samples, ridge, or the steps of a training.
 
     rise     a peak stands out by this share of its feet: 0.1 is a tenth above the deeper side's return
-    fitted   the train error that counts as zero; by default a hundredth of the largest
+    fitted   the train error that counts as zero; by default a thousandth of the largest
 
     Infinite test errors, as a theory has at its threshold, are peaks. Without train errors (None) there is no
     threshold. Raises ConfigError for fewer than three points, lengths that differ, nan, or a complexity named twice.
@@ -421,7 +424,7 @@ def descents(
         missing["interpolation_threshold"] = "no train errors were given"
     else:
         train = _curve("train_error", train_error, len(x))[order]
-        limit = train.max() / 100 if fitted is None else at_least_zero("fitted", fitted)
+        limit = train.max() / 1_000 if fitted is None else at_least_zero("fitted", fitted)
         over = np.flatnonzero(train > limit)
         if len(over) and over[-1] == len(x) - 1:
             missing["interpolation_threshold"] = f"the train error ends at {train[-1]:.3g}, over {limit:.3g}"
@@ -482,7 +485,7 @@ def _svd(
 ) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, " r"], Float[np.ndarray, "r m"]]:
     """U, σ, Vᵀ without the singular values that are zero."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
-    rank = max(1, int((s > s.max() * max(X.shape) * np.finfo(float).eps).sum()))
+    rank = int((s > s.max() * max(X.shape) * np.finfo(float).eps).sum())
     return U[:, :rank], s[:rank], Vt[:rank]
 
 
@@ -491,7 +494,7 @@ def _fit(
 ) -> Float[np.ndarray, " m"]:
     """The minimum of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖², of least norm where it is not unique; small singular values cut."""
     U, s, Vt = _svd(X)
-    kept = s >= cutoff * s.max()
+    kept = s >= cutoff * s.max(initial=0.0)
     return Vt[kept].T @ (s[kept] / (s[kept] ** 2 + len(X) * ridge) * (U[:, kept].T @ y))
 
 

@@ -42,12 +42,13 @@ class RidgeProblem(Printed):
 
     def __post_init__(self) -> None:
         def fix(name: str, *dimensions: int) -> None:
-            if getattr(self, name) is not None:
-                object.__setattr__(self, name, finite(name, getattr(self, name), *dimensions))
+            array = finite(name, getattr(self, name), *dimensions)
+            if array.flags.writeable:  # the caller's own, who may go on writing to it
+                array = _sealed(array.copy())
+            object.__setattr__(self, name, array)
 
         fix("features", 2)
         fix("targets", 1)
-        fix("teacher", 1)
         n, m = self.features.shape
         if len(self.targets) != n:
             raise ConfigError(f"there are {n} rows of features and {len(self.targets)} targets; each row needs one.")
@@ -55,6 +56,7 @@ class RidgeProblem(Printed):
             if self.covariance is not None:
                 raise ConfigError("a covariance was given and no teacher; the test loss needs both.")
             return
+        fix("teacher", 1)
         if self.covariance is None:
             object.__setattr__(self, "covariance", np.ones(m))
         fix("covariance", 1, 2)
@@ -90,13 +92,17 @@ class RidgeProblem(Printed):
     @property
     def largest_learning_rate(self) -> float:
         """2 ÷ the largest eigenvalue of ΦᵀΦ/n: without weight decay, gradient descent converges below it."""
-        return 2.0 / float(self.svd.eigenvalues.max(initial=np.finfo(float).tiny))
+        top = float(self.svd.eigenvalues.max(initial=0.0))
+        return 2.0 / top if top else math.inf
 
     def null_space_part(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
         """P⊥θ, the part of θ that no sample of Φ can see.
 
         Raises ConfigError where there is none, the features being no more than the samples.
         """
+        theta = finite("theta", theta, 1)
+        if len(theta) != self.m:
+            raise ConfigError(f"theta has {len(theta)} entries; there are {self.m} parameters.")
         if len(self.svd.eigenvalues) == self.m:
             raise ConfigError(
                 f"{self.n} samples determine all {self.m} parameters: the features have no null space; take m > n."
@@ -205,7 +211,8 @@ def random_features_problem(
     noise     standard deviation of what is added to the targets
     teacher   θ* [m]; by default the one whose outputs are nearest to βᵀx with ‖β‖ = 1, of variance close to 1
 
-    Raises ConfigError for sizes below 1, negative noise, or an activation it does not know.
+    Raises ConfigError for sizes below 1, negative noise, an activation it does not know, or an m whose Σ [m, m] does
+    not fit into memory.
     """
     n, d, m = whole("n", n, 1), whole("d", d, 1), whole("m", m, 1)
     noise = at_least_zero("noise", noise)
@@ -216,14 +223,17 @@ def random_features_problem(
     X = rng.standard_normal((n, d))
     beta = rng.standard_normal(d)
     beta /= np.linalg.norm(beta)
-    if activation == "relu":
-        covariance = relu_second_moment(W) / m
-        towards = W @ beta / (2 * math.sqrt(m))  # E[φ βᵀx], by Stein's identity
-    else:
-        inputs = rng.standard_normal((_HELD_OUT, d))
-        held_out = _activate(inputs @ W.T, activation) / math.sqrt(m)
-        covariance = held_out.T @ held_out / _HELD_OUT
-        towards = held_out.T @ (inputs @ beta) / _HELD_OUT
+    try:
+        if activation == "relu":
+            covariance = relu_second_moment(W) / m
+            towards = W @ beta / (2 * math.sqrt(m))  # E[φ βᵀx], by Stein's identity
+        else:
+            inputs = rng.standard_normal((_HELD_OUT, d))
+            held_out = _activate(inputs @ W.T, activation) / math.sqrt(m)
+            covariance = held_out.T @ held_out / _HELD_OUT
+            towards = held_out.T @ (inputs @ beta) / _HELD_OUT
+    except MemoryError:
+        raise ConfigError(f"m is {m:,}, and Σ [m, m] takes {8 * m**2 / 1e9:,.0f} GB; take fewer features.") from None
     if teacher is None:
         # A hint of ridge: for m far above the number of held-out inputs, or of useful directions, Σ is singular.
         hint = 1e-10 * float(np.trace(covariance))
@@ -282,7 +292,13 @@ def _taught(
     targets = features @ teacher
     if noise:
         targets = targets + noise * rng.standard_normal(len(targets))
-    return RidgeProblem(features, targets, teacher, covariance)
+    return RidgeProblem(_sealed(features), _sealed(targets), _sealed(teacher.copy()), _sealed(covariance))
+
+
+def _sealed(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The array, never to be written to again: decompositions of it are kept."""
+    array.flags.writeable = False
+    return array
 
 
 def _activate(x: Float[np.ndarray, "n m"], activation: Activation) -> Float[np.ndarray, "n m"]:

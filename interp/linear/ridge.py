@@ -41,6 +41,7 @@ __all__ = [
     "trajectory",
 ]
 
+START = 1  # beside the seed, what θ₀ is drawn with
 TOLERANCE = 0.1  # of the teacher's variance, unless another tolerance is given
 _NO_TEACHER = "the problem has no teacher, so no test loss"
 
@@ -63,7 +64,7 @@ def trajectory(
     Columns: step; train_loss, ½n⁻¹‖Φθ − y‖²; test_loss, ½(θ − θ*)ᵀΣ(θ − θ*), and the four parts that add up to it:
     test_loss_learned, of the error within the row space of Φ, which the samples teach; test_loss_initialization, of
     what θ₀ left in the null space, which only weight decay removes; test_loss_never_learned, of what of θ* lies in
-    the null space (and `test_floor`); test_loss_cross, twice the products between the three, of either sign. And
+    the null space (and `test_floor`); test_loss_cross, the products between the three, of either sign. And
     weight_norm, ‖θ‖, with row_space_norm and null_space_norm, whose squares add up to its square.
     `attrs` holds the settings. Without a teacher the test columns are nan.
     Raises ConfigError for an unstable learning rate, with the largest stable one, and for settings that are not numbers
@@ -136,7 +137,9 @@ class GrokkingTimes(Printed):
         def said(name: str, value: Any) -> str:
             if value is None:
                 return f"– {self.missing[name]}"
-            return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}" if value < 1e6 else f"{value:,.0f}"
+            if isinstance(value, int):
+                return f"{value:,}"
+            return f"{value:,.0f}" if 1e6 <= value < 1e15 else f"{value:,.6g}"
 
         return [(name, said(name, value)) for name, value in self.to_dict().items() if name != "missing"]
 
@@ -204,11 +207,12 @@ class _Path:
         self.learning_rate = eta = number("learning_rate", learning_rate)
         if not 0 < eta < largest:
             raise ConfigError(
-                f"learning_rate is {eta:g}; gradient descent on this problem, with a weight decay of {decay:g}, "
-                f"converges only with one above 0 and under {largest:.6g}."
+                f"learning_rate is {eta:.10g}; gradient descent on this problem, with a weight decay of {decay:g}, "
+                f"converges only with one above 0 and under {largest:.10g}."
             )
         self.settings = {"learning_rate": eta, "weight_decay": decay, "init_scale": init_scale, "seed": seed}
-        rng = np.random.default_rng(whole("seed", seed, 0))
+        # A stream of its own: data drawn with the same seed must not know where the descent starts.
+        rng = np.random.default_rng([whole("seed", seed, 0), START])
         self.theta_0 = init_scale * rng.standard_normal(problem.m)
 
         s = svd.eigenvalues
@@ -232,7 +236,7 @@ class _Path:
         """A step from which nothing changes any more that float64 could show, or LAST_STEP."""
         rates = np.append(self.rates, self.null_rate)
         slowest = float(-_log_factor(rates[rates > 0]).max(initial=-np.inf)) if (rates > 0).any() else math.inf
-        return int(min(LAST_STEP, math.ceil(100.0 / slowest))) if slowest > 0 else LAST_STEP
+        return max(1, math.ceil(min(float(LAST_STEP), 100.0 / slowest))) if slowest > 0 else LAST_STEP
 
     def _coordinates(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t r"]:
         return _powers(self.rates, steps) * self.away
@@ -324,7 +328,7 @@ class _Path:
             return 0.0
         if not self.weight_decay:
             return f"without weight decay the null space keeps its test loss of {left:.3g}"
-        return math.log(left / epsilon) / (-2 * math.log1p(-self.null_rate))
+        return math.log(left / epsilon) / (-2 * float(_log_factor(np.array([self.null_rate]))[0])) or 1.0
 
 
 def _log_factor(rates: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:

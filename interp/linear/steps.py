@@ -14,7 +14,7 @@ LAST_STEP = 2**53 - 1  # up to here float64 holds every whole number
 
 
 def log_steps(last: int, count: int = 200) -> Int[np.ndarray, " steps"]:
-    """0, and about `count` steps up to `last` at equal ratios, each once."""
+    """About `count` steps from 1 to `last` at equal ratios, each once."""
     last, count = _last_step(last), whole("count", count, 2)
     return np.unique(np.round(np.geomspace(1, last, count)).astype(np.int64)) if last else np.zeros(1, np.int64)
 

@@ -57,6 +57,8 @@ class TwoLayer:
         for name in ("weight_decay", "init_scale"):
             object.__setattr__(self, name, at_least_zero(name, getattr(self, name)))
         object.__setattr__(self, "learning_rate", number("learning_rate", self.learning_rate))
+        if self.seed >= 2**64:
+            raise ConfigError(f"seed is {self.seed}; torch takes seeds below 2**64.")
         if not 0 < self.learning_rate < math.inf:
             raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.2.")
 
@@ -77,9 +79,9 @@ def trajectories(
     Students of the same n, d and width are trained in one batch.
     Raises ConfigError for settings, TrainingError where a student diverges.
     """
-    students = [students] if isinstance(students, TwoLayer) else list(students)
-    if not students:
-        raise ConfigError("there are no students to train; give at least one TwoLayer.")
+    students = [students] if isinstance(students, TwoLayer) else students
+    if not isinstance(students, Sequence) or not students or not all(isinstance(one, TwoLayer) for one in students):
+        raise ConfigError(f"students is {students!r}; give a TwoLayer, or a list of at least one.")
     recorded = np.unique(np.r_[0, log_steps(whole("steps", steps, 1), whole("records", records, 2))])
     batches: dict[tuple[int, int, int, int], list[int]] = {}
     for index, student in enumerate(students):
@@ -140,7 +142,8 @@ class _Batch:
             if not torch.isfinite(loss):
                 raise TrainingError(
                     f"the student with init_scale {student.init_scale:g} and weight_decay {student.weight_decay:g} "
-                    f"diverged before step {step:,}; lower its learning_rate of {student.learning_rate:g}."
+                    f"diverged before step {step:,}; lower its learning_rate of {student.learning_rate:g}, or the "
+                    "scale."
                 )
         table = torch.stack([train_loss, test_loss, norm], dim=1).tolist()
         return [dict(zip(("train_loss", "test_loss", "weight_norm"), row, strict=True)) for row in table]
@@ -154,7 +157,13 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
     signs = torch.tensor([(-1.0) ** j for j in range(student.teacher_width)], dtype=torch.float64)
     # E relu(u·x) = ‖u‖/√(2π); what is left of the second moment is the variance, made 1.
     mean = float(signs.sum()) / math.sqrt(2 * math.pi)
-    signs = signs / math.sqrt(float(signs @ torch.from_numpy(relu_second_moment(directions.numpy())) @ signs) - mean**2)
+    power = float(signs @ torch.from_numpy(relu_second_moment(directions.numpy())) @ signs)
+    if power - mean**2 < 1e-9:
+        raise ConfigError(
+            f"the {student.teacher_width} neurons of the teacher of seed {student.seed} cancel, with d = {student.d}; "
+            "take another seed, or more inputs d."
+        )
+    signs = signs / math.sqrt(power - mean**2)
     X = torch.randn(student.n, student.d, generator=generator)
     y = (torch.relu(X.double() @ directions.T) @ signs).float()
     w = student.init_scale / math.sqrt(student.d) * torch.randn(student.d, student.width, generator=generator)
@@ -172,6 +181,8 @@ def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFram
     """
     if lacking := [name for name in ("run", "step", "train_loss", "test_loss") if name not in trained]:
         raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what trajectories returns.")
+    if trained.empty:
+        raise ConfigError("the frame has no rows; give what trajectories returns.")
     if not 0 < number("tolerance", tolerance) < math.inf:
         raise ConfigError(f"tolerance is {tolerance}; it is a loss above 0.")
     rows = []
@@ -194,7 +205,7 @@ def _settled(steps: Int[np.ndarray, " t"], losses: Float[np.ndarray, " t"], tole
     return int(steps[above[-1] + 1]) if above[-1] + 1 < len(steps) else None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Exponent:
     """delay ∝ setting^value, with a 95 % bootstrap interval."""
 
@@ -204,6 +215,8 @@ class Exponent:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
+
+    __repr__ = __str__
 
 
 def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int = 0) -> Exponent:

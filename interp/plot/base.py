@@ -90,8 +90,9 @@ def line(
 ) -> None:
     import plotly.graph_objects as go
 
+    mode = "lines" if len(x) > 1 else "lines+markers"  # a single point makes no line
     figure.add_trace(
-        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode="lines", line={"width": 3, **style}),
+        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode=mode, line={"width": 3, **style}),
         row=row,
         col=1,
     )
@@ -103,17 +104,22 @@ def log_x(figure: go.Figure, row: int | None = None) -> None:
         drawn = [np.asarray(trace.x, dtype=float) for trace in figure.select_traces(row=one, col=1)]
         values = np.concatenate(drawn)
         values = values[np.isfinite(values) & (values > 0)]
-        span = float(np.log10(values.max() / values.min())) if len(values) else 1.0
-        powers = span > 4 or (len(values) and (values.max() >= 1e5 or values.min() < 0.01))
+        if not len(values):
+            raise ConfigError("this figure has a log axis, and nothing above 0 to draw on it.")
+        ends = np.log10([values.min(), values.max()])
+        span = float(ends[1] - ends[0])
+        powers = span > 4 or values.max() >= 1e5 or values.min() < 0.01
         figure.update_xaxes(
             type="log", dtick=int(np.ceil(span / 7)) if span >= 2 else "D2", row=one, col=1,
+            range=[ends[0] - 0.04 * span - 0.02, ends[1] + 0.04 * span + 0.02],
             **({"exponentformat": "power", "tickformat": None} if powers else {"tickformat": ",~g"}),
         )  # fmt: skip
 
 
 def need(frame: pd.DataFrame, *names: str, of: str = "trajectory") -> None:
     if lacking := [name for name in names if name not in frame or frame[name].isna().all()]:
-        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} does not have.")
+        how = "does not have" if any(name not in frame for name in lacking) else "holds no values of"
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} {how}.")
 
 
 def maps_side_by_side(

@@ -46,7 +46,8 @@ def ridge_stages(
     `exact` is `ridge.trajectory`'s, `simulated` (drawn as circles) `ridge.simulate`'s. `times` marks both events and
     the tolerance. The products between the parts, of either sign, are not drawn.
     """
-    need(exact, "step", "train_loss", "test_loss")
+    parts = {"initialization": (ORANGE, "dash"), "learned": (GREEN, "dashdot"), "never_learned": (PURPLE, "dot")}
+    need(exact, "step", "train_loss", "test_loss", *(f"test_loss_{name}" for name in parts))
     shown = exact[exact["step"] > 0]
     figure = panels(["Loss", "Part of test loss"], height=290, legend_rows=2)
     for name in ("train", "test"):
@@ -56,19 +57,20 @@ def ridge_stages(
         for name in ("train", "test"):
             label, colour = "every step taken", LINES[name]["color"]
             _dots(figure, taken["step"], taken[f"{name}_loss"], label, 1, "circle-open", colour, legend=name == "train")
-    parts = {"initialization": (ORANGE, "dash"), "learned": (GREEN, "dashdot"), "never_learned": (PURPLE, "dot")}
     for name, (colour, dash) in parts.items():
         part = shown[f"test_loss_{name}"]
         line(figure, shown["step"], part, name.replace("_", " "), 2, {"color": colour, "dash": dash})
     for row in (1, 2):
-        decades(figure, row, lowest=1e-3 * float(shown["test_loss"].min()))
+        decades(
+            figure, row, lowest=max(1e-3 * float(shown["test_loss"].min()), 1e-18 * float(shown["test_loss"].max()))
+        )
     log_x(figure)
     if times is not None:
         figure.add_hline(y=times.tolerance, line=_GUIDE, row=1, col=1)
         marks = {"fits": (times.overfitting, BLUE), "generalizes": (times.generalization, VERMILLION)}
-        for text, (step, colour) in marks.items():
+        for place, (text, (step, colour)) in enumerate(marks.items()):
             if step:
-                _mark(figure, step, text, colour)
+                _mark(figure, step, text, colour, y=0.98 - 0.12 * place)
     return figure
 
 
@@ -82,8 +84,16 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     import plotly.graph_objects as go
     from scipy.ndimage import distance_transform_edt
 
-    need(delays, "weight_decay", "init_scale", "relative_delay", of="frame")
-    grid = delays.pivot(index="init_scale", columns="weight_decay", values="relative_delay").astype(float)
+    need(delays, "weight_decay", "init_scale", of="frame")
+    if lacking := [name for name in ("relative_delay", "overfitting", "generalization") if name not in delays]:
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the frame does not have.")
+    settings = delays[["weight_decay", "init_scale"]]
+    if settings.duplicated().any() or (settings <= 0).any(axis=None):
+        raise ConfigError("this figure takes each weight_decay and init_scale above 0 once, since both axes are log.")
+    # Whoever generalizes without a delay that could be told, such as before it fits, does not grok.
+    relative = delays["relative_delay"].astype(float).where(delays["relative_delay"].notna(), 0.0)
+    relative = relative.where(delays["generalization"].notna())
+    grid = delays.assign(shown=relative).pivot(index="init_scale", columns="weight_decay", values="shown")
     decays, scales = grid.columns.to_numpy(), grid.index.to_numpy()
     z = np.log10(np.maximum(grid.to_numpy(), 1e-9))
     shown, low = np.where(np.isnan(z), np.nan, np.maximum(z, 0)), float(np.log10(GONE))
@@ -104,7 +114,9 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     figure.update_layout(plot_bgcolor="#bbb", margin={"t": 45}, height=510, hovermode="closest")
     x_ends, y_ends = (np.log10(_edges(centres))[[0, -1]].tolist() for centres in (decays, scales))
     figure.update_xaxes(type="log", dtick=1, exponentformat="power", tickformat=None, showgrid=False, range=x_ends)
-    figure.update_yaxes(type="log", dtick="D2", tickformat=",~g", showgrid=False, range=y_ends)
+    figure.update_yaxes(
+        type="log", dtick="D2" if y_ends[1] - y_ends[0] < 3 else 1, tickformat=",~g", showgrid=False, range=y_ends
+    )
     gone = grid.to_numpy() < GONE
     for text, region in {"no grokking": gone, "never generalizes": np.isnan(grid.to_numpy())}.items():
         if region.sum() < 0.03 * region.size:
@@ -134,6 +146,9 @@ def delays(
     """
     for frame in measured.values():
         need(frame, "swept", "value", "delay", of="frame")
+    for setting in titles:
+        if not any(((frame["swept"] == setting) & (frame["delay"].fillna(0) > 0)).any() for frame in measured.values()):
+            raise ConfigError(f"this figure has a panel for {setting}, and no run has a delay there; leave it out.")
     figure = panels(["Delay (steps)"] * len(titles), height=230, x_title=list(titles.values()))
     for row, setting in enumerate(titles, 1):
         for index, (system, frame) in enumerate(measured.items()):
@@ -142,7 +157,7 @@ def delays(
                 continue
             logs = own["delay"].astype(float).map(np.log).groupby(own["value"])
             middle = logs.mean().map(np.exp)
-            colour, symbol = KEYS[index], ("circle", "diamond", "square")[index % 3]
+            colour, symbol = KEYS[index % len(KEYS)], ("circle", "diamond", "square")[index % 3]
             bars = {"type": "data", "symmetric": False, "array": logs.max().map(np.exp) - middle,
                     "arrayminus": middle - logs.min().map(np.exp)}  # fmt: skip
             _dots(figure, middle.index, middle, system, row, symbol, colour, legend=row == 1, error_y=bars)
@@ -150,7 +165,7 @@ def delays(
                 x = pd.Series([middle.index.min(), middle.index.max()], dtype=float)
                 centre = own[["delay", "value"]].astype(float).map(np.log).mean()
                 anchor = np.exp(centre["delay"] - fit.value * centre["value"])
-                style = {"color": colour, "dash": DASHES[index]}
+                style = {"color": colour, "dash": DASHES[index % len(DASHES)]}
                 line(figure, x, anchor * x**fit.value, f"{system} fit", row, style, legend=False)
         decades(figure, row)
         log_x(figure, row)
@@ -175,8 +190,11 @@ def errors(
     threshold   an x to mark as the interpolation threshold
     largest     cut the axis there
     """
-    for frame in curves.values():
+    if not curves or (theory is not None and set(theory) != set(curves)):
+        raise ConfigError("this figure needs at least one curve, and a theory for each of them or for none.")
+    for label, frame in curves.items():
         need(frame, x, y, of="frame")
+        _once(frame, x, label)
     figure = panels([y_title], height=400, x_title=x_title, legend_rows=1 + len(curves) // 2)
     for index, (label, frame) in enumerate(curves.items()):
         _with_bars(
@@ -186,7 +204,7 @@ def errors(
     _cut(figure, largest)
     log_x(figure)
     if threshold is not None:
-        _mark(figure, threshold, "interpolation", _GREY, bottom=True)
+        _mark(figure, threshold, "interpolation", _GREY, y=0.02)
     return figure
 
 
@@ -196,6 +214,7 @@ def error_parts(
     """Bias, variance and fitted label noise of `double_descent.random_features`, with the error that they add up to."""
     parts = {"test_error": "test error", "bias": "bias", "variance": "variance", "noise_error": "label noise"}
     need(fits, x, *parts, of="frame")
+    _once(fits, x, "the frame")
     figure = panels(["Mean square"], height=400, x_title=x_title)
     for index, (column, label) in enumerate(parts.items()):
         style = {"color": (VERMILLION, BLUE, GREEN, ORANGE)[index], "dash": DASHES[index]}
@@ -206,11 +225,11 @@ def error_parts(
     return figure
 
 
-def removals(fits: pd.DataFrame, threshold: float | None = None) -> go.Figure:
+def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = "Test error") -> go.Figure:
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
     need(fits, "samples", "condition", "test_error", of="frame")
     curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
-    return errors(curves, "samples", "Samples n", y_title="Test error ÷ variance", threshold=threshold)
+    return errors(curves, "samples", "Samples n", y_title=y_title, threshold=threshold)
 
 
 def epoch_wise(path: pd.DataFrame) -> go.Figure:
@@ -222,6 +241,8 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
 
     need(path, "step", "test_error", "test_error_per_group", of="frame")
     shown = path[path["step"] > 0]
+    if shown.empty:
+        raise ConfigError("this figure begins at step 1, and the frame ends before it.")
     figure = panels(["Test error"], height=400, legend_rows=2)
     for label, suffix, colour, dash in (
         ("one step size", "", VERMILLION, "solid"),
@@ -249,7 +270,9 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
     axes     "width", "samples" or "epoch" → label → what `digits.over_seeds` returns along it
     titles   each axis' title
     """
-    figure = panels(["Error"] * len(axes), height=260, x_title=[titles[by] for by in axes], legend_rows=2)
+    if not axes:
+        raise ConfigError("this figure needs at least one axis: width, samples or epoch.")
+    figure = panels(["Error"] * len(axes), height=260, x_title=[titles.get(by, by) for by in axes], legend_rows=2)
     labels: list[str] = []
     for row, (by, curves) in enumerate(axes.items(), 1):
         for label, frame in curves.items():
@@ -259,7 +282,7 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
             shown = frame[frame[by] > 0]
             index = labels.index(label)
             _with_bars(figure, shown, by, "test_error", label, row, index, legend=new)
-            style = {"color": KEYS[index], "dash": "dot"}
+            style = {"color": KEYS[index % len(KEYS)], "dash": "dot"}
             line(figure, shown[by], shown["train_error"], f"{label}: train", row, style, legend=new)
             figure.data[-1].line.width = 1.5
         figure.update_yaxes(tickformat=".0%", rangemode="tozero", row=row, col=1)
@@ -311,12 +334,14 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
 
 def descents(
     curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
-    x_title: str = "Training step", y_title: str = "Loss (nats)", log: bool = False,
+    x_title: str | None = None, y_title: str | None = None, log: bool = False,
 ) -> go.Figure:  # fmt: skip
     """Any curve with the descents that `double_descent.descents` found in it marked."""
     import plotly.graph_objects as go
 
-    need(curve, x, test, of="frame")
+    need(curve, x, test, *([train] if train else []), of="frame")
+    named = {"step": "Training step", "test_loss": "Loss (nats)"}
+    y_title, x_title = y_title or named.get(test, "Error"), x_title or named.get(x, x)
     figure = panels([y_title], height=400, x_title=x_title)
     for name, column in (("train", train), ("test", test)):
         if column is not None:
@@ -325,7 +350,7 @@ def descents(
             line(figure, recorded[x], recorded[column], name, 1, LINES[name])
     for name, symbol in (("first_minimum", "triangle-down"), ("peak", "triangle-up"), ("second_descent", "star")):
         at, value = getattr(found, name), getattr(found, f"{name}_error")
-        if at is not None:
+        if at is not None and np.isfinite(value):
             figure.add_trace(
                 go.Scatter(x=[at], y=[value], mode="markers", name=name.replace("_", " "),
                            marker={"symbol": symbol, "size": 15, "color": BLACK}),
@@ -392,11 +417,11 @@ def _with_bars(
     colour, dash = KEYS[index % len(KEYS)], DASHES[index % len(DASHES)]
     through = frame if line_of is None else line_of
     line(figure, through[x], through[y], label, row, {"color": colour, "dash": dash}, legend)
+    symbol = ("circle", "diamond", "square", "cross")[index % 4]
     if len(frame) > 30:  # then bars alone, and not on every point
         frame, symbol = frame.iloc[::4], "line-ew"
-    else:
-        symbol = ("circle", "diamond", "square", "cross")[index % 4]
-    _dots(figure, frame[x], frame[y], label, row, symbol, colour, legend=False, **_bars(frame, y))
+    if (bars := _bars(frame, y)) or symbol != "line-ew":
+        _dots(figure, frame[x], frame[y], label, row, symbol, colour, legend=False, **bars)
 
 
 def _bars(frame: pd.DataFrame, y: str) -> dict[str, Any]:
@@ -409,18 +434,23 @@ def _bars(frame: pd.DataFrame, y: str) -> dict[str, Any]:
     return {}
 
 
-def _mark(figure: go.Figure, x: float, text: str, colour: str, bottom: bool = False) -> None:
-    """A dotted line through all panels, its name at the top of the first, or at its bottom."""
+def _once(frame: pd.DataFrame, x: str, label: str) -> None:
+    if frame[x].duplicated().any():
+        raise ConfigError(f"{label} holds a {x} more than once; select or average until each stands once.")
+
+
+def _mark(figure: go.Figure, x: float, text: str, colour: str, y: float = 0.98) -> None:
+    """A dotted line through all panels, its name at height y of the first (from 0 to 1)."""
     figure.add_vline(x=x, line={"color": colour, "width": 1.5, "dash": "dot"}, row="all", col=1)
     figure.add_annotation(
-        x=np.log10(x), xref="x", y=0.02 if bottom else 0.98, yref="y domain", text=f" {text} ", showarrow=False,
-        xanchor="left", yanchor="bottom" if bottom else "top", font={"size": 17, "color": colour},
+        x=np.log10(x), xref="x", y=y, yref="y domain", text=f" {text} ", showarrow=False, xanchor="left",
+        yanchor="top" if y > 0.5 else "bottom", font={"size": 17, "color": colour},
     )  # fmt: skip
 
 
 def _cut(figure: go.Figure, largest: float | None) -> None:
-    if largest is not None:
-        axis = next(iter(figure.select_yaxes()))
+    axis = next(iter(figure.select_yaxes()))
+    if largest is not None and largest > 10 ** axis.range[0]:
         axis.range = [axis.range[0], min(axis.range[1], float(np.log10(largest)))]
 
 
