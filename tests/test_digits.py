@@ -19,7 +19,7 @@ def by_width():
 def test_with_wrong_labels_the_error_at_the_threshold_is_above_both_sides(by_width):
     """By more than the error bars of both; 16 is where the training error is all but gone."""
     narrow, threshold, wide = digits.over_seeds(by_width[0.2], "width").itertuples()
-    assert threshold.train_error < 0.02 < narrow.train_error
+    assert threshold.train_error < 0.03 < narrow.train_error
     for side in (narrow, wide):
         assert threshold.test_error - threshold.standard_error > side.test_error + side.standard_error
 
@@ -49,10 +49,14 @@ def test_exactly_the_share_of_labels_is_wrong_and_test_images_are_never_trained_
     known = {image.numpy().tobytes(): int(label) for image, label in zip(images, labels, strict=True)}
     tested = {image.numpy().tobytes() for image in images[-digits.TEST_IMAGES :]}
     X, y, _ = digits._drawn(images, labels, 4, 300, 0.2, 3)
+    shifts = set()
     for seed in range(3):
+        given = [known[image.numpy().tobytes()] for image in X[seed]]
+        shifts |= {(int(label) - own) % 10 for label, own in zip(y[seed], given, strict=True)}
         wrong = sum(known[image.numpy().tobytes()] != int(label) for image, label in zip(X[seed], y[seed], strict=True))
         assert wrong == 60
         assert not tested & {image.numpy().tobytes() for image in X[seed]}
+    assert shifts == set(range(10))  # a wrong label may be any of the nine others
     assert len(known) == len(images)  # no image twice
 
 

@@ -22,6 +22,7 @@ def test_the_simulated_risk_is_within_three_standard_errors_of_the_theory(penalt
     np.testing.assert_allclose(found["ratio"], AWAY)
     distance = (found["risk"] - found["theory"]).abs() / found["standard_error"]
     assert (distance < 3).all(), distance
+    assert 0.4 < math.sqrt((distance**2).mean()) < 1.7  # of twelve: 1, give or take three times 0.2
     if penalty == 0.0:
         gamma, noise = found["ratio"], 0.25
         expected = np.where(gamma < 1, noise * gamma / (1 - gamma), 1 - 1 / gamma + noise / (gamma - 1))
@@ -172,6 +173,31 @@ def test_each_cause_taken_away_takes_the_peak_away(removed):
             assert marks.peak is None, condition
     assert (removed["low"] <= removed["test_error"]).all()
     assert (removed["test_error"] <= removed["high"]).all()
+
+
+def test_the_removals_are_their_definitions_on_one_split():
+    """Written out with numpy's lstsq and pinv."""
+    rng = np.random.default_rng(3)
+    features, targets = rng.standard_normal((30, 6)), rng.standard_normal(30)
+    best = np.linalg.lstsq(features, targets)[0]
+    found = double_descent.removals(features, targets, [7], cutoff=0.5, draws=2, seed=4, progress=False)
+    rng = np.random.default_rng(4)
+    orders = [rng.permutation(30) for _ in range(2)]
+    errors = []
+    for order in orders:
+        X, y, T, t = features[order[:7]], targets[order[:7]], features[order[7:]], targets[order[7:]]
+        _, s, Vt = np.linalg.svd(X, full_matrices=False)
+        kept = Vt[s >= 0.5 * s[0]]
+        assert 0 < len(kept) < 6
+        along = T @ kept.T @ kept
+        fits = (
+            T @ np.linalg.pinv(X) @ y - t,
+            T @ np.linalg.pinv(X, rcond=0.5) @ y - t,
+            along @ np.linalg.pinv(X) @ y - (t - (T - along) @ best),
+            T @ np.linalg.pinv(X) @ X @ best - t,
+        )
+        errors.append([(fit**2).mean() for fit in fits])
+    np.testing.assert_allclose(found["test_error"], np.mean(errors, axis=0), rtol=1e-9)  # the median of two
 
 
 def test_without_residuals_enough_samples_give_the_best_model(removed):

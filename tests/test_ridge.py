@@ -115,18 +115,55 @@ def test_grokking_times_agree_with_the_steps_taken(make, weight_decay, share):
         assert times.delay == times.generalization - times.overfitting
 
 
-def test_a_loss_that_comes_back_over_the_tolerance_counts_from_its_last_fall():
-    """With label noise the test loss dips before the noise is learned; the tolerance lies between dip and end."""
-    problem = ridge.gaussian_problem(60, 50, "power_law", noise=0.5, seed=0)
-    path = ridge.trajectory(problem, 10**8, weight_decay=0.0, init_scale=0.0)
-    dip, end = path["test_loss"].min(), path["test_loss"].iloc[-1]
-    assert dip < 0.5 * end
-    over = ridge.grokking_times(problem, weight_decay=0.0, init_scale=0.0, tolerance=(dip + end) / 2)
-    assert over.generalization is None
-    assert "settles at" in over.missing["generalization"]
-    peak = path["test_loss"].max()
-    under = ridge.grokking_times(problem, weight_decay=0.0, init_scale=0.0, tolerance=(peak + end) / 2)
-    assert under.generalization is not None
+def dipping(seed: int) -> ridge.RidgeProblem:
+    """Large features learned first, then their noise, then small features with the signal: a dip, a peak, an end."""
+    eigenvalues = np.r_[np.ones(24), np.full(6, 0.01)]
+    teacher = np.r_[np.full(24, 48**-0.5), np.full(6, 10 * 12**-0.5)]
+    return ridge.gaussian_problem(40, 30, eigenvalues, noise=0.5, teacher=teacher, seed=seed)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 1 - 1e-5, 1 - 1e-9], ids=str)
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_loss_that_comes_back_over_the_tolerance_counts_from_its_last_fall(seed, share):
+    """The tolerance lies between the dip and the peak, up to where only the very top is over it."""
+    settings = {"weight_decay": 0.0, "init_scale": 0.0}
+    loss = ridge.trajectory(dipping(seed), range(5_000), **settings)["test_loss"].to_numpy()
+    dip = loss[: loss[5:].argmax() + 5].min()
+    peak = loss[5:].max()
+    assert dip < peak > loss[-1]
+    assert dip < loss[0]
+    floor = max(dip, loss[-1])
+    tolerance = floor + share * (peak - floor)
+    expected = int(np.flatnonzero(loss > tolerance)[-1]) + 1
+    assert ridge.grokking_times(dipping(seed), **settings, tolerance=float(tolerance)).generalization == expected
+    assert expected > loss[5:].argmax() + 5
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_even_and_odd_steps_are_both_searched(seed):
+    """At 0.999 of the largest learning rate one coordinate changes its sign each step, and the loss goes up and down."""
+    problem = ridge.gaussian_problem(6, 6, noise=0.5, seed=seed)
+    top = float(np.linalg.eigvalsh(problem.features.T @ problem.features / 6)[-1])
+    settings = {"weight_decay": 0.01, "learning_rate": 0.999 * 2 / (top + 0.01), "init_scale": 4.0}
+    loss = ridge.trajectory(problem, range(20_000), **settings)["train_loss"].to_numpy()
+    for tolerance in (1.05 * loss[-1], 2 * loss[-1], 0.3 * loss[10]):
+        found = ridge.grokking_times(problem, **settings, tolerance=float(tolerance)).overfitting
+        assert found == int(np.flatnonzero(loss > tolerance)[-1]) + 1
+
+
+def test_two_features_that_are_nearly_one():
+    """The fit of their difference is huge and far away; early steps must not know it (1e-9, as the steps taken)."""
+    rng = np.random.default_rng(0)
+    columns = rng.standard_normal((20, 4))
+    columns[:, 3] = columns[:, 2] + 1e-10 * rng.standard_normal(20)
+    problem = ridge.RidgeProblem(columns, rng.standard_normal(20), np.ones(4), np.eye(4))
+    settings = {"weight_decay": 0.0, "init_scale": 1.0}
+    exact, taken = (
+        ridge.trajectory(problem, 1_000, **settings),
+        ridge.simulate(problem, 1_000, **settings, progress=False),
+    )
+    for column in ("train_loss", "test_loss", "row_space_norm"):
+        np.testing.assert_allclose(exact[column], taken[column], rtol=1e-9)
 
 
 @pytest.fixture(scope="module")

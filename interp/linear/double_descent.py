@@ -102,7 +102,7 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     if not 0 < gamma < math.inf:
         raise ConfigError(f"ratio is {ratio}; parameters ÷ samples is a number above 0.")
     middle = 1 - gamma + at_least_zero("ridge", ridge)
-    root = math.sqrt(middle**2 + 4 * gamma * ridge)
+    root = math.hypot(middle, 2 * math.sqrt(gamma * ridge))
     if not root:
         return math.inf if noise else 0.0
     # m solves γλm² + (1 − γ + λ)m = 1. With u = λm and that equation both parts lose their differences of large
@@ -437,7 +437,7 @@ def descents(
          "peak_to_minimum")
     )  # fmt: skip
     if top is None:
-        falls = "falls all along" if (np.diff(test) <= 0).all() else f"has no peak that stands out by {rise:.0%}"
+        falls = "falls all along" if (test[1:] <= test[:-1]).all() else f"has no peak that stands out by {rise:.0%}"
         missing |= dict.fromkeys(values, f"the test error {falls}")
         least = int(test.argmin())
         values |= {"first_minimum": float(x[least]), "first_minimum_error": float(test[least])}
@@ -460,7 +460,7 @@ def _peak(test: Float[np.ndarray, " k"], rise: float) -> int | None:
     from scipy.signal import find_peaks, peak_prominences
 
     bounded = test[np.isfinite(test)]
-    heights = np.minimum(test, 10 * bounded.max() if len(bounded) and bounded.max() else 1.0)
+    heights = np.minimum(test, 10 * (1 + rise) * bounded.max() if len(bounded) and bounded.max() else 1.0)
     peaks, _ = find_peaks(heights)
     prominences = peak_prominences(heights, peaks)[0]
     feet = heights[peaks] - prominences

@@ -270,7 +270,7 @@ def relu_second_moment(W: Float[np.ndarray, "*b m d"]) -> Float[np.ndarray, "*b 
     unit = W / np.where(norms > 0, norms, 1.0)[..., None]
     cosine = np.clip(unit @ np.swapaxes(unit, -1, -2), -1.0, 1.0)
     angle = np.arccos(cosine)
-    moment = np.sqrt(1.0 - cosine**2)
+    moment = np.sqrt((1.0 - cosine) * (1.0 + cosine))
     np.subtract(math.pi, angle, out=angle)
     angle *= cosine
     moment += angle

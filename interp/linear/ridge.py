@@ -156,8 +156,7 @@ def grokking_times(
 
     `tolerance` is ε, by default a tenth of the teacher's variance. A loss is searched at every step up to 64 and then
     at ratios of 1.05, both at even and at odd steps where it can alternate; between two of these, the crossing is
-    found to the step. A loss is a sum of exponentials, which change over factors of e in time: none comes and goes
-    within a twentieth.
+    found to the step, and where a peak between two of these comes near the tolerance, its top is searched too.
     Raises ConfigError as `trajectory` does, and for a tolerance that is not above 0.
     """
     path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
@@ -219,10 +218,9 @@ class _Path:
         self.shrunk = decay / (s + decay)  # how much of each coordinate weight decay keeps from being learned
         self.rates = eta * (s + decay)
         self.null_rate = eta * decay
-        start = svd.directions.T @ self.theta_0
+        self.start = svd.directions.T @ self.theta_0
         self.end = (1 - self.shrunk) * svd.seen_targets / svd.sigma
-        self.away = start - self.end
-        self.start_null = self.theta_0 - svd.directions @ start
+        self.start_null = self.theta_0 - svd.directions @ self.start
         if len(s) == problem.m:
             self.start_null[:] = 0.0
 
@@ -234,18 +232,22 @@ class _Path:
     @cached_property
     def horizon(self) -> int:
         """A step from which nothing changes any more that float64 could show, or LAST_STEP."""
-        rates = np.append(self.rates, self.null_rate)
+        rates = np.append(self.rates, self.null_rate) if len(self.rates) < self.problem.m else self.rates
         slowest = float(-_log_factor(rates[rates > 0]).max(initial=-np.inf)) if (rates > 0).any() else math.inf
         return max(1, math.ceil(min(float(LAST_STEP), 100.0 / slowest))) if slowest > 0 else LAST_STEP
 
-    def _coordinates(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t r"]:
-        return _powers(self.rates, steps) * self.away
+    def _between(
+        self, start: Float[np.ndarray, " r"], end: Float[np.ndarray, " r"], steps: Int[np.ndarray, " t"]
+    ) -> Float[np.ndarray, "t r"]:
+        """Coordinates on their way from start to end; early on an end may be huge, and far from being reached."""
+        left, gone = _powers(self.rates, steps)
+        return left * start + gone * end
 
     def train_loss(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
         svd, n = self.problem.svd, self.problem.n
 
         def some(chunk: Int[np.ndarray, " c"]) -> Float[np.ndarray, " c"]:
-            residual = svd.sigma * self._coordinates(chunk) - self.shrunk * svd.seen_targets
+            residual = self._between(svd.sigma * self.start - svd.seen_targets, -self.shrunk * svd.seen_targets, chunk)
             return (residual**2).sum(1) / (2 * n) + svd.unfitted
 
         return self._in_chunks(some, steps)
@@ -254,8 +256,8 @@ class _Path:
         return self._in_chunks(lambda chunk: self.test_parts(chunk).sum(1), steps)
 
     @cached_property
-    def _test(self) -> tuple[Float[np.ndarray, " r"], Float[np.ndarray, "2 r"], Float[np.ndarray, "2 2"]]:
-        """The error in the row space at the end; VᵀΣ of the two null parts; their products under Σ.
+    def _test(self) -> tuple[Float[np.ndarray, "2 r"], Float[np.ndarray, "2 r"], Float[np.ndarray, "2 2"]]:
+        """The error in the row space at the start and at the end; VᵀΣ of the two null parts; their products under Σ.
 
         The null parts are what θ₀ left there and −P⊥θ*.
         """
@@ -268,22 +270,28 @@ class _Path:
         final_error = -self.shrunk * taught + (1 - self.shrunk) * svd.seen_noise / svd.sigma
         null_parts = np.stack([self.start_null, unseen])
         under_covariance = problem.covariance_times(null_parts.T)
-        return final_error, (svd.directions.T @ under_covariance).T, null_parts @ under_covariance
+        return (
+            np.stack([self.start - taught, final_error]),
+            (svd.directions.T @ under_covariance).T,
+            null_parts @ under_covariance,
+        )
 
     def test_parts(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t 4"]:
         """learned, initialization, never_learned, cross."""
-        final_error, (to_start, to_unseen), products = self._test
-        error = final_error + self._coordinates(steps)
-        left = _powers(np.array([self.null_rate]), steps)[:, 0]
+        (first_error, final_error), (to_start, to_unseen), products = self._test
+        error = self._between(first_error, final_error, steps)
+        left = _powers(np.array([self.null_rate]), steps)[0][:, 0]
         learned = ((error @ self.problem.row_covariance) * error).sum(1) / 2
         cross = left * (error @ to_start) + error @ to_unseen + left * products[0, 1]
         never = np.full(len(steps), products[1, 1] / 2 + self.problem.test_floor)
         return np.stack([learned, left**2 * products[0, 0] / 2, never, cross], axis=1)
 
     def frame(self, steps: Int[np.ndarray, " t"]) -> pd.DataFrame:
-        left = _powers(np.array([self.null_rate]), steps)[:, 0]
+        left = _powers(np.array([self.null_rate]), steps)[0][:, 0]
         null_norm = np.abs(left) * float(np.linalg.norm(self.start_null))
-        row_norm = self._in_chunks(lambda chunk: np.linalg.norm(self.end + self._coordinates(chunk), axis=1), steps)
+        row_norm = self._in_chunks(
+            lambda chunk: np.linalg.norm(self._between(self.start, self.end, chunk), axis=1), steps
+        )
         if self.problem.teacher is None:
             parts = np.full((len(steps), 4), np.nan)
         else:
@@ -337,18 +345,21 @@ def _log_factor(rates: Float[np.ndarray, " r"]) -> Float[np.ndarray, " r"]:
         return np.where(rates < 1, np.log1p(-np.minimum(rates, 1)), np.log1p(np.maximum(rates, 1) - 2))
 
 
-def _powers(rates: Float[np.ndarray, " r"], steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t r"]:
-    """(1 − rate)^step."""
+def _powers(
+    rates: Float[np.ndarray, " r"], steps: Int[np.ndarray, " t"]
+) -> tuple[Float[np.ndarray, "t r"], Float[np.ndarray, "t r"]]:
+    """(1 − rate)^step, and 1 less that, which is exact where it is small."""
     with np.errstate(invalid="ignore"):
         exponents = np.where(steps[:, None] == 0, 0.0, steps[:, None] * _log_factor(rates))
     negative = (rates > 1) & (steps[:, None] % 2 == 1)
-    return np.where(negative, -1.0, 1.0) * np.exp(exponents)
+    left = np.where(negative, -1.0, 1.0) * np.exp(exponents)
+    return left, np.where(negative, 1.0 - left, -np.expm1(exponents))
 
 
 def _settled(loss: Callable[[Any], Any], epsilon: float, path: _Path, name: str) -> int | str:
     """The first step from which `loss` stays at `epsilon` or under it, or a sentence why there is none."""
     end = path.horizon
-    last_above = -1
+    last = -1
     for parity in (0, 1) if path.alternating else (0,):
         stride = 2 if path.alternating else 1
         most = (end - parity) // stride
@@ -362,16 +373,40 @@ def _settled(loss: Callable[[Any], Any], epsilon: float, path: _Path, name: str)
         if not values[-1] <= epsilon:
             when = "settles at" if end < LAST_STEP else f"at step {end:.1e} is still"
             return f"the {name} {when} {values[-1]:.3g}, over the tolerance of {epsilon:.3g}"
-        above = np.flatnonzero(values > epsilon)
-        if not len(above):
-            continue
-        low, high = int(k[above[-1]]), int(k[above[-1] + 1])
-        while high - low > 1:  # 64 points between the two at a time, and again between the last above and the next
-            inner = np.unique(np.linspace(low, high, 66).astype(np.int64))
-            over = np.flatnonzero(at(inner[:-1]) > epsilon)
-            low, high = int(inner[over[-1]]), int(inner[over[-1] + 1])
-        last_above = max(last_above, low * stride + parity)
-    return last_above + 1
+        last = max(last, _last_above(at, k, values, epsilon) * stride + parity)
+    return last + 1
+
+
+def _last_above(
+    at: Callable[[Any], Any], k: Int[np.ndarray, " k"], values: Float[np.ndarray, " k"], epsilon: float
+) -> int:
+    """The last whole number at which `at` is over epsilon, from its values at k; far below 0 where there is none."""
+    above = np.flatnonzero(values > epsilon)
+    after = int(above[-1]) if len(above) else -1
+    low, high = (int(k[after]), int(k[after + 1])) if after >= 0 else (-(2**60), -(2**60))
+    for i in range(len(k) - 2, max(after, 0), -1):
+        near = 0.9 * epsilon < values[i] >= max(values[i - 1], values[i + 1])
+        if near and (over := _climb(at, int(k[i - 1]), int(k[i + 1]), epsilon)) is not None:
+            low, high = over, int(k[i + 1])
+            break
+    while high - low > 1:  # 64 points between the two at a time, and again between the last above and the next
+        inner = np.unique(np.linspace(low, high, 66).astype(np.int64))
+        over = int(np.flatnonzero(at(inner[:-1]) > epsilon)[-1])
+        low, high = int(inner[over]), int(inner[over + 1])
+    return low
+
+
+def _climb(at: Callable[[Any], Any], low: int, high: int, epsilon: float) -> int | None:
+    """Some number at which `at` is over epsilon, near the top of the peak between low and high, if it gets there."""
+    while True:
+        inner = np.unique(np.linspace(low, high, 66).astype(np.int64))
+        values = at(inner)
+        if (values > epsilon).any():
+            return int(inner[np.flatnonzero(values > epsilon)[-1]])
+        if high - low < 66:
+            return None
+        top = int(values.argmax())
+        low, high = int(inner[max(top - 1, 0)]), int(inner[min(top + 1, len(inner) - 1)])
 
 
 def _columns(

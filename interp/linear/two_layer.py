@@ -112,8 +112,8 @@ class _Batch:
             torch.stack(parts) for parts in zip(*drawn, strict=True)
         )
         self.scale = students[0].width ** -0.5
-        self.decay = torch.tensor([student.weight_decay for student in students])
-        self.rate = torch.tensor([student.learning_rate for student in students])
+        self.decay = torch.tensor([student.weight_decay for student in students], dtype=torch.float64)
+        self.rate = torch.tensor([student.learning_rate for student in students], dtype=torch.float64)
 
     def _residual(self) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b n"]]:
         hidden = torch.relu(torch.bmm(self.X, self.w))
@@ -131,13 +131,13 @@ class _Batch:
 
     def record(self, step: int) -> list[dict[str, float]]:
         _, residual = self._residual()
-        train_loss = (residual.double() ** 2).mean(1) / 2
+        train_loss = (residual**2).mean(1) / 2
         # f − f* is one network of both their neurons, and its mean square a sum over pairs of these.
-        rows = torch.cat([self.w.transpose(1, 2).double(), self.teachers], dim=1)
-        outputs = torch.cat([self.scale * self.a.double(), -self.signs], dim=1).numpy()
+        rows = torch.cat([self.w.transpose(1, 2), self.teachers], dim=1)
+        outputs = torch.cat([self.scale * self.a, -self.signs], dim=1).numpy()
         squares = np.einsum("bi,bij,bj->b", outputs, relu_second_moment(rows.numpy()), outputs)
         test_loss = torch.from_numpy(np.maximum(squares, 0.0) / 2)
-        norm = (self.a.double().square().sum(1) + self.w.double().square().sum((1, 2))).sqrt()
+        norm = (self.a.square().sum(1) + self.w.square().sum((1, 2))).sqrt()
         for student, loss in zip(self.students, train_loss, strict=True):
             if not torch.isfinite(loss):
                 raise TrainingError(
@@ -150,7 +150,7 @@ class _Batch:
 
 
 def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
-    """X, y, w, a, and the teacher's rows and output weights in float64."""
+    """X, y, w, a, and the teacher's rows and output weights; float64, or a small weight decay would be rounded away."""
     generator = torch.Generator().manual_seed(student.seed)
     directions = torch.randn(student.teacher_width, student.d, generator=generator, dtype=torch.float64)
     directions /= directions.norm(dim=1, keepdim=True)
@@ -164,10 +164,10 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
             "take another seed, or more inputs d."
         )
     signs = signs / math.sqrt(power - mean**2)
-    X = torch.randn(student.n, student.d, generator=generator)
-    y = (torch.relu(X.double() @ directions.T) @ signs).float()
-    w = student.init_scale / math.sqrt(student.d) * torch.randn(student.d, student.width, generator=generator)
-    a = student.init_scale * torch.randn(student.width, generator=generator)
+    X = torch.randn(student.n, student.d, generator=generator).double()
+    y = torch.relu(X @ directions.T) @ signs
+    w = student.init_scale / math.sqrt(student.d) * torch.randn(student.d, student.width, generator=generator).double()
+    a = student.init_scale * torch.randn(student.width, generator=generator).double()
     return X, y, w, a, directions, signs
 
 
@@ -232,9 +232,9 @@ def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int
     from scipy.stats import DegenerateDataWarning, bootstrap
 
     def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> Any:
-        x = x - x.mean(axis, keepdims=True)
-        with np.errstate(invalid="ignore"):  # a draw of one setting alone has no slope
-            return (x * y).sum(axis) / (x * x).sum(axis)
+        centred = x - x.mean(axis, keepdims=True)
+        squares = np.where(x.max(axis) > x.min(axis), (centred**2).sum(axis), np.nan)  # one setting alone has no slope
+        return (centred * y).sum(axis) / squares
 
     logs = np.log(x), np.log(y)
     with warnings.catch_warnings():
