@@ -141,7 +141,7 @@ def test_a_loss_that_comes_back_over_the_tolerance_counts_from_its_last_fall(see
 
 @pytest.mark.parametrize("seed", range(4))
 def test_even_and_odd_steps_are_both_searched(seed):
-    """At 0.999 of the largest learning rate one coordinate changes its sign each step, and the loss goes up and down."""
+    """At 0.999 of the largest learning rate one coordinate changes sign each step, and the loss goes up and down."""
     problem = ridge.gaussian_problem(6, 6, noise=0.5, seed=seed)
     top = float(np.linalg.eigvalsh(problem.features.T @ problem.features / 6)[-1])
     settings = {"weight_decay": 0.01, "learning_rate": 0.999 * 2 / (top + 0.01), "init_scale": 4.0}
