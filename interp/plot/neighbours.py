@@ -229,7 +229,10 @@ def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = 
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
     need(fits, "samples", "condition", "test_error", of="frame")
     curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
-    return errors(curves, "samples", "Samples n", y_title=y_title, threshold=threshold)
+    figure = errors(curves, "samples", "Samples n", y_title=y_title)
+    if threshold is not None:
+        _mark(figure, threshold, "interpolation", _GREY)
+    return figure
 
 
 def epoch_wise(path: pd.DataFrame) -> go.Figure:
