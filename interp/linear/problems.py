@@ -66,9 +66,12 @@ class RidgeProblem(Printed):
                 f"there are {m} features, a teacher of {len(self.teacher)} entries and a covariance of shape "
                 f"{self.covariance.shape}; give a teacher of {m} and a covariance of ({m}, {m}), or its diagonal."
             )
-        diagonal = self.covariance if self.covariance.ndim == 1 else np.diag(self.covariance)
-        skew = 0.0 if self.covariance.ndim == 1 else float(np.abs(self.covariance - self.covariance.T).max())
-        if (diagonal < 0).any() or skew > 1e-8 * diagonal.max():
+        diagonal, skew = self.covariance, 0.0
+        if self.covariance.ndim == 2:
+            probe = np.random.default_rng(0).standard_normal(m)  # Σx and Σᵀx cost less than Σ − Σᵀ, and tell as much
+            skew = float(np.abs(self.covariance @ probe - probe @ self.covariance).max())
+            diagonal = np.diag(self.covariance)
+        if (diagonal < 0).any() or skew > 1e-8 * m * diagonal.max():
             raise ConfigError("the covariance is not symmetric, or has a negative variance; give E[φφᵀ].")
         object.__setattr__(self, "test_floor", at_least_zero("test_floor", self.test_floor))
 
