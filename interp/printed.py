@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from html import escape
 
 
-class Printed:
+class Printed(ABC):
     """What it is called and what it is, line by line; dataclasses that inherit this take `repr=False`."""
 
+    @abstractmethod
     def _lines(self) -> Iterable[tuple[str, str]]:
-        raise NotImplementedError
+        """(name, text), a pair a line."""
 
     def __str__(self) -> str:
         lines = list(self._lines())
