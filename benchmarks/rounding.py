@@ -13,7 +13,7 @@ from interp.forward import Pairs, forward
 from interp.measures.logits import cos_coefficients, key_frequencies, logit_table
 from interp.model import initial_weights
 from interp.task import split_mask
-from interp.train import new_optimizer, training_loss
+from interp.training import new_optimizer, training_loss
 
 SEEDS = (1, 2)
 STEPS = 11_000

@@ -13,7 +13,7 @@ from interp.config import TrainConfig
 from interp.forward import Pairs, forward
 from interp.model import initial_weights, to_bridge
 from interp.task import split_mask
-from interp.train import new_optimizer, training_loss
+from interp.training import new_optimizer, training_loss
 
 
 def main() -> None:

@@ -10,44 +10,10 @@ run  = interp.train(interp.TrainConfig(seed=1), "runs/mine")
 interp.linear.ridge and interp.linear.double_descent are the neighbours of grokking that can be solved.
 """
 
-from interp import ablate, linear, plot
-from interp.activations import Activations, activations, hooked_activations
-from interp.config import MLPConfig, ModelConfig, TrainConfig
-from interp.errors import CheckpointError, ConfigError, InterpError, TrainingError
-from interp.phases import Phases, phases
-from interp.progress import ProgressMeasures, compare, progress_measures, trajectory
-from interp.published import convert, load_checkpoint, load_run
-from interp.run import Checkpoint, Run
-from interp.task import Task, split_mask
-from interp.train import TrainingInterrupted, train
+from importlib import metadata
 
-__all__ = [
-    "Activations",
-    "Checkpoint",
-    "CheckpointError",
-    "ConfigError",
-    "InterpError",
-    "MLPConfig",
-    "ModelConfig",
-    "Phases",
-    "ProgressMeasures",
-    "Run",
-    "Task",
-    "TrainConfig",
-    "TrainingError",
-    "TrainingInterrupted",
-    "ablate",
-    "activations",
-    "compare",
-    "convert",
-    "hooked_activations",
-    "linear",
-    "load_checkpoint",
-    "load_run",
-    "phases",
-    "plot",
-    "progress_measures",
-    "split_mask",
-    "train",
-    "trajectory",
-]
+import lazy_loader
+
+# The names stand in __init__.pyi. Each is imported at its first use, so that `import interp` does not load torch.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__version__ = metadata.version("interp")

@@ -19,14 +19,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.activations import tokens_of
+from interp.all_pairs import tokens_of
 from interp.config import ModelConfig
 from interp.errors import ConfigError
 from interp.forward import Pairs
 from interp.fourier import fourier_basis, frequency_rows, project
-from interp.measures import logits as logit_measures
-from interp.measures import losses
-from interp.measures import neurons as neuron_measures
+from interp.measures import logits as logit_measures, losses, neurons as neuron_measures
 from interp.model import neuron_logit_map
 from interp.run import Checkpoint
 

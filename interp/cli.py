@@ -15,8 +15,7 @@ import typer
 from rich.markup import escape
 
 from interp.config import Init, TrainConfig
-from interp.console import console
-from interp.console import output as console_out
+from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.forward import Activation
 from interp.task import Operation, Split, Task
@@ -143,8 +142,7 @@ def train(
     Ctrl-C stops cleanly, and nothing is lost: --resume goes on, bit for bit as if it had never stopped.
     """
     from interp.run import CONFIG, read_config
-    from interp.train import TrainingInterrupted
-    from interp.train import train as train_run
+    from interp.training import TrainingInterrupted, train as train_run
 
     plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     settings = {
@@ -345,7 +343,7 @@ def phases(
     """
     import json
 
-    from interp.phases import phases as phases_of
+    from interp.events import phases as phases_of
     from interp.progress import trajectory
     from interp.published import load_run
 

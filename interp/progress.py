@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.activations import (
+from interp.all_pairs import (
     Activations,
     InputGradients,
     activations,
@@ -32,12 +32,10 @@ from interp.config import Architecture
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
-from interp.measures import attention, embedding, losses, mechanism, neurons
-from interp.measures import logits as logit_measures
+from interp.measures import attention, embedding, logits as logit_measures, losses, mechanism, neurons
 from interp.measures.logits import KEY_SHARE
 from interp.measures.weights import alignment, sum_squared_weights
-from interp.model import embedding as embedding_of
-from interp.model import neuron_logit_map
+from interp.model import embedding as embedding_of, neuron_logit_map
 from interp.printed import Printed
 from interp.published import last_checkpoint, load_run
 from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole

@@ -1,0 +1,8 @@
+"""Tests of interp; the shapes of all arrays in its signatures are checked while they run."""
+
+from jaxtyping import install_import_hook
+
+import tests.typed
+
+# It stays installed: interp's modules are imported at their first use.
+install_import_hook("interp", f"{tests.typed.__name__}.typed")

@@ -1,16 +1,11 @@
-"""Every array's shape in interp's signatures is checked while the tests run; one small run is shared by all."""
-
-from jaxtyping import install_import_hook
-
-import tests.typed
-
-with install_import_hook("interp", f"{tests.typed.__name__}.typed"):
-    import interp
+"""One small run that is shared by all tests."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+import interp
 
 settings.register_profile("steady", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("steady")

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from interp.activations import Activations
+from interp.all_pairs import Activations
 from interp.config import ModelConfig
 
 OPTIONAL_BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")

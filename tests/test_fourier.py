@@ -1,8 +1,7 @@
 import math
 
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from interp.fourier import by_frequency, fourier_basis, frequency_rows, project, sum_by_residue
 from tests.models import analytic_logits

@@ -2,6 +2,9 @@
 
 import json
 import shutil
+import subprocess
+import sys
+from importlib import metadata
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ import torch
 import interp
 from interp import ConfigError, Task
 from interp.model import to_bridge
+from tests.conftest import ROOT
 from tests.models import random_weights, sizes
 from tests.processes import outside
 
@@ -306,11 +310,28 @@ def test_losses_of_random_labels_come_without_the_rest(tmp_path):
     pd.testing.assert_frame_equal(frame, again)
 
 
-def test_importing_interp_brings_neither_transformer_lens_nor_plotly():
+def test_importing_interp_brings_no_torch_and_measuring_neither_transformer_lens_nor_plotly():
     said = outside(
-        "import sys, interp; print([m for m in ('transformer_lens', 'plotly', 'typer') if m in sys.modules])"
+        """
+        import sys, interp
+        heavy = ("torch", "pandas", "transformer_lens", "plotly", "typer")
+        print([m for m in heavy if m in sys.modules])
+        interp.progress_measures, interp.train
+        print([m for m in heavy if m in sys.modules])
+        """
     )
-    assert said.strip() == "[]"
+    assert said.splitlines() == ["[]", "['torch', 'pandas']"]
+
+
+def test_every_public_name_is_there_and_has_its_version():
+    """The names of __init__.pyi, which type checkers read, are those that can be imported."""
+    assert {"train", "phases", "Task", "linear"} <= set(interp.__all__)
+    assert all(getattr(interp, name) is not None for name in interp.__all__)
+    assert interp.__version__ == metadata.version("interp")
+    assert callable(interp.train)
+    assert callable(interp.phases)
+    said = subprocess.run([sys.executable, "-m", "interp", "--version"], capture_output=True, text=True, cwd=ROOT)
+    assert said.stdout == f"interp {interp.__version__}\n"
 
 
 def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):

@@ -19,12 +19,11 @@ from safetensors.torch import save_file
 
 import interp
 from interp import CheckpointError, ConfigError, MLPConfig, Task
-from interp.activations import input_gradients
+from interp.all_pairs import input_gradients
 from interp.forward import Pairs, forward
 from tests.layouts import NAMES, P, Saved, paper, properties, saved, transformer
 from tests.models import analytic_logits, random_weights
-from tests.processes import interp as shell
-from tests.processes import outside
+from tests.processes import interp as shell, outside
 from tests.test_progress import assert_same
 
 MASK = interp.split_mask(P, 0.5, 3)

@@ -28,7 +28,7 @@ from interp.plot.base import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from interp.phases import Phases
+    from interp.events import Phases
 
 _SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 

@@ -1,0 +1,55 @@
+"""The public names of interp and the modules that define them; `interp/__init__.py` imports each at its first use."""
+
+from . import (
+    ablate as ablate,
+    forward as forward,
+    fourier as fourier,
+    linear as linear,
+    measures as measures,
+    plot as plot,
+)
+from .all_pairs import (
+    Activations as Activations,
+    activations as activations,
+    hooked_activations as hooked_activations,
+)
+from .config import (
+    MLPConfig as MLPConfig,
+    ModelConfig as ModelConfig,
+    TrainConfig as TrainConfig,
+)
+from .errors import (
+    CheckpointError as CheckpointError,
+    ConfigError as ConfigError,
+    InterpError as InterpError,
+    TrainingError as TrainingError,
+)
+from .events import (
+    Phases as Phases,
+    phases as phases,
+)
+from .progress import (
+    ProgressMeasures as ProgressMeasures,
+    compare as compare,
+    progress_measures as progress_measures,
+    trajectory as trajectory,
+)
+from .published import (
+    convert as convert,
+    load_checkpoint as load_checkpoint,
+    load_run as load_run,
+)
+from .run import (
+    Checkpoint as Checkpoint,
+    Run as Run,
+)
+from .task import (
+    Task as Task,
+    split_mask as split_mask,
+)
+from .training import (
+    TrainingInterrupted as TrainingInterrupted,
+    train as train,
+)
+
+__version__: str
