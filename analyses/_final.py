@@ -10,8 +10,7 @@ from interp import Activations, ConfigError, Run, activations
 
 @lru_cache(maxsize=1)
 def final_activations(run: Run) -> Activations:
-    checkpoint = run[-1]
-    return activations(checkpoint.weights, run.task.p, **checkpoint.config.forward_options)
+    return activations(run[-1])
 
 
 def final_neurons(run: Run) -> Float[Tensor, "p p d_mlp"]:

@@ -21,7 +21,7 @@ def claims(run: Run) -> pd.DataFrame:
     ckpt, p = run[-1], run.task.p
     m, ph = progress_measures(ckpt), phases(trajectory(run))
     keys = m.key_frequencies or ()
-    acts = activations(ckpt.weights, p, **ckpt.config.forward_options)
+    acts = activations(ckpt)
     if acts.neurons is None:
         raise ConfigError("the claims are about neurons, and this model has none.")
     read = projection_shares(acts.neurons, neuron_logit_map(ckpt.weights)[:, :p], run.task.labels, keys)

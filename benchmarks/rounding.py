@@ -22,7 +22,7 @@ FORMED = 4.0  # nats: near a tenth of the way from the peak of log test loss to 
 
 def main() -> None:
     config = TrainConfig()
-    p, labels = config.p, config.task.labels
+    p, labels, options = config.p, config.task.labels, config.model.forward_options
     mask = split_mask(p, config.train_fraction, config.seed, config.split)
     train_pairs, test_pairs = (Pairs(p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
     for seed in SEEDS:
@@ -35,10 +35,10 @@ def main() -> None:
         formed = None
         with progress_bar(f"seed {seed}", "steps", STEPS) as bar:
             for step in range(STEPS):
-                loss = training_loss(forward(weights, train_pairs).logits, labels[mask])
+                loss = training_loss(forward(weights, train_pairs, **options).logits, labels[mask])
                 if step % 50 == 0:
                     with torch.no_grad():
-                        test_loss = float(training_loss(forward(weights, test_pairs).logits, labels[~mask]))
+                        test_loss = float(training_loss(forward(weights, test_pairs, **options).logits, labels[~mask]))
                     if formed is None and step > 1_000 and test_loss < FORMED:
                         formed = step
                     if bar:
@@ -48,7 +48,7 @@ def main() -> None:
                 optimizer.step()
                 optimizer.zero_grad()
         with torch.no_grad():
-            logits = forward(weights, Pairs.all(p)).logits[:, :p].unflatten(0, (p, p))
+            logits = forward(weights, Pairs.all(p), **options).logits[:, :p].unflatten(0, (p, p))
         keys = key_frequencies(cos_coefficients(logit_table(logits, labels)))
         print(
             f"  change {seed}: test loss under {FORMED:.0f} nats at step {formed}; key frequencies {keys}", flush=True

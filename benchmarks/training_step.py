@@ -22,12 +22,13 @@ def main() -> None:
     train_labels, test_labels = config.task.labels[mask], config.task.labels[~mask]
     train_pairs, test_pairs = (Pairs(config.p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
 
+    options = config.model.forward_options
     weights = {n: w.requires_grad_() for n, w in initial_weights(config.model, config.seed).items()}
     optimizer = new_optimizer(config, weights)
     optimizer.param_groups[0]["lr"] = config.learning_rate
 
     def step() -> None:
-        training_loss(forward(weights, train_pairs).logits, train_labels).backward()
+        training_loss(forward(weights, train_pairs, **options).logits, train_labels).backward()
         optimizer.step()
         optimizer.zero_grad()
 
@@ -35,7 +36,7 @@ def main() -> None:
         for _ in range(10):
             step()
         with torch.no_grad():
-            training_loss(forward(weights, test_pairs).logits, test_labels)
+            training_loss(forward(weights, test_pairs, **options).logits, test_labels)
 
     bridge = to_bridge({n: w.detach() for n, w in weights.items()}, config.model)
     ordinary = torch.optim.AdamW(bridge.parameters(), lr=1e-3, betas=config.betas, weight_decay=config.weight_decay)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,6 +17,7 @@ from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
 from interp.model import Weights
+from interp.run import Checkpoint
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -44,19 +45,50 @@ class Activations:
 
 @torch.no_grad()
 def activations(
-    weights: Weights, p: int, activation: Activation = "relu", attention_coefficient: float = 1.0
+    model: Checkpoint | Weights,
+    p: int | None = None,
+    activation: Activation | None = None,
+    attention_coefficient: float | None = None,
 ) -> Activations:
-    """All pairs through the shared forward of `interp.forward`; ConfigError for weights of another p."""
+    """Run all pairs through the shared forward of `interp.forward`.
+
+    `model` is a Checkpoint, which knows the rest, or weights alone. Weights do not tell how they are used: with them
+    give `p`, `activation` and, for a transformer, `attention_coefficient` (1 for softmax attention, 0 for constant).
+
+    Raises ConfigError if one of these is missing, if one is given beside a Checkpoint, or if p does not fit.
+    """
+    weights, p, options = _own_options(model, p, activation, attention_coefficient)
     if "W_x" not in weights:
         check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
     elif len(weights["W_x"]) != p:
         raise ConfigError(f"W_x has {len(weights['W_x'])} rows; a task of p = {p} has {p} numbers.")
-    out = forward(weights, Pairs.all(p), activation, attention_coefficient)
+    out = forward(weights, Pairs.all(p), **options)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
         out.neurons.unflatten(0, (p, p)),
         None if out.pattern is None else out.pattern.transpose(1, 2).unflatten(0, (p, p)),
     )
+
+
+def _own_options(
+    model: Checkpoint | Weights, p: int | None, activation: Activation | None, attention_coefficient: float | None
+) -> tuple[Weights, int, dict[str, Any]]:
+    """Return the weights of a model, its modulus, and the options of `forward`; ConfigError if one is lacking."""
+    asked = {"p": p, "activation": activation, "attention_coefficient": attention_coefficient}
+    given = [name for name, value in asked.items() if value is not None]
+    if isinstance(model, Checkpoint):
+        if given:
+            raise ConfigError(
+                f"A Checkpoint knows its {', '.join(asked)}; got {' and '.join(given)} beside it. Leave them out."
+            )
+        return model.weights, model.task.p, model.config.forward_options
+    lacking = [name for name in asked if name not in given and not (name == "attention_coefficient" and "W_x" in model)]
+    if p is None or lacking:
+        raise ConfigError(
+            f"Weights alone do not tell how they are used; {' and '.join(lacking)} must be given. "
+            "Call activations(checkpoint), or activations(weights, p, **checkpoint.config.forward_options)."
+        )
+    return model, p, {"activation": activation, "attention_coefficient": attention_coefficient}
 
 
 def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
@@ -116,12 +148,13 @@ InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
 
 
 def input_gradients(
-    weights: Weights, pairs: Pairs, activation: Activation = "relu", attention_coefficient: float = 1.0
+    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float | None = None
 ) -> Iterator[InputGradients]:
     """∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b of these pairs for all c, a batch of pairs at a time.
 
     d is d_model or d_embed, E_a and E_b are the embedded inputs. By the shared forward: a batch of n pairs is given a
     vocabulary of its own, of 2n tokens, so that the gradient of the embedding is that of every pair's own two inputs.
+    `activation` and `attention_coefficient` are those of `interp.forward.forward`.
     """
     p = pairs.p
     for a, b in zip(pairs.a.split(_GRADIENT_BATCH), pairs.b.split(_GRADIENT_BATCH), strict=True):

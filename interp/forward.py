@@ -24,6 +24,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.errors import ConfigError
+
 Activation = Literal["relu", "gelu", "gelu_new"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
@@ -94,7 +96,7 @@ class Forward:
 
 
 def forward(
-    weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation = "relu", attention_coefficient: float = 1.0
+    weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation, attention_coefficient: float | None = None
 ) -> Forward:
     """Run the inputs (a, b, "=") through a one-layer transformer without layer norm, differentiably.
 
@@ -103,10 +105,18 @@ def forward(
     2p tokens beside "=", the second p are b's. Attention is coefficient · softmax + (1 − coefficient).
     Equal to a TransformerBridge with the same weights.
 
-    Weights with a W_x are a network of one hidden layer, which reads W_x[a] and W_y[b].
+    Weights do not tell their activation and attention, so neither is assumed: `config.forward_options` of a checkpoint
+    holds both. Raises ConfigError for a transformer without `attention_coefficient`.
+
+    Weights with a W_x are a network of one hidden layer, which reads W_x[a] and W_y[b] and has no attention.
     """
     if "W_x" in weights:
         return _one_hidden_layer(weights, pairs, activation)
+    if attention_coefficient is None:
+        raise ConfigError(
+            "A transformer needs its attention_coefficient: 1 for softmax attention, 0 for constant attention; "
+            "got None. Pass **checkpoint.config.forward_options."
+        )
     W_E, W_pos, W_O = weights["W_E"], weights["W_pos"], weights["W_O"]
     W_in, W_U = weights["W_in"], weights["W_U"]
     d_head, p, n_ctx = W_O.shape[1], pairs.p, len(W_pos)

@@ -238,7 +238,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
     weights, p, options = checkpoint.weights, checkpoint.task.p, checkpoint.config.forward_options
     in_directory = checkpoint.run is not None and Path(checkpoint.run.path).is_dir()
     return _Subject(
-        acts=activations(weights, p, **options),
+        acts=activations(checkpoint),
         W_E=embedding_of(weights, p),
         W_L=neuron_logit_map(weights)[:, :p],
         sum_squared_weights=sum_squared_weights(weights.values()),
@@ -283,7 +283,7 @@ def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
     assert checkpoint.step is not None
     known = (run.source(checkpoint.step).digest(), checkpoint.config, run.task, share)
     if known not in _KEY_FREQUENCIES:
-        acts = activations(checkpoint.weights, run.task.p, **checkpoint.config.forward_options)
+        acts = activations(checkpoint)
         table = logit_measures.logit_table(acts.logits, run.task.labels)
         _KEY_FREQUENCIES[known] = logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
     return _KEY_FREQUENCIES[known]

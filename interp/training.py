@@ -22,7 +22,7 @@ from torch.nn import functional
 from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, TrainingError
-from interp.forward import Activation, Pairs, forward
+from interp.forward import Pairs, forward
 from interp.model import initial_weights
 from interp.run import (
     CHECKPOINTS,
@@ -150,7 +150,7 @@ def new_optimizer(config: TrainConfig, weights: dict[str, Tensor]) -> torch.opti
 
 def _train(config: TrainConfig, path: Path, progress: bool) -> None:
     device = _device(config.device)
-    activation: Activation = config.activation
+    options = config.model.forward_options
     mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
     train_pairs = Pairs(config.p, *mask.nonzero(as_tuple=True)).to(device)
     test_pairs = Pairs(config.p, *(~mask).nonzero(as_tuple=True)).to(device)
@@ -179,7 +179,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
 
     with _signals() as asked, _full_precision(), progress_bar("train", "steps", config.steps, step, progress) as bar:
         while True:
-            logits = forward(weights, train_pairs, activation).logits
+            logits = forward(weights, train_pairs, **options).logits
             loss = training_loss(logits, train_labels)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 
@@ -195,7 +195,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
                 )
             if recorded:
                 with torch.no_grad():
-                    test_logits = forward(weights, test_pairs, activation).logits
+                    test_logits = forward(weights, test_pairs, **options).logits
                     test_loss = float(training_loss(test_logits, test_labels))
                     train_accuracy = _accuracy(logits, train_labels)
                     test_accuracy = _accuracy(test_logits, test_labels)

@@ -123,7 +123,7 @@ def test_waves_of_the_logits_give_restricted_and_excluded_loss(operation):
 @pytest.mark.parametrize("p", [11, 12])
 def test_attention_by_its_mean_and_by_its_fit(p):
     ckpt = checkpoint(p)
-    pattern = interp.activations(ckpt.weights, p).pattern.double()
+    pattern = interp.activations(ckpt).pattern.double()
     mean = mean_of(pattern.flatten(2)).view(pattern.shape[2:]).expand_as(pattern)
     assert_scores(ablate.attention(ckpt), ckpt, from_parts(ckpt, pattern=mean))
     fit = own_fit(pattern.flatten(2)).view(pattern.shape)
@@ -139,7 +139,7 @@ def test_neurons_by_their_fits():
 def test_clusters_of_neurons(shipped, by):
     """On the shipped network, whose neurons have clusters: the cluster of k = 14, and what is in none."""
     ckpt = shipped[-1]
-    acts = interp.activations(ckpt.weights, 113)
+    acts = interp.activations(ckpt)
     shares = neurons.frequency_shares(acts.neurons)
     cluster = neurons.clusters(shares)[14]
     rest = (~neurons.is_single_frequency(shares)).nonzero().flatten()

@@ -163,7 +163,7 @@ def test_the_shipped_circuit(shipped):
     assert m.neuron_phase_agreement > 0.99
     assert m.neuron_logit_key_share > 0.99
     assert m.neuron_projection_share > 0.95
-    acts = interp.activations(shipped[-1].weights, 113)
+    acts = interp.activations(shipped[-1])
     found = neurons.clusters(neurons.frequency_shares(acts.neurons))
     assert tuple(found) == m.key_frequencies
     heads = attention.attention_shares(acts.pattern).argmax(0) + 1

@@ -27,7 +27,7 @@ def test_logits_neurons_and_patterns_are_the_bridges(config, biases):
     """Float32 sums in another order: 1e-5 of the largest value (the promise is 1e-4)."""
     weights = random_weights(config, biases=biases)
     pairs = Pairs.all(config.d_vocab - 1)
-    ours = forward(weights, pairs, config.activation)
+    ours = forward(weights, pairs, **config.forward_options)
     with torch.no_grad():
         logits, cache = to_bridge(weights, config).run_with_cache(tokens(pairs))
     theirs = logits[:, -1], cache["blocks.0.mlp.hook_post"][:, -1], cache["blocks.0.attn.hook_pattern"][:, :, -1]
@@ -45,7 +45,7 @@ def test_gradients_are_the_bridges(config, biases):
     pairs = Pairs(p, some // p, some % p)
     target = torch.randn(len(pairs), config.d_vocab_out, generator=torch.Generator().manual_seed(2))
 
-    (forward(weights, pairs, config.activation).logits * target).sum().backward()
+    (forward(weights, pairs, **config.forward_options).logits * target).sum().backward()
     bridge = to_bridge(weights, config)
     (bridge(tokens(pairs))[:, -1] * target).sum().backward()
     theirs = {
@@ -89,7 +89,7 @@ def test_summing_rows_is_attention_by_its_definition(p, n_heads, d_head, d_mlp, 
     target = torch.randn(p * p, p + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     def run() -> list[torch.Tensor]:
-        logits = forward(weights, pairs).logits
+        logits = forward(weights, pairs, **config.forward_options).logits
         grads = torch.autograd.grad((logits * target).sum(), list(weights.values()), allow_unused=True)
         return [logits.detach(), *grads]
 
@@ -110,7 +110,7 @@ def test_the_same_call_gives_the_same_bits():
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         weights = {n: w.requires_grad_() for n, w in random_weights(config).items()}
-        forward(weights, pairs).logits.square().sum().backward()
+        forward(weights, pairs, **config.forward_options).logits.square().sum().backward()
         torch.set_num_threads(before)
         return [weight.grad for weight in weights.values()]
 

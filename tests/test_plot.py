@@ -122,7 +122,7 @@ def test_columns_over_training_with_the_phases(trajectory, name, columns):
 
 
 def test_maps_over_pairs_show_what_they_are_given(shipped):
-    acts = interp.activations(shipped[-1].weights, 113)
+    acts = interp.activations(shipped[-1])
     shares = interp.measures.attention.attention_shares(acts.pattern).numpy()
     figure = plot.attention_over_pairs(acts.pattern.numpy(), shares)
     assert len(figure.data) == 4

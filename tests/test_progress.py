@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import metadata
 
 import numpy as np
@@ -12,7 +13,8 @@ import pytest
 import torch
 
 import interp
-from interp import ConfigError, Task
+from interp import Checkpoint, ConfigError, Task
+from interp.forward import Pairs
 from interp.model import to_bridge
 from tests.conftest import ROOT
 from tests.models import random_weights, sizes
@@ -55,11 +57,30 @@ def test_the_bridge_of_a_checkpoint_measures_the_same_through_its_hooks(small_ru
 def test_the_bridge_gives_the_checkpoints_logits_patterns_and_neurons(small_run):
     """The promise is 1e-4 of their scale; float32 sums give 1e-5."""
     ckpt = small_run[-1]
-    ours = interp.activations(ckpt.weights, 13)
+    ours = interp.activations(ckpt)
     hooked = interp.hooked_activations(ckpt.model(), 13)
     for name in ("logits", "neurons", "pattern"):
         mine, theirs = getattr(ours, name), getattr(hooked, name)
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
+
+
+def test_activations_know_a_checkpoints_function_and_attention_or_have_to_be_told():
+    """GELU and half-constant attention: nothing that weights would tell, and nothing that is assumed."""
+    config = replace(sizes(7, activation="gelu"), attention_coefficient=0.5)
+    weights = random_weights(config)
+    known = interp.activations(Checkpoint(weights, config, Task(7)))
+    torch.testing.assert_close(known.neurons, interp.hooked_activations(to_bridge(weights, config), 7).neurons)
+    told = interp.activations(weights, 7, "gelu", 0.5)
+    assert torch.equal(told.logits, known.logits)
+    assert not torch.allclose(interp.activations(weights, 7, "relu", 1.0).logits, known.logits, atol=0.1)
+    with pytest.raises(ConfigError, match=r"activation and attention_coefficient must be given\. .*\(checkpoint\)"):
+        interp.activations(weights, 7)
+    with pytest.raises(ConfigError, match=r"how they are used; attention_coefficient must be given"):
+        interp.activations(weights, 7, "gelu")
+    with pytest.raises(ConfigError, match=r"knows its p, activation, .*; got p beside it"):
+        interp.activations(Checkpoint(weights, config, Task(7)), 7)
+    with pytest.raises(ConfigError, match="needs its attention_coefficient: 1 for softmax attention"):
+        interp.forward.forward(weights, Pairs.all(7), "gelu")
 
 
 def deep_bridge(p: int, **changes):
@@ -119,7 +140,7 @@ def test_subtraction_is_addition_after_b_becomes_minus_b():
     p = 7
     config = sizes(p)
     weights = random_weights(config)
-    acts = interp.activations(weights, p)
+    acts = interp.activations(weights, p, **config.forward_options)
     negated = (-torch.arange(p)) % p
     turned = interp.Activations(acts.logits[:, negated], acts.neurons[:, negated], acts.pattern[:, negated])
     mask = interp.split_mask(p, 0.5, 0)

@@ -89,7 +89,7 @@ def test_hooks_and_the_shared_forward_measure_the_same(tmp_path, name):
     assert hooked.gradient_symmetricity == pytest.approx(shared.gradient_symmetricity, abs=1e-4)
     assert hooked.distance_irrelevance == pytest.approx(shared.distance_irrelevance, rel=1e-4)
     assert set(shared.missing) == ({"attention_share"} if isinstance(ckpt.config, MLPConfig) else set())
-    ours = interp.activations(ckpt.weights, P, **ckpt.config.forward_options)
+    ours = interp.activations(ckpt)
     theirs = interp.hooked_activations(ckpt.model(), P)
     for which in ("logits", "neurons", "pattern"):
         mine, other = getattr(ours, which), getattr(theirs, which)
@@ -196,7 +196,7 @@ def test_constant_attention_by_its_definition(coefficient, own_tokens):
     mid = x + torch.einsum("nhpd,hdm->npm", A @ v, w["W_O"])
     neurons = (mid @ w["W_in"] + w["b_in"]).relu()
     logits = (mid + neurons @ w["W_out"] + w["b_out"]) @ w["W_U"]
-    ours = interp.activations({key: value.float() for key, value in w.items()}, P, attention_coefficient=coefficient)
+    ours = interp.activations({key: value.float() for key, value in w.items()}, P, "relu", coefficient)
     for mine, theirs in [(ours.logits, logits[:, -1]), (ours.neurons, neurons[:, -1]), (ours.pattern, A[:, :, -1])]:
         torch.testing.assert_close(mine.flatten(0, 1).double(), theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
 
@@ -232,7 +232,7 @@ def test_one_hidden_layer_by_its_definition(inputs):
     pairs = Pairs.all(P)
     x, y = w["W_x"][pairs.a], w["W_y"][pairs.b]
     hidden = ((torch.hstack([x, y]) if inputs == "concatenated" else x + y) @ w["W"]).relu()
-    ours = interp.activations({key: value.float() for key, value in w.items()}, P)
+    ours = interp.activations({key: value.float() for key, value in w.items()}, P, "relu")
     for mine, theirs in [(ours.logits, hidden @ w["W_U"]), (ours.neurons, hidden)]:
         torch.testing.assert_close(mine.flatten(0, 1).double(), theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
 
@@ -639,7 +639,7 @@ def test_losses_of_the_checkpoints_alone_still_tell_a_wrong_split(shipped, tmp_p
 def test_losses_recorded_in_float32_raise_no_false_alarm(shipped, tmp_path):
     """At the end the mainline's losses are near float32's resolution, 1e-7: off by half, and right."""
     ckpt = shipped[-1]
-    logits = forward(ckpt.weights, Pairs.all(113)).logits
+    logits = forward(ckpt.weights, Pairs.all(113), **ckpt.config.forward_options).logits
     nll = torch.nn.functional.cross_entropy(logits, ckpt.task.labels.flatten(), reduction="none").view(113, 113)
     train, test = (float(nll[half].mean()) for half in (ckpt.train_mask, ~ckpt.train_mask))
     state = {"model": paper(ckpt.weights), "train_loss": train, "test_loss": test}
