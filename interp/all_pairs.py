@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.computing import computing
 from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
@@ -43,7 +44,7 @@ class Activations:
     pattern: Float[Tensor, "p p n_heads n_ctx"] | None
 
 
-@torch.no_grad()
+@computing()
 def activations(
     model: Checkpoint | Weights,
     p: int | None = None,
@@ -108,7 +109,7 @@ def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor,
     return torch.stack([pairs.a, b, *last], dim=1).to(cfg.device)
 
 
-@torch.no_grad()
+@computing()
 def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activations:
     """All pairs through a model's hooks, your own included.
 
@@ -156,38 +157,52 @@ def input_gradients(
     vocabulary of its own, of 2n tokens, so that the gradient of the embedding is that of every pair's own two inputs.
     `activation` and `attention_coefficient` are those of `interp.forward.forward`.
     """
-    p = pairs.p
     for a, b in zip(pairs.a.split(_GRADIENT_BATCH), pairs.b.split(_GRADIENT_BATCH), strict=True):
-        each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))
-        if "W_x" in weights:
-            E_a, E_b = weights["W_x"][a], weights["W_y"][b]
-        else:
-            own = weights["W_E"][p : 2 * p] if len(weights["W_E"]) >= 2 * p else weights["W_E"]
-            E_a, E_b = weights["W_E"][a], own[b]
-        E_a, E_b = E_a.detach().requires_grad_(), E_b.detach().requires_grad_()
-        if "W_x" in weights:
-            embedded = {"W_x": E_a, "W_y": E_b}
-        else:
-            equals = weights["W_E"][-1:] if len(weights["W_pos"]) == 3 else weights["W_E"][:0]
-            embedded = {"W_E": torch.cat([E_a, E_b, equals])}
-        logits = forward({**weights, **embedded}, each, activation, attention_coefficient).logits
-        grad_a, grad_b = _jacobian(logits[:, :p], E_a, E_b)
-        yield grad_a, grad_b
+        yield _input_gradients(weights, Pairs(pairs.p, a, b), activation, attention_coefficient)
+
+
+@computing(grad=True)
+def _input_gradients(
+    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float
+) -> InputGradients:
+    p, a, b = pairs.p, pairs.a, pairs.b
+    each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))
+    if "W_x" in weights:
+        E_a, E_b = weights["W_x"][a], weights["W_y"][b]
+    else:
+        own = weights["W_E"][p : 2 * p] if len(weights["W_E"]) >= 2 * p else weights["W_E"]
+        E_a, E_b = weights["W_E"][a], own[b]
+    E_a, E_b = E_a.detach().requires_grad_(), E_b.detach().requires_grad_()
+    if "W_x" in weights:
+        embedded = {"W_x": E_a, "W_y": E_b}
+    else:
+        equals = weights["W_E"][-1:] if len(weights["W_pos"]) == 3 else weights["W_E"][:0]
+        embedded = {"W_E": torch.cat([E_a, E_b, equals])}
+    logits = forward({**weights, **embedded}, each, activation, attention_coefficient).logits
+    grad_a, grad_b = _jacobian(logits[:, :p], E_a, E_b)
+    return grad_a, grad_b
 
 
 def hooked_input_gradients(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Iterator[InputGradients]:
     """The same through a model's hooks, your own included: with respect to hook_embed at positions 0 and 1."""
     for tokens in tokens_of(model, pairs).split(_GRADIENT_BATCH):
-        embedded: list[Tensor] = []
+        yield _hooked_input_gradients(model, tokens, pairs.p)
 
-        def leaf(value: Tensor, hook: object, found: list[Tensor] = embedded) -> Tensor:
-            found.append(value.detach().requires_grad_())
-            return found[-1]
 
-        with model.hooks(fwd_hooks=[("hook_embed", leaf)]), torch.enable_grad():
-            logits = _at_last(model(tokens))
-        (grad,) = _jacobian(logits[:, : pairs.p], embedded[-1])
-        yield grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
+@computing(grad=True)
+def _hooked_input_gradients(
+    model: TransformerBridge | HookedMLP, tokens: Int[Tensor, "n n_ctx"], p: int
+) -> InputGradients:
+    embedded: list[Tensor] = []
+
+    def leaf(value: Tensor, hook: object) -> Tensor:
+        embedded.append(value.detach().requires_grad_())
+        return embedded[-1]
+
+    with model.hooks(fwd_hooks=[("hook_embed", leaf)]):
+        logits = _at_last(model(tokens))
+    (grad,) = _jacobian(logits[:, :p], embedded[-1])
+    return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
 
 
 def _jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:

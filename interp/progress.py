@@ -28,6 +28,7 @@ from interp.all_pairs import (
     hooked_input_gradients,
     input_gradients,
 )
+from interp.computing import computing
 from interp.config import Architecture
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
@@ -184,6 +185,7 @@ class _Subject:
     gradients: Callable[[Pairs], Iterator[InputGradients]] | None = None
 
 
+@computing()
 def progress_measures(
     source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP,
     task: Task | None = None,
@@ -438,6 +440,7 @@ def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None
     return frequencies
 
 
+@computing()
 def compare(
     models: Mapping[str, Checkpoint | Run | PathLike],
     mechanism: bool = False,
@@ -471,6 +474,7 @@ def compare(
     return frame.astype(dict.fromkeys(numbers, float))
 
 
+@computing()
 def trajectory(
     run: Run | PathLike,
     key_frequencies: Iterable[int] | None = None,

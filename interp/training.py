@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import filelock
 import pandas as pd
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.computing import computing
 from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, TrainingError
@@ -60,6 +60,7 @@ class TrainingInterrupted(KeyboardInterrupt):
         self.path, self.step, self.signum = path, step, signum
 
 
+@computing(grad=True)
 def train(config: TrainConfig | None, path: PathLike, resume: bool = False, progress: bool = True) -> Run:
     """Train `config` into the run directory `path` and return the run.
 
@@ -177,7 +178,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
         _save_state(path, step, weights, optimizer)
         saved_at = time.monotonic()
 
-    with _signals() as asked, _full_precision(), progress_bar("train", "steps", config.steps, step, progress) as bar:
+    with _signals() as asked, progress_bar("train", "steps", config.steps, step, progress) as bar:
         while True:
             logits = forward(weights, train_pairs, **options).logits
             loss = training_loss(logits, train_labels)
@@ -284,22 +285,3 @@ def _signals() -> Iterator[_Asked]:
     finally:
         for signum, handler in before.items():
             signal.signal(signum, handler)
-
-
-@contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    """Matrix products in full float32: TF32 would drown the small losses."""
-    # torch 2.9 renamed the switch, and refuses the old name once the new one was used.
-    name, full = (
-        ("fp32_precision", "ieee") if hasattr(torch.backends.cuda.matmul, "fp32_precision") else ("allow_tf32", False)
-    )
-    cpu: Any = torch.backends.mkldnn
-    switches = [torch.backends.cuda.matmul] + ([cpu.matmul] if name == "fp32_precision" else [])
-    before = [getattr(switch, name) for switch in switches]
-    for switch in switches:
-        setattr(switch, name, full)
-    try:
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            setattr(switch, name, value)
