@@ -163,7 +163,7 @@ def input_gradients(
 
 @computing(grad=True)
 def _input_gradients(
-    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float
+    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float | None
 ) -> InputGradients:
     p, a, b = pairs.p, pairs.a, pairs.b
     each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))

@@ -6,7 +6,7 @@ import contextlib
 import threading
 from collections.abc import Callable
 from functools import partial, wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +15,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
-_NUMPY = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}  # as it starts
 _RENAMED = hasattr(torch.backends.cuda.matmul, "fp32_precision")  # by torch 2.9, which refuses to mix the two names
 
 
@@ -66,8 +65,7 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
         afterwards(_of_process.leave)
         if torch.empty(0).device.type != "cpu":  # only then: a device context makes every call of torch slower
             enter(torch.device("cpu"))
-        if np.geterr() != _NUMPY:
-            afterwards(partial(np.seterr, **np.seterr(**_NUMPY)))
+        enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         # Not contextlib's decorator: a warning is given in the name of the first line outside of interp's modules.
@@ -114,11 +112,12 @@ def _full_precision(restore: contextlib.ExitStack) -> None:
             restore.callback(torch.set_float32_matmul_precision, precision)
             torch.set_float32_matmul_precision("highest")
         return
+    all_of_torch: Any = torch.backends
     for backend in (torch.backends.mkldnn, torch.backends.cuda):
         precision = backend.matmul.fp32_precision
         if precision not in ("none", "ieee"):
             # A switch that only follows those above it, the backend's and torch's own, goes on following them.
-            above = getattr(backend, "fp32_precision", torch.backends.fp32_precision)
+            above = getattr(backend, "fp32_precision", all_of_torch.fp32_precision)
             restore.callback(setattr, backend.matmul, "fp32_precision", "none" if precision == above else precision)
             backend.matmul.fp32_precision = "ieee"
 
