@@ -31,7 +31,7 @@ _NO_FOURIER = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Task:
     """Learn `label[a, b]`, a number mod p, for all a and b in 0..p-1.
 
@@ -42,7 +42,8 @@ class Task:
     - `"quadratic"`: a² + ab + b² mod p (Power et al., 2022), measured by its losses only;
     - `"random"`: labels drawn uniformly with `seed`, which can only be memorized; losses only.
 
-    `p` is any integer of at least 2; even moduli are fine.
+    `p` is any integer of at least 2; even moduli are fine. Tasks with the same labels by these rules are equal: `seed`
+    counts for random labels alone, so Task(113, seed=1) == Task(113).
     Raises ConfigError for another p or operation.
     """
 
@@ -60,6 +61,15 @@ class Task:
         object.__setattr__(self, "p", p)  # numpy's integers are welcome
         if self.operation not in OPERATIONS:
             raise ConfigError(f"operation is {self.operation!r}; choose one of {', '.join(OPERATIONS)}.")
+
+    def _identity(self) -> tuple[int, Operation, int | None]:
+        return self.p, self.operation, self.seed if self.operation == "random" else None
+
+    def __eq__(self, other: object) -> bool:
+        return self._identity() == other._identity() if isinstance(other, Task) else NotImplemented
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
 
     @cached_property
     def labels(self) -> Int[Tensor, "{self.p} {self.p}"]:

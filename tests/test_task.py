@@ -5,7 +5,8 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from interp import ConfigError, Task, split_mask
+from interp import ConfigError, Task, TrainConfig, split_mask
+from interp.run import read_config, write_config, write_split
 from interp.task import OPERATIONS, as_mask
 from tests.processes import outside
 
@@ -110,7 +111,7 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     assert "relu, gelu, gelu_new" in lines[5]
     assert "paper, transformer_lens" in lines[6]
     assert "whole number" in lines[7]
-    assert "cannot measure a int" in lines[8]
+    assert "got a int" in lines[8]
     assert "this is a dict" in lines[9]
     assert "learning_rate is 'x'; it is a number" in lines[10]
     assert "two numbers" in lines[11]
@@ -143,3 +144,17 @@ def test_pairs_in_narrow_integers_are_the_same_pairs(dtype):
 def test_a_sparse_mask_is_no_split():
     with pytest.raises(ConfigError, match="give a bool mask"):
         as_mask(split_mask(7, 0.5, 0).to_sparse(), None, 7)
+
+
+def test_the_same_task_has_one_identity_whatever_seed_means_nothing(tmp_path):
+    assert TrainConfig(seed=1).task == Task(113)
+    assert len({Task(7, "subtract", seed=s) for s in range(3)}) == 1
+    assert Task(7, "random", 1) != Task(7, "random", 2)
+    assert Task(7, "random", 1) == Task(7, "random", 1)
+    assert Task(7) != Task(7, "subtract")
+    assert Task(7) != 7
+    config = TrainConfig(p=7, seed=1, steps=1)
+    write_config(tmp_path, config)
+    write_split(tmp_path, split_mask(7, 0.3, 1))
+    assert '"operation": "add",\n    "seed": 1\n' in (tmp_path / "config.json").read_text()  # as it always was
+    assert read_config(tmp_path) == config
