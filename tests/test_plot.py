@@ -27,7 +27,7 @@ def drawn(figure: go.Figure, name: str) -> list[go.Scatter]:
 
 def test_training_curves(shipped):
     figure = plot.training_curves(shipped.history)
-    assert titles(figure, "y") == ["Accuracy", "Loss (nats)"]
+    assert titles(figure, "y") == ["Accuracy", "Loss as trained (nats)"]
     assert titles(figure, "x") == ["Training step"]
     accuracy, loss = drawn(figure, "test")
     np.testing.assert_array_equal(accuracy.y, shipped.history["test_accuracy"])
@@ -39,7 +39,7 @@ def test_training_curves(shipped):
 def test_progress_measures_with_their_phases(trajectory):
     ph = interp.phases(trajectory)
     figure = plot.progress_measures(trajectory, ph)
-    assert titles(figure, "y") == ["Loss (nats)", "Loss ÷ test loss", "Σ weights²"]
+    assert titles(figure, "y") == ["Loss, p outputs (nats)", "Loss ÷ test loss", "Σ weights²"]
     loss, ratio = drawn(figure, "restricted")
     np.testing.assert_array_equal(loss.y, trajectory["restricted_loss"])
     np.testing.assert_array_equal(ratio.y, trajectory["restricted_loss"] / trajectory["test_loss"])
@@ -86,7 +86,7 @@ def test_losses_alone_are_drawn_as_they_were_recorded(shipped):
     history = shipped.history.assign(train_accuracy=np.nan, test_accuracy=np.nan)
     history.loc[history["step"] % 100 != 0, "test_loss"] = np.nan
     figure = plot.training_curves(history)
-    assert titles(figure, "y") == ["Loss (nats)"]
+    assert titles(figure, "y") == ["Loss as trained (nats)"]
     train, test = figure.data
     assert (train.name, test.name) == ("train", "test")
     assert train.showlegend

@@ -36,13 +36,16 @@ _SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, 
 def training_curves(history: pd.DataFrame) -> go.Figure:
     """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
 
+    They are drawn as they were recorded: over all outputs that the network was trained on, "=" included, where the
+    figures of a trajectory take the p numbers alone.
+
     Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn.
     """
     need(history, "step", "train_loss", "test_loss")
     kinds = [
         kind for kind in ("accuracy", "loss") if history.get(f"train_{kind}", pd.Series(dtype=float)).notna().any()
     ]
-    figure = panels([{"accuracy": "Accuracy", "loss": "Loss (nats)"}[kind] for kind in kinds])
+    figure = panels([{"accuracy": "Accuracy", "loss": "Loss as trained (nats)"}[kind] for kind in kinds])
     for row, kind in enumerate(kinds, 1):
         for name in ("train", "test"):
             recorded = history.dropna(subset=f"{name}_{kind}")  # one may be recorded more often than the other
@@ -56,10 +59,11 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
 def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded and restricted loss, their ratio to test loss, and Σ squared weights, the phases shaded and named.
 
-    After Nanda et al. (2023), figure 7. `trajectory` is what `interp.trajectory` returns.
+    After Nanda et al. (2023), figure 7. `trajectory` is what `interp.trajectory` returns; its losses are over the p
+    numbers, without "=", which `training_curves` counts.
     """
     need(trajectory, "step", "train_loss", "test_loss", "excluded_loss", "restricted_loss", "sum_squared_weights")
-    figure = panels(["Loss (nats)", "Loss ÷ test loss", "Σ weights²"])
+    figure = panels(["Loss, p outputs (nats)", "Loss ÷ test loss", "Σ weights²"])
     step = trajectory["step"]
     for name in ("train", "test", "restricted", "excluded"):
         line(figure, step, trajectory[f"{name}_loss"], name, 1, LINES[name])
