@@ -133,7 +133,7 @@ def train(
         ),
     ] = None,
     history_every: Annotated[
-        int, typer.Option(help="Steps between two rows of losses and accuracies.")
+        int, typer.Option(help='Steps between two rows of losses and accuracies, which count "=" among the outputs.')
     ] = _DEFAULT.history_every,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = _DEFAULT.device,
 ) -> None:
@@ -273,7 +273,9 @@ def measure(
 ) -> None:
     """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
 
-    In a run, the key frequencies are those of its last checkpoint, for every step alike. A file's layout is recognised
+    Losses are over the p numbers; those that a run records while it trains count "=" among the outputs too.
+    In a run, the key frequencies of every step are those of its last checkpoint with test accuracy of 0.99 or more
+    (of its last, if none has it). A file's layout is recognised
     by what it holds; what it cannot tell is given under Files.
     """
     import json

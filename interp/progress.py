@@ -29,12 +29,12 @@ from interp.all_pairs import (
     input_gradients,
 )
 from interp.computing import computing
-from interp.config import Architecture
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
+from interp.keys import key_checkpoint
 from interp.measures import attention, embedding, logits as logit_measures, losses, mechanism, neurons
-from interp.measures.logits import KEY_SHARE
+from interp.measures.logits import KEY_SHARE, checked_share
 from interp.measures.weights import alignment, sum_squared_weights
 from interp.model import embedding as embedding_of, neuron_logit_map
 from interp.printed import Printed
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
     from interp.hooked_mlp import HookedMLP
 
-MEASURES_VERSION = 3  # raise it when a definition changes: saved trajectories are then computed anew
+MEASURES_VERSION = 4  # raise it when a definition changes: saved trajectories are then computed anew
 MEASURES = "measures.parquet"
 
 
@@ -55,7 +55,9 @@ MEASURES = "measures.parquet"
 class ProgressMeasures(Printed):
     """The progress measures of one model; losses in nats, over the p number tokens ("=" left out).
 
-    A measure that cannot be had is None, and `missing` says why. Sources: Nanda et al. (2023) unless named.
+    A measure that cannot be computed, or is a ratio of two zeros, is None, and `missing` says why. Sources: Nanda et
+    al. (2023) unless named. The losses of a run's history are over all outputs that it was trained on, which in
+    interp's own runs are p + 1 ("=" counts), so they lie a little above these.
 
     loss, accuracy               over all p*p pairs
     train_loss, test_loss, train_accuracy, test_accuracy   over the pairs of the split
@@ -63,7 +65,9 @@ class ProgressMeasures(Printed):
                                  restricted_test_loss over test pairs
     excluded_loss                the key frequencies removed, over train pairs, and excluded_accuracy;
                                  excluded_loss_by_frequency one at a time
-    key_frequencies              the k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients
+    key_frequencies              the k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients;
+                                 key_step is the step of the checkpoint at which they do, None if the caller gave the
+                                 frequencies or the step is unknown
     cos_coefficients [⌊p/2⌋]     of cos w_k(a+b−c), k = 1, 2, …
     embedding_norms [p]          of W_E along the rows of the Fourier basis (`interp.fourier`); embedding_gini
     unembedding_norms [p]        of W_L = W_out·W_U over outputs, likewise; unembedding_gini
@@ -113,24 +117,18 @@ class ProgressMeasures(Printed):
     neuron_logit_key_share: float | None
     gradient_symmetricity: float | None = None
     distance_irrelevance: float | None = None
+    key_step: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts, ready for JSON; `missing` included."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {
-            name: value.tolist()
-            if isinstance(value, np.ndarray)
-            else None
-            if isinstance(value, float) and math.isnan(value)  # a share of nothing; JSON has no NaN
-            else value
-            for name, value in plain.items()
-        }
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
 
     def _told(self) -> list[Field[Any]]:
         """The measures; those of the mechanism only where they were asked for."""
         unasked = [name for name in _MECHANISM if getattr(self, name) is None and name not in self.missing]
-        return [f for f in fields(self) if f.name != "missing" and f.name not in unasked]
+        return [f for f in fields(self) if f.name not in ("missing", "key_step", *unasked)]
 
     def row(self) -> dict[str, float | int | None]:
         """The scalar measures, flat: one row of a trajectory."""
@@ -155,7 +153,8 @@ class ProgressMeasures(Printed):
             elif f.name == "excluded_loss_by_frequency":
                 yield f.name, "  ".join(f"{k}: {loss:.4g}" for k, loss in value.items()) or "–"
             elif f.name == "key_frequencies":
-                yield f.name, ", ".join(map(str, value)) or "none"
+                of_step = "" if self.key_step is None else f"  (of step {self.key_step:,})"
+                yield f.name, (", ".join(map(str, value)) or "none") + of_step
             elif isinstance(value, np.ndarray):
                 first = 1 if f.name == "cos_coefficients" else 0
                 top = sorted(np.argsort(-np.abs(value))[:5].tolist())
@@ -205,13 +204,16 @@ def progress_measures(
     bridge, `split` and `seed`, and for a path `attention_coefficient`, `n_heads` and `activation`, are those of
     `load_checkpoint`.
 
-    The key frequencies are those of the run's last checkpoint, for a lone model its own: the k of which the squared
-    cos coefficient exceeds `share` of the sum. `key_frequencies` overrides them. With `mechanism`, the two measures of
-    clock or pizza are there too; they take seconds.
+    The key frequencies are the k of which the squared cos coefficient exceeds `share` of the sum: in a run, at its last
+    checkpoint with test accuracy of 0.99 or more, or at its last one if none has it, so that a run that lost what it
+    learned is measured by what it had learned; for a lone model, at that model. `key_step` says where.
+    `key_frequencies` overrides them. With `mechanism`, the two measures of clock or pizza are there too; they take
+    seconds.
 
     Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
     split; a task with Fourier structure) is None in the result, with its reason in `missing`.
     """
+    share = checked_share(share)
     about_file = {"attention_coefficient": attention_coefficient, "n_heads": n_heads, "activation": activation}
     if isinstance(source, str | os.PathLike):
         source = last_checkpoint(source, task, split, seed, attention_coefficient, n_heads, activation)
@@ -223,17 +225,22 @@ def progress_measures(
     if isinstance(source, Checkpoint):
         if not task is split is seed is None:
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
-        if source.run is not None and key_frequencies is None and not source.task.why_no_fourier:
-            key_frequencies = _key_frequencies_of(source.run, share)
-        subject = _of_checkpoint(source)
-    elif hasattr(source, "run_with_cache"):
-        subject = _of_hooked(source, task, split, seed)
-    else:
-        raise ConfigError(
-            f"cannot measure a {type(source).__name__}; give a path, a Checkpoint, a Run, or a TransformerBridge with "
-            "task=."
-        )
-    return _measure(subject, key_frequencies, share, mechanism)
+        frequencies, key_step = _checked(key_frequencies, source.task), None
+        if frequencies is None and not source.task.why_no_fourier:
+            key_step = source.step
+            if source.run is not None:
+                key = key_checkpoint(source.run)
+                frequencies, key_step = key.frequencies(share), key.step
+        return _measure(_of_checkpoint(source), frequencies, share, mechanism, key_step)
+    if hasattr(source, "run_with_cache"):
+        if not isinstance(task, Task):
+            raise ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
+        frequencies, mask = _checked(key_frequencies, task), as_mask(split, seed, task.p)
+        return _measure(_of_hooked(source, task, mask), frequencies, share, mechanism)
+    raise ConfigError(
+        f"progress_measures takes a path, a Checkpoint, a Run, or a TransformerBridge with task=; got a "
+        f"{type(source).__name__}."
+    )
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
@@ -256,11 +263,7 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
     )
 
 
-def _of_hooked(model: TransformerBridge | HookedMLP, task: Task | None, split: Any, seed: int | None) -> _Subject:
-    if not isinstance(task, Task):
-        raise ConfigError(
-            f"a {type(model).__name__} does not say what it was trained on; pass task=interp.Task(p=...)."
-        )
+def _of_hooked(model: TransformerBridge | HookedMLP, task: Task, train_mask: Bool[Tensor, "p p"] | None) -> _Subject:
     acts = hooked_activations(model, task.p)
     read = {name: getattr(model, name) for name in ("W_E", "W_x", "W_y", "W_U") if hasattr(model, name)}
     if acts.neurons is not None and hasattr(model, "W_out"):
@@ -274,33 +277,27 @@ def _of_hooked(model: TransformerBridge | HookedMLP, task: Task | None, split: A
         sum_squared_weights=sum_squared_weights(w for w in model.state_dict().values() if w.is_floating_point()),
         task=task,
         step=None,
-        train_mask=as_mask(split, seed, task.p),
+        train_mask=train_mask,
         why_no_split="no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)",
         gradients=lambda pairs: hooked_input_gradients(model, pairs),
     )
 
 
-def _key_frequencies_of(run: Run, share: float) -> tuple[int, ...]:
-    checkpoint = run.last_readable()
-    assert checkpoint.step is not None
-    known = (run.source(checkpoint.step).digest(), checkpoint.config, run.task, share)
-    if known not in _KEY_FREQUENCIES:
-        acts = activations(checkpoint)
-        table = logit_measures.logit_table(acts.logits, run.task.labels)
-        _KEY_FREQUENCIES[known] = logit_measures.key_frequencies(logit_measures.cos_coefficients(table), share)
-    return _KEY_FREQUENCIES[known]
-
-
-# By what the last checkpoint is and how it is read, and the share.
-_KEY_FREQUENCIES: dict[tuple[str, Architecture, Task, float], tuple[int, ...]] = {}
-
-
 def _measure(
-    subject: _Subject, chosen: Iterable[int] | None, share: float, with_mechanism: bool = False
+    subject: _Subject,
+    frequencies: tuple[int, ...] | None,
+    share: float,
+    with_mechanism: bool = False,
+    key_step: int | None = None,
 ) -> ProgressMeasures:
     task, acts, labels = subject.task, subject.acts, subject.task.labels
-    frequencies = _checked(chosen, task)
     L = acts.logits
+    if not torch.isfinite(L).all() or not math.isfinite(subject.sum_squared_weights):
+        where = "" if subject.step is None else f" of step {subject.step:,}"
+        raise CheckpointError(
+            f"The weights and logits of a model must be finite; those{where} hold NaN or infinite values. Measure an "
+            "earlier checkpoint."
+        )
     values: dict[str, Any] = {}
     missing: dict[str, str] = {}
 
@@ -380,8 +377,27 @@ def _measure(
         else:
             values["distance_irrelevance"] = mechanism.distance_irrelevance(L, labels, task.distances)
 
+    for name, value in values.items():
+        if isinstance(value, float) and math.isnan(value):
+            without = name == "neuron_projection_share" and not frequencies
+            missing[name] = "there is no key frequency" if without else _WHY_NAN.get(name, _NOT_FINITE)
     values |= dict.fromkeys(missing) | {"step": subject.step, "sum_squared_weights": subject.sum_squared_weights}
-    return ProgressMeasures(**values, missing=missing)
+    return ProgressMeasures(**values, key_step=key_step, missing=missing)
+
+
+# The measures that divide by something that can be zero, and what it means if it is.
+_WHY_NAN = {
+    "embedding_gini": "W_E is zero for every number, so its norms have no Gini coefficient",
+    "unembedding_gini": "W_L is zero, so its norms have no Gini coefficient",
+    "logit_variance_explained": "the logits, centred over outputs, are the same for every pair: no variance to explain",
+    "neuron_phase_agreement": (
+        f"no neuron has one frequency that explains more than {neurons.SINGLE_FREQUENCY_SHARE:g} of its variance"
+    ),
+    "neuron_projection_share": "the neurons along u_k and v_k are the same for every pair, for each key frequency k",
+    "neuron_logit_key_share": "W_L is zero, so none of it lies anywhere",
+    "distance_irrelevance": "the right logit is the same for every pair",
+}
+_NOT_FINITE = "the activations or gradients of the model hold NaN or infinite values"
 
 
 _MECHANISM = ("gradient_symmetricity", "distance_irrelevance")
@@ -432,11 +448,11 @@ def _checked(chosen: Iterable[int] | None, task: Task) -> tuple[int, ...] | None
     try:
         frequencies = tuple(sorted({operator.index(k) for k in chosen}))
     except TypeError:
-        raise ConfigError(f"key_frequencies are {chosen!r}; give whole numbers, such as [14, 35].") from None
+        raise ConfigError(f"key_frequencies must be whole numbers, such as [14, 35]; got {chosen!r}.") from None
     if task.why_no_fourier:
-        raise ConfigError(f"key_frequencies were given, but {task.why_no_fourier}; leave them out.")
+        raise ConfigError(f"key_frequencies must be left out: {task.why_no_fourier}.")
     if bad := [k for k in frequencies if not 1 <= k <= task.p // 2]:
-        raise ConfigError(f"key_frequencies {bad} lie outside 1..{task.p // 2}, the frequencies of p = {task.p}.")
+        raise ConfigError(f"key_frequencies must lie in 1..{task.p // 2}, those of p = {task.p}; got {bad}.")
     return frequencies
 
 
@@ -453,16 +469,22 @@ def compare(
     network without attention), key_frequencies (a tuple), and the scalar fields of ProgressMeasures; what a model
     cannot give is NaN. `interp.plot.mechanism` draws it. Raises as `progress_measures` does.
     """
+    share = checked_share(share)
     if not isinstance(models, Mapping) or not models:
-        what = f"a {type(models).__name__}" if models or not isinstance(models, Mapping) else "an empty one"
-        raise ConfigError(f"the models come as a dict, each under a name; this is {what}.")
+        what = f"a {type(models).__name__}" if models or not isinstance(models, Mapping) else "an empty dict"
+        raise ConfigError(f"compare() takes a dict of models by name; got {what}.")
+    checkpoints: dict[str, Checkpoint] = {}
+    for name, model in models.items():  # all are opened before the first is measured
+        opened = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
+        opened = opened[-1] if isinstance(opened, Run) else opened
+        if not isinstance(opened, Checkpoint):
+            raise ConfigError(
+                f"A model to compare must be a Checkpoint, a Run, or a path; {name!r} is a {type(model).__name__}."
+            )
+        checkpoints[name] = opened
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
-        for name, model in models.items():
-            checkpoint = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
-            checkpoint = checkpoint[-1] if isinstance(checkpoint, Run) else checkpoint
-            if not isinstance(checkpoint, Checkpoint):
-                raise ConfigError(f"{name!r} is a {type(model).__name__}; give a Checkpoint, a Run, or a path.")
+        for name, checkpoint in checkpoints.items():
             m = progress_measures(checkpoint, share=share, mechanism=mechanism)
             coefficient = checkpoint.config.forward_options.get("attention_coefficient")
             about = {"model": name, "p": checkpoint.task.p, "attention_coefficient": coefficient}
@@ -486,8 +508,10 @@ def trajectory(
 
     Columns: the scalar fields of ProgressMeasures, `excluded_loss_K` of each key frequency K, `cos_coefficient_k` of
     every k, and the `embedding_alignment` and `neuron_logit_alignment` of W_E and W_L with those of the last checkpoint
-    (cosine similarity); what a run cannot give is NaN. `df.attrs["key_frequencies"]` holds the key frequencies, taken
-    at the last checkpoint unless given, and `df.attrs["p"]` the modulus.
+    (cosine similarity); what a run cannot give is NaN. The losses are over the p number tokens, as everywhere but in
+    `run.history`, where "=" counts too. `df.attrs["key_frequencies"]` holds the key frequencies, which are those of
+    `progress_measures` at every step unless given, `df.attrs["key_step"]` the step of the checkpoint that has them
+    (None if they were given), and `df.attrs["p"]` the modulus.
 
     Checkpoints are read one at a time, and the result is kept in measures.parquet beside those of a run directory: a
     second call reads it, and measures only checkpoints that are new or changed. It is made anew when the key
@@ -495,7 +519,8 @@ def trajectory(
     code. A checkpoint that cannot be read is left out, with a warning.
     """
     if not isinstance(run, Run | str | os.PathLike):
-        raise ConfigError(f"a trajectory is of a Run or the path of one; this is a {type(run).__name__}.")
+        raise ConfigError(f"trajectory() takes a Run or the path of one; got a {type(run).__name__}.")
+    share = checked_share(share)
     run = run if isinstance(run, Run) else load_run(run)
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
@@ -516,10 +541,16 @@ def trajectory(
     }
     saved = None if refresh or kept is None else _read_saved(kept, setting)
     last = f"{max(digests)} {digests[max(digests)]}"
-    if saved is not None and saved.last == last:
-        frequencies = saved.frequencies
-    elif frequencies is None and not run.task.why_no_fourier:
-        frequencies = _key_frequencies_of(run, share)
+    key_step, key_of = None, {}
+    if frequencies is None and not run.task.why_no_fourier:
+        if saved is not None and saved.key_of == {
+            step: digest for step, digest in digests.items() if step >= min(saved.key_of, default=0)
+        }:
+            frequencies, key_step, key_of = saved.frequencies, saved.key_step, saved.key_of
+        else:
+            key = key_checkpoint(run)
+            frequencies, key_step = key.frequencies(share), key.step
+            key_of = {step: digest for step, digest in digests.items() if step >= key.first_step}
     known: dict[int, dict[str, Any]] = {}
     if saved is not None and saved.frequencies == frequencies:
         known = {step: row for step, row in saved.rows.items() if saved.digests.get(step) == digests.get(step)}
@@ -536,17 +567,17 @@ def trajectory(
                     bar.at(len(known))
     if not known:
         raise CheckpointError(f"{run.path} has no readable checkpoint; the warnings say what is wrong with each.")
-    if saved is None or saved.last != last or set(known) != set(saved.rows):
+    if saved is None or saved.last != last or any("embedding_alignment" not in row for row in known.values()):
         _align(run, known)
     rows = [known[step] for step in sorted(known)]
     frame = pd.DataFrame(rows)
     for name in frame.columns.difference(["step"]):
         frame[name] = frame[name].astype(float)
-    made_of = {step: digests[step] for step in known}
-    if kept and (saved is None or (saved.last, saved.digests, saved.frequencies) != (last, made_of, frequencies)):
-        note = {"setting": setting, "last": last, "key_frequencies": frequencies, "digests": made_of}
-        _write_saved(kept, frame, note)
+    new = _Saved(known, {step: digests[step] for step in known}, last, frequencies, key_step, key_of)
+    if kept and (saved is None or saved.note() != new.note()):
+        _write_saved(kept, frame, {"setting": setting, **new.note()})
     frame.attrs["key_frequencies"] = frequencies
+    frame.attrs["key_step"] = key_step
     frame.attrs["p"] = run.task.p
     return frame
 
@@ -564,12 +595,27 @@ def _align(run: Run, rows: dict[int, dict[str, Any]]) -> None:
 
 @dataclass(frozen=True)
 class _Saved:
-    """A trajectory as kept beside a run: its rows, the digests of what they were made of, and its key frequencies."""
+    """A trajectory as kept beside a run: its rows, the digests of what they were made of, and its key frequencies.
+
+    `key_of` holds the digests of the checkpoints that decided which of them, `key_step`, names the key frequencies.
+    """
 
     rows: dict[int, dict[str, Any]]
     digests: dict[int, str]
     last: str
     frequencies: tuple[int, ...] | None
+    key_step: int | None
+    key_of: dict[int, str]
+
+    def note(self) -> dict[str, Any]:
+        """Return what is written beside the rows."""
+        return {
+            "last": self.last,
+            "key_frequencies": None if self.frequencies is None else list(self.frequencies),
+            "key_step": self.key_step,
+            "key_of": {str(step): digest for step, digest in self.key_of.items()},
+            "digests": {str(step): digest for step, digest in self.digests.items()},
+        }
 
 
 _NOTE = b"interp"
@@ -590,6 +636,8 @@ def _read_saved(file: Path, setting: dict[str, Any]) -> _Saved | None:
             {int(step): digest for step, digest in note["digests"].items()},
             note["last"],
             None if frequencies is None else tuple(frequencies),
+            note["key_step"],
+            {int(step): digest for step, digest in note["key_of"].items()},
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None

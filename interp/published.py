@@ -38,6 +38,7 @@ from interp.run import (
     open_directory,
     read_header,
     read_weights,
+    stamp_of,
     write_checkpoint,
     write_config,
     write_history,
@@ -351,7 +352,7 @@ class _Epoch:
     step: int
     state: State = field(repr=False)
     file: Path
-    stamp: tuple[int, ...]
+    opened: tuple[int, ...]
 
     def weights(self) -> dict[str, Tensor]:
         self._check()
@@ -363,7 +364,7 @@ class _Epoch:
     def _check(self) -> None:
         """The tensors are mapped from the file: were it written again meanwhile, reading them could end the process."""
         try:
-            same = _stamp(self.file) == self.stamp
+            same = stamp_of(self.file) == self.opened
         except OSError:  # removed, and still mapped
             same = True
         if not same:
@@ -377,10 +378,8 @@ class _Epoch:
             digest.update(value.detach().reshape(-1).view(torch.uint8).numpy().data)
         return digest.hexdigest()
 
-
-def _stamp(file: Path) -> tuple[int, ...]:
-    about = file.stat()
-    return about.st_ino, about.st_size, about.st_mtime_ns
+    def stamp(self) -> tuple[int, ...]:
+        return self.opened
 
 
 def load_run(
@@ -442,9 +441,9 @@ def _is_ours(file: Path) -> bool:
 
 
 def _run(file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None) -> Run:
-    stamp = _stamp(file)
+    opened = stamp_of(file)
     sources = {
-        step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, stamp)
+        step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, opened)
         for step, state in contents.states.items()
     }
     history = contents.history  # now: it may be mapped from the file too

@@ -83,7 +83,7 @@ def test_the_share_decides_what_is_key():
     assert measured(23, amplitudes).key_frequencies == (2,)
     both = measured(23, amplitudes, share=0.005)
     assert both.key_frequencies == (2, 7)
-    only_minor = measured(23, amplitudes, key_frequencies=[7])
+    only_minor = measured(23, amplitudes, key_frequencies=(7,))
     assert only_minor.key_frequencies == (7,)
     assert only_minor.restricted_loss == pytest.approx(closed_form_loss(23, {7: 0.4}), rel=1e-5)
     assert only_minor.excluded_loss == pytest.approx(closed_form_loss(23, {2: 5.0}), rel=1e-5)
@@ -191,7 +191,8 @@ def test_zero_logits_have_no_key_frequency_and_uniform_losses():
     assert m.loss == pytest.approx(math.log(7))
     assert m.restricted_loss == pytest.approx(math.log(7))
     assert m.excluded_loss == pytest.approx(math.log(7))
-    assert math.isnan(m.logit_variance_explained)
+    assert m.logit_variance_explained is None
+    assert m.missing["logit_variance_explained"].startswith("the logits, centred over outputs, are the same for every")
 
 
 def test_sum_of_squares_counts_every_parameter():

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import interp
-from interp import Checkpoint, ConfigError, Task
+from interp import Checkpoint, CheckpointError, ConfigError, Task
 from interp.forward import Pairs
 from interp.model import to_bridge
 from tests.conftest import ROOT
@@ -114,7 +114,7 @@ def test_a_model_that_the_shared_forward_does_not_cover_is_measured_through_hook
     W_L = bridge.W_out[1] @ bridge.W_U
     norms = interp.measures.embedding.fourier_norms(W_L.detach().T)
     np.testing.assert_allclose(m.unembedding_norms, norms, rtol=1e-6)
-    assert not m.missing
+    assert set(m.missing) == {"neuron_phase_agreement"}  # as it stands, no neuron has a frequency of its own
 
 
 def test_a_model_without_neurons_says_so():
@@ -169,13 +169,13 @@ def test_in_a_run_the_last_checkpoint_names_the_key_frequencies(small_run, tmp_p
 def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path):
     config = sizes(7)
     bridge = to_bridge(random_weights(config), config)
-    with pytest.raises(ConfigError, match=r"pass task=interp.Task"):
+    with pytest.raises(ConfigError, match=r"carries no task. Pass task=interp.Task"):
         interp.progress_measures(bridge)
     with pytest.raises(
         ConfigError, match=r"vocabulary of 8, .* a task of p = 11 needs a vocabulary of 12 .* and 11 or 12 outputs"
     ):
         interp.progress_measures(bridge, task=Task(11))
-    with pytest.raises(ConfigError, match=r"share is 1.5; it lies between 0 and 1"):
+    with pytest.raises(ConfigError, match=r"share must lie between 0 and 1, .*; got 1.5"):
         interp.progress_measures(bridge, task=Task(7), share=1.5)
     with pytest.raises(ConfigError, match=r"\[3, 3\]; a mask is bool \[7, 7\]"):
         interp.progress_measures(bridge, task=Task(7), split=torch.ones(3, 3, dtype=torch.bool))
@@ -183,9 +183,9 @@ def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path)
         interp.progress_measures(small_run[-1], task=Task(13))
     with pytest.raises(ConfigError, match="knows its own task and split"):
         interp.progress_measures(small_run_path, task=Task(13))
-    with pytest.raises(ConfigError, match=r"key_frequencies \[0, 7\] lie outside 1..6"):
+    with pytest.raises(ConfigError, match=r"key_frequencies must lie in 1..6, .*; got \[0, 7\]"):
         interp.progress_measures(small_run, key_frequencies=[0, 3, 7])
-    with pytest.raises(ConfigError, match="leave them out"):
+    with pytest.raises(ConfigError, match="key_frequencies must be left out: random labels"):
         interp.progress_measures(bridge, task=Task(7, "random"), key_frequencies=[1])
 
 
@@ -208,7 +208,7 @@ def test_a_trajectory_has_the_scalars_of_every_checkpoint(own_run):
     frame = interp.trajectory(run, progress=False)
     assert list(frame["step"]) == [0, 20, 40, 60]
     keys = interp.progress_measures(run).key_frequencies
-    assert frame.attrs == {"key_frequencies": keys, "p": 13}
+    assert frame.attrs == {"key_frequencies": keys, "key_step": 60, "p": 13}
     for row, ckpt in zip(frame.to_dict("records"), run, strict=True):
         m = interp.progress_measures(ckpt)
         for name in SCALARS:
@@ -256,6 +256,7 @@ def test_only_what_is_new_or_changed_is_measured(own_run, measured):
     changed = interp.trajectory(own_run, progress=False)
     assert measured == [20]
     assert changed["sum_squared_weights"][1] == pytest.approx(4 * whole["sum_squared_weights"][1])
+    assert changed["embedding_alignment"][1] == pytest.approx(whole["embedding_alignment"][1])  # of twice the weights
 
 
 @pytest.mark.parametrize("what", ["version", "split", "share", "keys", "refresh", "garbage", "last checkpoint"])
@@ -305,10 +306,87 @@ def test_a_run_held_open_while_its_files_change_caches_nothing_stale(own_run):
         assert list(interp.trajectory(held, progress=False)["step"]) == [0, 20, 40]
 
 
-def test_what_is_not_a_number_is_null_in_json(tmp_path):
-    m = interp.progress_measures(to_bridge({n: 0 * w for n, w in random_weights(sizes(5)).items()}, sizes(5)), Task(5))
-    assert np.isnan(m.unembedding_gini)
-    assert json.loads(json.dumps(m.to_dict(), allow_nan=False))["unembedding_gini"] is None
+def test_a_ratio_of_zeros_is_none_with_its_own_reason():
+    """All weights zero: no measure that divides has anything to divide by."""
+    zero = Checkpoint({n: 0 * w for n, w in random_weights(sizes(5)).items()}, sizes(5), Task(5))
+    m = interp.progress_measures(zero, mechanism=True)
+    reasons = {
+        "embedding_gini": "W_E is zero for every number",
+        "unembedding_gini": "W_L is zero",
+        "logit_variance_explained": "no variance to explain",
+        "neuron_phase_agreement": "no neuron has one frequency that explains more than 0.85 of its variance",
+        "neuron_projection_share": "there is no key frequency",
+        "neuron_logit_key_share": "W_L is zero",
+        "distance_irrelevance": "the right logit is the same for every pair",
+    }
+    for name, reason in reasons.items():
+        assert getattr(m, name) is None
+        assert reason in m.missing[name]
+    assert {name for name in m.missing if "split" not in m.missing[name]} == set(reasons)
+    assert json.loads(json.dumps(m.to_dict(), allow_nan=False))["missing"] == m.missing
+    given = interp.progress_measures(zero, key_frequencies=[1])
+    assert "the same for every pair, for each key frequency" in given.missing["neuron_projection_share"]
+    row = interp.compare({"zero": zero}, mechanism=True, progress=False).iloc[0]
+    assert all(np.isnan(row[name]) for name in reasons)
+
+
+def test_logits_that_overflow_are_refused(small_run):
+    weights = {name: 1e30 * weight for name, weight in small_run[-1].weights.items()}
+    with pytest.raises(CheckpointError, match=r"must be finite; those of step 5 hold NaN or infinite values"):
+        interp.progress_measures(Checkpoint(weights, small_run.architecture, small_run.task, 5))
+
+
+def test_arguments_are_refused_before_anything_is_measured(own_run, measured):
+    run = interp.load_run(own_run)
+    for share in (0.0, 1.0, -0.1, np.nan):
+        for call in (
+            lambda share=share: interp.trajectory(run, share=share, progress=False),
+            lambda share=share: interp.progress_measures(run, share=share),
+            lambda share=share: interp.compare({"run": run}, share=share, progress=False),
+        ):
+            with pytest.raises(ConfigError, match="share must lie between 0 and 1"):
+                call()
+    for keys in ([0], [7]):
+        for of_run in (interp.trajectory, interp.progress_measures):
+            with pytest.raises(ConfigError, match="key_frequencies must"):
+                of_run(run, key_frequencies=keys)
+    with pytest.raises(CheckpointError, match="nowhere does not exist"):
+        interp.compare({"right": run, "wrong": own_run / "nowhere"}, progress=False)
+    assert measured == []
+
+
+def test_numbers_of_numpy_are_numbers_and_other_types_are_refused_by_name(own_run):
+    """In a process of its own: here the tests' own type checks would answer first."""
+    said = outside(
+        f"""
+        import numpy as np, interp
+        run = interp.load_run({str(own_run)!r})
+        share, keys = np.float32(0.25), np.array([1, 2])
+        print(interp.trajectory(run, share=share, progress=False).attrs["key_frequencies"])
+        print(interp.progress_measures(run, share=share, mechanism=True).key_frequencies)
+        print(interp.trajectory(run, keys, progress=False).attrs["key_frequencies"])
+        for wrong in (
+            lambda: interp.trajectory(run, share="much"), lambda: interp.progress_measures(run, share=None),
+            lambda: interp.trajectory(run, "ab"), lambda: interp.progress_measures(run, key_frequencies=3),
+            lambda: interp.compare({{"right": run, "wrong": 3}}), lambda: interp.compare([run]),
+            lambda: interp.compare({{}}), lambda: interp.trajectory(3),
+        ):
+            try:
+                wrong()
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    of_trajectory, of_progress, given, *refused = said.splitlines()
+    assert of_trajectory == of_progress == str(interp.progress_measures(own_run, share=0.25).key_frequencies)
+    assert given == "(1, 2)"
+    assert len(refused) == 8
+    for sentence, words in zip(
+        refused,
+        ["share", "share", "got 'ab'", "got 3", "'wrong' is a int", "got a list", "got an empty dict", "got a int"],
+        strict=True,
+    ):
+        assert words in sentence
 
 
 def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from interp.arguments import number
 from interp.errors import ConfigError
 from interp.fourier import fourier_basis, frequency_rows, project, sum_by_residue
 
@@ -40,10 +41,17 @@ def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequenci
     return (fourier_basis(p) @ diagonal)[1::2]
 
 
+def checked_share(share: float) -> float:
+    """Return `share` as a float between 0 and 1, or raise ConfigError."""
+    found = number("share", share)
+    if not 0 < found < 1:
+        raise ConfigError(f"share must lie between 0 and 1, both excluded, such as 0.01; got {share}.")
+    return found
+
+
 def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float = KEY_SHARE) -> tuple[int, ...]:
     """{k : c_k² / Σ_j c_j² > share}, ascending; empty where all coefficients are zero."""
-    if not 0 < share < 1:
-        raise ConfigError(f"share is {share}; it lies between 0 and 1, both excluded, such as 0.01.")
+    share = checked_share(share)
     power = coefficients.double().square()
     return tuple((power > share * power.sum()).nonzero().flatten().add(1).tolist())
 

@@ -1,0 +1,112 @@
+"""Which checkpoint of a run names its key frequencies, and the coefficients that they are read from."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import pandas as pd
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.all_pairs import Activations, activations
+from interp.errors import CheckpointError
+from interp.events import LEARNED
+from interp.measures import losses
+from interp.measures.logits import cos_coefficients, key_frequencies, logit_table
+from interp.run import Run
+from interp.task import Task
+
+_CLEARLY_UNDER = LEARNED - 0.09  # a recorded test accuracy under this rules its checkpoint out without measuring it
+_KEPT_RUNS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class KeyCheckpoint:
+    """The checkpoint whose key frequencies are its run's.
+
+    step          where it stands
+    first_step    the earliest checkpoint that was considered: a change at or after it may make another one the key
+    coefficients  [⌊p/2⌋], its cos coefficients
+    """
+
+    step: int
+    first_step: int
+    coefficients: Float[Tensor, " n_frequencies"]
+
+    def frequencies(self, share: float) -> tuple[int, ...]:
+        """Return the key frequencies at this share."""
+        return key_frequencies(self.coefficients, share)
+
+
+def key_checkpoint(run: Run) -> KeyCheckpoint:
+    """Return the last checkpoint of a run with test accuracy of 0.99 or more; if none has it, the last one.
+
+    So a run that lost what it learned keeps the frequencies that it had learned. Without test pairs it is the last.
+
+    Checkpoints are measured from the last backwards, because they may outlast the history; most runs are done with the
+    first. Where the history has the step of a checkpoint with a test accuracy under 0.9, that one is passed over
+    unread: the history counts "=" among the outputs, so the measured accuracy may be higher, but not by so much. In a
+    run without such a history that never generalized, all checkpoints are read, once each. A checkpoint that cannot
+    be read is passed over. The result is kept for the eight runs asked for last, while their files stay unchanged.
+
+    Raises CheckpointError if no checkpoint can be read.
+    """
+    known = (
+        str(run.path), run.task, run.architecture, None if run.train_mask is None else run.train_mask.numpy().tobytes(),
+        tuple((step, _stamp(run, step)) for step in run.steps),
+    )  # fmt: skip
+    found = _KEPT.pop(known, None) or _search(run)
+    _KEPT[known] = found  # the newest stands last
+    while len(_KEPT) > _KEPT_RUNS:
+        del _KEPT[next(iter(_KEPT))]
+    return found
+
+
+_KEPT: dict[Hashable, KeyCheckpoint] = {}
+
+
+def _stamp(run: Run, step: int) -> Hashable:
+    try:
+        return run.source(step).stamp()
+    except OSError:  # it is gone
+        return None
+
+
+def _search(run: Run) -> KeyCheckpoint:
+    test = None if run.train_mask is None or run.train_mask.all() else ~run.train_mask
+    ruled_out = _ruled_out(run)
+    last: tuple[int, Float[Tensor, " n_frequencies"]] | None = None
+    for step in reversed(run.steps):
+        if last is not None and step in ruled_out:
+            continue
+        try:
+            acts = activations(run.at(step))
+        except CheckpointError:
+            continue
+        if not torch.isfinite(acts.logits).all():
+            continue
+        reached = test is None or (float(losses.correct(acts.logits, run.task.labels)[test].double().mean()) >= LEARNED)
+        if reached:
+            return KeyCheckpoint(step, step, _coefficients(acts, run.task))
+        last = last or (step, _coefficients(acts, run.task))
+    if last is None:
+        run.last_readable()  # says why none can be read
+        raise CheckpointError(f"{run.path} has no checkpoint with finite logits; restore one from a copy.")
+    return KeyCheckpoint(last[0], run.steps[0], last[1])
+
+
+def _coefficients(acts: Activations, task: Task) -> Float[Tensor, " n_frequencies"]:
+    return cos_coefficients(logit_table(acts.logits, task.labels))
+
+
+def _ruled_out(run: Run) -> set[int]:
+    """Return the steps at which the history has nothing but test accuracies clearly under 0.99."""
+    try:
+        history = run.history
+    except CheckpointError:
+        return set()
+    accuracy = pd.to_numeric(history["test_accuracy"], errors="coerce")
+    most = accuracy.groupby(pd.to_numeric(history["step"], errors="coerce")).max()
+    return {int(step) for step in most.index[most < _CLEARLY_UNDER]}
