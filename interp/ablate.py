@@ -1,11 +1,12 @@
-"""Causal tests: change one thing in a network through TransformerLens' hooks, and see what it loses.
+"""Causal tests: change one part of a network through TransformerLens' hooks, and score the network again.
 
-    interp.ablate.logits(ckpt, keep=[14, 35])     # of the logits only the waves of two frequencies
-    interp.ablate.neurons(ckpt, remove=[14])      # of the neurons all but those of one
-    interp.ablate.attention(ckpt, "mean")         # attention the same for all pairs
+    interp.ablate.logits(ckpt, keep=[14, 35])     # keep only the waves of two frequencies in the logits
+    interp.ablate.neurons(ckpt, remove=[14])      # remove the waves of one frequency from the neurons
+    interp.ablate.attention(ckpt, "mean")         # make attention the same for all pairs
 
-Each returns an Effect: losses and accuracies before and after. All p*p pairs run as one batch, so that a hook can look
-at all of them; the hooks are gone afterwards, whatever happens. `through_hooks` takes hooks of your own.
+They take transformers and, but for `attention`, networks of one hidden layer. Each returns an Effect: losses and
+accuracies before and after. All p*p pairs run as one batch, so that a hook sees all of them. The hooks are removed
+afterwards, also after an exception. `through_hooks` takes hooks of your own.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.all_pairs import tokens_of
-from interp.config import ModelConfig
+from interp.all_pairs import at_last, tokens_of
+from interp.config import MLPConfig
 from interp.errors import ConfigError
 from interp.forward import Pairs
 from interp.fourier import fourier_basis, frequency_rows, project
@@ -31,19 +32,38 @@ from interp.run import Checkpoint
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
+    from interp.hooked_mlp import HookedMLP
+
 Hook = tuple[str, Callable[..., Any]]
+Change = Callable[[Float[Tensor, "p p d"]], Float[Tensor, "p p d"]]
 AttentionBy = Literal["mean", "degree-2"]
 Cut = Literal["zero", "mean"]
 
-_EMBED = "hook_embed"
-_PATTERN = "blocks.0.attn.hook_pattern"
-_NEURONS = "blocks.0.mlp.hook_post"
-_LOGITS = "unembed.hook_out"
+
+@dataclass(frozen=True)
+class _HookPoints:
+    """The names of a network's hook points; pattern is None without attention."""
+
+    neurons: str
+    logits: str
+    pattern: str | None
+    embed: str = "hook_embed"
+
+
+_TRANSFORMER = _HookPoints("blocks.0.mlp.hook_post", "unembed.hook_out", "blocks.0.attn.hook_pattern")
+_ONE_HIDDEN_LAYER = _HookPoints("hook_post", "hook_logits", None)
+
+
+def _points(checkpoint: Checkpoint) -> _HookPoints:
+    return _ONE_HIDDEN_LAYER if isinstance(checkpoint.config, MLPConfig) else _TRANSFORMER
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Loss (nats, over the p number tokens) and accuracy: over all pairs, and over those of the split, where known."""
+    """Loss (nats, over the p number tokens) and accuracy, over all pairs and over the train and test pairs.
+
+    The train and test scores are None if the split is unknown or has no such pairs.
+    """
 
     loss: float
     accuracy: float
@@ -62,7 +82,7 @@ class Effect:
     after: Scores
 
     def row(self) -> dict[str, Any]:
-        """Flat: the ablation, and every score as NAME_before and NAME_after."""
+        """Return the ablation, and every score as NAME_before and NAME_after, as one flat dict."""
         before = {f"{name}_before": value for name, value in asdict(self.before).items()}
         after = {f"{name}_after": value for name, value in asdict(self.after).items()}
         return {"ablation": self.ablation, **before, **after}
@@ -83,18 +103,21 @@ def through_hooks(
     checkpoint: Checkpoint,
     hooks: Sequence[Hook],
     name: str = "hooks",
-    bridge: TransformerBridge | None = None,
+    bridge: TransformerBridge | HookedMLP | None = None,
 ) -> Effect:
     """Score a checkpoint without and with forward hooks, each a (hook point, function of (activation, hook)).
 
-    The batch is all p*p pairs in lexicographic order, pair a * p + b; a position is -1 for the last. `bridge` is a
-    bridge of this checkpoint to use instead of a new one: the hooks that it already has count before and after, and
-    only those given are removed. Raises ConfigError for a network of one hidden layer, which is no bridge.
+    The batch is all p*p pairs in lexicographic order, pair a * p + b. A transformer's activations are [p*p, n_ctx, …],
+    answered at position -1; a HookedMLP's are [p*p, …]. `bridge` is the checkpoint's model (`checkpoint.model()`) to
+    use instead of a new one: hooks that it already has act before and after, and only those given are removed. Raises
+    ConfigError for a hook point that the model does not have.
     """
-    _check(checkpoint)
     model: Any = checkpoint.model() if bridge is None else bridge
     if unknown := [point for point, _ in hooks if point not in model.hook_dict]:
-        raise ConfigError(f"this model has no hook point {', '.join(unknown)}; it has {', '.join(model.hook_dict)}.")
+        raise ConfigError(
+            f"hooks must name hook points of this model, which are {', '.join(model.hook_dict)}; "
+            f"got {', '.join(unknown)}."
+        )
     tokens = tokens_of(model, Pairs.all(checkpoint.task.p))
     with torch.no_grad():
         before = _scores(checkpoint, model(tokens))
@@ -103,14 +126,11 @@ def through_hooks(
     return Effect(name, before, after)
 
 
-def _check(checkpoint: Checkpoint) -> None:
-    if not isinstance(checkpoint.config, ModelConfig):
-        raise ConfigError("ablations go through a TransformerBridge's hooks; a network of one hidden layer has none.")
-
-
-def _scores(checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"]) -> Scores:
+def _scores(
+    checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"] | Float[Tensor, "pairs d_vocab_out"]
+) -> Scores:
     p, labels, train = checkpoint.task.p, checkpoint.task.labels, checkpoint.train_mask
-    L = out[:, -1, :p].float().cpu().unflatten(0, (p, p))
+    L = at_last(out)[:, :p].float().cpu().unflatten(0, (p, p))
     nll, right = losses.cross_entropy(L, labels), losses.correct(L, labels).double()
 
     def mean(values: Tensor, pairs: Tensor | None) -> float | None:
@@ -128,54 +148,66 @@ def _scores(checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"
 
 
 def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable[int] | None) -> tuple[str, list[int]]:
-    """The words for a choice of frequencies, and the frequencies named."""
-    _check(checkpoint)
+    """Return a choice of frequencies in words, and the frequencies in order."""
     every = range(1, checkpoint.task.p // 2 + 1)
     if why := checkpoint.task.why_no_fourier:
         raise ConfigError(f"{why}; there is no frequency to remove or keep.")
     if (remove is None) == (keep is None):
-        raise ConfigError("give the frequencies to remove or those to keep, one of the two.")
+        raise ConfigError(
+            f"either remove or keep must name frequencies; got {'neither' if keep is None else 'both'}. "
+            "Give one of them, such as keep=[14, 35]."
+        )
     given: Any = remove if keep is None else keep
     try:
         named = sorted({operator.index(k) for k in given})
         if any(isinstance(k, bool) for k in given):
             raise TypeError
     except TypeError:
-        raise ConfigError(f"frequencies are {given!r}; give whole numbers, such as [14, 35].") from None
+        raise ConfigError(f"frequencies must be whole numbers, such as [14, 35]; got {given!r}.") from None
     if bad := [k for k in named if k not in every]:
-        raise ConfigError(f"frequencies {bad} lie outside 1..{every[-1]}, those of p = {checkpoint.task.p}.")
+        raise ConfigError(
+            f"frequencies must be at least 1 and, for p = {checkpoint.task.p}, at most {every[-1]}; got {bad}."
+        )
     return f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}", named
 
 
 def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
-    """Remove, or alone keep, waves of the given frequencies of the embedding W_E[:p]; its mean over numbers stays.
+    """Remove the waves of the given frequencies from the embedding W_E[:p], or keep them alone; its mean stays.
 
-    Where b has tokens of its own, of theirs likewise.
+    If b has its own tokens, their rows change too. A network of one hidden layer embeds a by W_x and b by W_y, and both
+    change.
     """
     words, named = _chosen(checkpoint, remove, keep)
-    p, W_E = checkpoint.task.p, checkpoint.weights["W_E"]
-    pairs = Pairs.all(p)
+    pairs = Pairs.all(checkpoint.task.p)
 
-    def change(table: Float[Tensor, "p d_model"]) -> Float[Tensor, "p d_model"]:
+    def change(table: Float[Tensor, "p d"]) -> Float[Tensor, "p d"]:
         part = project(table, named)
         return table.double() - part if keep is None else part + table.double().mean(0)
 
-    tables = [change(W_E[:p]), change(W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p])]
+    of_a, of_b = (change(table) for table in _embeddings(checkpoint))
 
     def hook(embed: Tensor, hook: object) -> Tensor:
         embed = embed.clone()
-        embed[:, 0], embed[:, 1] = tables[0][pairs.a].to(embed), tables[1][pairs.b].to(embed)
+        embed[:, 0], embed[:, 1] = of_a[pairs.a].to(embed), of_b[pairs.b].to(embed)
         return embed
 
-    return through_hooks(checkpoint, [(_EMBED, hook)], f"embedding {words}")
+    return through_hooks(checkpoint, [(_points(checkpoint).embed, hook)], f"embedding {words}")
+
+
+def _embeddings(checkpoint: Checkpoint) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
+    """Return the tables that embed a and b."""
+    weights, p = checkpoint.weights, checkpoint.task.p
+    if isinstance(checkpoint.config, MLPConfig):
+        return weights["W_x"], weights["W_y"]
+    W_E = weights["W_E"]
+    return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
 
 
 def neurons(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
-    """Remove, or alone keep, of every neuron over pairs the eight waves of the given frequencies; its mean stays.
+    """Remove the eight waves of each given frequency from every neuron over pairs, or keep them alone; its mean stays.
 
-    The eight are {const, cos, sin}(w_k a) × {const, cos, sin}(w_k b), less const × const (`measures.neurons`). What is
-    of two different frequencies, such as cos w_1 a · cos w_2 b, belongs to none and goes with `keep`, stays with
-    `remove`.
+    The eight are {const, cos, sin}(w_k a) × {const, cos, sin}(w_k b), less const × const (`measures.neurons`). Products
+    of two frequencies, such as cos w_1 a · cos w_2 b, are dropped by `keep` and retained by `remove`.
     """
     words, named = _chosen(checkpoint, remove, keep)
 
@@ -183,14 +215,18 @@ def neurons(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: I
         part = _of_frequencies(maps, named)
         return maps.double() - part if keep is None else part + maps.double().mean((0, 1))
 
-    return through_hooks(checkpoint, [(_NEURONS, _at_last(checkpoint, change))], f"neurons {words}")
+    return _of_neurons(checkpoint, change, f"neurons {words}")
+
+
+def _of_neurons(checkpoint: Checkpoint, change: Change, name: str) -> Effect:
+    return through_hooks(checkpoint, [(_points(checkpoint).neurons, _over_pairs(checkpoint, change))], name)
 
 
 def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
-    """Remove, or alone keep, of the logits over pairs the waves cos w_k(a+b) and sin w_k(a+b) of the given frequencies.
+    """Remove the waves cos w_k(a+b) and sin w_k(a+b) of the given frequencies from the logits, or keep them alone.
 
-    With `keep`, the mean of each output over pairs stays. After `keep` of the key frequencies the loss is
-    restricted_loss, and after `remove` of them the train loss is excluded_loss (Nanda et al., 2023).
+    With `keep`, the mean of each output over pairs stays. With the key frequencies, the loss after `keep` is
+    restricted_loss, and the train loss after `remove` is excluded_loss (Nanda et al., 2023).
     """
     words, named = _chosen(checkpoint, remove, keep)
     labels = checkpoint.task.labels
@@ -200,17 +236,21 @@ def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: It
         part = project(table, named)
         return maps.double() - part[labels] if keep is None else (part + table.mean(0))[labels]
 
-    return through_hooks(checkpoint, [(_LOGITS, _at_last(checkpoint, change))], f"logits {words}")
+    p, point = checkpoint.task.p, _points(checkpoint).logits
+    return through_hooks(checkpoint, [(point, _over_pairs(checkpoint, change, width=p))], f"logits {words}")
 
 
 def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
     """Replace attention from the last position by its mean over pairs, or by its best fit in one frequency.
 
     "degree-2" projects each head's attention to each position, over pairs, on the eight waves of the frequency that
-    explains most of it (`measures.attention`), its mean kept.
+    explains most of it (`measures.attention`), its mean kept. Raises ConfigError for a network of one hidden layer.
     """
+    point = _points(checkpoint).pattern
+    if point is None:
+        raise ConfigError("attention() needs a network with attention; got a network of one hidden layer.")
     if by not in get_args(AttentionBy):
-        raise ConfigError(f"attention is replaced by {' or '.join(get_args(AttentionBy))}, not {by!r}.")
+        raise ConfigError(f"by must be {' or '.join(get_args(AttentionBy))}; got {by!r}.")
 
     def change(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
         return maps.double().mean((0, 1)).expand_as(maps) if by == "mean" else _own_frequency(maps)
@@ -225,13 +265,12 @@ def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
         return pattern
 
     fit = "mean over pairs" if by == "mean" else "best fit in one frequency"
-    return through_hooks(checkpoint, [(_PATTERN, hook)], f"attention by its {fit}")
+    return through_hooks(checkpoint, [(point, hook)], f"attention by its {fit}")
 
 
 def neuron_fits(checkpoint: Checkpoint) -> Effect:
     """Replace every neuron by its best fit over pairs in the one frequency that explains most of it, its mean kept."""
-    hook = _at_last(checkpoint, _own_frequency)
-    return through_hooks(checkpoint, [(_NEURONS, hook)], "neurons by their best fit in one frequency")
+    return _of_neurons(checkpoint, _own_frequency, "neurons by their best fit in one frequency")
 
 
 def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean") -> Effect:
@@ -246,7 +285,7 @@ def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean
 
 
 def unclustered(checkpoint: Checkpoint, by: Cut = "mean") -> Effect:
-    """Set the neurons that are of no one frequency, and so in no cluster, to zero, or to their mean over pairs."""
+    """Set the neurons that belong to no cluster (no frequency explains enough) to zero, or to their mean over pairs."""
     return _cut_neurons(
         checkpoint, lambda shares: ~neuron_measures.is_single_frequency(shares), by, "neurons of no one frequency"
     )
@@ -259,19 +298,20 @@ def _cut_neurons(
     which: str,
 ) -> Effect:
     if by not in get_args(Cut):
-        raise ConfigError(f"neurons are cut to {' or '.join(get_args(Cut))}, not {by!r}.")
+        raise ConfigError(f"by must be {' or '.join(get_args(Cut))}; got {by!r}.")
 
     def change(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
         flat = maps.mean((0, 1)) if by == "mean" else torch.zeros_like(maps[0, 0])
         return torch.where(cut(neuron_measures.frequency_shares(maps)), flat, maps)
 
-    return through_hooks(checkpoint, [(_NEURONS, _at_last(checkpoint, change))], f"{which} cut to {by}")
+    return _of_neurons(checkpoint, change, f"{which} cut to {by}")
 
 
 def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Effect:
-    """Restrict W_L = W_out · W_U, over outputs, to the waves cos w_k c and sin w_k c of the given frequencies.
+    """Restrict the neuron-logit map W_L over outputs c to the waves cos w_k c and sin w_k c of the given frequencies.
 
-    The neurons stay as they are; of what they add to the logits only that part remains.
+    W_L is W_out · W_U, or W_U in a network of one hidden layer. The neurons stay as they are; only that part of what
+    they add to the logits remains.
     """
     words, named = _chosen(checkpoint, None, frequencies)
     p = checkpoint.task.p
@@ -280,34 +320,32 @@ def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Eff
     seen: list[Tensor] = []
 
     def see(neurons: Tensor, hook: object) -> None:
-        seen.append(neurons[:, -1])
+        seen.append(at_last(neurons))
 
     def take(out: Tensor, hook: object) -> Tensor:
         out = out.clone()
-        out[:, -1, :p] -= (seen.pop().double() @ lost.to(out.device)).to(out)
+        at_last(out)[:, :p] -= (seen.pop().double() @ lost.to(out.device)).to(out)
         return out
 
-    return through_hooks(checkpoint, [(_NEURONS, see), (_LOGITS, take)], f"W_L {words}")
+    points = _points(checkpoint)
+    return through_hooks(checkpoint, [(points.neurons, see), (points.logits, take)], f"W_L {words}")
 
 
-def _at_last(
-    checkpoint: Checkpoint, change: Callable[[Float[Tensor, "p p d"]], Float[Tensor, "p p d"]]
-) -> Callable[..., Tensor]:
-    """A hook that changes an activation at the last position, seen over all pairs; of outputs, the p numbers."""
+def _over_pairs(checkpoint: Checkpoint, change: Change, width: int | None = None) -> Callable[..., Tensor]:
+    """Return a hook that changes the first `width` entries of an activation at the last position, over all pairs."""
     p = checkpoint.task.p
 
-    def hook(x: Tensor, hook: Any) -> Tensor:
+    def hook(x: Tensor, hook: object) -> Tensor:
         x = x.clone()
-        width = p if hook.name == _LOGITS else x.shape[-1]
-        maps = x[:, -1, :width].cpu().unflatten(0, (p, p))
-        x[:, -1, :width] = change(maps).flatten(0, 1).to(x)
+        part = at_last(x)[:, :width]  # a view: x changes with it
+        part.copy_(change(part.cpu().unflatten(0, (p, p))).flatten(0, 1))
         return x
 
     return hook
 
 
 def _of_frequencies(maps: Float[Tensor, "p p d"], frequencies: Iterable[int]) -> Float[Tensor, "p p d"]:
-    """The part of d functions of (a, b) in the eight waves of each of these frequencies."""
+    """Project d functions of (a, b) on the eight waves of each of these frequencies."""
     p = len(maps)
     basis = fourier_basis(p)
     chosen = torch.zeros(p, p, dtype=torch.float64)
@@ -319,13 +357,13 @@ def _of_frequencies(maps: Float[Tensor, "p p d"], frequencies: Iterable[int]) ->
 
 
 def _both(F: Float[Tensor, "p p"], maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
-    """F along a and along b."""
+    """Apply F along a and along b."""
     along_a = (F @ maps.flatten(1)).view(maps.shape)
     return F @ along_a  # for each a, [p, p] @ [p, d]
 
 
 def _own_frequency(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
-    """Each of d functions of (a, b) by its mean and the eight waves of the frequency that explains most of it."""
+    """Project each of d functions of (a, b) on its mean and the eight waves of the frequency that explains it best."""
     own = neuron_measures.neuron_frequencies(neuron_measures.frequency_shares(maps))
     fitted = maps.double().mean((0, 1)).expand(maps.shape).clone()
     for k in own.unique().tolist():

@@ -128,11 +128,11 @@ def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activati
     logits, patterns, neurons = [], [], []
     for batch in tokens_of(model, Pairs.all(p)).split(_HOOK_BATCH):
         out, cache = model.run_with_cache(batch, names_filter=wanted)
-        logits.append(_at_last(out)[:, :p].float().cpu())
+        logits.append(at_last(out)[:, :p].float().cpu())
         if at_pattern:
             patterns.append(cache[at_pattern][:, :, -1].float().cpu())
         if at_neurons:
-            neurons.append(_at_last(cache[at_neurons]).float().cpu())
+            neurons.append(at_last(cache[at_neurons]).float().cpu())
     return Activations(
         torch.cat(logits).unflatten(0, (p, p)),
         torch.cat(neurons).unflatten(0, (p, p)) if neurons else None,
@@ -140,8 +140,8 @@ def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activati
     )
 
 
-def _at_last(x: Tensor) -> Float[Tensor, "batch d"]:
-    """The last position; a network of one hidden layer has no positions."""
+def at_last(x: Tensor) -> Float[Tensor, "batch d"]:
+    """Return the activations at the last position; a network of one hidden layer has no positions."""
     return x[:, -1] if x.ndim == 3 else x
 
 
@@ -200,7 +200,7 @@ def _hooked_input_gradients(
         return embedded[-1]
 
     with model.hooks(fwd_hooks=[("hook_embed", leaf)]):
-        logits = _at_last(model(tokens))
+        logits = at_last(model(tokens))
     (grad,) = _jacobian(logits[:, :p], embedded[-1])
     return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
 

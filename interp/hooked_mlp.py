@@ -17,7 +17,7 @@ class HookedMLP(HookedRootModule):
     """logits = activation(x · W) · W_U over [batch, 2] tokens (a, b), x being W_x[a] and W_y[b].
 
     The architecture of Chughtai et al. (2023). Its hooks: hook_embed [batch, 2, d_embed], the embeddings of a and of b;
-    hook_pre and hook_post [batch, d_hidden].
+    hook_pre and hook_post [batch, d_hidden]; hook_logits [batch, d_vocab_out].
     """
 
     def __init__(self, weights: Weights, config: MLPConfig) -> None:
@@ -26,10 +26,11 @@ class HookedMLP(HookedRootModule):
         self.W_x, self.W_y, self.W, self.W_U = (
             nn.Parameter(weights[name].detach().clone()) for name in ("W_x", "W_y", "W", "W_U")
         )
-        self.hook_embed, self.hook_pre, self.hook_post = HookPoint(), HookPoint(), HookPoint()
+        self.hook_embed, self.hook_pre, self.hook_post, self.hook_logits = (HookPoint() for _ in range(4))
         self.setup()
 
     def forward(self, tokens: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch d_vocab_out"]:
         embed = self.hook_embed(torch.stack([self.W_x[tokens[:, 0]], self.W_y[tokens[:, 1]]], dim=1))
         x = embed.flatten(1) if self.cfg.inputs == "concatenated" else embed.sum(1)
-        return self.hook_post(activation_function(self.cfg.activation)(self.hook_pre(x @ self.W))) @ self.W_U
+        post = self.hook_post(activation_function(self.cfg.activation)(self.hook_pre(x @ self.W)))
+        return self.hook_logits(post @ self.W_U)

@@ -7,8 +7,11 @@ import interp
 from interp import ConfigError, Task, ablate
 from interp.fourier import fourier_basis, frequency_rows
 from interp.measures import losses, neurons
+from tests import layouts
+from tests.layouts import mlp_weights
 from tests.models import random_weights, sizes
 from tests.processes import outside
+from tests.test_published import PUBLISHED, here
 
 BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")
 
@@ -210,10 +213,13 @@ def test_an_effect_prints_and_becomes_a_row(small_run):
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        (lambda c: ablate.logits(c), "give the frequencies to remove or those to keep, one of the two"),
-        (lambda c: ablate.neurons(c, remove=[1], keep=[2]), "one of the two"),
-        (lambda c: ablate.through_hooks(c, [("nope", lambda x, hook: x)]), "this model has no hook point nope; it has"),
-        (lambda c: ablate.embedding(c, remove=[0, 9]), r"frequencies \[0, 9\] lie outside 1..6, those of p = 13"),
+        (lambda c: ablate.logits(c), "either remove or keep must name frequencies; got neither"),
+        (lambda c: ablate.neurons(c, remove=[1], keep=[2]), "either remove or keep must name frequencies; got both"),
+        (
+            lambda c: ablate.through_hooks(c, [("nope", lambda x, hook: x)]),
+            "hooks must name hook points of this model, which are .*hook_embed.*; got nope",
+        ),
+        (lambda c: ablate.embedding(c, remove=[0, 9]), r"must be at least 1 and, for p = 13, at most 6; got \[0, 9\]"),
     ],
 )
 def test_arguments_that_do_not_fit_are_said(small_run, call, said):
@@ -221,21 +227,11 @@ def test_arguments_that_do_not_fit_are_said(small_run, call, said):
         call(small_run[-1])
 
 
-def test_what_has_no_frequency_or_no_bridge_is_said(small_run):
+def test_a_task_without_frequencies_is_refused(small_run):
     last = small_run[-1]
     quadratic = interp.Checkpoint(last.weights, last.config, Task(13, "quadratic"))
     with pytest.raises(ConfigError, match="there is no frequency to remove or keep"):
         ablate.logits(quadratic, keep=[1])
-    mlp = interp.MLPConfig(13, 13, 4, 6)
-    weights = {"W_x": torch.ones(13, 4), "W_y": torch.ones(13, 4), "W": torch.ones(8, 6), "W_U": torch.ones(6, 13)}
-    ckpt = interp.Checkpoint(weights, mlp, Task(13))
-    for call in (
-        ablate.neuron_fits,
-        lambda c: ablate.embedding(c, keep=[1]),
-        lambda c: ablate.output_directions(c, [1]),
-    ):
-        with pytest.raises(ConfigError, match="a network of one hidden layer has none"):
-            call(ckpt)
 
 
 def test_frequencies_of_another_kind_are_one_sentence(small_run):
@@ -251,7 +247,119 @@ def test_frequencies_of_another_kind_are_one_sentence(small_run):
                 print(error)
         """
     ).splitlines()
-    assert [line.split(";")[0] for line in printed] == [
-        "frequencies are '14'", "frequencies are [1.5]", "frequencies are 3",
-        "frequencies are [True]",
-    ]  # fmt: skip
+    must = "frequencies must be whole numbers, such as [14, 35]; got "
+    assert printed == [f"{must}{given}." for given in ("'14'", "[1.5]", "3", "[True]")]
+
+
+# ── networks of one hidden layer ─────────────────────────────────────────────────────────────────────────────────
+
+
+def one_hidden_layer(p: int, inputs: str = "concatenated", operation: str = "add") -> interp.Checkpoint:
+    config = interp.MLPConfig(p, p, d_embed=10, d_hidden=24, inputs=inputs)
+    weights = {name: 3 * weight for name, weight in mlp_weights(config, seed=p).items()}  # logits of order one
+    return interp.Checkpoint(weights, config, Task(p, operation), train_mask=interp.split_mask(p, 0.4, 1))
+
+
+def mlp_parts(ckpt: interp.Checkpoint, change=lambda acts: acts, **tables: torch.Tensor) -> torch.Tensor:
+    """Logits [p, p, p] in float64 by the definition of the network, with other neurons, or other embeddings."""
+    w = {name: weight.double() for name, weight in {**ckpt.weights, **tables}.items()}
+    W_a, W_b = w["W"].split(10) if ckpt.config.inputs == "concatenated" else (w["W"], w["W"])
+    acts = ((w["W_x"] @ W_a)[:, None] + (w["W_y"] @ W_b)[None]).relu()
+    return change(acts) @ w["W_U"]
+
+
+def assert_effect(effect: ablate.Effect, ckpt: interp.Checkpoint, L: torch.Tensor) -> None:
+    """1e-5: float32 in the network, float64 here."""
+    train = ckpt.train_mask
+    for scores, logits in [(effect.before, mlp_parts(ckpt)), (effect.after, L)]:
+        nll, right = losses.cross_entropy(logits, ckpt.task.labels), losses.correct(logits, ckpt.task.labels).double()
+        assert scores.loss == pytest.approx(float(nll.mean()), rel=1e-5)
+        assert scores.train_loss == pytest.approx(float(nll[train].mean()), rel=1e-5)
+        assert scores.test_loss == pytest.approx(float(nll[~train].mean()), rel=1e-5)
+        assert scores.test_accuracy == pytest.approx(float(right[~train].mean()))
+    assert effect.after.loss != pytest.approx(effect.before.loss, rel=1e-4)
+
+
+@pytest.mark.parametrize("inputs", ["concatenated", "summed"])
+@pytest.mark.parametrize("p", [11, 12])
+def test_one_hidden_layer_by_parts(p, inputs):
+    ckpt = one_hidden_layer(p, inputs)
+    F, rows = fourier_basis(p), [row for k in (2, 5) for row in frequency_rows(p, k)]
+    parts = {name: F[rows].T @ F[rows] @ ckpt.weights[name].double() for name in ("W_x", "W_y")}
+    removed = {name: ckpt.weights[name] - part for name, part in parts.items()}
+    kept = {name: part + ckpt.weights[name].double().mean(0) for name, part in parts.items()}
+    assert_effect(ablate.embedding(ckpt, remove=[2, 5]), ckpt, mlp_parts(ckpt, **removed))
+    assert_effect(ablate.embedding(ckpt, keep=[2, 5]), ckpt, mlp_parts(ckpt, **kept))
+    by_neurons = [
+        (ablate.neurons(ckpt, remove=[1, 4]), lambda acts: acts - wave_part(acts, [1, 4])),
+        (ablate.neurons(ckpt, keep=[1, 4]), lambda acts: wave_part(acts, [1, 4]) + mean_of(acts)),
+        (ablate.neuron_fits(ckpt), own_fit),
+    ]
+    for effect, change in by_neurons:
+        assert_effect(effect, ckpt, mlp_parts(ckpt, change))
+    W_U = ckpt.weights["W_U"].double() @ F[rows].T @ F[rows]
+    assert_effect(ablate.output_directions(ckpt, [2, 5]), ckpt, mlp_parts(ckpt, W_U=W_U))
+
+
+@pytest.mark.parametrize("operation", ["add", "subtract"])
+def test_logits_of_one_hidden_layer_give_restricted_and_excluded_loss(operation):
+    ckpt = one_hidden_layer(11, operation=operation)
+    m = interp.progress_measures(ckpt, key_frequencies=[1, 3])
+    kept, removed = ablate.logits(ckpt, keep=[1, 3]).after, ablate.logits(ckpt, remove=[1, 3]).after
+    assert kept.loss == pytest.approx(m.restricted_loss, rel=1e-5)
+    assert kept.test_loss == pytest.approx(m.restricted_test_loss, rel=1e-5)
+    assert removed.train_loss == pytest.approx(m.excluded_loss, rel=1e-5)
+
+
+def test_to_remove_nothing_or_to_keep_all():
+    """An embedding is its mean and all its waves; what depends on a + b alone is its mean and all waves of a + b."""
+    ckpt = one_hidden_layer(11)
+    same = [change(ckpt, remove=[]) for change in (ablate.embedding, ablate.neurons, ablate.logits)]
+    for effect in [*same, ablate.embedding(ckpt, keep=range(1, 6))]:
+        assert effect.after.loss == pytest.approx(effect.before.loss, rel=1e-6)
+    L, labels = mlp_parts(ckpt), ckpt.task.labels
+    of_sums = torch.stack([L[labels == s].mean(0) for s in range(11)])[labels]
+    assert_effect(ablate.logits(ckpt, keep=range(1, 6)), ckpt, of_sums)
+
+
+def test_attention_of_one_hidden_layer_is_refused():
+    said = r"attention\(\) needs a network with attention; got a network of one hidden layer"
+    with pytest.raises(ConfigError, match=said):
+        ablate.attention(one_hidden_layer(11))
+
+
+@pytest.mark.parametrize("outputs", [11, 12, 22])
+def test_outputs_beyond_the_numbers_do_not_count_and_do_not_change(outputs):
+    """A transformer of p, p + 1 and 2p outputs: the scores read the first p of them."""
+    config = (
+        layouts.transformer(2, own_tokens=outputs == 22, outputs=outputs) if outputs != 12 else layouts.transformer(3)
+    )
+    ckpt = interp.Checkpoint(random_weights(config, seed=4), config, Task(11), train_mask=interp.split_mask(11, 0.4, 1))
+    m = interp.progress_measures(ckpt, key_frequencies=[1, 3])
+    assert ablate.logits(ckpt, keep=[1, 3]).after.loss == pytest.approx(m.restricted_loss, rel=1e-5)
+    W_L = (ckpt.weights["W_out"] @ ckpt.weights["W_U"])[:, :11].double()
+    acts = interp.activations(ckpt.weights, 11)
+    F, rows = fourier_basis(11), [row for k in (2, 5) for row in frequency_rows(11, k)]
+    L = acts.logits.double() + acts.neurons.double() @ (W_L @ F[rows].T @ F[rows] - W_L)
+    expected = float(losses.cross_entropy(L, ckpt.task.labels).mean())
+    assert ablate.output_directions(ckpt, [2, 5]).after.loss == pytest.approx(expected, rel=1e-5)
+
+
+@here
+def test_causes_in_a_published_network_of_one_hidden_layer():
+    """Its logits, neurons and W_U answer through the key frequencies (published: 4, 11, 16, 17, 22, 44, 50)."""
+    ckpt = interp.load_checkpoint(PUBLISHED / "mlp_p113_seed1.pt", split="torch", seed=1)
+    keys = [4, 11, 16, 17, 22, 44, 50]
+    kept = ablate.logits(ckpt, keep=keys)
+    assert kept.before.test_loss == pytest.approx(2.863283e-5, rel=1e-4)
+    assert kept.after.loss == pytest.approx(1.264704e-5, rel=1e-4)  # the published restricted loss
+    assert ablate.logits(ckpt, remove=keys).after.train_loss == pytest.approx(3.480368, rel=1e-4)  # and excluded loss
+    assert ablate.output_directions(ckpt, keys).after.test_accuracy == 1
+    acts = interp.activations(ckpt.weights, 113)
+    shares = neurons.frequency_shares(acts.neurons)
+    k, cluster = max(neurons.clusters(shares).items(), key=lambda item: len(item[1]))
+    for by in ("zero", "mean"):
+        lost = acts.neurons[..., cluster] - (acts.neurons[..., cluster].mean((0, 1)) if by == "mean" else 0)
+        nll = losses.cross_entropy(acts.logits - lost @ ckpt.weights["W_U"][cluster], ckpt.task.labels)
+        assert ablate.clusters(ckpt, [k], by).after.loss == pytest.approx(float(nll.mean()), rel=1e-3)
+    assert ablate.unclustered(ckpt).after.loss != kept.before.loss
