@@ -1,4 +1,4 @@
-"""What a file of another's code holds: state dicts in one layout, by epoch or alone, and what was saved beside them."""
+"""The contents of a file of another's code: state dicts in one layout, by epoch or alone, and what lies beside them."""
 
 from __future__ import annotations
 
@@ -16,26 +16,36 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import SavedConfig, read_data
-from interp.layouts import PAPER, Layout, State, recognise, some
-from interp.recorded import history_of
+from interp.layouts import PAPER, Layout, State, has_values, recognise, some
+from interp.recorded import history_of, unread
 from interp.task import PAPER_FRACTION, as_mask
 
 _STATE_KEYS = ("model", "state_dict", "model_state_dict")
-_RUNS = (("state_dicts", "epochs"), ("checkpoints", "checkpoint_epochs"))
+_EPOCHS, _CHECKPOINT_EPOCHS = ("epochs", "steps"), ("checkpoint_epochs", "checkpoint_steps")
+_RUNS = (
+    ("state_dicts", (*_EPOCHS, *_CHECKPOINT_EPOCHS)),
+    ("checkpoints", (*_CHECKPOINT_EPOCHS, *_EPOCHS)),
+)  # the names of the lists of checkpoints and, in order of preference, of the lists of their steps
 _STORED_SPLITS = (("train_indices", "test_indices"), ("train_data", "test_data"))
+# Lists that are no record of a training.
+_NO_RECORDS = {
+    *_STATE_KEYS, *_EPOCHS, *_CHECKPOINT_EPOCHS, *(many for many, _ in _RUNS),
+    *(name for names in _STORED_SPLITS for name in names),
+    "config", "cfg", "optimizer", "optimizers", "optimizer_state_dict", "scheduler", "scheduler_state_dict",
+}  # fmt: skip
 _PREFIX = re.compile(r"(module\.|_orig_mod\.|model\.)+")
 
 
 @dataclass(frozen=True, eq=False)
 class Contents:
-    """What one file holds.
+    """The contents of one file.
 
-    layout  of its state dicts
-    states  of a whole run: its state dicts by epoch, in the file's order
+    layout  the layout of its state dicts
+    states  the state dicts of a whole run by epoch, in the file's order; empty if it holds one model
     single  the model that is not part of a run, or that a run ends with
-    beside  all else
+    beside  the file's other values by name
     """
 
     path: Path | str
@@ -51,7 +61,7 @@ class Contents:
 
     @cached_property
     def step(self) -> int | None:
-        """The step of `single`, where the file tells."""
+        """The step of `single`; None if the file does not tell it."""
         if self.single is None:
             return None
         for step in sorted(self.states, reverse=True):
@@ -62,11 +72,15 @@ class Contents:
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """The recorded losses, at their steps."""
+        """The recorded losses and accuracies, at their steps."""
         last = self.step
         if self.states and (self.single is None or last is not None):
             last = max(self.states)  # unless a last model of an unknown step says that the run went on
-        return history_of(self.beside, list(self.states), last, self.path)
+        history = history_of(self.beside, list(self.states), last, self.path)
+        others = {str(name): value for name, value in self.beside.items() if name not in _NO_RECORDS}
+        if self.states and (left := unread(others, history, len(self.states))):
+            warn(f"{self.path} also records {', '.join(left)}; only losses and accuracies are read.")
+        return history
 
     @cached_property
     def settings(self) -> Mapping[str, Any]:
@@ -80,7 +94,10 @@ class Contents:
         return {}
 
     def setting(self, *names: str) -> Any:
-        """What the configuration, or the file beside its weights, says under one of these names; one word or number."""
+        """Return the word or number that the configuration, or else the file, gives under one of these names.
+
+        None if neither has one. Raises CheckpointError if it is something else.
+        """
         for said in (self.settings, self.beside):
             for name in names:
                 value = said.get(name)
@@ -88,33 +105,36 @@ class Contents:
                     value = value.item()
                 if value is not None and not isinstance(value, str | bool | int | float):
                     kind = type(value).__name__
-                    raise CheckpointError(f"{self.path}: {name} is a {kind}; expected a word or a number.")
+                    raise CheckpointError(f"{self.path}: {name} must be a word or a number; got a {kind}.")
                 if value is not None:
                     return value
         return None
 
     def whole(self, *names: str) -> int | None:
-        """The same, a whole number; CheckpointError where it is none."""
+        """Return such a setting as an int. Raises CheckpointError if it is not a whole number."""
         said = self.setting(*names)
         return None if said is None else _whole(said, self.path, names[0])
 
     def number(self, *names: str) -> float | None:
-        """The same, a number; CheckpointError where it is none."""
+        """Return such a setting as a float. Raises CheckpointError if it is not a number."""
         said = self.setting(*names)
         if said is None:
             return None
         try:
             return float(said)
         except (TypeError, ValueError, RuntimeError):
-            raise CheckpointError(f"{self.path}: {names[0]} is {str(said)[:40]!r}; expected a number.") from None
+            raise CheckpointError(f"{self.path}: {names[0]} must be a number; got {str(said)[:40]!r}.") from None
 
     @property
     def fraction(self) -> float:
-        """The share of train pairs that the file names, else the paper's."""
+        """The share of train pairs that the file names, or else the paper's."""
         return self.number("frac_train", "train_fraction") or PAPER_FRACTION
 
     def mask(self, p: int) -> Bool[Tensor, "p p"] | None:
-        """The split that the file holds, or the paper's configuration names; ConfigError where it does not fit p."""
+        """Return the split that the file holds, or that the paper's configuration names; None if neither.
+
+        Raises ConfigError if it does not fit p.
+        """
         for names in _STORED_SPLITS:
             train, test = (_array(self.beside.get(name)) for name in names)
             if train is not None:
@@ -132,7 +152,7 @@ class Contents:
 
 
 def read_contents(file: Path, path: Path | str) -> Contents:
-    """Open a file, known to the user as `path`; CheckpointError where it is damaged, hostile, or in no known layout."""
+    """Read a file that the user calls `path`. Raises CheckpointError if it is damaged, hostile or of unknown layout."""
     raw = read_data(file, path)
     if not isinstance(raw, Mapping):
         raise CheckpointError(
@@ -143,7 +163,7 @@ def read_contents(file: Path, path: Path | str) -> Contents:
     states: dict[int, State] = {}
     for many, counts in _RUNS:
         if many in raw and not (single and not _length(raw[many])):
-            states = _states(raw[many], raw.get(counts), many, counts, path)
+            states = _states(raw, many, counts, path)
     if single is None and not states:
         single = _state(raw)
         if not single:
@@ -163,31 +183,46 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, Sequence) else 0
 
 
-def _states(found: Any, epochs: Any, many: str, counts: str, path: Path | str) -> dict[int, State]:
-    listed = epochs.tolist() if isinstance(epochs, Tensor | np.ndarray) else epochs
-    if not isinstance(found, Sequence) or not isinstance(listed, Sequence) or len(found) != len(listed):
-        have = len(listed) if isinstance(listed, Sequence) else "no list of"
-        number = len(found) if isinstance(found, Sequence) else "no list of"
+def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Path | str) -> dict[int, State]:
+    found = raw[many]
+    number = len(found) if isinstance(found, Sequence) else "no list of"
+    lists = {name: listed for name in counts if (listed := _listed(raw.get(name))) is not None}
+    fitting = {name: listed for name, listed in lists.items() if len(listed) == number}
+    if not fitting:
+        have = (
+            " and ".join(f"{len(listed)} {name}" for name, listed in lists.items()) or f"no {' or '.join(counts[:2])}"
+        )
         raise CheckpointError(
-            f"{path} holds {number} checkpoints under {many} and {have} {counts}; expected a list of each, as long."
+            f"{path} must hold a list of checkpoints and one of their steps, equally long; it holds {number} "
+            f"checkpoints under {many} and {have}."
         )
     if not found:
-        raise CheckpointError(f"{path} holds an empty list of {many}; expected at least one checkpoint.")
-    steps = [_whole(epoch, path, f"one of {counts}") for epoch in listed]
+        raise CheckpointError(f"{path} must hold at least one checkpoint; its list of {many} is empty.")
+    counted, *others = fitting
+    steps = [_whole(epoch, path, f"one of {counted}") for epoch in fitting[counted]]
+    if other := [name for name in others if fitting[name] != fitting[counted]]:
+        warn(f"{path} counts its checkpoints in {counted} and, otherwise, in {', '.join(other)}; {counted} is used.")
     if twice := sorted({step for step in steps if steps.count(step) > 1}):
         raise CheckpointError(
-            f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counts}; each checkpoint "
+            f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counted}; each checkpoint "
             "needs an epoch of its own."
         )
     return {step: _state(state) for step, state in zip(steps, found, strict=True)}
 
 
+def _listed(values: Any) -> list[Any] | None:
+    """Return a list, array or vector as a list; None if it is not one."""
+    if isinstance(values, Tensor | np.ndarray):
+        return values.tolist() if values.ndim == 1 and (isinstance(values, np.ndarray) or has_values(values)) else None
+    return list(values) if isinstance(values, Sequence) and not isinstance(values, str | bytes) else None
+
+
 def _state(raw: Any) -> State:
-    """The tensors of a state dict, without the prefix that a wrapper (DataParallel, compile) gave all their names."""
+    """Return the tensors of a state dict, without the prefix of a wrapper (DataParallel, compile) in their names."""
     if not isinstance(raw, Mapping):
         return {}
     state = {
-        str(key): torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        str(key): _tensor(value) if isinstance(value, np.ndarray) else value
         for key, value in raw.items()
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
     }
@@ -197,8 +232,16 @@ def _state(raw: Any) -> State:
     return state
 
 
+def _tensor(array: np.ndarray) -> Tensor:
+    """Return an array as a tensor, whatever its order of bytes and its strides."""
+    return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape))
+
+
 def _same_tensors(one: State, other: State) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+    def same(a: Tensor, b: Tensor) -> bool:
+        return has_values(a) and has_values(b) and a.dtype == b.dtype and torch.equal(a, b)
+
+    return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
 
 
 def _whole(value: Any, path: Path | str, name: str) -> int:
@@ -206,15 +249,17 @@ def _whole(value: Any, path: Path | str, name: str) -> int:
         plain = value.item() if isinstance(value, Tensor | np.ndarray | np.generic) else value
         if isinstance(plain, int | float) and math.isfinite(plain) and plain == int(plain) >= 0:
             return int(plain)
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         plain = type(value).__name__
-    raise CheckpointError(f"{path}: {name} is {str(plain)[:40]!r}; expected a whole number of at least 0.")
+    raise CheckpointError(f"{path}: {name} must be a whole number of at least 0; got {str(plain)[:40]!r}.")
 
 
 def _array(pairs: Any) -> np.ndarray | None:
     if pairs is None:
         return None
     try:
-        return pairs.cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs)
-    except (TypeError, ValueError):
-        raise ConfigError(f"its list of pairs ({type(pairs).__name__}) is no list of indices or of (a, b).") from None
+        return pairs.detach().cpu().numpy() if isinstance(pairs, Tensor) else np.asarray(pairs)
+    except (TypeError, ValueError, RuntimeError):
+        raise ConfigError(
+            f"its list of pairs must hold indices a * p + b or pairs (a, b); got a {type(pairs).__name__} of others."
+        ) from None

@@ -1,6 +1,6 @@
-"""How others name and orient the weights of a state dict, and which of these layouts one is in.
+"""The ways in which others name and orient the weights of a state dict, and how to recognise them.
 
-A layout is a table: for each weight of ours, the key that it has there and an einops pattern that turns it into ours.
+A layout is a table: for each weight of ours, its key there and an einops pattern that turns it into ours.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ State = Mapping[str, Tensor]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a state dict names and orients the weights: ours → (its key, an einops pattern from its axes to ours)."""
+    """The names and axes of weights in a state dict: our name → (its key, an einops pattern from its axes to ours)."""
 
     name: str
     keys: Mapping[str, tuple[str, str]]
@@ -33,11 +33,11 @@ class Layout:
         return {key for key, _ in self.keys.values()} | set(self.ignored)
 
     def sizes(self, state: State) -> dict[str, int]:
-        """The size of every axis, "(n_heads d_head)" among them; ConfigError where two tensors disagree."""
+        """Return the size of every axis, "(n_heads d_head)" among them. Raises ConfigError if two tensors disagree."""
         sizes: dict[str, int] = {}
         named_by: dict[str, str] = {}
         for key, pattern in self.keys.values():
-            if key not in state:
+            if key not in state or state[key].is_nested:  # a nested tensor has no shape
                 continue
             shape, axes = list(state[key].shape), _axes(pattern)
             if len(shape) != len(axes):
@@ -60,15 +60,14 @@ class Layout:
         return sizes
 
     def misfits(self, state: State) -> list[str]:
-        """What keeps a state dict from being in this layout, in words; none where it is."""
+        """Return what keeps a state dict from being in this layout, in words; empty if it is in it."""
         lacking = [key for name, (key, _) in self.keys.items() if key not in state and name not in OPTIONAL]
         beside = [key for key in state if key not in self.known]
-        strange = [key for key, _ in self.keys.values() if key in state and not _is_plain(state[key])]
+        strange = [f"{key} as {why}" for key, _ in self.keys.values() if key in state and (why := _oddity(state[key]))]
         found = [f"lacks {', '.join(lacking)}"] if lacking else []
         found += [f"has {some(beside)} beside"] if beside else []
         if strange:
-            kind = state[strange[0]]
-            found.append(f"has {some(strange)} as {kind.dtype}, {kind.layout}, on {kind.device}, expected plain floats")
+            found.append(f"has {some(strange)}, expected plain tensors of floats")
         try:
             self.sizes(state)
         except ConfigError as error:
@@ -76,7 +75,10 @@ class Layout:
         return found
 
     def weights(self, state: State, architecture: Architecture) -> dict[str, Tensor]:
-        """Ours, from a state dict in this layout: float32, in our orientation, copies. Raises as `check_weights`."""
+        """Convert a state dict of this layout to interp's weights: float32 copies with our order of axes.
+
+        Raises ConfigError as `check_weights` does.
+        """
         n_heads = architecture.n_heads if isinstance(architecture, ModelConfig) else 1
         weights = {
             name: oriented(state[key], pattern, n_heads)
@@ -93,8 +95,28 @@ def _axes(pattern: str) -> list[str]:
     return re.findall(r"\([^)]*\)|\S+", pattern.split("->")[0])
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.dtype.is_floating_point and tensor.layout == torch.strided and not tensor.is_meta
+def has_values(tensor: Tensor) -> bool:
+    """Return whether a tensor is an ordinary array of numbers: not nested, sparse, quantized, or without values."""
+    return not (tensor.is_nested or tensor.layout != torch.strided or tensor.is_quantized or tensor.is_meta)
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    """Return in what a tensor differs from the plain floats that weights are; None if it does not."""
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.layout != torch.strided:
+        return f"a sparse tensor ({tensor.layout})"
+    if tensor.is_quantized:
+        return f"a quantized tensor ({tensor.dtype})"
+    if tensor.is_meta:
+        return "a tensor on meta, without values"
+    if not tensor.dtype.is_floating_point:
+        return str(tensor.dtype)
+    if not tensor.numel():
+        return f"an empty tensor {list(tensor.shape)}"
+    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        return f"a repeated tensor ({tensor.numel():,} entries, and fewer in the file)"
+    return None
 
 
 def _same(axes: Sequence[str]) -> str:
@@ -133,12 +155,15 @@ LAYOUTS = (PAPER, PROPERTIES, BRIDGE_STATE, OURS, ONE_HIDDEN_LAYER)
 
 
 def some(items: Sequence[str], most: int = 6) -> str:
-    """The first few of a list, in words."""
+    """Return the first few of a list, in words."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 def recognise(path: Path | str, state: State) -> Layout:
-    """The layout that a state dict is in; CheckpointError says what was found, what is known, and what came nearest."""
+    """Return the layout of a state dict.
+
+    Raises CheckpointError for an unknown one, with the tensors found, the known layouts, and the nearest of these.
+    """
     misfits = {layout.name: layout.misfits(state) for layout in LAYOUTS}
     for layout in LAYOUTS:
         if not misfits[layout.name]:
@@ -152,7 +177,7 @@ def recognise(path: Path | str, state: State) -> Layout:
     hint = ""
     if any(re.search(r"blocks\.[1-9]|\bln", key) for key in state):
         hint = " More layers and layer norms are measured through hooks: progress_measures(bridge, task=...)."
-    found = [f"{key} {list(value.shape)}" for key, value in state.items()]
+    found = [f"{key} {'nested' if value.is_nested else list(value.shape)}" for key, value in state.items()]
     raise CheckpointError(
         f"{path} is in no layout that interp knows: it holds {some(found, 20) or 'no tensors'}. Nearest is "
         f"{nearest.name}, but it {'; '.join(misfits[nearest.name])}. Known layouts: "

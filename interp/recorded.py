@@ -1,8 +1,9 @@
-"""The losses that a file of another's code recorded: at which steps they stand, and whether they are its model's."""
+"""Losses and accuracies that a file of another's code recorded: at which steps, and whether they are its model's."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,52 +16,135 @@ from torch import Tensor
 from interp.errors import warn
 from interp.run import HISTORY_COLUMNS
 
+# The words that make up the name of a record: "train_losses", "val_acc", "test_accuracies_percent".
+_HALVES = {"train": "train", "training": "train"} | dict.fromkeys(
+    ("test", "val", "valid", "validation", "eval"), "test"
+)
+_KINDS = {"loss": "loss", "losses": "loss"} | dict.fromkeys(("accuracy", "accuracies", "acc", "accs"), "accuracy")
+_NAME = re.compile(rf"({'|'.join(_HALVES)})_?({'|'.join(_KINDS)})(_percent|_pct)?")
+_STEPS = ("steps", "epochs")
+
 
 def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | None, path: Path | str) -> pd.DataFrame:
-    """`train_losses` and `test_losses` as a history, NaN where nothing was recorded.
+    """Return the recorded losses and accuracies as a history, NaN where nothing was recorded.
 
-    `epochs` are those of the checkpoints, in the file's order, and `last` the last epoch, where known. As many losses
-    as checkpoints belong to them; otherwise a list holds the loss of every step, or of every so many. What cannot be
-    placed so is left out, with a warning.
+    They are lists named as `train_losses` and `test_accuracies` or nearly so. `epochs` are those of the checkpoints, in
+    the file's order, and `last` is the last epoch, or None if unknown. A list as long as `epochs` belongs to the
+    checkpoints, and one as long as the file's list of steps to those; otherwise it holds every step, or every so many.
+    Lists that cannot be placed or read are left out, with a warning.
     """
-    lists = {name: _numbers(beside.get(f"{name}_losses"), f"{name}_losses", path) for name in ("train", "test")}
-    longest = max(len(losses) for losses in lists.values())
+    lists = _lists(beside, path)
+    longest = max((len(values) for _, values in lists.values()), default=0)
+    given = [list(epochs), *(steps for name in _STEPS if (steps := _given_steps(beside.get(name))))]
     columns: dict[str, pd.Series] = {}
     lost: list[str] = []
-    for name, losses in lists.items():
-        if not losses:
-            continue
-        steps = list(epochs) if len(losses) == len(epochs) else _steps(len(losses), longest, last, epochs)
+    for column, (name, values) in lists.items():
+        steps = next((steps for steps in given if len(steps) == len(values)), None)
         if steps is None:
-            lost.append(f"{len(losses)} {name}_losses")
+            steps = _steps(len(values), longest, last, epochs)
+        if steps is None:
+            lost.append(f"{len(values)} {name}")
         else:
-            columns[f"{name}_loss"] = pd.Series(losses, index=pd.Index(steps), dtype=float)
+            series = pd.Series(values, index=pd.Index(steps), dtype=float)
+            columns[column] = series[~series.index.duplicated(keep="last")]  # a training that went on from before
     if lost:
-        warn(f"{path}: it does not tell at which steps its {' and '.join(lost)} were recorded, so they are left out.")
+        warn(f"{path} does not tell at which steps its {' and '.join(lost)} were recorded; they are left out.")
     frame = pd.DataFrame(columns).rename_axis("step").sort_index().reset_index()
     frame = frame.reindex(columns=list(HISTORY_COLUMNS))
     return frame.astype({"step": int, **dict.fromkeys(HISTORY_COLUMNS[1:], float)})
 
 
-def _numbers(losses: Any, name: str, path: Path | str) -> list[float]:
-    if losses is None:
-        return []
+def unread(beside: Mapping[str, Any], history: pd.DataFrame, n_checkpoints: int) -> list[str]:
+    """Return the names of lists of numbers that run along a training, as long as its records or checkpoints, unread.
+
+    A record may also be a dict of such lists, or a list of a dict for each step.
+    """
+    lengths = {n_checkpoints, *(int(n) for n in history[list(HISTORY_COLUMNS[1:])].count() if n)}
+
+    def runs_along(value: Any) -> bool:
+        if isinstance(value, Mapping):
+            return any(runs_along(inner) for inner in value.values())
+        if isinstance(value, Tensor | np.ndarray):
+            return value.ndim == 1 and len(value) in lengths
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) not in lengths:
+            return False
+        first = value[0].values() if value and isinstance(value[0], Mapping) else value[:1]
+        return any(item is not None and _is_one(item) for item in first)
+
+    return [name for name, value in beside.items() if _NAME.fullmatch(str(name).lower()) is None and runs_along(value)]
+
+
+def _is_one(value: Any) -> bool:
+    """Return whether a value is one number, or none."""
+    one = value is None or isinstance(value, int | float | np.number)
+    return one or (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)
+
+
+def _named(beside: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return (column of the history, name in the file) of what is named as a record, "test" before "val"."""
+    found = [(match, name) for name in beside if (match := _NAME.fullmatch(str(name).lower()))]
+    found.sort(key=lambda item: list(_HALVES).index(item[0][1]))
+    return [(f"{_HALVES[match[1]]}_{_KINDS[match[2]]}", name) for match, name in found]
+
+
+def _lists(beside: Mapping[str, Any], path: Path | str) -> dict[str, tuple[str, list[float]]]:
+    """Return the record of each column of the history: its name in the file, and its values."""
+    lists: dict[str, tuple[str, list[float]]] = {}
+    unused: list[str] = []
+    for column, name in _named(beside):
+        if _is_one(beside[name]):  # of the model itself, not of the training
+            continue
+        values = _numbers(beside[name], name, path)
+        if column.endswith("accuracy"):
+            values = _fractions(values, name, path)
+        if values and column in lists:
+            unused.append(f"{name} ({lists[column][0]} is used)")
+        elif values:
+            lists[column] = name, values
+    if unused:
+        warn(f"{path} records {' and '.join(unused)} twice; the second list is left out.")
+    return {column: lists[column] for column in HISTORY_COLUMNS if column in lists}
+
+
+def _numbers(values: Any, name: str, path: Path | str) -> list[float]:
     try:
-        return [np.nan if loss is None else float(_plain(loss)) for loss in _plain(losses)]
-    except (TypeError, ValueError):
-        warn(f"{path}: {name} is no list of numbers, so it is left out.")
+        return [np.nan if value is None else float(_plain(value)) for value in _plain(values)]
+    except (TypeError, ValueError, RuntimeError):
+        warn(f"{path}: {name} must be a list of numbers; got a {type(values).__name__} of others. It is left out.")
+        return []
+
+
+def _fractions(values: list[float], name: str, path: Path | str) -> list[float]:
+    """Return accuracies as fractions; none, with a warning, if they are percent and their name does not say so."""
+    percent = bool(match := _NAME.fullmatch(name.lower())) and match[3] is not None
+    fractions = [value / 100 if percent else value for value in values]
+    if bad := [value for value in fractions if not (0 <= value <= 1 or math.isnan(value))]:
+        worst = max(bad, key=abs) * (100 if percent else 1)
+        remedy = "" if percent else f" If they are percent, name them {name}_percent."
+        limit = "percentages between 0 and 100" if percent else "fractions between 0 and 1"
+        warn(f"{path}: {name} must be {limit}; got {worst:g}, so they are left out.{remedy}")
+        return []
+    return fractions
+
+
+def _given_steps(steps: Any) -> list[int]:
+    """Return a list of steps as whole numbers; empty if it is not one."""
+    try:
+        found = [float(_plain(step)) for step in _plain(steps)]
+        return [int(step) for step in found] if all(step == int(step) >= 0 for step in found) else []
+    except (TypeError, ValueError, OverflowError, RuntimeError):
         return []
 
 
 def _plain(value: Any) -> Any:
-    return value.detach().cpu().numpy() if isinstance(value, Tensor) else value
+    return value.detach().cpu().double().numpy() if isinstance(value, Tensor) else value
 
 
 def _steps(n: int, longest: int, last: int | None, epochs: Sequence[int] = ()) -> list[int] | None:
-    """The steps of n losses of a run that ended at step `last`; None where no spacing fits, or several would.
+    """Return the steps of n values recorded by a run that ended at step `last`; None if no spacing or several fit.
 
-    They are 0, k, 2k, …, and the last step too where it is recorded out of turn. A list of every step, `longest`, tells
-    where the run ended. Of several k, one that alone divides all epochs of the checkpoints is taken.
+    They are 0, k, 2k, … and the last step, which may be out of turn. A list of every step, `longest`, tells where the
+    run ended. Among several k, the one that divides all epochs of the checkpoints is used if it is the only one.
     """
     ends = {longest - 1} if last is None or longest >= last else {last, last - 1}
     if n - 1 in ends:
@@ -77,7 +161,7 @@ def _steps(n: int, longest: int, last: int | None, epochs: Sequence[int] = ()) -
 
 
 def _spacings(end: int, n: int) -> range:
-    """The k for which 0, k, 2k, … up to `end` are n numbers: end // k = n − 1."""
+    """Return the k for which 0, k, 2k, … up to `end` are n numbers: end // k = n − 1."""
     return range(end // n + 1, end // (n - 1) + 1) if n > 1 else range(0)
 
 
@@ -88,7 +172,7 @@ _FLOAT32 = 1.2e-7  # a log softmax taken in float32 is off by as much; its means
 
 
 def telling_steps(history: pd.DataFrame, steps: Sequence[int]) -> list[int]:
-    """These steps, first those where the recorded train and test losses differ most; without records the last first."""
+    """Order steps by how much their recorded train and test losses differ, most first; without records, last first."""
     both = history.dropna(subset=["train_loss", "test_loss"]).set_index("step")
     ratios = both["test_loss"].clip(_SMALLEST) / both["train_loss"].clip(_SMALLEST)
     gap = {step: abs(math.log(ratio)) for step, ratio in ratios.items()}
@@ -103,11 +187,11 @@ def check_losses(
     cross_entropies: Callable[[], Float[Tensor, "p p"]],
     path: Path | str,
 ) -> None:
-    """Warn where a model's losses under a split are not those that its file records at that step.
+    """Warn if a model's losses under a split differ from those that its file records at that step.
 
-    A loss has to lie between the records around its step, or outside by no more than they differ and a tenth. Records
-    that do not reach the step are not looked at. Where the step is not known, both losses have to be somewhere in the
-    record at once. A file without lists may hold a `train_loss` and a `test_loss`.
+    A loss must lie between the records around its step, or outside them by no more than they differ and a tenth.
+    Records that do not reach the step are not compared. If the step is unknown, some step of the record must have both
+    losses. A file without lists may hold a `train_loss` and a `test_loss`.
     """
     halves = {"train": mask, "test": ~mask}
     records = {name: _records(history, beside, name, step, path) for name in halves}
@@ -146,16 +230,17 @@ def _is_near(loss: float, near: Float[np.ndarray, " n"]) -> bool:
 def _records(
     history: pd.DataFrame, beside: Mapping[str, Any], name: str, step: int | None, path: Path | str
 ) -> Float[np.ndarray, " n"]:
-    """The records around a step, the nearest in their middle; none where they do not reach it."""
+    """Return the records around a step, the nearest in the middle; empty if they do not reach the step."""
     recorded = history[["step", f"{name}_loss"]].dropna()
     if not len(recorded):
-        single = np.array(_numbers([beside.get(f"{name}_loss", np.nan)], f"{name}_loss", path))
+        own = [key for column, key in _named(beside) if column == f"{name}_loss" and _is_one(beside[key])]
+        single = np.array([number for key in own[:1] for number in _numbers([beside[key]], key, path)])
         return single[~np.isnan(single)]
     steps, losses = recorded["step"].to_numpy(), recorded[f"{name}_loss"].to_numpy()
     if step is None:
         return losses[-1:]
     at = int(np.abs(steps - step).argmin())
-    if abs(steps[at] - step) <= 1:  # this step's own, and its neighbours' where every step is recorded
+    if abs(steps[at] - step) <= 1:  # this step's own, and its neighbours' if every step is recorded
         wide = min(2, at, len(steps) - 1 - at)
         while wide and max(steps[at + wide] - step, step - steps[at - wide]) > 2:
             wide -= 1

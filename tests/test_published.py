@@ -332,20 +332,20 @@ def test_the_configuration_of_a_real_bridge_is_read(tmp_path):
         ({"positional_embedding_type": "rotary"}, "says positional_embedding_type 'rotary'"),
         ({"use_attn_scale": False}, "says use_attn_scale False"),
         ({"d_model": 99}, "says d_model 99 in its config and holds weights of d_model 16; the file disagrees"),
-        ({"p": "x"}, "p is 'x'; expected a whole number"),
+        ({"p": "x"}, "p must be a whole number of at least 0; got 'x'"),
         ({"attn_scale": 1.0, "d_head": 6}, "says attn_scale 1.0"),
         ({"output_logits_soft_cap": 30.0}, "says output_logits_soft_cap 30.0"),
         ({"d_vocab": 99}, "says d_vocab 99 in its config and holds weights of d_vocab 12"),
-        ({"n_layers": torch.ones(3)}, "n_layers is a Tensor; expected a word or a number"),
-        ({"act_fn": np.ones(3)}, "act_fn is a ndarray; expected a word or a number"),
-        ({"p": float("inf")}, "p is 'inf'; expected a whole number"),
+        ({"n_layers": torch.ones(3)}, "n_layers must be a word or a number; got a Tensor"),
+        ({"act_fn": np.ones(3)}, "act_fn must be a word or a number; got a ndarray"),
+        ({"p": float("inf")}, "p must be a whole number of at least 0; got 'inf'"),
         ({"p": 1}, "p is 1; a modulus is an integer of at least 2"),
-        ({"fn_name": ["add"]}, "fn_name is a list; expected a word or a number"),
+        ({"fn_name": ["add"]}, "fn_name must be a word or a number; got a list"),
         ({"fn_name": "times"}, "trained on 'times', whose labels are not in the file"),
         ({"act_fn": "tanh"}, "has the activation 'tanh'; interp knows relu, gelu, gelu_new"),
-        ({"seed": "abc", "frac_train": 0.3}, "seed is 'abc'; expected a whole number"),
-        ({"seed": 1, "frac_train": "x"}, "frac_train is 'x'; expected a number"),
-        ({"attn_coeff": "a"}, "attention_coefficient is 'a'; expected a number"),
+        ({"seed": "abc", "frac_train": 0.3}, "seed must be a whole number of at least 0; got 'abc'"),
+        ({"seed": 1, "frac_train": "x"}, "frac_train must be a number; got 'x'"),
+        ({"attn_coeff": "a"}, "attention_coefficient must be a number; got 'a'"),
         ({"num_heads": 3}, "has 2 heads, not 3"),
     ],
 )
@@ -600,7 +600,7 @@ def test_epochs_in_any_order_keep_their_losses(small_run, tmp_path):
     twice = {**content, "epochs": [0, 20, 20, 60]}
     with pytest.raises(CheckpointError, match="holds epoch 20 more than once in epochs"):
         interp.load_run(write(tmp_path / "twice.pth", twice))
-    with pytest.raises(CheckpointError, match=r"one of epochs is '0.5'; expected a whole number"):
+    with pytest.raises(CheckpointError, match=r"one of epochs must be a whole number of at least 0; got '0.5'"):
         interp.load_run(write(tmp_path / "half.pth", {**content, "epochs": [0, 0.5, 20, 60]}))
 
 
@@ -685,19 +685,155 @@ def test_losses_that_cannot_be_placed_are_left_out_with_a_word(small_run, tmp_pa
     assert run.history["test_loss"].isna().all()
     assert run.history["train_loss"].notna().all()
     odd = whole_run(small_run, "paper") | {"train_losses": [[1.0, 2.0], "x"]}
-    with pytest.warns(UserWarning, match="train_losses is no list of numbers, so it is left out"):
+    with pytest.warns(
+        UserWarning, match="train_losses must be a list of numbers; got a list of others. It is left out"
+    ):
         assert interp.load_checkpoint(write(tmp_path / "odd.pth", odd), split=small_run.train_mask).step == 60
+
+
+def recorded(run: interp.Run, column: str) -> list[float]:
+    """A column of a history, at every tenth step."""
+    return run.history.set_index("step").loc[range(0, 61, 10), column].tolist()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [("paper", "steps"), ("paper", "checkpoint_steps"), ("demo", "checkpoint_steps"), ("demo", "steps"),
+     ("demo", "epochs")],
+)  # fmt: skip
+def test_the_steps_of_checkpoints_may_be_named_in_any_usual_way(small_run, tmp_path, kind, name):
+    content = whole_run(small_run, kind)
+    content[name] = content.pop("epochs" if kind == "paper" else "checkpoint_epochs")
+    run = interp.load_run(write(tmp_path / "run.pth", content), split=small_run.train_mask)
+    assert run.steps == (0, 20, 40, 60)
+    assert torch.equal(run.at(20).weights["W_E"], small_run.at(20).weights["W_E"])
+    assert recorded(run, "train_loss") == recorded(small_run, "train_loss")
+
+
+def test_two_counts_of_the_same_checkpoints_are_said(small_run, tmp_path):
+    content = whole_run(small_run, "paper")
+    same = interp.load_run(write(tmp_path / "same.pth", {**content, "steps": torch.tensor([0, 20, 40, 60])}))
+    assert same.steps == (0, 20, 40, 60)
+    other = write(tmp_path / "other.pth", {**content, "steps": [0, 200, 400, 600]})
+    with pytest.warns(UserWarning, match="counts its checkpoints in epochs and, otherwise, in steps; epochs is used"):
+        assert interp.load_run(other).steps == (0, 20, 40, 60)
+
+
+@pytest.mark.parametrize("kind", ["paper", "demo"])
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("train_accuracies", "test_accuracies"), ("train_accs", "test_accs"), ("train_acc", "val_acc"),
+     ("train_accuracy", "eval_accuracy"), ("train_accuracies_percent", "test_accuracies_percent")],
+)  # fmt: skip
+def test_recorded_accuracies_become_the_history(small_run, tmp_path, kind, train, test):
+    """Every tenth step, as the run recorded them; converted they are the same, and `phases` reads them."""
+    ours, scale = small_run.history, 100 if "percent" in train else 1
+    content = whole_run(small_run, kind) | {
+        train: (ours["train_accuracy"] * scale).tolist(), test: torch.tensor(ours["test_accuracy"] * scale),
+    }  # fmt: skip
+    file, how = write(tmp_path / "run.pth", content), {"split": small_run.train_mask}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = interp.load_run(file, **how)
+    for column in ("train_accuracy", "test_accuracy"):
+        assert run.history[column].count() == len(ours) == 7
+        assert recorded(run, column) == pytest.approx(ours[column].tolist(), rel=1e-12)
+    made = interp.convert(file, tmp_path / "made", progress=False, **how)
+    pd.testing.assert_frame_equal(made.history, run.history)
+
+
+def test_losses_of_validation_are_those_of_the_test_unless_both_are_there(small_run, tmp_path):
+    content = whole_run(small_run, "paper")
+    content["val_losses"] = content.pop("test_losses")
+    run = interp.load_run(write(tmp_path / "val.pth", content), split=small_run.train_mask)
+    assert recorded(run, "test_loss") == recorded(small_run, "test_loss")
+    content["test_losses"] = [loss + 1 for loss in content["val_losses"]]
+    with pytest.warns(UserWarning, match=r"records val_losses \(test_losses is used\) twice"):
+        run = interp.load_run(write(tmp_path / "both.pth", content))
+    assert recorded(run, "test_loss") == [loss + 1 for loss in recorded(small_run, "test_loss")]
+
+
+def test_records_with_steps_of_their_own_stand_there(small_run, tmp_path):
+    """A list of steps as long as the records, of which the training repeated one when it went on."""
+    content = whole_run(small_run, "demo") | {
+        "steps": [0, 1, 10, 10, 60], "train_losses": [5.0, 4.0, 3.0, 2.5, 1.0],
+        "test_losses": [5.0, 4.0, 4.0, 3.5, 3.0], "test_accuracies": [0.0, 0.1, None, 0.25, 0.5],
+    }  # fmt: skip
+    with pytest.warns(UserWarning, match="is recorded"):  # other losses than the model's
+        history = interp.load_run(write(tmp_path / "run.pth", content)).history
+    assert history["step"].tolist() == [0, 1, 10, 60]
+    assert history["train_loss"].tolist() == [5.0, 4.0, 2.5, 1.0]
+    assert history["test_accuracy"].tolist() == [0.0, 0.1, 0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (
+            {"test_accuracies": [1.0, 50.0, 98.5, 100.0]},
+            "test_accuracies must be fractions between 0 and 1; got 100, so they are left out. If they are percent, "
+            "name them test_accuracies_percent",
+        ),
+        ({"train_acc_pct": [1.0, 120.0, 5.0, 6.0]}, "train_acc_pct must be percentages between 0 and 100; got 120"),
+        ({"test_accuracies": [0.5, -0.5, 0.5, 0.5]}, "must be fractions between 0 and 1; got -0.5"),
+        ({"test_accuracies": [0.5, 0.5]}, "does not tell at which steps its 2 test_accuracies were recorded"),
+        ({"grad_norms": [1.0, 2.0, 3.0, 4.0]}, "also records grad_norms; only losses and accuracies are read"),
+        ({"norms": torch.ones(4), "betas": (0.9, 0.98)}, "also records norms; only"),
+        ({"history": {"step": [0, 20, 40, 60], "train_loss": [4, 3, 2, 1]}}, "also records history; only"),
+        ({"log": [{"step": step, "loss": 1.0} for step in (0, 20, 40, 60)]}, "also records log; only"),
+    ],
+)
+def test_records_that_are_not_read_are_said(small_run, tmp_path, records, said):
+    file = write(tmp_path / "run.pth", whole_run(small_run, "paper") | records)
+    with pytest.warns(UserWarning, match=said) as warned:
+        run = interp.load_run(file, split=small_run.train_mask)
+    assert len(warned) == 1
+    assert run.history["test_accuracy"].isna().all()
+    assert recorded(run, "test_loss") == recorded(small_run, "test_loss")
+
+
+def test_one_number_beside_a_model_is_no_record_of_a_training(tmp_path):
+    """As He et al. save each epoch: the losses are compared, and all the rest is left alone."""
+    model = saved("paper")
+    nll = nll_of(interp.load_checkpoint(write(tmp_path / "bare.pt", model.state)))
+    beside = {
+        "train_loss": float(nll[MASK].mean()), "val_loss": nll[~MASK].mean(), "train_accuracy": 0.1,
+        "test_accuracy": np.float64(0.1), "epoch": 700, "grad_norm": 1.0,
+    }  # fmt: skip
+    file = write(tmp_path / "m.pth", {"model": model.state, **beside})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert interp.load_checkpoint(file, split=MASK).step == 700
+    wrong = write(tmp_path / "w.pth", {"model": model.state, **beside, "val_loss": 99.0})
+    with pytest.warns(UserWarning, match="test loss is .* and 99 is recorded"):
+        interp.load_checkpoint(wrong, split=MASK)
+
+
+@pytest.mark.parametrize("order", ["<f4", ">f4", ">f8"])
+def test_a_state_dict_of_numpy_arrays_is_read_whatever_its_order_of_bytes(tmp_path, order):
+    model = saved("paper")
+    state = {key: value.numpy().astype(order)[::-1].copy()[::-1] for key, value in model.state.items()}
+    file = write(tmp_path / "m.pth", {"model": state})
+    ckpt = interp.load_checkpoint(file)
+    assert all(torch.equal(ckpt.weights[key], weight) for key, weight in model.weights.items())
+
+
+def test_a_model_saved_in_another_precision_than_its_checkpoints_has_no_step(small_run, tmp_path):
+    """torch refuses to compare tensors of two precisions; they are not the same."""
+    content = whole_run(small_run, "demo")
+    content["model"] = {key: value.double() for key, value in content["model"].items()}
+    assert interp.load_checkpoint(write(tmp_path / "run.pth", content)).step is None
 
 
 def test_a_run_whose_checkpoints_and_epochs_disagree_is_said(small_run, tmp_path):
     content = whole_run(small_run, "paper")
     file = write(tmp_path / "run.pth", {**content, "epochs": [0, 1]})
-    with pytest.raises(CheckpointError, match="holds 4 checkpoints under state_dicts and 2 epochs"):
+    with pytest.raises(CheckpointError, match="equally long; it holds 4 checkpoints under state_dicts and 2 epochs"):
         interp.load_run(file)
     del content["epochs"]
-    with pytest.raises(CheckpointError, match="and no list of epochs; expected a list of each"):
+    with pytest.raises(CheckpointError, match="it holds 4 checkpoints under state_dicts and no epochs or steps"):
         interp.load_run(write(tmp_path / "run.pth", content))
-    with pytest.raises(CheckpointError, match="empty list of state_dicts"):
+    with pytest.raises(CheckpointError, match="must hold at least one checkpoint; its list of state_dicts is empty"):
         interp.load_run(write(tmp_path / "run.pth", {"state_dicts": [], "epochs": []}))
 
 
@@ -907,6 +1043,7 @@ def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp
         assert known in said
 
 
+@pytest.mark.filterwarnings("ignore:.*quantized tensor creation functions", "ignore:TypedStorage is deprecated")
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -927,9 +1064,28 @@ def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp
         (lambda s: s.clear(), "no state dict; expected one"),
         (
             lambda s: s.update({"embed.W_E": s["embed.W_E"].to_sparse()}),
-            "has embed.W_E as .*sparse.*expected plain floats",
+            r"has embed.W_E as a sparse tensor \(.*\), expected plain tensors of floats",
         ),
-        (lambda s: s.update({"embed.W_E": s["embed.W_E"].to("meta")}), "has embed.W_E as .* on meta, expected plain"),
+        (
+            lambda s: s.update({"embed.W_E": s["embed.W_E"].to("meta")}),
+            "has embed.W_E as a tensor on meta, without values, expected plain",
+        ),
+        (
+            lambda s: s.update({"embed.W_E": torch.nested.nested_tensor(list(s["embed.W_E"]), layout=torch.jagged)}),
+            "holds embed.W_E nested, .*has embed.W_E as a nested tensor, expected plain",
+        ),
+        (
+            lambda s: s.update({"embed.W_E": torch.quantize_per_tensor(s["embed.W_E"], 0.1, 0, torch.qint8)}),
+            r"has embed.W_E as a quantized tensor \(torch.qint8\), expected plain",
+        ),
+        (
+            lambda s: s.update({"embed.W_E": torch.zeros(16, 0)}),
+            r"has embed.W_E as an empty tensor \[16, 0\], expected plain",
+        ),
+        (  # a terabyte, of one number
+            lambda s: s.update({"unembed.W_U": torch.ones(1).expand(2**20, 2**18)}),
+            r"has unembed.W_U as a repeated tensor \(274,877,906,944 entries, and fewer in the file\)",
+        ),
     ],
 )
 def test_a_state_dict_that_does_not_add_up_is_said(tmp_path, change, said):
