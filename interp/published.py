@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
 
+import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -600,7 +601,7 @@ def convert(
     if run is not None:
         if step is not None:
             raise ConfigError(f"{name} is a whole run, which knows its steps; leave step out.")
-        first, steps = run[-1], list(run.steps)
+        first, steps, history = run[-1], list(run.steps), run.history
         checkpoints = iter(run)
     else:
         first = _load(file, name, asked, None)
@@ -611,6 +612,7 @@ def convert(
             warn(f"{name} does not tell at which step it was saved; it becomes step 0 (step=, --step names it).")
         steps = [known or 0]
         checkpoints = iter([first])
+        history = pd.DataFrame() if home_of(file) or _is_ours(file) else read_contents(file, name).history
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
@@ -622,8 +624,8 @@ def convert(
                     bar.at(done)
         if first.train_mask is not None:
             write_split(temporary, first.train_mask)
-        if run is not None and len(run.history):
-            write_history(temporary, run.history)
+        if len(history):
+            write_history(temporary, history)
         write_config(temporary, None, first.task, first.config)
         if target.exists():
             target.rmdir()

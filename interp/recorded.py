@@ -35,13 +35,12 @@ def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | Non
     """
     lists = _lists(beside, path)
     longest = max((len(values) for _, values in lists.values()), default=0)
-    given = [list(epochs), *(steps for name in _STEPS if (steps := _given_steps(beside.get(name))))]
+    given = [list(epochs), *(_given_steps(beside.get(name)) for name in _STEPS)]
     columns: dict[str, pd.Series] = {}
     lost: list[str] = []
     for column, (name, values) in lists.items():
-        steps = next((steps for steps in given if len(steps) == len(values)), None)
-        if steps is None:
-            steps = _steps(len(values), longest, last, epochs)
+        fitting = [steps for steps in given if len(steps) == len(values)]
+        steps = fitting[0] if fitting else _steps(len(values), longest, last, epochs)
         if steps is None:
             lost.append(f"{len(values)} {name}")
         else:
@@ -116,7 +115,7 @@ def _numbers(values: Any, name: str, path: Path | str) -> list[float]:
 
 def _fractions(values: list[float], name: str, path: Path | str) -> list[float]:
     """Return accuracies as fractions; none, with a warning, if they are percent and their name does not say so."""
-    percent = bool(match := _NAME.fullmatch(name.lower())) and match[3] is not None
+    percent = name.lower().endswith(("_percent", "_pct"))
     fractions = [value / 100 if percent else value for value in values]
     if bad := [value for value in fractions if not (0 <= value <= 1 or math.isnan(value))]:
         worst = max(bad, key=abs) * (100 if percent else 1)

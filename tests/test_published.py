@@ -956,6 +956,16 @@ def test_one_model_of_every_layout_is_converted(tmp_path, name):
     assert replace(after, step=None, sum_squared_weights=before.sum_squared_weights).to_dict() == before.to_dict()
 
 
+def test_one_model_keeps_the_losses_and_accuracies_recorded_beside_it(tmp_path):
+    """As the paper's files hold them: one model, and the losses of every step up to its own."""
+    rows = {"train_losses": [2.5, 2.25, 2.0], "test_losses": [3.0, 3.5, 4.0], "test_accuracies": [0.0, 0.25, 0.5]}
+    file = write(tmp_path / "m.pth", {"model": saved("paper").state, "epoch": 2, **rows})
+    history = interp.convert(file, tmp_path / "run", progress=False).history
+    assert history["step"].tolist() == [0, 1, 2]
+    assert history["train_loss"].tolist() == rows["train_losses"]
+    assert history["test_accuracy"].tolist() == rows["test_accuracies"]
+
+
 def test_a_model_of_unknown_step_is_converted_as_step_0_and_that_is_said(tmp_path):
     file = write(tmp_path / "m.pt", saved("paper").state)
     with pytest.warns(UserWarning, match="does not tell at which step it was saved; it becomes step 0"):
