@@ -338,7 +338,7 @@ def test_outputs_beyond_the_numbers_do_not_count_and_do_not_change(outputs):
     m = interp.progress_measures(ckpt, key_frequencies=[1, 3])
     assert ablate.logits(ckpt, keep=[1, 3]).after.loss == pytest.approx(m.restricted_loss, rel=1e-5)
     W_L = (ckpt.weights["W_out"] @ ckpt.weights["W_U"])[:, :11].double()
-    acts = interp.activations(ckpt.weights, 11)
+    acts = interp.activations(ckpt)
     F, rows = fourier_basis(11), [row for k in (2, 5) for row in frequency_rows(11, k)]
     L = acts.logits.double() + acts.neurons.double() @ (W_L @ F[rows].T @ F[rows] - W_L)
     expected = float(losses.cross_entropy(L, ckpt.task.labels).mean())
@@ -355,7 +355,7 @@ def test_causes_in_a_published_network_of_one_hidden_layer():
     assert kept.after.loss == pytest.approx(1.264704e-5, rel=1e-4)  # the published restricted loss
     assert ablate.logits(ckpt, remove=keys).after.train_loss == pytest.approx(3.480368, rel=1e-4)  # and excluded loss
     assert ablate.output_directions(ckpt, keys).after.test_accuracy == 1
-    acts = interp.activations(ckpt.weights, 113)
+    acts = interp.activations(ckpt)
     shares = neurons.frequency_shares(acts.neurons)
     k, cluster = max(neurons.clusters(shares).items(), key=lambda item: len(item[1]))
     for by in ("zero", "mean"):
