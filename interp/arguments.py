@@ -1,10 +1,11 @@
-"""Numbers and arrays as they come in from callers: made plain, or refused with a sentence that names them."""
+"""Checks of what callers give: each returns a plain number, array or frame, or raises ConfigError with a sentence."""
 
 from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,57 +17,163 @@ from interp.errors import ConfigError
 
 Numbers = Sequence[float] | Sequence[int] | Float[np.ndarray, " k"] | Int[np.ndarray, " k"] | pd.Series
 
+LARGEST = (
+    1e75  # float64 holds the fourth power of this and of its inverse, so that no loss overflows or divides by zero
+)
+_MOST_ENTRIES = 2**31  # of one array of float64: 17 GB
 
-def whole(name: str, value: Any, least: int) -> int:
-    """`value` as an int (numpy's integers are welcome), or ConfigError."""
+
+def given(value: Any) -> str:
+    """Return how an error names `value`: numbers, strings and short lists as they are, the rest by type and shape."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | list | tuple):
+        try:
+            text = repr(value)
+        except ValueError:  # an int of more digits than Python prints
+            text = "a number of thousands of digits"
+        if len(text) <= 60:
+            return text
+        if isinstance(value, str | bytes | int):
+            return f"{text[:50]}…"
+    article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
+    shape = getattr(value, "shape", None)
+    return f"{article} {type(value).__name__}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
+    """Return `value`, Python's or numpy's integer, as an int from `least` up to but not including `below`."""
+    wanted = f"of at least {least}" if below is None else f"from {least:,} to {_power(below)}"
     try:
         number = operator.index(value)
-    except TypeError:
+    except (TypeError, RuntimeError):
         number = least - 1
-    if isinstance(value, bool) or number < least:
-        raise ConfigError(f"{name} is {value!r}; it is a whole number of at least {least}.")
+    if isinstance(value, bool) or number < least or (below is not None and number >= below):
+        raise ConfigError(f"{name} must be a whole number {wanted}; got {given(value)}.")
     return number
 
 
-def number(name: str, value: Any) -> float:
-    """`value` as a float, or ConfigError."""
+def _power(below: int) -> str:
+    return f"2**{below.bit_length() - 1} - 1" if below > 10**9 else f"{below - 1:,}"
+
+
+def random_seed(value: Any, least: int = 0) -> int:
+    """Return `value` as a seed that torch and numpy take: a whole number from `least` to 2**64 - 1."""
+    return whole("seed", value, least, 2**64)
+
+
+def number(
+    name: str,
+    value: Any,
+    least: float | None = None,
+    above: float | None = None,
+    most: float | None = None,
+    below: float | None = None,
+) -> float:
+    """Return `value` as a finite float within these bounds; strings and bools are no numbers here.
+
+    A number other than 0 has a size of 1e-75 to 1e75, so that products of a few of them are finite.
+    """
+    limits = {"of at least": least, "above": above, "of at most": most, "below": below}
+    wanted = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
+    plain = value.item() if isinstance(value, torch.Tensor | np.ndarray) and value.ndim == 0 else value
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is {value!r}; it is a number.") from None
+        found = float(plain) if isinstance(plain, Real) and not isinstance(plain, bool) else math.nan
+    except OverflowError:
+        found = math.inf
+    kept = math.isfinite(found) and (least is None or found >= least) and (above is None or found > above)
+    if not (kept and (most is None or found <= most) and (below is None or found < below)):
+        raise ConfigError(f"{name} must be a finite number{wanted and f' {wanted}'}; got {given(value)}.")
+    if found and not 1 / LARGEST <= abs(found) <= LARGEST:
+        raise ConfigError(f"{name} must be 0 or of a size from {1 / LARGEST:g} to {LARGEST:g}; got {given(value)}.")
+    return found
 
 
 def at_least_zero(name: str, value: Any) -> float:
-    """`value` as a finite float that is not negative, or ConfigError."""
-    found = number(name, value)
-    if not 0 <= found < math.inf:
-        raise ConfigError(f"{name} is {value!r}; it is a number of at least 0.")
-    return found
+    """Return `value` as a finite float that is not negative."""
+    return number(name, value, least=0)
+
+
+def above_zero(name: str, value: Any) -> float:
+    """Return `value` as a finite float above 0."""
+    return number(name, value, above=0)
+
+
+def one_of(name: str, value: Any, options: Collection[str], otherwise: str = "") -> Any:
+    """Return `value` if it is one of the `options`; `otherwise` ends the error's sentence."""
+    options = list(options)
+    if not isinstance(value, str) or value not in options:
+        names = " or ".join([", ".join(options[:-1]), options[-1]]) if len(options) > 1 else options[0]
+        raise ConfigError(f"{name} must be {names}{otherwise}; got {given(value)}.")
+    return value
 
 
 def finite(name: str, values: Any, *dimensions: int) -> Float[np.ndarray, "..."]:
-    """`values` as a float64 array of one of these numbers of dimensions, without nan or infinity, or ConfigError."""
-    try:
-        if isinstance(values, torch.Tensor):
-            values = values.detach().cpu().double().numpy()
-        elif isinstance(values, pd.Series):  # its <NA> is no number to numpy
-            values = values.to_numpy(dtype=np.float64, na_value=np.nan)
-        if np.iscomplexobj(values):
-            raise TypeError
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, RuntimeError):
-        raise ConfigError(f"{name} is no array of real numbers.") from None
+    """Return `values` as a float64 array of one of these numbers of dimensions, of numbers up to 1e75 in size."""
+    array = real(name, values)
     if array.ndim not in dimensions or not array.size:
-        wanted = " or ".join("a matrix" if d == 2 else "a vector" for d in dimensions)
-        raise ConfigError(f"{name} has the shape {array.shape}; it is {wanted} with at least one entry.")
+        wanted = " or ".join(
+            {0: "a number", 1: "a vector", 2: "a matrix"}.get(d, f"an array of {d} axes") for d in dimensions
+        )
+        raise ConfigError(f"{name} must be {wanted} with at least one entry; got the shape {array.shape}.")
     if bad := int((~np.isfinite(array)).sum()):
-        raise ConfigError(f"{name} holds {bad:,} values that are not finite; drop or replace them.")
+        raise ConfigError(f"{name} must be finite; got {bad:,} values that are not. Drop or replace them.")
+    if (size := float(np.abs(array).max())) > LARGEST:
+        raise ConfigError(f"{name} must lie between -{LARGEST:g} and {LARGEST:g}; got {size:g} in size.")
     return array
 
 
+def real(name: str, values: Any) -> Float[np.ndarray, "..."]:
+    """Return `values` as a float64 array, nan and infinity included; text, complex and ragged ones are refused."""
+    try:
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().double().numpy() if not values.is_complex() else "complex"
+        elif isinstance(values, pd.Series):  # its <NA> is no number to numpy
+            values = values.to_numpy(dtype=np.float64, na_value=np.nan)
+        array = np.asarray(values)
+        if array.dtype.kind not in "biufO" or (array.dtype.kind == "O" and any(isinstance(v, str) for v in array.flat)):
+            raise TypeError
+        return array.astype(np.float64, copy=False)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ConfigError(f"{name} must be an array of real numbers; got {given(values)}.") from None
+
+
 def sizes(name: str, values: Any, length: int | None = None) -> list[int]:
-    """One whole number of at least 1 or several of them (`length`, if given) as a list, or ConfigError."""
-    found = [whole(f"{name}: a size", value, 1) for value in ([values] if np.ndim(values) == 0 else values)]
+    """Return one whole number of at least 1, or several of them (`length`, if given), as a list."""
+    if isinstance(values, list | tuple | range | np.ndarray | torch.Tensor | pd.Series | pd.Index) and np.ndim(values):
+        found = [whole(f"each size in {name}", value, 1) for value in values]
+    else:
+        found = [whole(name, values, 1)]
     if not found or (length is not None and len(found) != length):
-        raise ConfigError(f"{name} holds {len(found)} sizes; give {length or 'at least one'}.")
+        raise ConfigError(f"{name} must hold {length or 'at least one'} sizes; got {len(found)}.")
     return found
+
+
+def room_for(what: str, *axes: int) -> None:
+    """Raise ConfigError if an array of these axes would not fit into 17 GB; call it before anything is built."""
+    if math.prod(axes) > _MOST_ENTRIES:
+        shape = " × ".join(f"{axis:,}" for axis in axes)
+        raise ConfigError(
+            f"{what} must fit into {8 * _MOST_ENTRIES / 1e9:.0f} GB; {shape} numbers take "
+            f"{8 * math.prod(axes) / 1e9:,.0f} GB. Give smaller sizes."
+        )
+
+
+def columns(frame: Any, *names: str, source: str, text: Collection[str] = ()) -> pd.DataFrame:
+    """Return `frame` if it is a data frame with rows and these columns, of numbers but for those in `text`.
+
+    `source` says where such a frame comes from, as in "interp.trajectory".
+    """
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigError(f"this takes the data frame of {source}; got {given(frame)}.")
+    if frame.columns.duplicated().any():
+        raise ConfigError(f"the columns of a frame must have different names; {list(frame.columns)} do not.")
+    if lacking := [name for name in (*names, *text) if name not in frame]:
+        raise ConfigError(
+            f"the frame must have the columns {', '.join(map(str, lacking))}, as that of {source} does; it lacks them."
+        )
+    if frame.empty:
+        raise ConfigError(f"the frame must have at least one row; give that of {source}.")
+    for name in names:
+        real(f"the column {name}", frame[name])
+    return frame

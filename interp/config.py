@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args
 
 import torch
 
-from interp.arguments import number, whole
+from interp.arguments import above_zero, at_least_zero, number, random_seed, whole
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
 from interp.task import PAPER_FRACTION, Operation, Split, Task, split_mask
@@ -170,11 +169,10 @@ class TrainConfig:
         fix = partial(object.__setattr__, self)
         task = self.task  # refuses a bad p or operation
         fix("p", task.p)
-        fix("seed", whole("seed", self.seed, 0))
-        if self.seed >= 2**64:
-            raise ConfigError(f"seed is {self.seed}; torch takes seeds below 2**64.")
-        for name in ("train_fraction", "learning_rate", "weight_decay"):
-            fix(name, number(name, getattr(self, name)))
+        fix("seed", random_seed(self.seed))
+        fix("train_fraction", number("train_fraction", self.train_fraction))
+        fix("learning_rate", above_zero("learning_rate", self.learning_rate))
+        fix("weight_decay", at_least_zero("weight_decay", self.weight_decay))
         split_mask(task.p, self.train_fraction, self.seed, self.split)  # refuses a bad fraction or split
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
             fix(name, whole(name, getattr(self, name), least))
@@ -186,14 +184,10 @@ class TrainConfig:
         _check_activation(self.activation)
         if self.init not in INITS:
             raise ConfigError(f"init is {self.init!r}; choose one of {', '.join(INITS)}.")
-        if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.001.")
-        if not 0 <= self.weight_decay < math.inf:
-            raise ConfigError(f"weight_decay is {self.weight_decay}; it is a number of at least 0, such as 1.")
         betas = self.betas if isinstance(self.betas, Sequence) else (self.betas,)
         fix("betas", tuple(number("a beta", beta) for beta in betas))
         if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas are {self.betas}; they are two numbers in [0, 1), such as (0.9, 0.98).")
+            raise ConfigError(f"betas must be two numbers of at least 0 and below 1; got {self.betas}.")
         if self.checkpoint_steps is not None:
             fix("checkpoint_steps", tuple(sorted({whole("a checkpoint step", s, 0) for s in self.checkpoint_steps})))
             if not self.checkpoint_steps:

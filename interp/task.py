@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from interp.arguments import given, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
 
 Operation = Literal["add", "subtract", "quadratic", "random"]
@@ -44,7 +44,7 @@ class Task:
 
     `p` is any integer of at least 2; even moduli are fine. Tasks with the same labels by these rules are equal: `seed`
     counts for random labels alone, so Task(113, seed=1) == Task(113).
-    Raises ConfigError for another p or operation.
+    Raises ConfigError for another p or operation, and for a seed that torch does not take.
     """
 
     p: int
@@ -52,15 +52,9 @@ class Task:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        try:
-            p = operator.index(self.p)
-        except TypeError:
-            p = 0
-        if isinstance(self.p, bool) or p < 2:
-            raise ConfigError(f"p is {self.p!r}; a modulus is an integer of at least 2, such as 113.")
-        object.__setattr__(self, "p", p)  # numpy's integers are welcome
-        if self.operation not in OPERATIONS:
-            raise ConfigError(f"operation is {self.operation!r}; choose one of {', '.join(OPERATIONS)}.")
+        object.__setattr__(self, "p", whole("p", self.p, 2))
+        one_of("operation", self.operation, OPERATIONS)
+        object.__setattr__(self, "seed", random_seed(self.seed, least=-(2**63)))
 
     def _identity(self) -> tuple[int, Operation, int | None]:
         return self.p, self.operation, self.seed if self.operation == "random" else None
@@ -89,12 +83,12 @@ class Task:
 
     @property
     def distances(self) -> Int[Tensor, "{self.p} {self.p}"]:
-        """What a label leaves open: a - b mod p where it is a + b, and a + b where it is a - b; [p, p]."""
+        """What a label does not determine, [p, p]: a - b mod p for addition, a + b for subtraction."""
         return replace(self, operation="subtract" if self.operation == "add" else "add").labels
 
     @property
     def why_no_fourier(self) -> str | None:
-        """Why the Fourier measures do not exist for this task; None where they do."""
+        """The reason why the Fourier measures are not defined for this task, or None if they are."""
         return _NO_FOURIER.get(self.operation)
 
 
@@ -105,20 +99,14 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     `"torch"` takes `torch.randperm(p * p)` of a seeded generator (Chughtai et al., 2023, and
     TransformerLens' grokking demo). Raises ConfigError where a side of the split would be empty.
     """
-    if split not in SPLITS:
-        raise ConfigError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
-    try:
-        seed = operator.index(seed)
-    except TypeError:
-        raise ConfigError(f"seed is {seed!r}; it is a whole number.") from None
-    if split == "torch" and not -(2**63) <= seed < 2**64:
-        raise ConfigError(f"seed is {seed}; torch takes seeds below 2**64.")
-    if not 0 < fraction < 1:
-        raise ConfigError(f"train_fraction is {fraction}; it lies between 0 and 1, both excluded, such as 0.3.")
+    one_of("split", split, SPLITS)
+    p, seed = whole("p", p, 2), random_seed(seed, least=-(2**63))
+    fraction = number("train_fraction", fraction, above=0, below=1)
+    room_for("a shuffled list of the pairs", p, p, 5)  # 5: a number in a list of Python's takes 40 bytes
     n_train = int(fraction * p * p)
     if n_train == 0:
         raise ConfigError(
-            f"train_fraction {fraction} of the {p * p} pairs of p = {p} leaves no train pair; give a larger fraction."
+            f"train_fraction must leave a train pair; {fraction} of the {p * p} pairs of p = {p} leaves none."
         )
     if split == "paper":
         order = list(range(p * p))
@@ -134,69 +122,78 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
 def as_mask(
     split: SplitLike | None, seed: int | None, p: int, fraction: float = PAPER_FRACTION
 ) -> Bool[Tensor, "{p} {p}"] | None:
-    """The train mask [p, p], true = train, of a split however it is given; None for None.
+    """Return the train mask [p, p], true = train, of a split given in any of these forms; None for None.
 
     `split` is "paper" or "torch" with the `seed` it was drawn with (and `fraction`); a bool mask [p, p]; the train
     pairs as indices a * p + b, or as an [n, 2] list of (a, b) (an [n, 3] list of (a, b, "=") too); or a tuple of two
     such lists, (train, test), which have to share all pairs between them. Raises ConfigError for anything else.
     """
+    p = whole("p", p, 2)
     if seed is not None and not isinstance(split, str):
-        raise ConfigError(f"seed {seed} is given without the split it draws; give {' or '.join(SPLITS)} too.")
+        raise ConfigError(f"seed needs split as well ({' or '.join(SPLITS)}); got seed={given(seed)} alone.")
     if split is None:
         return None
     if isinstance(split, str):
-        if split not in SPLITS:
-            raise ConfigError(
-                f"split is {split!r}; give {' or '.join(SPLITS)} with a seed, a bool mask [p, p], or lists of indices."
-            )
+        drawn: Split = one_of("split", split, SPLITS, " with a seed, a bool mask [p, p], or lists of indices")
         if seed is None:
             raise ConfigError(f"split={split!r} needs the seed it was drawn with; give seed (--seed) too.")
-        return split_mask(p, fraction, seed, split)
+        return split_mask(p, fraction, seed, drawn)
     two = isinstance(split, tuple | list) and len(split) == 2
-    if two and (isinstance(split, tuple) or all(np.size(part) > 3 for part in split)):
+    if two and (isinstance(split, tuple) or all(_entries(part) > 3 for part in split)):
         train, test = (_mask_of(part, p) for part in split)
         if not torch.equal(test, ~train):
             raise ConfigError(
-                f"the train and test lists share {int((train & test).sum())} of the {p * p} pairs of p = {p} and leave "
-                f"out {int((~train & ~test).sum())}; every pair belongs to one of them."
+                f"the train and test lists must hold each of the {p * p} pairs of p = {p} once; they share "
+                f"{int((train & test).sum())} and leave out {int((~train & ~test).sum())}."
             )
         return train
     return _mask_of(split, p)
+
+
+def _entries(part: Any) -> int:
+    try:
+        return int(np.size(part))
+    except ValueError:  # ragged
+        return len(part)
 
 
 def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
     try:
         listed = split.cpu().numpy() if isinstance(split, Tensor) else np.asarray(split)
         # In the caller's own integers, a * p + b could overflow.
-        given = torch.as_tensor(listed.astype(np.int64) if listed.dtype.kind in "iu" else listed)
-    except (TypeError, ValueError):  # ragged, sparse, of objects
-        given = torch.zeros(())
-    what = f"split is {given.dtype} {list(given.shape)}"
-    if given.dtype == torch.bool:
-        if given.shape != (p, p):
-            raise ConfigError(f"{what}; a mask is bool [{p}, {p}], true = train.")
-        mask = given.clone()
+        found = torch.as_tensor(listed.astype(np.int64) if listed.dtype.kind in "iu" else listed)
+    except (TypeError, ValueError, RuntimeError):  # ragged, sparse, of objects
+        found = torch.zeros(())
+    got = f"got {str(found.dtype).removeprefix('torch.')} {list(found.shape)}"
+    if found.dtype == torch.bool:
+        if found.shape != (p, p):
+            raise ConfigError(f"a mask must be bool [{p}, {p}], true = train; {got}.")
+        mask = found.clone()
     else:
-        pairs = given.ndim == 2 and given.shape[1] in (2, 3)
-        if given.dtype.is_floating_point or given.dtype.is_complex or not (given.ndim == 1 or pairs):
-            raise ConfigError(f"{what}; give a bool mask [{p}, {p}], or train pairs as indices a * p + b or as (a, b).")
-        bad = given[:, :2].flatten() if pairs else given
+        pairs = found.ndim == 2 and found.shape[1] in (2, 3)
+        if found.dtype.is_floating_point or found.dtype.is_complex or not (found.ndim == 1 or pairs):
+            raise ConfigError(
+                f"split must be a bool mask [{p}, {p}], or train pairs as indices a * p + b or as (a, b); {got}."
+            )
+        bad = found[:, :2].flatten() if pairs else found
         limit = p if pairs else p * p
         bad = bad[(bad < 0) | (bad >= limit)]
         if len(bad):
             raise ConfigError(
-                f"split names {'a number' if pairs else 'a pair'} {int(bad[0])}, outside 0..{limit - 1} of p = {p}; "
-                "it belongs to another modulus."
+                f"split must name {'numbers' if pairs else 'pairs'} from 0 to {limit - 1}, for p = {p}; got "
+                f"{int(bad[0])}, of another modulus."
             )
-        indices = given[:, 0] * p + given[:, 1] if pairs else given
+        indices = found[:, 0] * p + found[:, 1] if pairs else found
         if twice := len(indices) - len(indices.unique()):
             raise ConfigError(
-                f"split names {twice} of its {len(indices)} pairs more than once; name each train pair once (a vector "
+                f"split must name each train pair once; {twice} of its {len(indices)} pairs are named again (a vector "
                 f"of 0 and 1 would be a mask, bool [{p}, {p}])."
             )
         mask = torch.zeros(p * p, dtype=torch.bool)
         mask[indices] = True
         mask = mask.view(p, p)
     if not mask.any():
-        raise ConfigError(f"the split has no train pair among the {p * p} of p = {p}; true = train.")
+        raise ConfigError(
+            f"split must have at least one train pair among the {p * p} of p = {p}, true = train; got none."
+        )
     return mask

@@ -66,9 +66,15 @@ def test_phases_of_a_run(small_run, small_run_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("train", "{tmp}/x", "--p", "1"), "p is 1; a modulus is an integer of at least 2"),
-        (("train", "{tmp}/x", "--train-fraction", "0"), "train_fraction is 0.0; it lies between 0 and 1"),
-        (("train", "{tmp}/x", "--train-fraction", "1"), "train_fraction is 1.0; it lies between 0 and 1"),
+        (("train", "{tmp}/x", "--p", "1"), "p must be a whole number of at least 2; got 1."),
+        (
+            ("train", "{tmp}/x", "--train-fraction", "0"),
+            "train_fraction must be a finite number above 0 and below 1; got 0.0.",
+        ),
+        (
+            ("train", "{tmp}/x", "--train-fraction", "1"),
+            "train_fraction must be a finite number above 0 and below 1; got 1.0.",
+        ),
         (("train", "{run}"), "already holds a run; go on with it by resume=True (--resume)"),
         (("train", "{run}", "--resume", "--seed", "9"), "begun with other settings: seed 9 (the run has 0)"),
         (("measure", "{tmp}/nothing.safetensors"), "does not exist; expected a checkpoint file or a run directory"),

@@ -79,14 +79,14 @@ def test_every_network_counts_at_its_own_last_epoch():
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"widths": 0}, "widths: a size is 0"),
-        ({"samples": 1_201}, "samples is 1201; there are 1,200 digits to train on"),
-        ({"label_noise": -0.1}, "label_noise is -0.1"),
-        ({"label_noise": 1.1}, "label_noise is 1.1"),
-        ({"epochs": 0}, "epochs is 0"),
-        ({"seeds": 0}, "seeds is 0"),
-        ({"learning_rate": 0.0}, "learning_rate is 0.0"),
-        ({"weight_decay": -1.0}, "weight_decay is -1"),
+        ({"widths": 0}, "widths must be a whole number of at least 1; got 0"),
+        ({"samples": 1_201}, "samples must be at most the 1,200 digits to train on; got 1201"),
+        ({"label_noise": -0.1}, "label_noise must be a finite number of at least 0 and of at most 1; got -0.1"),
+        ({"label_noise": 1.1}, "of at most 1; got 1.1"),
+        ({"epochs": 0}, "epochs must be a whole number of at least 1; got 0"),
+        ({"seeds": 0}, "seeds must be a whole number of at least 1; got 0"),
+        ({"learning_rate": 0.0}, r"learning_rate must be a finite number above 0 .*; got 0.0"),
+        ({"weight_decay": -1.0}, r"weight_decay must be a finite number of at least 0 .*; got -1"),
     ],
 )
 def test_bad_input_is_refused_in_a_sentence(settings, said):
@@ -95,11 +95,11 @@ def test_bad_input_is_refused_in_a_sentence(settings, said):
 
 
 def test_an_axis_that_is_mixed_with_another_is_refused(by_width):
-    with pytest.raises(ConfigError, match="several values of width"):
+    with pytest.raises(ConfigError, match="one value of width along samples; got several"):
         digits.over_seeds(by_width[0.2], "samples")
-    with pytest.raises(ConfigError, match="several values of label_noise"):
+    with pytest.raises(ConfigError, match="one value of label_noise along width; got several"):
         digits.over_seeds(pd.concat(by_width.values()), "width")
-    with pytest.raises(ConfigError, match="choose one of width, samples, epoch"):
+    with pytest.raises(ConfigError, match="by must be width, samples or epoch; got 'seed'"):
         digits.over_seeds(by_width[0.2], "seed")
-    with pytest.raises(ConfigError, match="no column width"):
+    with pytest.raises(ConfigError, match="must have the columns width, epoch"):
         digits.over_seeds(pd.DataFrame({"samples": [1]}), "samples")

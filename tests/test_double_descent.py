@@ -337,14 +337,26 @@ def test_bad_input_is_refused_in_a_sentence():
         """
     ).splitlines()
     expected = [
-        "n is 0", "noise is -1", "ridge is -1", "a ratio is -0.5", "ratios has the shape (0,)", "and signal is 0",
-        "ridge is 'best'", "ratio is 0", "ratio is inf", "signal is -3", "widths: a size is 0",
-        "widths holds 0 sizes", "samples: a size is 0",
-        "noise is -2", "draws is 1", "9 rows of features and 4 targets", "leave at least one to test on",
-        "features holds 18 values that are not finite", "cutoff is 1.5", "features holds 1 sizes; give 2",
-        "scales are (1, 0)", "noise is -1", "has 2 points at 2 complexities", "has 3 points at 2 complexities",
-        "test_error has the shape (2,)", "nan or negative", "nan or negative", "train_error has the shape (1,)",
-        "rise is 0",
+        "n must be a whole number of at least 1; got 0.", "noise must be a finite number of at least 0; got -1.",
+        "ridge must be a finite number of at least 0; got -1.", "must be above 0; got -0.5", "got the shape (0,)",
+        'ridge="tuned" needs signal > 0, since the tuned ridge is σ²γ/r²; got signal=0.',
+        "ridge must be a finite number of at least 0; got 'best'.", "ratio must be a finite number above 0; got 0.",
+        "ratio must be a finite number above 0; got inf.", "signal must be a finite number of at least 0; got -3.",
+        "widths must be a whole number of at least 1; got 0.", "widths must hold at least one sizes; got 0.",
+        "samples must be a whole number of at least 1; got 0.",
+        "noise must be a finite number of at least 0; got -2.",
+        "draws must be a whole number from 2 to 1,000,000; got 1.",
+        "targets must have an entry for each of the 9 rows of features; got 4.",
+        "samples must leave at least one of the 9 to test on; got 9.",
+        "features must be finite; got 18 values that are not.",
+        "cutoff must be a finite number above 0 and below 1; got 1.5.", "features must hold 2 sizes; got 1.",
+        "scales must be two numbers above 0, a standard deviation for each group; got (1, 0).",
+        "noise must be a finite number of at least 0; got -1.",
+        "complexity must name three or more values, each once; got 2, of which 2", "got 3, of which 2 are different.",
+        "test_error must have an entry for each of the 3 complexities; got the shape (2,).",
+        "test_error must be at least 0 everywhere; got 1 values that are nan or negative", "got 1 values",
+        "train_error must have an entry for each of the 3 complexities; got the shape (1,).",
+        "rise must be a finite number above 0; got 0.",
     ]  # fmt: skip
     assert len(said) == len(expected)
     for line, words in zip(said, expected, strict=True):

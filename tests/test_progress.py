@@ -177,7 +177,7 @@ def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path)
         interp.progress_measures(bridge, task=Task(11))
     with pytest.raises(ConfigError, match=r"share must lie between 0 and 1, .*; got 1.5"):
         interp.progress_measures(bridge, task=Task(7), share=1.5)
-    with pytest.raises(ConfigError, match=r"\[3, 3\]; a mask is bool \[7, 7\]"):
+    with pytest.raises(ConfigError, match=r"a mask must be bool \[7, 7\], true = train; got bool \[3, 3\]"):
         interp.progress_measures(bridge, task=Task(7), split=torch.ones(3, 3, dtype=torch.bool))
     with pytest.raises(ConfigError, match="carries its own task and split"):
         interp.progress_measures(small_run[-1], task=Task(13))

@@ -63,14 +63,14 @@ def test_a_lone_checkpoint_takes_its_split_by_name_or_as_a_mask(own_run, tmp_pat
     assert interp.progress_measures(interp.load_checkpoint(file, split=mask)).train_loss is not None
     with pytest.raises(ConfigError, match="needs the seed it was drawn with"):
         interp.load_checkpoint(file, split="paper")
-    with pytest.raises(ConfigError, match=r"\[12, 12\]; a mask is bool \[13, 13\]"):
+    with pytest.raises(ConfigError, match=r"a mask must be bool \[13, 13\], true = train; got bool \[12, 12\]"):
         interp.load_checkpoint(file, split=mask[:12, :12])
     with pytest.raises(ConfigError, match=r"vocabulary of 14, .*; a task of p = 11 needs a vocabulary of 12"):
         interp.load_checkpoint(file, task=interp.Task(11))
 
 
 def test_a_seed_without_the_split_it_draws_is_refused(own_run):
-    with pytest.raises(ConfigError, match="seed 3 is given without the split"):
+    with pytest.raises(ConfigError, match=r"seed needs split as well .*; got seed=3 alone"):
         interp.load_checkpoint(own_run / STEP, seed=3)
     with pytest.raises(ConfigError, match="knows its own task and split"):
         interp.progress_measures(own_run, seed=3)

@@ -51,7 +51,7 @@ def test_a_split_leaves_the_global_generators_alone():
 def test_a_split_has_the_asked_number_of_train_pairs_and_never_an_empty_side(p, fraction, seed, kind):
     n = int(fraction * p * p)
     if n == 0:
-        with pytest.raises(ConfigError, match="leaves no train pair"):
+        with pytest.raises(ConfigError, match="must leave a train pair"):
             split_mask(p, fraction, seed, kind)
         return
     mask = split_mask(p, fraction, seed, kind)
@@ -81,7 +81,7 @@ def test_only_addition_and_subtraction_have_fourier_measures():
 
 @pytest.mark.parametrize("p", [1, 0, -3])
 def test_a_modulus_is_an_integer_of_at_least_two(p):
-    with pytest.raises(ConfigError, match=r"integer of at least 2"):
+    with pytest.raises(ConfigError, match=f"p must be a whole number of at least 2; got {p}"):
         Task(p)
 
 
@@ -105,16 +105,48 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     )
     lines = said.splitlines()
     assert len(lines) == 12
-    assert all("integer of at least 2" in line for line in lines[:3])
-    assert "add, subtract, quadratic, random" in lines[3]
-    assert "paper, torch" in lines[4]
+    assert all("p must be a whole number of at least 2; got" in line for line in lines[:3])
+    assert lines[3] == "operation must be add, subtract, quadratic or random; got 'times'."
+    assert lines[4] == "split must be paper or torch; got 'numpy'."
     assert "relu, gelu, gelu_new" in lines[5]
     assert "paper, transformer_lens" in lines[6]
     assert "whole number" in lines[7]
     assert "got a int" in lines[8]
     assert "this is a dict" in lines[9]
-    assert "learning_rate is 'x'; it is a number" in lines[10]
-    assert "two numbers" in lines[11]
+    assert "learning_rate must be a finite number above 0; got 'x'." in lines[10]
+    assert "betas must be two numbers" in lines[11]
+
+
+NO_SEEDS = (float("nan"), 1.5, "0", None, True, 2**64, -(2**63) - 1, np.zeros(2))
+NO_MODULI = (7.0, "7", None, True, float("nan"), 1, 10**9, [7])
+NO_FRACTIONS = (float("nan"), "0.3", None, True, 1e-300, [0.3])
+
+
+def test_what_is_no_seed_modulus_fraction_or_split_is_refused():
+    """In a process of its own, and each with a sentence; 10**9 is a modulus whose pairs fit into no memory."""
+    outside(
+        """
+        from interp import ConfigError, Task, split_mask
+        from interp.task import as_mask
+        from tests.test_task import NO_FRACTIONS, NO_MODULI, NO_SEEDS
+        calls = [lambda seed=seed: Task(7, "random", seed) for seed in NO_SEEDS]
+        for kind in ("paper", "torch"):
+            calls += [lambda seed=seed: split_mask(7, 0.3, seed, kind) for seed in NO_SEEDS]
+            calls += [lambda p=p: split_mask(p, 0.3, 0, kind) for p in NO_MODULI]
+            calls += [lambda fraction=fraction: split_mask(7, fraction, 0, kind) for fraction in NO_FRACTIONS]
+        calls += [lambda: split_mask(7, 0.3, 0, ["paper"]), lambda: Task(7, ["add"]), lambda: Task(7, None)]
+        calls += [lambda p=p: as_mask([1, 2], None, p) for p in NO_MODULI if p != 10**9]
+        for split in (3, 1.5, {}, [[1], [2, 3]], ([[1], [2, 3]], [1]), "x", ["a", "b"], [None], object(), (3, 4)):
+            calls.append(lambda split=split: as_mask(split, None, 7))
+        for call in calls:
+            try:
+                call()
+            except ConfigError as error:
+                assert str(error).endswith(".") and "\\n" not in str(error), error
+            else:
+                raise AssertionError("accepted")
+        """
+    )
 
 
 def test_numpys_integers_are_integers():
@@ -130,7 +162,7 @@ def test_numpys_integers_are_integers():
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -0.1, 1.5, float("nan")])
 def test_a_fraction_lies_strictly_between_zero_and_one(fraction):
-    with pytest.raises(ConfigError, match="between 0 and 1"):
+    with pytest.raises(ConfigError, match="must be a finite number above 0 and below 1"):
         split_mask(5, fraction, 0)
 
 
@@ -142,7 +174,7 @@ def test_pairs_in_narrow_integers_are_the_same_pairs(dtype):
 
 
 def test_a_sparse_mask_is_no_split():
-    with pytest.raises(ConfigError, match="give a bool mask"):
+    with pytest.raises(ConfigError, match="split must be a bool mask"):
         as_mask(split_mask(7, 0.5, 0).to_sparse(), None, 7)
 
 

@@ -129,18 +129,21 @@ def test_an_interval_from_few_runs_is_no_garbage():
 
 
 def test_a_student_that_diverges_is_named():
-    with pytest.raises(TrainingError, match=r"diverged before step .*; lower its learning_rate of 500"):
+    with pytest.raises(
+        TrainingError,
+        match=r"the student of width \d+, seed \d+, .* diverged before step .*; lower its learning_rate of 500",
+    ):
         two_layer.trajectories(replace(SMALL, learning_rate=500.0), steps=100, progress=False)
 
 
 def test_bad_input_is_refused_in_a_sentence():
     for wrong, said in [
-        ({"n": 0}, "n is 0"),
-        ({"width": 1.5}, "width is 1.5"),
-        ({"weight_decay": -1.0}, "weight_decay is -1"),
-        ({"init_scale": math.nan}, "init_scale is nan"),
-        ({"learning_rate": 0.0}, "such as 0.2"),
-        ({"seed": -1}, "seed is -1"),
+        ({"n": 0}, "n must be a whole number of at least 1; got 0"),
+        ({"width": 1.5}, "width must be a whole number of at least 1; got 1.5"),
+        ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0; got -1"),
+        ({"init_scale": math.nan}, "init_scale must be a finite number of at least 0; got nan"),
+        ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0; got 0.0"),
+        ({"seed": -1}, r"seed must be a whole number from 0 to 2\*\*64 - 1; got -1"),
     ]:
         said_outside = outside(
             f"""
@@ -157,24 +160,24 @@ def test_bad_input_is_refused_in_a_sentence():
             continue
         with pytest.raises(ConfigError, match=said):
             TwoLayer(**wrong)
-    with pytest.raises(ConfigError, match="give a TwoLayer, or a list of at least one"):
+    with pytest.raises(ConfigError, match="must be a TwoLayer, or a list of at least one"):
         two_layer.trajectories([])
-    with pytest.raises(ConfigError, match="of the teacher of seed 3 cancel, with d = 1"):
+    with pytest.raises(ConfigError, match="neurons of the teacher must not cancel; the 2 of seed 3 do, with d = 1"):
         two_layer.trajectories(TwoLayer(n=20, d=1, width=10, seed=3), steps=5)
-    with pytest.raises(ConfigError, match=r"torch takes seeds below 2\*\*64"):
+    with pytest.raises(ConfigError, match=r"seed must be a whole number from 0 to 2\*\*64 - 1"):
         TwoLayer(seed=2**70)
-    with pytest.raises(ConfigError, match="no column train_loss, test_loss"):
+    with pytest.raises(ConfigError, match="must have the columns train_loss, test_loss"):
         two_layer.grokking_times(pd.DataFrame({"run": [0], "step": [0]}))
     frame = pd.DataFrame({"run": [0], "step": [0], "train_loss": [1.0], "test_loss": [1.0]})
-    with pytest.raises(ConfigError, match="tolerance is 0"):
+    with pytest.raises(ConfigError, match="tolerance must be a finite number above 0; got 0"):
         two_layer.grokking_times(frame, tolerance=0.0)
-    with pytest.raises(ConfigError, match="no rows"):
+    with pytest.raises(ConfigError, match="at least one row"):
         two_layer.grokking_times(frame.iloc[:0])
     for x, y, said in [
         ([1.0, 2.0], [1.0, 2.0], "at least three"),
         ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "two different"),
         ([1.0, 2.0, 3.0], [1.0, 2.0, 0.0], "values above 0"),
-        ([1.0, 2.0, 3.0], [1.0, 2.0], "3 settings and 2 delays"),
+        ([1.0, 2.0, 3.0], [1.0, 2.0], "for each of the 3 settings; got 2"),
     ]:
         with pytest.raises(ConfigError, match=said):
             two_layer.fit_exponent(x, y)

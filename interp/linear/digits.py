@@ -16,14 +16,15 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from interp.arguments import at_least_zero, number, sizes, whole
+from interp.arguments import columns, number, one_of, room_for, sizes, whole
 from interp.console import progress_bar
-from interp.errors import ConfigError
-from interp.linear.steps import log_steps
+from interp.errors import ConfigError, TrainingError
+from interp.linear.steps import MOST_RECORDS, log_steps
 
 WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 TEST_IMAGES = 597
 _CLASSES = 10
+_FLOAT32 = 1e30  # settings multiply float32 weights, which end at 3e38
 
 
 def train_digits(
@@ -43,26 +44,25 @@ def train_digits(
     label_noise       the share of labels to train on that is made wrong, each a class drawn from the other nine
     epochs            full-batch updates by AdamW on the cross-entropy
     seeds             networks of each kind; a seed draws the images, the wrong labels and the weights
-    weight_decay      AdamW's
+    weight_decay      of AdamW, on all weights
     records           about how many epochs to record, at equal ratios, beside 0
 
     Columns: width, samples, label_noise, seed, epoch; train_error, the share of the labels to train on (wrong ones
-    included) that is missed, and test_error, that of 597 images that no seed trains on, both in 0 to 1.
-    Raises ConfigError for sizes below 1, more samples than the 1,200 there are, or a noise outside 0 to 1.
+    included) that is missed, and test_error, that share of 597 images that no seed trains on; both are in 0 to 1.
+    Raises ConfigError for sizes below 1, more samples than the 1,200 there are, or a noise outside 0 to 1, and
+    TrainingError for a network whose weights or logits are no longer finite.
     """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
     images, labels = _images()
     available = len(images) - TEST_IMAGES
     if max(all_samples) > available:
-        raise ConfigError(f"samples is {max(all_samples)}; there are {available:,} digits to train on.")
-    label_noise = number("label_noise", label_noise)
-    if not 0 <= label_noise <= 1:
-        raise ConfigError(f"label_noise is {label_noise}; it is a share of the labels, between 0 and 1.")
+        raise ConfigError(f"samples must be at most the {available:,} digits to train on; got {max(all_samples)}.")
+    label_noise = number("label_noise", label_noise, least=0, most=1)
     epochs, seeds = whole("epochs", epochs, 1), whole("seeds", seeds, 1)
-    learning_rate, weight_decay = number("learning_rate", learning_rate), at_least_zero("weight_decay", weight_decay)
-    if not 0 < learning_rate < math.inf:
-        raise ConfigError(f"learning_rate is {learning_rate}; it is a number above 0, such as 0.01.")
-    recorded = set(np.unique(np.r_[0, log_steps(epochs, whole("records", records, 2))]).tolist())
+    learning_rate = number("learning_rate", learning_rate, above=0, most=_FLOAT32)
+    weight_decay = number("weight_decay", weight_decay, least=0, most=_FLOAT32)
+    room_for("the hidden layers", seeds, max(*all_samples, TEST_IMAGES), max(all_widths))
+    recorded = set(np.unique(np.r_[0, log_steps(epochs, whole("records", records, 2, MOST_RECORDS + 1))]).tolist())
     pairs = [(width, n) for n in all_samples for width in all_widths]
     work = [seeds * epochs * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
     rows: list[dict[str, float]] = []
@@ -75,8 +75,16 @@ def train_digits(
                 logits = _logits(X, weights)
                 if epoch in recorded:
                     with torch.no_grad():
+                        unseen = _logits(X_test, weights)
+                        for seed in range(seeds):
+                            if not all(part[seed].isfinite().all() for part in (*weights, logits, unseen)):
+                                raise TrainingError(
+                                    f"the network of width {width}, {n} samples and seed {seed} diverged by epoch "
+                                    f"{epoch:,}; lower its learning_rate of {learning_rate:g} or weight_decay of "
+                                    f"{weight_decay:g}."
+                                )
                         train = (logits.argmax(-1) != y).double().mean(1).tolist()
-                        test = (_logits(X_test, weights).argmax(-1) != y_test).double().mean(1).tolist()
+                        test = (unseen.argmax(-1) != y_test).double().mean(1).tolist()
                     rows += [
                         {
                             "width": width, "samples": n, "label_noise": label_noise, "seed": seed, "epoch": epoch,
@@ -101,18 +109,14 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
     train_standard_error, standard_error (of the test error; nan for one seed).
     """
     axes = ("width", "samples", "epoch")
-    if by not in axes:
-        raise ConfigError(f"by is {by!r}; choose one of {', '.join(axes)}.")
-    if lacking := [
-        name for name in (*axes, "label_noise", "seed", "train_error", "test_error") if name not in networks
-    ]:
-        raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what train_digits returns.")
+    one_of("by", by, axes)
+    columns(networks, *axes, "label_noise", "seed", "train_error", "test_error", source="train_digits")
     if by != "epoch":
         networks = networks.reset_index(drop=True)
         last = networks.groupby([*axes[:2], "label_noise", "seed"])["epoch"].idxmax()
         networks = networks.loc[last].assign(epoch=0)  # whichever it was
     if mixed := [name for name in (*axes, "label_noise") if name != by and networks[name].nunique() > 1]:
-        raise ConfigError(f"the frame holds several values of {', '.join(mixed)}; select one to go along {by}.")
+        raise ConfigError(f"the frame must hold one value of {', '.join(mixed)} along {by}; got several. Select one.")
     grouped = networks.groupby(by)[["train_error", "test_error"]]
     mean, error = grouped.mean(), grouped.sem()
     return mean.assign(train_standard_error=error["train_error"], standard_error=error["test_error"]).reset_index()
@@ -120,7 +124,7 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=1)
 def _images() -> tuple[Tensor, Tensor]:
-    """Pixels in 0 to 1 and their classes; the last TEST_IMAGES are those to test on."""
+    """Return the pixels, in 0 to 1, and their classes; the last TEST_IMAGES are the test images."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
@@ -147,6 +151,6 @@ def _drawn(
 
 
 def _logits(X: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Of networks side by side: [seeds, images, classes]."""
+    """Logits of several networks at once, shape [seeds, images, classes]."""
     W_in, b_in, W_out, b_out = weights
     return torch.baddbmm(b_out, torch.relu(torch.baddbmm(b_in, X, W_in)), W_out)

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp.arguments import Numbers, at_least_zero, finite, number, sizes, whole
+from interp.arguments import Numbers, at_least_zero, finite, given, number, random_seed, real, room_for, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError
 from interp.linear.problems import RidgeProblem, gaussian_problem
@@ -31,6 +31,7 @@ from interp.printed import Printed
 Ridge = float | Literal["tuned"]
 RATIOS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0)
 WIDTHS = (10, 20, 40, 70, 100, 130, 160, 180, 190, 200, 210, 220, 250, 300, 400, 700, 1_200, 2_000)
+_MOST_DRAWS = 1_000_000
 TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 
@@ -56,15 +57,20 @@ def isotropic(
     Columns: ratio, parameters, ridge, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
     The theory is `isotropic_risk`. Raises ConfigError for sizes below 1 and negative noise or ridge.
     """
-    n, trials = whole("n", n, 1), whole("trials", trials, 2)
+    n, trials = whole("n", n, 1), whole("trials", trials, 2, _MOST_DRAWS + 1)
     noise, signal = at_least_zero("noise", noise), at_least_zero("signal", signal)
-    if ridge == "tuned" and not signal:
-        raise ConfigError("the tuned ridge is σ²γ/r², and signal is 0; give a signal above 0, or a ridge.")
-    fixed = None if ridge == "tuned" else at_least_zero("ridge", ridge)
-    gammas = finite("ratios", np.atleast_1d(ratios), 1)
+    tuned = isinstance(ridge, str) and ridge == "tuned"
+    if tuned and not signal:
+        raise ConfigError(
+            'ridge="tuned" needs signal > 0, since the tuned ridge is σ²γ/r²; got signal=0. Give a larger signal, or a '
+            "number as ridge."
+        )
+    fixed = None if tuned else at_least_zero("ridge", ridge)
+    gammas = np.atleast_1d(finite("ratios", ratios, 0, 1))
     if gammas.min() <= 0:
-        raise ConfigError(f"a ratio is {gammas.min():g}; parameters ÷ samples is above 0.")
-    rng = np.random.default_rng(whole("seed", seed, 0))
+        raise ConfigError(f"each of ratios, parameters ÷ samples, must be above 0; got {gammas.min():g}.")
+    room_for("inputs [samples, parameters]", n, round(gammas.max() * n))
+    rng = np.random.default_rng(random_seed(seed))
     rows = []
     with progress_bar("isotropic", "ratios", len(gammas), show=progress) as bar:
         for done, gamma in enumerate(gammas, 1):
@@ -97,14 +103,12 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     Without ridge σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With it λ²r²m' + σ²γ(m − λm'),
     where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative.
     """
-    gamma, variance = number("ratio", ratio), at_least_zero("noise", noise) ** 2
-    power = at_least_zero("signal", signal) ** 2
-    if not 0 < gamma < math.inf:
-        raise ConfigError(f"ratio is {ratio}; parameters ÷ samples is a number above 0.")
-    middle = 1 - gamma + at_least_zero("ridge", ridge)
+    gamma, variance = number("ratio", ratio, above=0), at_least_zero("noise", noise) ** 2
+    power, ridge = at_least_zero("signal", signal) ** 2, at_least_zero("ridge", ridge)
+    middle = 1 - gamma + ridge
     root = math.hypot(middle, 2 * math.sqrt(gamma * ridge))
     if not root:
-        return math.inf if noise else 0.0
+        return math.inf if variance else 0.0
     # m solves γλm² + (1 − γ + λ)m = 1. With u = λm and that equation both parts lose their differences of large
     # numbers, and λ = 0 is no special case.
     u = 2 * ridge / (middle + root) if middle > 0 else (root - middle) / (2 * gamma)
@@ -159,11 +163,15 @@ def random_features(
     Raises ConfigError for sizes below 1 and negative noise or ridge.
     """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
-    noise, d, draws = at_least_zero("noise", noise), whole("d", d, 1), whole("draws", draws, 2)
-    ridges = np.array(TUNED_RIDGES if ridge == "tuned" else [at_least_zero("ridge", ridge)])
-    seed = whole("seed", seed, 0)
+    noise, d, draws = at_least_zero("noise", noise), whole("d", d, 1), whole("draws", draws, 2, _MOST_DRAWS + 1)
+    tuned = isinstance(ridge, str) and ridge == "tuned"
+    ridges = np.array(TUNED_RIDGES if tuned else [at_least_zero("ridge", ridge)])
+    seed, test_samples = random_seed(seed), whole("test_samples", test_samples, 1)
+    room_for("the draws", draws, max(all_samples) + max(all_widths), d)
+    room_for("the predictions", draws, len(ridges), test_samples)
+    room_for("the features", max(*all_samples, test_samples), max(all_widths))
     shared = np.random.default_rng([seed, 0])
-    X_test = shared.standard_normal((whole("test_samples", test_samples, 1), d))
+    X_test = shared.standard_normal((test_samples, d))
     beta = shared.standard_normal(d)
     beta /= np.linalg.norm(beta)
     wanted = X_test @ beta
@@ -254,15 +262,17 @@ def removals(
     features, targets = finite("features", features, 2), finite("targets", targets, 1)
     total = len(features)
     if len(targets) != total:
-        raise ConfigError(f"there are {total} rows of features and {len(targets)} targets; each row needs one.")
+        raise ConfigError(f"targets must have an entry for each of the {total} rows of features; got {len(targets)}.")
     counts = sizes("samples", samples)
     if max(counts) >= total:
-        raise ConfigError(f"samples go up to {max(counts)} of {total}; leave at least one to test on.")
-    if not 0 < number("cutoff", cutoff) < 1:
-        raise ConfigError(f"cutoff is {cutoff}; it is a share of the largest singular value, between 0 and 1.")
+        raise ConfigError(f"samples must leave at least one of the {total} to test on; got {max(counts)}.")
+    number("the largest of features", np.abs(features).max())
+    cutoff = number("cutoff", cutoff, above=0, below=1)
+    draws = whole("draws", draws, 2, _MOST_DRAWS + 1)
+    room_for("the shuffles", draws, total)
     best = np.linalg.lstsq(features, targets)[0]
-    rng = np.random.default_rng(whole("seed", seed, 0))
-    orders = [rng.permutation(total) for _ in range(whole("draws", draws, 2))]
+    rng = np.random.default_rng(random_seed(seed))
+    orders = [rng.permutation(total) for _ in range(draws)]
     rows = []
     with progress_bar("removals", "sizes", len(counts), show=progress) as bar:
         for done, n in enumerate(counts, 1):
@@ -322,15 +332,19 @@ def epoch_wise(
     and train_error. Step sizes are half of the largest stable ones of each draw.
     """
     groups = sizes("features", features, 2)
-    spread = finite("scales", list(scales), 1)
+    spread = finite("scales", scales, 1)
     if len(spread) != 2 or spread.min() <= 0:
-        raise ConfigError(f"scales are {scales}; they are two numbers above 0, a standard deviation for each group.")
+        raise ConfigError(
+            f"scales must be two numbers above 0, a standard deviation for each group; got {given(scales)}."
+        )
+    draws = whole("draws", draws, 2, _MOST_DRAWS + 1)
+    room_for("features [n, m]", whole("n", n, 1), sum(groups))
     per_feature = np.repeat(spread, groups)
     signal = np.repeat(1 / np.sqrt(2 * np.array(groups)), groups) / per_feature
-    rng = np.random.default_rng(whole("seed", seed, 0))
+    rng = np.random.default_rng(random_seed(seed))
     errors: dict[str, list[np.ndarray]] = {}
     wanted = np.unique(np.r_[0, log_steps(steps)])
-    with progress_bar("epoch-wise", "draws", whole("draws", draws, 2), show=progress) as bar:
+    with progress_bar("epoch-wise", "draws", draws, show=progress) as bar:
         for draw in range(draws):
             problem = gaussian_problem(
                 n, len(per_feature), per_feature**2, noise, signal * rng.choice([-1.0, 1.0], len(signal)),
@@ -367,7 +381,7 @@ class Descents(Printed):
     second_descent            the least test error after the peak, and second_descent_error
     peak_to_minimum           peak_error ÷ first_minimum_error
 
-    What a curve does not show is None, and `missing` says why.
+    A feature that the curve does not have is None; `missing` says why.
     """
 
     interpolation_threshold: float | None
@@ -399,22 +413,23 @@ def descents(
     rise: float = 0.1,
     fitted: float | None = None,
 ) -> Descents:
-    """Read the descents off any curve: over width, samples, ridge, or the steps of a training.
+    """Find the descents of any curve: over width, samples, ridge, or the steps of a training.
 
     rise     a peak stands out by this share of its feet: 0.1 is a tenth above the deeper side's return
     fitted   the train error that counts as zero; by default a thousandth of the largest
 
     Infinite test errors, as a theory has at its threshold, are peaks. Without train errors (None) there is no
-    threshold. Raises ConfigError for fewer than three points, lengths that differ, nan, or a complexity named twice.
+    threshold. Raises ConfigError for fewer than three points, lengths that differ, nan, a complexity named twice, or
+    test errors that are all infinite.
     """
     x = finite("complexity", complexity, 1)
     test = _curve("test_error", test_error, len(x))
     if len(x) < 3 or len(np.unique(x)) < len(x):
         raise ConfigError(
-            f"the curve has {len(x)} points at {len(np.unique(x))} complexities; it needs three or more, each once."
+            f"complexity must name three or more values, each once; got {len(x)}, of which {len(np.unique(x))} are "
+            "different."
         )
-    if not 0 < number("rise", rise) < math.inf:
-        raise ConfigError(f"rise is {rise}; it is a share above 0, such as 0.1.")
+    rise = number("rise", rise, above=0)
     order = np.argsort(x)
     x, test = x[order], test[order]
     missing: dict[str, str] = {}
@@ -423,7 +438,7 @@ def descents(
     if train_error is None:
         missing["interpolation_threshold"] = "no train errors were given"
     else:
-        train = _curve("train_error", train_error, len(x))[order]
+        train = finite("train_error", _curve("train_error", train_error, len(x)), 1)[order]
         limit = train.max() / 1_000 if fitted is None else at_least_zero("fitted", fitted)
         over = np.flatnonzero(train > limit)
         if len(over) and over[-1] == len(x) - 1:
@@ -437,7 +452,9 @@ def descents(
          "peak_to_minimum")
     )  # fmt: skip
     if top is None:
-        falls = "falls all along" if (test[1:] <= test[:-1]).all() else f"has no peak that stands out by {rise:.0%}"
+        falls = f"has no peak that stands out by {rise:.0%}"
+        if (test[1:] <= test[:-1]).all():
+            falls = "falls all along" if test[0] > test[-1] else "is the same all along"
         missing |= dict.fromkeys(values, f"the test error {falls}")
         least = int(test.argmin())
         values |= {"first_minimum": float(x[least]), "first_minimum_error": float(test[least])}
@@ -456,7 +473,7 @@ def descents(
 
 
 def _peak(test: Float[np.ndarray, " k"], rise: float) -> int | None:
-    """The most prominent peak that stands 1 + rise times over the higher of its two feet."""
+    """Return the index of the most prominent peak that stands 1 + rise times over the higher of its feet, or None."""
     from scipy.signal import find_peaks, peak_prominences
 
     bounded = test[np.isfinite(test)]
@@ -469,21 +486,25 @@ def _peak(test: Float[np.ndarray, " k"], rise: float) -> int | None:
 
 
 def _curve(name: str, values: Any, length: int) -> Float[np.ndarray, " k"]:
-    try:
-        curve = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        raise ConfigError(f"{name} is no list of numbers.") from None
+    curve = real(name, values)
     if curve.shape != (length,):
-        raise ConfigError(f"{name} has the shape {curve.shape}; there are {length} complexities, and each needs one.")
-    if np.isnan(curve).any() or (curve < 0).any():
-        raise ConfigError(f"{name} holds values that are nan or negative; drop those points.")
+        raise ConfigError(
+            f"{name} must have an entry for each of the {length} complexities; got the shape {curve.shape}."
+        )
+    if bad := int((~(curve >= 0)).sum()):
+        raise ConfigError(
+            f"{name} must be at least 0 everywhere; got {bad} values that are nan or negative. Drop them."
+        )
+    if np.isinf(curve).all():
+        raise ConfigError(f"{name} must be finite somewhere; got {length} infinite values.")
+    finite(name, curve[np.isfinite(curve)], 1)
     return curve
 
 
 def _svd(
     X: Float[np.ndarray, "n m"],
 ) -> tuple[Float[np.ndarray, "n r"], Float[np.ndarray, " r"], Float[np.ndarray, "r m"]]:
-    """U, σ, Vᵀ without the singular values that are zero."""
+    """Return U, σ and Vᵀ without the singular values that are zero."""
     U, s, Vt = np.linalg.svd(X, full_matrices=False)
     rank = int((s > s.max() * max(X.shape) * np.finfo(float).eps).sum())
     return U[:, :rank], s[:rank], Vt[:rank]
@@ -492,7 +513,7 @@ def _svd(
 def _fit(
     X: Float[np.ndarray, "n m"], y: Float[np.ndarray, " n"], ridge: float = 0.0, cutoff: float = 0.0
 ) -> Float[np.ndarray, " m"]:
-    """The minimum of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖², of least norm where it is not unique; small singular values cut."""
+    """Return the θ of least ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖², and of least norm if there are several; small σ are cut."""
     U, s, Vt = _svd(X)
     kept = s >= cutoff * s.max(initial=0.0)
     return Vt[kept].T @ (s[kept] / (s[kept] ** 2 + len(X) * ridge) * (U[:, kept].T @ y))

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from interp.arguments import at_least_zero, finite, whole
+from interp.arguments import at_least_zero, finite, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
 from interp.printed import Printed
 
@@ -29,9 +29,10 @@ class RidgeProblem(Printed):
     targets      y [n]
     teacher      θ* [m]; without one there is no test loss
     covariance   Σ [m, m], E[φφᵀ] over unseen inputs, or its diagonal [m]; the identity where only a teacher is given
-    test_floor   what the test loss of θ* itself is, where unseen targets are no linear function of the features
+    test_floor   the test loss of θ* itself, above 0 where unseen targets are no linear function of the features
 
-    Raises ConfigError for arrays that are empty, not finite, or do not fit one another.
+    Raises ConfigError for arrays that are empty, not finite, or do not fit one another, and for a covariance that is
+    not symmetric or has a negative eigenvalue (below −10⁻¹⁰ of its trace).
     """
 
     features: Float[np.ndarray, "n m"]
@@ -41,6 +42,24 @@ class RidgeProblem(Printed):
     test_floor: float = 0.0
 
     def __post_init__(self) -> None:
+        self._fix()
+        if self.covariance is not None and self.covariance.ndim == 2 and not _is_semidefinite(self.covariance):
+            raise ConfigError(
+                "covariance must have no negative eigenvalue, or test losses could be negative; got an indefinite "
+                "matrix. Give E[φφᵀ] over unseen inputs."
+            )
+
+    @classmethod
+    def _of_second_moment(cls, *arrays: Float[np.ndarray, "..."], test_floor: float = 0.0) -> RidgeProblem:
+        """Return the problem of features, targets, teacher and a Σ known to be semidefinite: that check costs m³/3."""
+        problem = object.__new__(cls)
+        names = ("features", "targets", "teacher", "covariance", "test_floor")
+        for name, value in zip(names, (*arrays, test_floor), strict=True):
+            object.__setattr__(problem, name, value)
+        problem._fix()
+        return problem
+
+    def _fix(self) -> None:
         def fix(name: str, *dimensions: int) -> None:
             array = finite(name, getattr(self, name), *dimensions)
             if array.flags.writeable:  # the caller's own, who may go on writing to it
@@ -48,13 +67,17 @@ class RidgeProblem(Printed):
             object.__setattr__(self, name, array)
 
         fix("features", 2)
+        number("the largest of features", np.abs(self.features).max())
         fix("targets", 1)
         n, m = self.features.shape
         if len(self.targets) != n:
-            raise ConfigError(f"there are {n} rows of features and {len(self.targets)} targets; each row needs one.")
+            raise ConfigError(
+                f"targets must have an entry for each of the {n} rows of features; got {len(self.targets)}."
+            )
+        object.__setattr__(self, "test_floor", at_least_zero("test_floor", self.test_floor))
         if self.teacher is None:
             if self.covariance is not None:
-                raise ConfigError("a covariance was given and no teacher; the test loss needs both.")
+                raise ConfigError("covariance needs teacher as well, since the test loss takes both; got it alone.")
             return
         fix("teacher", 1)
         if self.covariance is None:
@@ -63,8 +86,8 @@ class RidgeProblem(Printed):
         assert self.covariance is not None
         if len(self.teacher) != m or set(self.covariance.shape) != {m}:
             raise ConfigError(
-                f"there are {m} features, a teacher of {len(self.teacher)} entries and a covariance of shape "
-                f"{self.covariance.shape}; give a teacher of {m} and a covariance of ({m}, {m}), or its diagonal."
+                f"with {m} features, teacher must have {m} entries and covariance the shape ({m}, {m}) or ({m},); got "
+                f"{len(self.teacher)} and {self.covariance.shape}."
             )
         diagonal, skew = self.covariance, 0.0
         if self.covariance.ndim == 2:
@@ -72,8 +95,7 @@ class RidgeProblem(Printed):
             skew = float(np.abs(self.covariance @ probe - probe @ self.covariance).max())
             diagonal = np.diag(self.covariance)
         if (diagonal < 0).any() or skew > 1e-8 * m * diagonal.max():
-            raise ConfigError("the covariance is not symmetric, or has a negative variance; give E[φφᵀ].")
-        object.__setattr__(self, "test_floor", at_least_zero("test_floor", self.test_floor))
+            raise ConfigError("covariance must be symmetric, with variances of at least 0. Give E[φφᵀ].")
 
     @property
     def n(self) -> int:
@@ -99,13 +121,13 @@ class RidgeProblem(Printed):
         return 2.0 / top if top else math.inf
 
     def null_space_part(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        """P⊥θ, the part of θ that no sample of Φ can see.
+        """Return P⊥θ [m], the part of θ in the null space of Φ.
 
-        Raises ConfigError where there is none, the features being no more than the samples.
+        Raises ConfigError if there is no null space, since the samples determine all parameters.
         """
         theta = finite("theta", theta, 1)
         if len(theta) != self.m:
-            raise ConfigError(f"theta has {len(theta)} entries; there are {self.m} parameters.")
+            raise ConfigError(f"theta must have {self.m} entries, one a parameter; got {len(theta)}.")
         if len(self.svd.eigenvalues) == self.m:
             raise ConfigError(
                 f"{self.n} samples determine all {self.m} parameters: the features have no null space; take m > n."
@@ -113,7 +135,11 @@ class RidgeProblem(Printed):
         return theta - self.svd.directions @ (self.svd.directions.T @ theta)
 
     def covariance_times(self, x: Float[np.ndarray, "m *k"]) -> Float[np.ndarray, "m *k"]:
-        assert self.covariance is not None
+        """Return Σx; raises ConfigError if the problem has no teacher, and so no Σ."""
+        if self.covariance is None:
+            raise ConfigError("covariance_times needs a problem with a teacher; got one without.")
+        if np.shape(x)[:1] != (self.m,):
+            raise ConfigError(f"x must have {self.m} rows, one a feature; got the shape {np.shape(x)}.")
         return self.covariance @ x if self.covariance.ndim == 2 else (self.covariance * x.T).T
 
     @cached_property
@@ -130,7 +156,7 @@ class RidgeProblem(Printed):
 
     @cached_property
     def row_covariance(self) -> Float[np.ndarray, "r r"]:
-        """VᵀΣV."""
+        """VᵀΣV, the covariance within the row space of Φ."""
         return self.svd.directions.T @ self.covariance_times(self.svd.directions)
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -165,22 +191,20 @@ def gaussian_problem(
 
     spectrum   "isotropic" (Σ = I), "power_law" (eigenvalue k is 1/k), "spiked" (a tenth as many as there are samples
                are 100, the rest 1), or all m eigenvalues
-    noise      standard deviation of what is added to the targets
+    noise      standard deviation of the noise added to the targets
     teacher    θ* [m]; by default of variance 1 on the leading n/10 features, which n samples can learn unless the
                covariance is isotropic and m > n: then only a share n/m of any teacher is ever learned
 
     Raises ConfigError for sizes below 1, negative noise or eigenvalues, or a spectrum it does not know.
     """
     n, m = whole("n", n, 1), whole("m", m, 1)
+    room_for("features [n, m]", n, m)
     noise = at_least_zero("noise", noise)
-    rng = np.random.default_rng(whole("seed", seed, 0))
+    rng = np.random.default_rng(random_seed(seed))
     leading = min(m, max(1, n // 10))
     eigenvalues = np.ones(m)
     if isinstance(spectrum, str):
-        if spectrum not in get_args(Spectrum):
-            raise ConfigError(
-                f"spectrum is {spectrum!r}; choose one of {', '.join(get_args(Spectrum))}, or give {m} eigenvalues."
-            )
+        one_of("spectrum", spectrum, get_args(Spectrum), f", or {m} eigenvalues")
         if spectrum == "power_law":
             eigenvalues = 1.0 / np.arange(1, m + 1)
         elif spectrum == "spiked":
@@ -188,7 +212,10 @@ def gaussian_problem(
     else:
         eigenvalues = finite("spectrum", spectrum, 1)
         if len(eigenvalues) != m or (eigenvalues < 0).any():
-            raise ConfigError(f"the spectrum has {len(eigenvalues)} entries; it is {m} eigenvalues, none negative.")
+            raise ConfigError(
+                f"spectrum must be {m} eigenvalues of at least 0; got {len(eigenvalues)}, of at least "
+                f"{eigenvalues.min():g}."
+            )
     features = rng.standard_normal((n, m)) * np.sqrt(eigenvalues)
     if teacher is None:
         drawn = rng.standard_normal(leading)
@@ -211,17 +238,19 @@ def random_features_problem(
 
     Σ is exact for "relu" (Cho and Saul, 2009); for "tanh" and "erf" it is the mean over 20,000 inputs.
 
-    noise     standard deviation of what is added to the targets
+    noise     standard deviation of the noise added to the targets
     teacher   θ* [m]; by default the one whose outputs are nearest to βᵀx with ‖β‖ = 1, of variance close to 1
 
     Raises ConfigError for sizes below 1, negative noise, an activation it does not know, or an m whose Σ [m, m] does
     not fit into memory.
     """
     n, d, m = whole("n", n, 1), whole("d", d, 1), whole("m", m, 1)
+    room_for("features [n, m]", n, m)
+    room_for("Σ [m, m]", m, m)
+    room_for("inputs and their weights", d, max(n, m, _HELD_OUT))
     noise = at_least_zero("noise", noise)
-    if activation not in get_args(Activation):
-        raise ConfigError(f"activation is {activation!r}; choose one of {', '.join(get_args(Activation))}.")
-    rng = np.random.default_rng(whole("seed", seed, 0))
+    one_of("activation", activation, get_args(Activation))
+    rng = np.random.default_rng(random_seed(seed))
     W = rng.standard_normal((m, d)) / math.sqrt(d)
     X = rng.standard_normal((n, d))
     beta = rng.standard_normal(d)
@@ -236,7 +265,9 @@ def random_features_problem(
             covariance = held_out.T @ held_out / _HELD_OUT
             towards = held_out.T @ (inputs @ beta) / _HELD_OUT
     except MemoryError:
-        raise ConfigError(f"m is {m:,}, and Σ [m, m] takes {8 * m**2 / 1e9:,.0f} GB; take fewer features.") from None
+        raise ConfigError(
+            f"Σ [m, m] must fit into memory; m = {m:,} takes {8 * m**2 / 1e9:,.0f} GB. Take fewer features."
+        ) from None
     if teacher is None:
         # A hint of ridge: for m far above the number of held-out inputs, or of useful directions, Σ is singular.
         hint = 1e-10 * float(np.trace(covariance))
@@ -250,7 +281,7 @@ def data_problem(
     test_features: Float[np.ndarray, "n_test m"],
     test_targets: Float[np.ndarray, " n_test"],
 ) -> RidgeProblem:
-    """Your own Φ and y, with held-out ones that stand for all unseen inputs.
+    """Return the problem of your own Φ and y, with held-out ones that stand for all unseen inputs.
 
     Σ is their second moment and θ* their least-squares fit of least norm, so that the test loss is exactly
     ½·mean((φᵀθ − y)²) over the held-out samples. (`RidgeProblem(features, targets)` does without them.)
@@ -259,16 +290,18 @@ def data_problem(
     features = finite("features", features, 2)
     if held_out.shape[1] != features.shape[1] or len(held_out) != len(wanted):
         raise ConfigError(
-            f"test_features has the shape {held_out.shape} and there are {len(wanted)} test_targets; give "
-            f"{features.shape[1]} features, like those to train on, and a target a row."
+            f"test_features must have {features.shape[1]} columns, as features has, and a row for each of the "
+            f"{len(wanted)} test_targets; got the shape {held_out.shape}."
         )
     teacher = np.linalg.lstsq(held_out, wanted)[0]
     floor = float(((held_out @ teacher - wanted) ** 2).mean()) / 2
-    return RidgeProblem(features, targets, teacher, held_out.T @ held_out / len(held_out), floor)
+    second_moment = held_out.T @ held_out / len(held_out)
+    return RidgeProblem._of_second_moment(features, targets, teacher, second_moment, test_floor=floor)
 
 
 def relu_second_moment(W: Float[np.ndarray, "*b m d"]) -> Float[np.ndarray, "*b m m"]:
     """E[relu(w_i·x) relu(w_j·x)] over x ~ N(0, I), for the rows of W: Cho and Saul's (2009) arc-cosine kernel."""
+    W = finite("W", W, 2, 3)
     norms = np.linalg.norm(W, axis=-1)
     unit = W / np.where(norms > 0, norms, 1.0)[..., None]
     cosine = np.clip(unit @ np.swapaxes(unit, -1, -2), -1.0, 1.0)
@@ -291,11 +324,27 @@ def _taught(
 ) -> RidgeProblem:
     teacher = finite("teacher", teacher, 1)
     if len(teacher) != features.shape[1]:
-        raise ConfigError(f"the teacher has {len(teacher)} entries; it needs one a feature, {features.shape[1]}.")
+        raise ConfigError(f"teacher must have {features.shape[1]} entries, one a feature; got {len(teacher)}.")
     targets = features @ teacher
     if noise:
         targets = targets + noise * rng.standard_normal(len(targets))
-    return RidgeProblem(_sealed(features), _sealed(targets), _sealed(teacher.copy()), _sealed(covariance))
+    return RidgeProblem._of_second_moment(
+        _sealed(features), _sealed(targets), _sealed(teacher.copy()), _sealed(covariance)
+    )
+
+
+def _is_semidefinite(covariance: Float[np.ndarray, "m m"]) -> bool:
+    """Whether a symmetric matrix has no eigenvalue below −10⁻¹⁰ of its trace, which is where rounding ends."""
+    trace = float(np.trace(covariance))
+    if not trace:
+        return not covariance.any()
+    shifted = covariance / trace
+    shifted.flat[:: len(covariance) + 1] += 1e-10
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _sealed(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:

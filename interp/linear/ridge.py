@@ -1,8 +1,8 @@
 """Grokking in ridge regression: gradient descent whose every step is known exactly (Xu, Vardi and Safran, 2026).
 
 The objective is ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖², from θ₀ ~ N(0, ν²I). In the basis of the right singular vectors of Φ each
-coordinate moves by itself, θ_t = θ_∞ + (I − η(S + λ))^t (θ₀ − θ_∞) with S = ΦᵀΦ/n, so step 10¹² costs what step 1
-costs. Where m > n, gradients say nothing about the null space of Φ: what ν put there goes only by weight decay, as
+coordinate moves by itself, θ_t = θ_∞ + (I − η(S + λ))^t (θ₀ − θ_∞) with S = ΦᵀΦ/n, so step 10¹² costs as little as
+step 1. Where m > n, gradients do not change the part of θ₀ in the null space of Φ: only weight decay shrinks it, as
 (1 − ηλ)^t, long after the train loss is gone. That is the grokking delay.
 
 problem = interp.linear.ridge.random_features_problem(n=500, d=50, m=5_000)
@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.arguments import at_least_zero, number, whole
+from interp.arguments import at_least_zero, given, number, random_seed
 from interp.console import progress_bar
 from interp.errors import ConfigError
 from interp.linear.problems import RidgeProblem, data_problem, gaussian_problem, random_features_problem
@@ -83,7 +83,7 @@ def simulate(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """The same as `trajectory`, by taking every step: for tests, and for whoever doubts the closed form."""
+    """Compute the frame of `trajectory` by taking every step, as a check of the closed form."""
     path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
     wanted = as_steps(steps)
     Phi, y, n = problem.features, problem.targets, problem.n
@@ -106,7 +106,7 @@ class GrokkingTimes(Printed):
     """When train and test loss fall under the tolerance for good, in steps, beside what the theory says.
 
     overfitting             the first step from which the train loss stays at the tolerance or under it
-    generalization          the same of the test loss
+    generalization          the first step from which the test loss stays at the tolerance or under it
     delay                   generalization − overfitting
     relative_delay          delay ÷ overfitting
     overfitting_bound       n·ln(6b²‖θ₀‖²/ε) / (2η·λ⁺_min(ΦᵀΦ)), b the largest norm of a row of Φ: by then the train
@@ -116,8 +116,8 @@ class GrokkingTimes(Printed):
                             under ε from there on
     tolerance               ε
 
-    What never happens, or does not apply, is None, and `missing` says why. Both formulas are those of
-    Xu, Vardi and Safran (2026).
+    An event that never happens, and a formula that does not apply, is None; `missing` says why. Both formulas are
+    those of Xu, Vardi and Safran (2026).
     """
 
     overfitting: int | None
@@ -160,9 +160,11 @@ def grokking_times(
     Raises ConfigError as `trajectory` does, and for a tolerance that is not above 0.
     """
     path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
-    epsilon = TOLERANCE * problem.teacher_variance if tolerance is None else number("tolerance", tolerance)
-    if not 0 < epsilon < math.inf:
-        raise ConfigError(f"tolerance is {epsilon}; it is a loss above 0.")
+    if tolerance is None:
+        variance = f"tolerance, by default {TOLERANCE} of the teacher's variance,"
+        epsilon = number(variance, TOLERANCE * problem.teacher_variance, above=0)
+    else:
+        epsilon = number("tolerance", tolerance, above=0)
     missing: dict[str, str] = {}
 
     def known(name: str, found: Any) -> Any:
@@ -196,7 +198,12 @@ class _Path:
     def __init__(
         self, problem: RidgeProblem, learning_rate: float | None, weight_decay: float, init_scale: float, seed: int
     ) -> None:
+        if not isinstance(problem, RidgeProblem):
+            raise ConfigError(
+                f"problem must be a RidgeProblem, such as gaussian_problem returns; got {given(problem)}."
+            )
         self.problem, svd = problem, problem.svd
+        seed = random_seed(seed)
         self.weight_decay = decay = at_least_zero("weight_decay", weight_decay)
         init_scale = at_least_zero("init_scale", init_scale)
         top = float(svd.eigenvalues.max(initial=0.0)) + decay
@@ -206,12 +213,12 @@ class _Path:
         self.learning_rate = eta = number("learning_rate", learning_rate)
         if not 0 < eta < largest:
             raise ConfigError(
-                f"learning_rate is {eta:.10g}; gradient descent on this problem, with a weight decay of {decay:g}, "
-                f"converges only with one above 0 and under {largest:.10g}."
+                f"learning_rate must be above 0 and under {largest:.10g} for gradient descent to converge on this "
+                f"problem, with a weight decay of {decay:g}; got {eta:.10g}."
             )
         self.settings = {"learning_rate": eta, "weight_decay": decay, "init_scale": init_scale, "seed": seed}
         # A stream of its own: data drawn with the same seed must not know where the descent starts.
-        rng = np.random.default_rng([whole("seed", seed, 0), START])
+        rng = np.random.default_rng([seed, START])
         self.theta_0 = init_scale * rng.standard_normal(problem.m)
 
         s = svd.eigenvalues
@@ -277,7 +284,7 @@ class _Path:
         )
 
     def test_parts(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t 4"]:
-        """learned, initialization, never_learned, cross."""
+        """Return the four parts of the test loss, in this order: learned, initialization, never_learned, cross."""
         (first_error, final_error), (to_start, to_unseen), products = self._test
         error = self._between(first_error, final_error, steps)
         left = _powers(np.array([self.null_rate]), steps)[0][:, 0]
@@ -306,7 +313,7 @@ class _Path:
         return np.concatenate([function(steps[i : i + size]) for i in range(0, len(steps), size)])
 
     def overfitting_bound(self, epsilon: float) -> float | str:
-        """The bound, or why it does not hold."""
+        """Return the bound, or the reason why it does not hold."""
         svd = self.problem.svd
         if not len(svd.eigenvalues):
             return "all features are zero"
@@ -321,10 +328,10 @@ class _Path:
             return f"the learning rate is over {1 / (svd.eigenvalues.max() + self.weight_decay):.6g}, 1 ÷ (s_max + λ)"
         b_squared = float((self.problem.features**2).sum(1).max())
         slowest = 2 * self.learning_rate * float(svd.eigenvalues.min())
-        return max(0.0, math.log(6 * b_squared * theta_0 / epsilon) / slowest)
+        return max(0.0, (math.log(6 * b_squared) + math.log(theta_0 / epsilon)) / slowest)
 
     def null_space_prediction(self, epsilon: float) -> float | str:
-        """The prediction, or why there is none."""
+        """Return the prediction, or the reason why there is none."""
         if self.problem.teacher is None:
             return _NO_TEACHER
         try:
@@ -357,7 +364,7 @@ def _powers(
 
 
 def _settled(loss: Callable[[Any], Any], epsilon: float, path: _Path, name: str) -> int | str:
-    """The first step from which `loss` stays at `epsilon` or under it, or a sentence why there is none."""
+    """Return the first step from which `loss` stays at `epsilon` or under it, or a sentence why there is none."""
     end = path.horizon
     last = -1
     for parity in (0, 1) if path.alternating else (0,):

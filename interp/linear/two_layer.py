@@ -19,11 +19,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import Numbers, at_least_zero, finite, number, whole
+from interp.arguments import (
+    LARGEST,
+    Numbers,
+    above_zero,
+    at_least_zero,
+    columns,
+    finite,
+    given,
+    random_seed,
+    room_for,
+    whole,
+)
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.problems import relu_second_moment
-from interp.linear.steps import log_steps
+from interp.linear.steps import MOST_RECORDS, log_steps
 
 
 @dataclass(frozen=True)
@@ -52,15 +63,15 @@ class TwoLayer:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("n", 1), ("d", 1), ("width", 1), ("teacher_width", 1), ("seed", 0)):
-            object.__setattr__(self, name, whole(name, getattr(self, name), least))
+        for name in ("n", "d", "width", "teacher_width"):
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        object.__setattr__(self, "seed", random_seed(self.seed))
+        room_for("hidden activations [n, width]", self.n, self.width)
+        room_for("weights and inputs", self.d, max(self.n, self.width, self.teacher_width))
+        room_for("products of neurons", self.width + self.teacher_width, self.width + self.teacher_width)
         for name in ("weight_decay", "init_scale"):
             object.__setattr__(self, name, at_least_zero(name, getattr(self, name)))
-        object.__setattr__(self, "learning_rate", number("learning_rate", self.learning_rate))
-        if self.seed >= 2**64:
-            raise ConfigError(f"seed is {self.seed}; torch takes seeds below 2**64.")
-        if not 0 < self.learning_rate < math.inf:
-            raise ConfigError(f"learning_rate is {self.learning_rate}; it is a number above 0, such as 0.2.")
+        object.__setattr__(self, "learning_rate", above_zero("learning_rate", self.learning_rate))
 
 
 SETTINGS = tuple(f.name for f in fields(TwoLayer))
@@ -81,8 +92,9 @@ def trajectories(
     """
     students = [students] if isinstance(students, TwoLayer) else students
     if not isinstance(students, Sequence) or not students or not all(isinstance(one, TwoLayer) for one in students):
-        raise ConfigError(f"students is {students!r}; give a TwoLayer, or a list of at least one.")
-    recorded = np.unique(np.r_[0, log_steps(whole("steps", steps, 1), whole("records", records, 2))])
+        raise ConfigError(f"students must be a TwoLayer, or a list of at least one; got {given(students)}.")
+    steps, records = whole("steps", steps, 1), whole("records", records, 2, MOST_RECORDS + 1)
+    recorded = np.unique(np.r_[0, log_steps(steps, records)])
     batches: dict[tuple[int, int, int, int], list[int]] = {}
     for index, student in enumerate(students):
         batches.setdefault((student.n, student.d, student.width, student.teacher_width), []).append(index)
@@ -132,25 +144,26 @@ class _Batch:
     def record(self, step: int) -> list[dict[str, float]]:
         _, residual = self._residual()
         train_loss = (residual**2).mean(1) / 2
+        for i, student in enumerate(self.students):
+            largest = max(float(self.w[i].abs().max()), float(self.a[i].abs().max()))
+            if not (math.isfinite(train_loss[i]) and largest <= LARGEST):  # nan is not under it either
+                raise TrainingError(
+                    f"the student of width {student.width}, seed {student.seed}, init_scale {student.init_scale:g} and "
+                    f"weight_decay {student.weight_decay:g} diverged before step {step:,}; lower its learning_rate of "
+                    f"{student.learning_rate:g}, or the scale."
+                )
         # f − f* is one network of both their neurons, and its mean square a sum over pairs of these.
         rows = torch.cat([self.w.transpose(1, 2), self.teachers], dim=1)
         outputs = torch.cat([self.scale * self.a, -self.signs], dim=1).numpy()
         squares = np.einsum("bi,bij,bj->b", outputs, relu_second_moment(rows.numpy()), outputs)
         test_loss = torch.from_numpy(np.maximum(squares, 0.0) / 2)
         norm = (self.a.square().sum(1) + self.w.square().sum((1, 2))).sqrt()
-        for student, loss in zip(self.students, train_loss, strict=True):
-            if not torch.isfinite(loss):
-                raise TrainingError(
-                    f"the student with init_scale {student.init_scale:g} and weight_decay {student.weight_decay:g} "
-                    f"diverged before step {step:,}; lower its learning_rate of {student.learning_rate:g}, or the "
-                    "scale."
-                )
         table = torch.stack([train_loss, test_loss, norm], dim=1).tolist()
         return [dict(zip(("train_loss", "test_loss", "weight_norm"), row, strict=True)) for row in table]
 
 
 def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
-    """X, y, w, a, and the teacher's rows and output weights; float64, or a small weight decay would be rounded away."""
+    """Return X, y, w, a, the teacher's rows and its output weights; in float64, which keeps a small weight decay."""
     generator = torch.Generator().manual_seed(student.seed)
     directions = torch.randn(student.teacher_width, student.d, generator=generator, dtype=torch.float64)
     directions /= directions.norm(dim=1, keepdim=True)
@@ -160,8 +173,8 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
     power = float(signs @ torch.from_numpy(relu_second_moment(directions.numpy())) @ signs)
     if power - mean**2 < 1e-9:
         raise ConfigError(
-            f"the {student.teacher_width} neurons of the teacher of seed {student.seed} cancel, with d = {student.d}; "
-            "take another seed, or more inputs d."
+            f"the neurons of the teacher must not cancel; the {student.teacher_width} of seed {student.seed} do, with "
+            f"d = {student.d}. Take another seed, or more inputs d."
         )
     signs = signs / math.sqrt(power - mean**2)
     X = torch.randn(student.n, student.d, generator=generator).double()
@@ -172,19 +185,16 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
 
 
 def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFrame:
-    """When each student of `trajectories` fits and when it generalizes; a row a student.
+    """Return when each student of `trajectories` fits and when it generalizes; a row a student.
 
     Columns: run and its settings; overfitting and generalization, the first recorded step from which train and test
-    loss stay at the tolerance or under it; delay, their difference. What has not come by the last step is <NA>.
+    loss stay at the tolerance or under it; delay, their difference. An event that has not come is <NA>.
     `tolerance` is a loss; the default is a tenth of the teacher's variance, which is 1.
     Raises ConfigError for a tolerance that is not above 0 and for a frame without these columns.
     """
-    if lacking := [name for name in ("run", "step", "train_loss", "test_loss") if name not in trained]:
-        raise ConfigError(f"the frame has no column {', '.join(lacking)}; give what trajectories returns.")
-    if trained.empty:
-        raise ConfigError("the frame has no rows; give what trajectories returns.")
-    if not 0 < number("tolerance", tolerance) < math.inf:
-        raise ConfigError(f"tolerance is {tolerance}; it is a loss above 0.")
+    columns(trained, "step", "train_loss", "test_loss", source="two_layer.trajectories", text=["run"])
+    finite("the column step", trained["step"], 1)
+    tolerance = above_zero("tolerance", tolerance)
     rows = []
     for run, own in trained.groupby("run"):
         own = own.sort_values("step")
@@ -220,15 +230,18 @@ class Exponent:
 
 
 def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int = 0) -> Exponent:
-    """The slope of log delay over log setting by least squares, and its interval over resampled runs (percentiles).
+    """Fit the slope of log delay over log setting by least squares, with an interval from resampled runs.
 
     Raises ConfigError for fewer than three runs, a single setting, or values that are not above 0.
     """
     x, y = finite("setting", setting, 1), finite("delay", delay, 1)
     if len(x) != len(y):
-        raise ConfigError(f"there are {len(x)} settings and {len(y)} delays; give a delay for each setting.")
+        raise ConfigError(f"delay must have an entry for each of the {len(x)} settings; got {len(y)}.")
     if len(x) < 3 or len(set(x.tolist())) < 2 or min(x.min(), y.min()) <= 0:
-        raise ConfigError("an exponent needs at least three runs, two different settings, and values above 0.")
+        raise ConfigError(
+            f"an exponent needs at least three runs, two different settings, and values above 0; got {len(x)} runs, "
+            f"{len(set(x.tolist()))} settings, and values from {min(x.min(), y.min()):g}."
+        )
     from scipy.stats import DegenerateDataWarning, bootstrap
 
     def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> Any:
@@ -240,8 +253,8 @@ def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DegenerateDataWarning)  # of those draws
         drawn = bootstrap(
-            logs, slope, paired=True, vectorized=True, n_resamples=whole("draws", draws, 100), method="percentile",
-            rng=np.random.default_rng(whole("seed", seed, 0)),
+            logs, slope, paired=True, vectorized=True, method="percentile",
+            n_resamples=whole("draws", draws, 100, 100_001), rng=np.random.default_rng(random_seed(seed)),
         ).bootstrap_distribution  # fmt: skip
     low, high = np.nanquantile(drawn, [0.025, 0.975])
     return Exponent(float(slope(*logs)), float(low), float(high))
