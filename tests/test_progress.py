@@ -175,7 +175,7 @@ def test_arguments_that_do_not_fit_are_said(small_run, small_run_path, tmp_path)
         ConfigError, match=r"vocabulary of 8, .* a task of p = 11 needs a vocabulary of 12 .* and 11 or 12 outputs"
     ):
         interp.progress_measures(bridge, task=Task(11))
-    with pytest.raises(ConfigError, match=r"share must lie between 0 and 1, .*; got 1.5"):
+    with pytest.raises(ConfigError, match=r"share must be a finite number above 0 and below 1; got 1\.5"):
         interp.progress_measures(bridge, task=Task(7), share=1.5)
     with pytest.raises(ConfigError, match=r"a mask must be bool \[7, 7\], true = train; got bool \[3, 3\]"):
         interp.progress_measures(bridge, task=Task(7), split=torch.ones(3, 3, dtype=torch.bool))
@@ -344,7 +344,7 @@ def test_arguments_are_refused_before_anything_is_measured(own_run, measured):
             lambda share=share: interp.progress_measures(run, share=share),
             lambda share=share: interp.compare({"run": run}, share=share, progress=False),
         ):
-            with pytest.raises(ConfigError, match="share must lie between 0 and 1"):
+            with pytest.raises(ConfigError, match="share must be a finite number above 0 and below 1"):
                 call()
     for keys in ([0], [7]):
         for of_run in (interp.trajectory, interp.progress_measures):

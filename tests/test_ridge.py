@@ -448,7 +448,7 @@ def test_bad_input_is_refused_in_a_sentence():
         "n must be a whole number of at least 1; got 0.", "m must be a whole number of at least 1; got 2.5.",
         "noise must be a finite number of at least 0; got -1.",
         "spectrum must be isotropic, power_law or spiked, or 5 eigenvalues; got ",
-        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, of at least -1.",
+        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, of at least -5.",
         "teacher must have 5 entries, one a feature; got 4.", "m must be a whole number of at least 1; got 0.",
         "activation must be relu, tanh or erf; got", "noise must be a finite number of at least 0; got nan.",
         "features must be finite; got 1 values that are not.",

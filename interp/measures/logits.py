@@ -10,7 +10,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.arguments import number
-from interp.errors import ConfigError
 from interp.fourier import fourier_basis, frequency_rows, project, sum_by_residue
 
 KEY_SHARE = 0.01
@@ -43,10 +42,7 @@ def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequenci
 
 def checked_share(share: float) -> float:
     """Return `share` as a float between 0 and 1, or raise ConfigError."""
-    found = number("share", share)
-    if not 0 < found < 1:
-        raise ConfigError(f"share must lie between 0 and 1, both excluded, such as 0.01; got {share}.")
-    return found
+    return number("share", share, above=0, below=1)
 
 
 def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float = KEY_SHARE) -> tuple[int, ...]:
