@@ -9,6 +9,7 @@ import torch
 import interp
 from interp import Task
 from interp.measures import attention, logits, neurons
+from interp.progress import _measure, _Subject
 from tests.models import random_weights, sizes
 
 
@@ -74,6 +75,22 @@ def test_every_measure_of_a_circuit_whose_answer_is_known(p):
     rows = {row for k in AMPLITUDES for row in interp.fourier.frequency_rows(p, k)}
     outside = [i for i in range(p) if i not in rows]
     assert float(norms[outside].max()) < 1e-4 * float(norms.max())
+
+
+@pytest.mark.parametrize(
+    ("p", "amplitude_of"),
+    [(23, {2: 3.0}), (23, AMPLITUDES), (24, {12: 1.0})],
+    ids=["one frequency", "three", "the alternating one, which has no sine"],
+)
+def test_the_projection_share_is_a_mean_over_what_is_projected(p, amplitude_of):
+    """A circuit projects on multiples of cos w_k(a+b) and sin w_k(a+b) alone, so each share is 1, and their mean."""
+    acts, W_L, _, _ = circuit(p, amplitude_of)
+    task = Task(p)
+    acts = interp.Activations(acts @ W_L, acts, torch.full((p, p, 1, 3), 1 / 3))
+    subject = _Subject(acts, torch.eye(p), W_L, 1.0, task, None, None, "")
+    m = _measure(subject, amplitude_of, 0.01)
+    assert m.neuron_projection_share == pytest.approx(1, abs=1e-6)
+    assert m.neuron_logit_key_share == pytest.approx(1, abs=1e-6)
 
 
 def test_the_alternating_frequency_of_an_even_p_has_a_cosine_alone():

@@ -12,6 +12,7 @@ from interp.fourier import fourier_basis, frequency_rows
 from interp.measures import embedding, logits, losses, neurons
 from interp.measures.weights import sum_squared_weights
 from interp.progress import _measure, _Subject
+from interp.training import training_loss
 from tests.models import analytic_activations, analytic_logits
 
 
@@ -179,10 +180,29 @@ def test_fourier_norms_of_waves():
     torch.testing.assert_close(embedding.fourier_norms(W), expected, rtol=0, atol=1e-5)
 
 
-def test_losses_under_float32s_grain_are_resolved():
+@pytest.mark.parametrize("loss_of", [losses.cross_entropy, training_loss], ids=["measured", "trained"])
+def test_losses_under_float32s_grain_are_resolved(loss_of):
     """A margin of 30 nats: loss log(1 + 2 e^−30) ≈ 1.9e-13, which float32 rounds to 0."""
     L = torch.tensor([[30.0, 0.0, 0.0]])
-    assert float(losses.cross_entropy(L, torch.tensor([0]))) == pytest.approx(2 * math.exp(-30), rel=1e-3)
+    assert float(loss_of(L, torch.tensor([0]))) == pytest.approx(2 * math.exp(-30), rel=1e-3)
+
+
+def test_losses_and_accuracies_are_means_over_the_pairs_of_their_side():
+    """Where L[a, b] is x at its label and 0 elsewhere, the loss is log(e^x + p − 1) − x, and right if x > 0.
+
+    One train pair and one test pair lose far more than the others, so a mean is no median and no other pair's loss.
+    """
+    task, train = Task(5), split_mask(5, 0.4, 0)
+    x = torch.linspace(-1, 3, 25).view(5, 5)
+    x[tuple(train.nonzero()[2])], x[tuple((~train).nonzero()[4])] = -40, -20
+    L = torch.zeros(5, 5, 5).scatter(-1, task.labels[..., None], x[..., None])
+    acts = Activations(L, waves(5, 1), torch.full((5, 5, 1, 3), 1 / 3))
+    m = _measure(_Subject(acts, torch.eye(5), torch.eye(6, 5), 1.0, task, None, train, ""), None, 0.01)
+    for name, side in [("", torch.ones(5, 5).bool()), ("train_", train), ("test_", ~train)]:
+        chosen = x[side].tolist()
+        expected = sum(math.log(math.exp(one) + 4) - one for one in chosen) / len(chosen)
+        assert getattr(m, f"{name}loss") == pytest.approx(expected, rel=1e-6)
+        assert getattr(m, f"{name}accuracy") == sum(one > 0 for one in chosen) / len(chosen)
 
 
 def test_zero_logits_have_no_key_frequency_and_uniform_losses():
@@ -197,6 +217,13 @@ def test_zero_logits_have_no_key_frequency_and_uniform_losses():
 
 def test_sum_of_squares_counts_every_parameter():
     assert sum_squared_weights([torch.full((2, 3), 2.0), torch.ones(4)]) == 28
+
+
+def test_squares_of_float32_weights_are_summed_in_float64():
+    """(1 + 2⁻¹²)² = 1 + 2⁻¹¹ + 2⁻²⁴, and beside 2²⁴ even a 1 is lost to float32."""
+    assert sum_squared_weights([torch.full((3,), 1 + 2**-12)]) == 3 * (1 + 2**-11 + 2**-24)
+    assert sum_squared_weights([torch.tensor([2.0**12, 1.0, 1.0, 1.0])]) == 2**24 + 3
+    assert sum_squared_weights([torch.tensor([2.0**12]), torch.ones(1)]) == 2**24 + 1
 
 
 @pytest.mark.parametrize("operation", ["quadratic", "random"])
@@ -222,3 +249,11 @@ def test_the_table_of_means_needs_every_residue_once_a_row():
     p = 6
     L = analytic_logits(p, {2: 1.0}, Task(p).labels)
     torch.testing.assert_close(logits.logit_table(L, Task(p).labels), L[0].double(), rtol=0, atol=1e-6)
+
+
+@given(p=st.integers(2, 12))
+def test_sums_by_difference_go_by_s_less_c(p):
+    """Cosines are even, so their coefficients would not tell s − c from c − s; the sums do."""
+    table = torch.randn(p, p, dtype=torch.float64, generator=torch.Generator().manual_seed(p))
+    by_hand = [sum(float(table[s, c]) for s in range(p) for c in range(p) if (s - c) % p == r) for r in range(p)]
+    assert logits.sums_by_difference(table).tolist() == pytest.approx(by_hand, abs=1e-12)

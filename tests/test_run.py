@@ -1,6 +1,7 @@
 """The run directory: what is written is read back, and whatever is wrong with it is said in one sentence."""
 
 import json
+import os
 import shutil
 import threading
 
@@ -93,6 +94,22 @@ def test_two_writers_of_one_file_leave_it_whole(tmp_path):
             wrong.append(file.stat().st_size)
     assert not wrong
     assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path, monkeypatch):
+    """Else a power cut could leave an empty file under the name, or none."""
+    file, synced, fsync = tmp_path / "file", [], os.fsync
+
+    def seen(descriptor: int) -> None:
+        what = os.fstat(descriptor)
+        here = "folder" if os.path.samestat(what, tmp_path.stat()) else f"file of {what.st_size} bytes"
+        synced.append((here, file.read_text()))
+        fsync(descriptor)
+
+    file.write_text("old")
+    monkeypatch.setattr(os, "fsync", seen)
+    interp.run.write_whole(file, lambda temporary: temporary.write_text("renewed"))
+    assert synced == [("file of 7 bytes", "old"), ("folder", "renewed")]
 
 
 def test_one_step_of_a_run_can_be_named(own_run):

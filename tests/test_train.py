@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import filelock
 import pytest
@@ -142,6 +143,28 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tm
     subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
     assert same_bits(path, unstopped)
     assert not list(path.rglob(".*.part"))
+
+
+def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeypatch):
+    """On a clock that every step moves by a second, from the last save on, whichever step of the schedule made it."""
+    now, saved = [0.0], []
+    forward, write_tensors = interp.training.forward, interp.training.write_tensors
+
+    def step_of_a_second(weights, pairs, activation):
+        now[0] += 1
+        return forward(weights, pairs, activation)
+
+    def write(file, tensors, header):
+        if file.name == "optimizer.safetensors":
+            saved.append(header["step"])
+        write_tensors(file, tensors, header)
+
+    monkeypatch.setattr(interp.training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(interp.training, "forward", step_of_a_second)
+    monkeypatch.setattr(interp.training, "write_tensors", write)
+    config = replace(SMALL, steps=100, checkpoint_steps=(0, 50, 100), history_every=100)
+    interp.train(config, tmp_path / "run", progress=False)
+    assert saved == [0, 21, 42, 50, 71, 92, 100]
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])

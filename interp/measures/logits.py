@@ -28,16 +28,19 @@ def kept(table: Float[Tensor, "p p"], frequencies: Iterable[int]) -> Float[Tenso
     return project(table, frequencies)
 
 
+def sums_by_difference(table: Float[Tensor, "p p"]) -> Float[Tensor, " p"]:
+    """D[r]: the sum of T[s, c] over the p entries with s − c = r mod p; float64."""
+    s = torch.arange(len(table))
+    return table.double()[s[:, None], (s[:, None] - s[None, :]) % len(table)].sum(0)  # [s, r] → [r]
+
+
 def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequencies"]:
     """c_k = ⟨L, cos w_k(s−c) / ‖cos w_k(s−c)‖⟩ over all (a, b, c), s = a ± b, for k = 1..⌊p/2⌋.
 
     The sum over a, b and c at fixed s − c = r is a function of r, and c_k is its coefficient along row cos w_k of
     the basis: that row's norm over r and the norm over (a, b, c) differ by the factor p that the mean took out.
     """
-    p = len(table)
-    s = torch.arange(p)
-    diagonal = table.double()[s[:, None], (s[:, None] - s[None, :]) % p].sum(0)  # [s, r] → [r]
-    return (fourier_basis(p) @ diagonal)[1::2]
+    return (fourier_basis(len(table)) @ sums_by_difference(table))[1::2]
 
 
 def checked_share(share: float) -> float:
