@@ -481,8 +481,8 @@ def report(
             lines += ["", f"{mutant.file}:{mutant.number}  {mutant.operator}, occurrence {mutant.occurrence}"]
             lines += [f"    {line}" for line in mutant.change().splitlines()]
             if mutant.name in reasons:
-                caught = "" if found[mutant].survived else f" But it was caught, by {found[mutant].by}."
-                lines.append(f"    {reasons[mutant.name]}{caught}")
+                doubt = "" if found[mutant].survived else f" But it was caught, by {found[mutant].by}."
+                lines.append(f"    {reasons[mutant.name]}{doubt}")
     caught = len(counted) - len(survivors)
     lines += ["", f"{caught} of {len(counted)} caught ({caught / max(len(counted), 1):.1%}), and "
               f"{len(hand) - len(again)} of the {len(hand)} that once survived."]  # fmt: skip

@@ -1,4 +1,5 @@
 import random
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
@@ -70,9 +71,23 @@ def test_labels_are_those_of_python_integers(p, seed):
     for operation, rule in by_hand.items():
         labels = Task(p, operation).labels.tolist()
         assert labels == [[rule(a, b) for b in range(p)] for a in range(p)]
+    assert torch.equal(Task(p, "add").distances, Task(p, "subtract").labels)
+    assert torch.equal(Task(p, "subtract").distances, Task(p, "add").labels)
     drawn = Task(p, "random", seed).labels
     assert torch.equal(drawn, Task(p, "random", seed).labels)
     assert 0 <= int(drawn.min()) <= int(drawn.max()) < p
+
+
+def test_random_labels_are_those_of_their_seed_and_of_seed_0_by_default():
+    labels = [Task(11, "random", seed).labels.tolist() for seed in (0, 1)]
+    assert labels[0] != labels[1]
+    assert Task(11, "random").labels.tolist() == labels[0]
+
+
+def test_equal_tasks_are_one_key_and_no_task_changes():
+    assert len({Task(7), Task(7, "add"), Task(7, "subtract")}) == 2
+    with pytest.raises(FrozenInstanceError):
+        Task(7).p = 5
 
 
 def test_only_addition_and_subtraction_have_fourier_measures():
