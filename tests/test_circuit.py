@@ -88,7 +88,7 @@ def test_the_projection_share_is_a_mean_over_what_is_projected(p, amplitude_of):
     task = Task(p)
     acts = interp.Activations(acts @ W_L, acts, torch.full((p, p, 1, 3), 1 / 3))
     subject = _Subject(acts, torch.eye(p), W_L, 1.0, task, None, None, "")
-    m = _measure(subject, amplitude_of, 0.01)
+    m = _measure(subject, tuple(amplitude_of), 0.01)
     assert m.neuron_projection_share == pytest.approx(1, abs=1e-6)
     assert m.neuron_logit_key_share == pytest.approx(1, abs=1e-6)
 

@@ -188,6 +188,14 @@ def test_pairs_in_narrow_integers_are_the_same_pairs(dtype):
     assert torch.equal(as_mask(mask.nonzero().numpy().astype(dtype), None, 251), mask)
 
 
+@pytest.mark.parametrize("p", [7, 59])
+def test_a_list_of_pairs_may_hold_the_equals_sign_too(p):
+    """Two of them are two train pairs, not a train list and a test list."""
+    pairs = [[0, 1], [5, 3]]
+    for split in (pairs, [[*pair, p] for pair in pairs], torch.tensor(pairs), np.array([[*pair, p] for pair in pairs])):
+        assert as_mask(split, None, p).nonzero().tolist() == pairs
+
+
 def test_a_sparse_mask_is_no_split():
     with pytest.raises(ConfigError, match="split must be a bool mask"):
         as_mask(split_mask(7, 0.5, 0).to_sparse(), None, 7)
