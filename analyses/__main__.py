@@ -11,8 +11,9 @@ from pathlib import Path
 
 import analyses
 import analyses.neighbours
+from analyses._over_training import over_training
 from analyses.neighbours._sizes import PAPER, QUICK
-from interp import ConfigError, InterpError, load_run, phases, plot, trajectory
+from interp import ConfigError, InterpError, load_run, plot
 from interp.console import progress_bar
 
 
@@ -61,10 +62,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         run = load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
         if run is not None and any(name in OF_RUN for name in names):
-            measures = trajectory(run)
+            measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
             print(f"{given.run}: key frequencies {keys}")
-            print(phases(measures))
+            print(phases)
         with plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):
                 of_run = [run] if name in OF_RUN or name in BOTH else []

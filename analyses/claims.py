@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses._over_training import over_training
 from analyses._tables import write_table
-from interp import ConfigError, Run, ablate, activations, phases, progress_measures, trajectory
+from interp import ConfigError, Run, ablate, activations, progress_measures
 from interp.measures.logits import projection_shares
 from interp.model import neuron_logit_map
 
@@ -19,7 +20,7 @@ def main(run: Run, out: Path) -> list[Path]:
 def claims(run: Run) -> pd.DataFrame:
     """One row a claim: what the paper says, what this run gives, whether the two agree, and the function behind it."""
     ckpt, p = run[-1], run.task.p
-    m, ph = progress_measures(ckpt), phases(trajectory(run))
+    m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
     acts = activations(ckpt)
     if acts.neurons is None:
@@ -52,7 +53,7 @@ def claims(run: Run) -> pd.DataFrame:
         ("memorization, circuit formation and cleanup end at", "1,400; 9,400; 14,000",
          "; ".join("never" if end is None else f"{end:,}" for end in ends),
          all(end is not None and abs(end / said - 1) < 0.1 for end, said in zip(ends, paper_ends, strict=True)),
-         "phases(trajectory(run))"),
+         "phases(run)"),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["claim", PAPER, "this run", "agrees", "computed by"])
     table["agrees"] = table["agrees"].map({True: "yes", False: "no"})

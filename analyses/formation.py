@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from analyses._over_training import over_training
 from analyses._tables import write_table
-from interp import ConfigError, Run, phases, trajectory
+from interp import ConfigError, Run
 
 PARTS = {
     "neuron_logit_key_share": "W_L in key directions",
@@ -26,8 +27,8 @@ def main(run: Run, out: Path) -> list[Path]:
 
 def formation(run: Run) -> pd.DataFrame:
     """A row a part, earliest first: its first and last value, and the step from which it stays past the middle."""
-    measures = trajectory(run)
-    spans = phases(measures).spans()
+    measures, phases = over_training(run)
+    spans = phases.spans()
     rows = []
     for column, part in PARTS.items():
         values = measures[["step", column]].dropna()

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from interp import Run, phases, plot, trajectory
+from analyses._over_training import over_training
+from interp import Run, plot
 
 
 def main(run: Run, out: Path) -> list[Path]:
-    measures = trajectory(run)
-    return plot.save(plot.ginis(measures, phases(measures)), out, "ginis")
+    measures, phases = over_training(run)
+    return plot.save(plot.ginis(measures, phases), out, "ginis")

@@ -1,18 +1,24 @@
-"""The table of phase boundaries: phases.csv and phases.md."""
+"""The table of phase boundaries, each with the last earlier step: phases.csv and phases.md."""
 
 from pathlib import Path
 
 import pandas as pd
 
+from analyses._over_training import over_training
 from analyses._tables import write_table
-from interp import Run, phases, trajectory
+from interp import Run
+from interp.events import EVENTS
 
 
 def main(run: Run, out: Path) -> list[Path]:
-    found = phases(trajectory(run)).to_dict()
-    missing = found.pop("missing")
-    table = pd.DataFrame(
-        [{"event": name, "step": step, "note": missing.get(name, "")} for name, step in found.items()]
-    ).astype({"step": "Int64"})
-    shown = table.assign(step=["–" if step is None else f"{step:,}" for step in found.values()])
+    _, found = over_training(run)
+    notes = {"lost": "" if found.lost else "it kept what it learned"} | found.missing
+    rows = [
+        (name, getattr(found, name), found.intervals.get(name, (None,))[0], notes.get(name, ""))
+        for name in (*EVENTS, "grokking_delay", "dips", "last_step")
+    ]
+    table = pd.DataFrame(rows, columns=["event", "step", "after", "note"]).astype({"step": "Int64", "after": "Int64"})
+    shown = table.assign(
+        **{name: ["–" if pd.isna(step) else f"{step:,}" for step in table[name]] for name in ("step", "after")}
+    )
     return write_table(table, out, "phases", shown)

@@ -321,14 +321,19 @@ def measure(
 
 
 @app.command(
-    epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n  interp phases runs/mine --json\n\n"
+    epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n"
+    "  interp phases runs/mine --threshold 0.95 --sustain 3 --json\n\n"
     "  interp phases full_run.pth --split paper --seed 0",
 )
 def phases(
     run: Annotated[
         str, typer.Argument(help="Run directory, file of a whole run, or the address of one.", metavar="RUN")
     ],
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    threshold: Annotated[
+        float, typer.Option(help="Accuracy from which train and test pairs count as learned, a fraction.")
+    ] = 0.99,
+    sustain: Annotated[int, typer.Option(help="In how many rows in a row they have to be at it.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the interval of each event included.")] = False,
     split: FileSplit = None,
     seed: SplitSeed = None,
     attention_coefficient: Coefficient = None,
@@ -340,19 +345,20 @@ def phases(
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
     Memorization ends where excluded loss is least, circuit formation where log test loss has fallen a tenth of its
-    way, cleanup where it has fallen ninety-nine hundredths. What a run never does is said in words.
+    way, cleanup where it has fallen ninety-nine hundredths; lost is where test accuracy fell for good, and dips is how
+    often it fell and came back. What a run never does is said in words. Each event comes from the finest record that
+    has it, the run's history or its checkpoints, and happened after the step in brackets.
     The trajectory of a run directory is kept in its measures.parquet, so a second call is instant.
     """
     import json
 
-    from interp.events import phases as phases_of
-    from interp.progress import trajectory
+    from interp.events import read_phases, records
     from interp.published import load_run
 
     about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
-    frame = trajectory(load_run(run, **about))
-    found = phases_of(frame)
-    keys = frame.attrs["key_frequencies"]
+    frames = records(load_run(run, **about))
+    found = read_phases(frames, threshold, sustain)
+    keys = frames[-1].attrs.get("key_frequencies")  # those of the trajectory, if there is one
     if as_json:
         typer.echo(json.dumps({**found.to_dict(), "key_frequencies": keys}))
         return

@@ -1,34 +1,61 @@
-"""phases(): memorization, circuit formation and cleanup, read off a trajectory by events and not by eye."""
+"""phases(): memorization, circuit formation and cleanup, read off a run, its trajectory or its history by events."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
-from interp.errors import ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.printed import Printed
 
+if TYPE_CHECKING:
+    from interp.run import PathLike, Run
+
 LEARNED = 0.99  # accuracy from which a set counts as learned
+FELL = 0.09  # how far under that test accuracy has to fall to count as lost
 FORMED = 0.10  # share of the fall of log test_loss that ends circuit formation
 CLEANED = 0.99  # and cleanup
+
+EVENTS = {  # and the column that each is read off
+    "memorized": "train_accuracy",
+    "memorization_end": "excluded_loss",
+    "circuit_formation_end": "test_loss",
+    "generalized": "test_accuracy",
+    "cleanup_end": "test_loss",
+    "lost": "test_accuracy",
+}
 
 
 @dataclass(frozen=True, repr=False)
 class Phases(Printed):
-    """Boundaries of the phases, in steps; each is a row of the trajectory, so as fine as its checkpoints are dense.
+    """The boundaries of the phases, in steps, each at a row of the record that shows it.
 
-    memorized               train accuracy first reaches 0.99
-    memorization_end        after that, where excluded_loss is least
-    circuit_formation_end   where log test_loss has fallen a tenth of the way from its peak to its final floor
-    generalized             test accuracy first reaches 0.99
-    cleanup_end             where log test_loss has fallen ninety-nine hundredths of the way
+    memorized               the first step with train accuracy of `threshold` or more
+    memorization_end        where excluded_loss is least, from `memorized` to `generalized`
+    circuit_formation_end   where log test_loss has fallen a tenth of the way from its peak, the largest up to
+                            `generalized`, to its floor, the least from there on; None if it is later than `generalized`
+    generalized             the first step with test accuracy of `threshold` or more
+    cleanup_end             where log test_loss has fallen ninety-nine hundredths of that way, from `generalized` on
     grokking_delay          generalized − memorized
+    lost                    the first step at which test accuracy fell (under threshold − 0.09) and never came back to
+                            `threshold`; None if it kept what it learned
+    dips                    how often, after `generalized`, it fell and came back; `dip_steps` holds, of each, the
+                            step at which it fell and the one at which it was back
+    intervals               of each event, the last earlier step with a value (None if there is none) and the step of
+                            the event: it happened after the first and no later than the second
 
-    An event that the run does not show is None, and `missing` says which and why.
+    The floor and cleanup_end lie before the first fall after `generalized`. With `sustain` n, memorized and generalized
+    are the first of n rows in a row. So circuit_formation_end ≤ generalized ≤ cleanup_end and memorization_end ≤
+    generalized. An event that the record does not show is None, and `missing` gives the reason; `lost` is also None,
+    without a reason, in a run that generalized and kept it.
     After Nanda et al. (2023), section 5, who read the phases off their curves.
     """
 
@@ -40,15 +67,21 @@ class Phases(Printed):
     grokking_delay: int | None
     last_step: int
     missing: dict[str, str] = field(default_factory=dict)
+    lost: int | None = None
+    dips: int | None = None
+    dip_steps: tuple[tuple[int, int], ...] = ()
+    threshold: float = LEARNED
+    sustain: int = 1
+    intervals: dict[str, tuple[int | None, int]] = field(default_factory=dict)
 
     def spans(self) -> list[tuple[str, int, int]]:
-        """(name, first step, last step) of each phase whose two ends are known."""
+        """Return (name, first step, last step) of each phase whose two ends are known; "grokked" ends at a loss."""
         ends = [end for end in (self.memorization_end, self.circuit_formation_end) if end is not None]
         edges = [
             ("memorization", 0, self.memorization_end),
             ("circuit formation", self.memorization_end, self.circuit_formation_end),
             ("cleanup", max(ends) if self.circuit_formation_end is not None else None, self.cleanup_end),
-            ("grokked", self.cleanup_end, self.last_step),
+            ("grokked", self.cleanup_end, self.last_step if self.lost is None else self.lost),
         ]
         return [
             (name, first, last)
@@ -57,128 +90,412 @@ class Phases(Printed):
         ]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON."""
-        return {
-            "memorized": self.memorized,
-            "memorization_end": self.memorization_end,
-            "circuit_formation_end": self.circuit_formation_end,
-            "generalized": self.generalized,
-            "cleanup_end": self.cleanup_end,
-            "grokking_delay": self.grokking_delay,
-            "last_step": self.last_step,
-            "missing": self.missing,
-        }
+        """Return all fields as plain numbers, strings, lists and dicts, ready for JSON."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self)}
+        plain["dip_steps"] = [list(dip) for dip in self.dip_steps]
+        plain["intervals"] = {name: list(interval) for name, interval in self.intervals.items()}
+        return plain
 
     def _lines(self) -> list[tuple[str, str]]:
-        events = [(name, value) for name, value in self.to_dict().items() if name != "missing"]
-        return [
-            (name, f"{value:,}" if value is not None else f"– {self.missing.get(name, 'unknown')}")
-            for name, value in events
-        ]
+        def text(name: str) -> str:
+            value = getattr(self, name)
+            if value is None:
+                return "no" if name == "lost" and name not in self.missing else f"– {self.missing.get(name, 'unknown')}"
+            after = self.intervals.get(name, (None, value))[0]
+            return f"{value:,}" + (f" (after {after:,})" if after is not None else "")
+
+        names = (*EVENTS, "grokking_delay", "dips", "last_step", "threshold", "sustain")
+        return [(name, text(name)) for name in names]
 
 
-def phases(trajectory: pd.DataFrame) -> Phases:
-    """The phases of any trajectory: a frame with `step` and, a row a step, what each event needs.
+def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, sustain: int = 1) -> Phases:
+    """Return the phases of a run, or of one record of it: a trajectory, a history, or any frame like them.
 
-    memorization needs train_accuracy and excluded_loss, circuit formation and cleanup test_loss (with test_accuracy, a
-    run that never reaches 0.99 has neither), the delay both accuracies. Rows may come in any order, and those without
-    a value are passed over. What a frame lacks, or a run never does, is said in `missing`.
-    Raises ConfigError for a frame without `step` or rows.
+    A frame has `step` (a column or the index) and, a row a step, what each event needs: memorized train_accuracy;
+    generalized, lost and dips test_accuracy; the ends of circuit formation and cleanup test_loss (and test_accuracy; in
+    a frame without it they are sought from the peak of the whole record on); memorization_end all of these accuracies
+    and excluded_loss. Rows may come in any order. Missing values and infinite losses are passed over, and a loss of
+    exactly 0 counts as the least positive one of its column. Accuracies are fractions, losses in nats.
+
+    A Run, or the path of one, is read as finely as it was recorded: each value comes from its history where that has
+    it and from its trajectory elsewhere. So accuracies and test_loss stand at the history's steps and excluded_loss at
+    the checkpoints. The losses in the history of a run that interp trained are over all p + 1 outputs ("=" included),
+    those of a trajectory over the p numbers; `phases(trajectory(run))` reads the latter alone.
+
+    `threshold` is the accuracy from which a set counts as learned, and `sustain` in how many rows in a row.
+    Raises ConfigError for a frame without `step` or rows, steps that are not whole numbers, two different values at
+    one step, accuracies over 1 (percent) and negative losses; CheckpointError for a run with neither history nor
+    checkpoints.
     """
-    if not isinstance(trajectory, pd.DataFrame):
+    if isinstance(source, pd.DataFrame):
+        return read_phases([source], threshold, sustain)
+    from interp.published import load_run
+    from interp.run import Run
+
+    if isinstance(source, str | os.PathLike):
+        source = load_run(source)
+    if not isinstance(source, Run):
         raise ConfigError(
-            f"phases are read off a data frame, as interp.trajectory returns; this is a {type(trajectory).__name__}."
+            "phases() takes a Run, the path of one, or a data frame such as interp.trajectory returns; "
+            f"got a {type(source).__name__}."
         )
-    if "step" not in trajectory:
-        raise ConfigError("the trajectory has no column step; it needs step, and measures beside it.")
-    if trajectory.empty:
-        raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
-    frame = trajectory.sort_values("step")
-    missing: dict[str, str] = {}
-    absent: dict[str, str] = {}
+    return read_phases(records(source), threshold, sustain)
 
-    def column(name: str) -> _Curve | None:
-        if name not in frame:
-            absent[name] = f"the trajectory has no {name}"
-            return None
-        if frame[name].isna().all():
-            absent[name] = f"{name} has no values, as where the train/test split or the key frequencies are unknown"
-            return None
-        known = frame[frame[name].notna()]
-        return _Curve(known["step"].to_numpy(dtype=int), known[name].to_numpy(dtype=float))
 
-    train_accuracy, test_accuracy = column("train_accuracy"), column("test_accuracy")
-    test_loss, excluded_loss = column("test_loss"), column("excluded_loss")
+def records(run: Run) -> list[pd.DataFrame]:
+    """Return the frames that hold what is known of a run: its history, which goes before, and its trajectory.
 
-    memorized, why_not_memorized = _learned(train_accuracy, "train_accuracy", "memorized", absent)
-    generalized, why_not_generalized = _learned(test_accuracy, "test_accuracy", "generalized", absent)
-    if memorized is None:
-        missing["memorized"] = why_not_memorized
-    if generalized is None:
-        missing["generalized"] = why_not_generalized
+    One that is missing or damaged is left out, with a warning. Raises CheckpointError if both are.
+    """
+    from interp.progress import trajectory
 
-    memorization_end = None
-    if memorized is None:
-        missing["memorization_end"] = why_not_memorized
-    elif generalized is not None and generalized <= memorized:
-        missing["memorization_end"] = (
-            f"it generalized at once: test accuracy reached {LEARNED} at step {generalized:,}, no later than train "
-            f"accuracy at step {memorized:,}, so there was no memorization to end"
-        )
-    elif excluded_loss is None:
-        missing["memorization_end"] = absent["excluded_loss"]
-    else:
-        after = excluded_loss.since(memorized)
-        least = int(after.values.argmin()) if len(after.values) else 0
-        if least + 1 >= len(after.values):
-            missing["memorization_end"] = "excluded_loss had not begun to rise at the last checkpoint"
-        else:
-            memorization_end = int(after.steps[least])
+    found, errors = [], []
+    try:
+        if len(run.history):
+            found.append(run.history)
+    except CheckpointError as error:
+        errors.append(f"{error} The phases are read off the checkpoints alone.")
+    try:
+        found.append(trajectory(run))
+    except CheckpointError as error:
+        if not found:
+            raise
+        errors.append(f"{error} The phases are read off the history alone.")
+    for message in errors:
+        warn(message)
+    return found
 
-    formed = cleaned = None
-    if test_loss is None:
-        missing["circuit_formation_end"] = missing["cleanup_end"] = absent["test_loss"]
-    elif test_accuracy is not None and generalized is None:
-        missing["circuit_formation_end"] = missing["cleanup_end"] = why_not_generalized
-    else:
-        formed, cleaned = _fall(test_loss, FORMED), _fall(test_loss, CLEANED)
-        if formed is None:
-            missing["circuit_formation_end"] = missing["cleanup_end"] = "test_loss never fell from its peak"
 
-    delay = None
-    if memorized is not None and generalized is not None:
-        delay = generalized - memorized
-    else:
-        missing["grokking_delay"] = why_not_memorized if memorized is None else why_not_generalized
-    last_step = int(frame["step"].to_numpy()[-1])
-    return Phases(memorized, memorization_end, formed, generalized, cleaned, delay, last_step, missing)
+def read_phases(frames: Sequence[pd.DataFrame], threshold: float = LEARNED, sustain: int = 1) -> Phases:
+    """Return the phases of one run from its records; at a step that several have, the first one's value counts."""
+    real, integer = int | float | np.integer | np.floating, int | np.integer
+    if isinstance(threshold, bool) or not isinstance(threshold, real) or not 0 < threshold <= 1:
+        raise ConfigError(f"threshold must be an accuracy above 0 and at most 1, such as {LEARNED}; got {threshold!r}.")
+    if isinstance(sustain, bool) or not isinstance(sustain, integer) or sustain < 1:
+        raise ConfigError(f"sustain must be a whole number of rows of at least 1; got {sustain!r}.")
+    return _Reader(frames, float(threshold), int(sustain)).phases()
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """One measure over training, without its gaps."""
+    """One value over training, without its gaps, ascending in step."""
 
     steps: Int[np.ndarray, " n"]
     values: Float[np.ndarray, " n"]
 
-    def since(self, step: int) -> _Curve:
-        return _Curve(self.steps[self.steps >= step], self.values[self.steps >= step])
+    def between(self, first: float, last: float) -> _Curve:
+        """Return the rows with first ≤ step ≤ last."""
+        inside = (self.steps >= first) & (self.steps <= last)
+        return _Curve(self.steps[inside], self.values[inside])
+
+    def from_peak(self) -> _Curve:
+        """Return the rows from the first of the largest value on."""
+        peak = int(self.values.argmax())
+        return _Curve(self.steps[peak:], self.values[peak:])
+
+    def interval(self, step: int) -> tuple[int | None, int]:
+        """Return the last step before `step`, None if there is none, and `step`."""
+        at = int(np.searchsorted(self.steps, step))
+        return (int(self.steps[at - 1]) if at else None), step
 
 
-def _learned(accuracy: _Curve | None, name: str, deed: str, absent: dict[str, str]) -> tuple[int | None, str]:
-    if accuracy is None:
-        return None, absent[name]
-    reached = accuracy.steps[accuracy.values >= LEARNED]
-    if not len(reached):
-        return None, f"it never {deed}: {name} was {accuracy.values.max():.3f} at the most, under {LEARNED}"
-    return int(reached[0]), ""
+class _MissingError(Exception):
+    """An event that the record does not show; its text is the reason."""
 
 
-def _fall(test_loss: _Curve, share: float) -> int | None:
-    """The first step at which log test_loss has fallen this share of the way from its peak to its later floor."""
-    top = int(test_loss.values.argmax())
-    height = np.log(np.maximum(test_loss.values[top:], np.finfo(float).tiny))
-    fall = height[0] - height.min()
-    if fall <= 0:
-        return None
-    return int(test_loss.steps[top:][height <= height[0] - share * fall][0])
+class _BeginsLateError(_MissingError):
+    """The record begins after the event."""
+
+
+class _Reader:
+    """Reads the events of one run off the columns of its records; what they do not show raises _MissingError."""
+
+    def __init__(self, frames: Sequence[pd.DataFrame], threshold: float, sustain: int) -> None:
+        self.threshold, self.sustain = threshold, sustain
+        self.low = round(threshold - FELL, 12)  # 0.86 and not 0.8600…1: a test accuracy under this has fallen
+        self.sources = [(_steps(frame), frame) for frame in frames]
+
+    def phases(self) -> Phases:
+        found: dict[str, Any] = {}
+        missing = {}
+        for name in (*EVENTS, "grokking_delay", "dip_steps"):
+            try:
+                found[name] = getattr(self, name)
+            except _MissingError as why:
+                found[name], missing["dips" if name == "dip_steps" else name] = None, str(why)
+        return Phases(
+            **{name: found[name] for name in (*EVENTS, "grokking_delay")},
+            last_step=int(max(steps.max() for steps, _ in self.sources)),
+            missing=missing,
+            dips=None if found["dip_steps"] is None else len(found["dip_steps"]),
+            dip_steps=found["dip_steps"] or (),
+            threshold=self.threshold,
+            sustain=self.sustain,
+            intervals={
+                name: getattr(self, column).interval(found[name])
+                for name, column in EVENTS.items()
+                if found[name] is not None
+            },
+        )
+
+    # ── columns ──
+
+    @cached_property
+    def train_accuracy(self) -> _Curve:
+        return self._accuracy("train_accuracy")
+
+    @cached_property
+    def test_accuracy(self) -> _Curve:
+        return self._accuracy("test_accuracy")
+
+    @cached_property
+    def test_loss(self) -> _Curve:
+        return self._loss("test_loss")
+
+    @cached_property
+    def excluded_loss(self) -> _Curve:
+        return self._loss("excluded_loss")
+
+    def _column(self, name: str) -> _Curve:
+        """Return the known values of a column; at a step that several records have, the first one's."""
+        curves = [_curve(steps, frame[name], name) for steps, frame in self.sources if name in frame]
+        if not curves:
+            raise _MissingError(f"the trajectory has no {name}")
+        merged = curves[0]
+        for curve in curves[1:]:
+            new = ~np.isin(curve.steps, merged.steps)
+            steps = np.concatenate([merged.steps, curve.steps[new]])
+            order = np.argsort(steps)
+            merged = _Curve(steps[order], np.concatenate([merged.values, curve.values[new]])[order])
+        if not len(merged.steps):
+            raise _MissingError(
+                f"{name} has no values, as where the train/test split or the key frequencies are unknown"
+            )
+        return merged
+
+    def _accuracy(self, name: str) -> _Curve:
+        curve = self._column(name)
+        for bad, how in ((curve.values > 1 + 1e-6, " If it is in percent, divide it by 100."), (curve.values < 0, "")):
+            if bad.any():
+                step, value = curve.steps[bad][0], curve.values[bad][0]
+                raise ConfigError(f"{name} must be a fraction from 0 to 1; got {value:g} at step {step:,}.{how}")
+        return curve
+
+    def _loss(self, name: str) -> _Curve:
+        """Return a loss without its infinite values, and with the least positive one in place of 0."""
+        curve = self._column(name)
+        if (bad := curve.values < 0).any():
+            step, value = curve.steps[bad][0], curve.values[bad][0]
+            raise ConfigError(
+                f"{name} must be at least 0; got {value:g} at step {step:,}. If it is a logarithm, take its "
+                "exponential first."
+            )
+        finite = np.isfinite(curve.values)
+        steps, values = curve.steps[finite], curve.values[finite].astype(float)
+        if not (values > 0).any():
+            raise _MissingError(f"{name} is nowhere positive and finite")
+        return _Curve(steps, np.where(values == 0, values[values > 0].min(), values))
+
+    # ── events ──
+
+    @cached_property
+    def memorized(self) -> int:
+        return self._learned("memorized", "train_accuracy")
+
+    @cached_property
+    def generalized(self) -> int:
+        return self._learned("generalized", "test_accuracy")
+
+    def _reached(self, accuracy: _Curve) -> Bool[np.ndarray, " n"]:
+        # numpy compares float32 with a number in float32: there a recorded 0.95 is 0.95
+        return accuracy.values >= self.threshold
+
+    def _learned(self, event: str, name: str) -> int:
+        """Return the first of `sustain` rows in a row with this accuracy at the threshold or more."""
+        accuracy: _Curve = getattr(self, name)
+        reached = self._reached(accuracy)
+        if not reached.any():
+            most = _digits(float(accuracy.values.max()), self.threshold)
+            raise _MissingError(f"it never {event}: {name} was {most} at the most, under {self.threshold:g}")
+        if accuracy.steps[0] > 0 and accuracy.values[0] >= self.low:
+            first = _digits(float(accuracy.values[0]), self.threshold)
+            raise _BeginsLateError(
+                f"the record begins after it {event}: {name} is {first} at its first row, step {accuracy.steps[0]:,}"
+            )
+        in_a_row = 0
+        for row, there in enumerate(reached):
+            in_a_row = in_a_row + 1 if there else 0
+            if in_a_row == self.sustain:
+                return int(accuracy.steps[row - self.sustain + 1])
+        raise _MissingError(
+            f"it never {event}: {name} was not at {self.threshold:g} or more for {self.sustain} rows in a row"
+        )
+
+    @cached_property
+    def falls(self) -> list[tuple[int, int | None]]:
+        """After `generalized`, each step at which test accuracy fell, and the one at which it was back (or None).
+
+        In a record that begins later they are counted from its first row at the threshold.
+        """
+        test = self.test_accuracy
+        reached, low = self._reached(test), test.values < self.low
+        try:
+            start = self.generalized
+        except _BeginsLateError:
+            start = int(test.steps[reached][0])
+        falls: list[tuple[int, int | None]] = []
+        fell = None
+        for row in np.flatnonzero((test.steps >= start) & (reached | low)):
+            if low[row] and fell is None:
+                fell = int(test.steps[row])
+            elif reached[row] and fell is not None:
+                falls.append((fell, int(test.steps[row])))
+                fell = None
+        return falls if fell is None else [*falls, (fell, None)]
+
+    @property
+    def lost(self) -> int | None:
+        return next((fell for fell, back in self.falls if back is None), None)
+
+    @property
+    def dip_steps(self) -> tuple[tuple[int, int], ...]:
+        return tuple((fell, back) for fell, back in self.falls if back is not None)
+
+    @cached_property
+    def passage(self) -> tuple[_Curve, _Curve]:
+        """The test loss from its peak to `generalized`, and from there to the row before the first fall.
+
+        In a record without test accuracy both go from the peak to the end.
+        """
+        loss = self.test_loss
+        try:
+            _ = self.test_accuracy
+        except _MissingError:
+            return loss.from_peak(), loss.from_peak()
+        before = loss.between(0, self.generalized)
+        after = loss.between(self.generalized, self.falls[0][0] - 1 if self.falls else math.inf)
+        if not len(before.steps):
+            raise _MissingError(f"test_loss has no value up to step {self.generalized:,}, where it generalized")
+        if not len(after.steps):
+            raise _MissingError(
+                f"test_loss has no value from step {self.generalized:,}, where it generalized, until it fell back"
+            )
+        return before.from_peak(), after
+
+    def _fallen(self, share: float) -> float:
+        """Return the log of test_loss at which it has fallen this share of the way from its peak to its floor."""
+        before, after = self.passage
+        peak, floor = np.log(before.values[0]), np.log(after.values.min())
+        if peak <= floor:
+            raise _MissingError("test_loss never fell from its peak")
+        return float(peak - share * (peak - floor))
+
+    @cached_property
+    def circuit_formation_end(self) -> int:
+        before, _ = self.passage
+        there = np.log(before.values) <= self._fallen(FORMED)
+        if not there.any():
+            raise _MissingError(
+                f"test_loss fell less than a tenth of its way before it generalized, step {self.generalized:,}"
+            )
+        return int(before.steps[there][0])
+
+    @cached_property
+    def cleanup_end(self) -> int:
+        _, after = self.passage
+        return int(after.steps[np.log(after.values) <= self._fallen(CLEANED)][0])
+
+    @cached_property
+    def grokking_delay(self) -> int:
+        if self.memorized >= self.generalized:
+            raise _MissingError(
+                f"it generalized at once: test accuracy reached {self.threshold:g} at step {self.generalized:,}, no "
+                f"later than train accuracy at step {self.memorized:,}, so there was no memorization to end"
+            )
+        return self.generalized - self.memorized
+
+    @cached_property
+    def memorization_end(self) -> int:
+        first, last = self.memorized, self.memorized + self.grokking_delay
+        inside = self.excluded_loss.between(first, last)
+        if not len(inside.steps):
+            raise _MissingError(
+                f"excluded_loss has no value from step {first:,}, where it memorized, to step {last:,}, where it "
+                "generalized"
+            )
+        return int(inside.steps[inside.values.argmin()])
+
+
+def _digits(accuracy: float, threshold: float) -> str:
+    """Return an accuracy to three places, or to as many as tell it from the threshold."""
+    text = f"{accuracy:.3f}"
+    return f"{accuracy:.6g}" if accuracy < threshold <= float(text) else text
+
+
+# ── frames as people have them ──
+
+
+def _steps(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
+    """Return the step of each row, −1 for a row without one; ConfigError if they are not whole numbers."""
+    if "step" in frame:
+        column = frame["step"]
+    elif "step" in frame.index.names:
+        column = frame.index.get_level_values("step").to_series()
+    else:
+        raise ConfigError(
+            "the trajectory has no column step; it needs step, and measures beside it. "
+            f"Its columns are {', '.join(map(str, frame.columns[:8])) or 'none'}; rename the one that counts the steps."
+        )
+    if not len(frame):
+        raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
+    numbers = _numbers(column, "step")
+    known = ~np.isnan(numbers)
+    bad = known & ~((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers)))
+    if bad.any():
+        raise ConfigError(
+            f"step must be a whole number of at least 0; got {numbers[bad][0]:.6g}. "
+            "If steps are parts of an epoch, multiply them by the number of updates in one."
+        )
+    if not known.any():
+        raise ConfigError("no row of the trajectory has a step; give each row the number of its update.")
+    if not known.all():
+        warn(f"{int((~known).sum()):,} of {len(numbers):,} rows have no step, and are left out of the phases.")
+    return np.where(known, numbers, -1).astype(np.int64)
+
+
+def _curve(steps: Int[np.ndarray, " n"], column: pd.Series | pd.DataFrame, name: str) -> _Curve:
+    """Return the known values of a column, ascending in step; ConfigError for two different ones at one step."""
+    values = _numbers(column, name)
+    known = (steps >= 0) & ~np.isnan(values)
+    order = np.argsort(steps[known], kind="stable")
+    steps, values = steps[known][order], values[known][order]
+    again = steps[1:] == steps[:-1]
+    if (different := again & (values[1:] != values[:-1])).any():
+        row = int(np.argmax(different))
+        raise ConfigError(
+            f"{name} must have one value a step; got {values[row]:g} and {values[row + 1]:g} at step {steps[row]:,}. "
+            "Give the rows of one run, and of a step that was recorded twice one row: "
+            "df.drop_duplicates('step', keep='last')."
+        )
+    first = np.concatenate([[True], ~again])[: len(steps)]
+    return _Curve(steps[first], values[first])
+
+
+def _numbers(column: pd.Series | pd.DataFrame, name: str) -> Float[np.ndarray, " n"]:
+    """Return a column as floats, NaN where it has no value, or ConfigError; text is read as numbers."""
+    if isinstance(column, pd.DataFrame):
+        raise ConfigError(f"the trajectory must have one column {name}; got {column.shape[1]}.")
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":
+        return column.to_numpy() if column.dtype.kind == "f" else column.to_numpy(dtype=float)
+    numbers = []
+    for value in column.astype(object):
+        if value is None or value is pd.NA or (isinstance(value, str) and not value.strip()):
+            numbers.append(math.nan)
+            continue
+        try:
+            if isinstance(value, bool | np.bool_):
+                raise TypeError
+            numbers.append(float(value.detach() if hasattr(value, "detach") else value))  # a tensor
+        except (TypeError, ValueError, RuntimeError):
+            raise ConfigError(f"{name} must hold numbers; got {value!r}.") from None
+    return np.array(numbers, dtype=float)

@@ -56,13 +56,16 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     done = run("--out", tmp_path, "run")
     assert done.returncode == 0, done.stderr
     assert ("Warning" in done.stderr) == (not HAS_BROWSER), done.stderr
-    ph = interp.phases(interp.trajectory(shipped, progress=False))
+    ph = interp.phases(shipped)
     assert str(ph) in done.stdout
     assert {file.name for file in tmp_path.iterdir()} == files(RUN_FIGURES, ("phases", "claims", "formation"))
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
     table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end
-    assert f"| cleanup_end | {ph.cleanup_end:,} |" in (tmp_path / "phases.md").read_text()
+    assert (
+        f"| cleanup_end | {ph.cleanup_end:,} | {ph.intervals['cleanup_end'][0]:,} |"
+        in (tmp_path / "phases.md").read_text()
+    )
     formation = pd.read_csv(tmp_path / "formation.csv")
     assert formation["half way at step"].is_monotonic_increasing
     half = formation.set_index("column")["half way at step"]

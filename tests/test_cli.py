@@ -56,11 +56,14 @@ def test_measure_takes_a_lone_file_and_says_what_it_lacks(small_run, tmp_path):
 def test_phases_of_a_run(small_run, small_run_path):
     done = shell("phases", small_run_path)
     assert done.returncode == 0, done.stderr
-    found = interp.phases(interp.trajectory(small_run, progress=False))
-    assert str(found) in done.stdout
-    plain = json.loads(shell("phases", small_run_path, "--json").stdout)
-    assert plain["grokking_delay"] is None
-    assert plain["missing"] == found.missing
+    assert str(interp.phases(small_run)) in done.stdout
+    found = interp.phases(small_run, threshold=0.12, sustain=2)
+    plain = json.loads(shell("phases", small_run_path, "--json", "--threshold", "0.12", "--sustain", "2").stdout)
+    assert plain.pop("key_frequencies") == list(interp.progress_measures(small_run).key_frequencies)
+    assert plain == json.loads(json.dumps(found.to_dict()))
+    assert found.memorized in small_run.history["step"].to_numpy()
+    assert found.memorized not in small_run.steps  # 30, and the checkpoints are 20 steps apart
+    assert plain["intervals"]["memorized"] == [found.memorized - 10, found.memorized]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +93,8 @@ def test_phases_of_a_run(small_run, small_run_path):
         (("measure", "{run}", "--parquet", "{tmp}"), "is a folder; name a file in it"),
         (("train", "/proc/none", "--p", "13"), "No such file or directory: '/proc/none'"),
         (("phases", "{tmp}/nowhere"), "does not exist; expected a run directory"),
+        (("phases", "{run}", "--threshold", "95"), "threshold must be an accuracy above 0 and at most 1, such as 0.99"),
+        (("phases", "{run}", "--sustain", "0"), "sustain must be a whole number of rows of at least 1; got 0"),
     ],
 )
 def test_what_is_wrong_is_one_sentence_and_exit_status_2(small_run_path, tmp_path, arguments, said):

@@ -1,17 +1,27 @@
-"""Phases of trajectories whose events can be read off by hand, of the reference, and of runs that lack them."""
+"""Phases of trajectories whose events can be read off by hand, of public histories, and of runs that lack them.
+
+`plainly` is a second implementation of the definitions, row by row, to which phases() is held on public histories and
+on random frames.
+"""
 
 import math
 import os
+import warnings
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from hypothesis import example, given, strategies as st
 
 import interp
-from interp import ConfigError
+from interp import CheckpointError, ConfigError, Phases
 from tests.conftest import ROOT
+from tests.processes import outside
 
+PUBLISHED = Path(os.environ.get("INTERP_PUBLISHED", ROOT.parent / "shared" / "published"))
 STEPS = np.arange(0, 1100, 100)
 
 
@@ -77,16 +87,20 @@ def test_a_run_that_never_memorized():
 def test_a_run_that_memorized_and_never_generalized():
     ph = interp.phases(grokked(test_accuracy=np.full(11, 0.5), excluded_loss=np.linspace(5, 0.1, 11)))
     assert ph.memorized == 100
-    assert ph.memorization_end is ph.circuit_formation_end is ph.cleanup_end is ph.grokking_delay is None
-    assert ph.missing["memorization_end"] == "excluded_loss had not begun to rise at the last checkpoint"
-    assert "never generalized" in ph.missing["grokking_delay"]
+    later = {"memorization_end", "circuit_formation_end", "generalized", "cleanup_end", "grokking_delay"}
+    assert set(ph.missing) == later | {"lost", "dips"}
+    assert all(getattr(ph, name) is None for name in ph.missing)
+    assert set(ph.missing.values()) == {"it never generalized: test_accuracy was 0.500 at the most, under 0.99"}
 
 
 def test_a_run_that_generalized_at_once():
     ph = interp.phases(grokked(test_accuracy=np.where(STEPS >= 100, 1.0, 0.1)))
-    assert ph.grokking_delay == 0
+    assert ph.grokking_delay is ph.memorization_end is None
     assert "generalized at once" in ph.missing["memorization_end"]
-    assert ph.memorization_end is None
+    assert "generalized at once" in ph.missing["grokking_delay"]
+    # the loss at step 100 is e^1.5, the largest so far and only e^0.5 under the one of step 200, where it falls
+    assert "never fell" not in str(ph.missing)
+    assert ph.cleanup_end == 800
 
 
 def test_test_loss_that_never_falls():
@@ -117,8 +131,7 @@ def test_frames_that_are_no_trajectory():
 
 def test_the_reference_trajectory():
     """Somebody else's data frame, without train accuracy: its events fall near 9,400 and 13,000."""
-    folder = Path(os.environ.get("INTERP_PUBLISHED", ROOT.parent / "shared" / "published"))
-    file = folder.parent / "mainline_reference.csv"
+    file = PUBLISHED.parent / "mainline_reference.csv"
     if not file.exists():
         pytest.skip(f"{file} is not on this machine: the reference is not the project's to ship")
     ph = interp.phases(pd.read_csv(file))
@@ -128,7 +141,470 @@ def test_the_reference_trajectory():
 
 
 def test_a_small_run_says_in_words_what_it_lacks(small_run):
-    ph = interp.phases(interp.trajectory(small_run, progress=False))
+    ph = interp.phases(small_run)
     assert ph.generalized is None
     assert "never generalized" in ph.missing["generalized"]
     assert "<table>" in ph._repr_html_()
+
+
+# ── unstable runs ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def unstable(**changes) -> pd.DataFrame:
+    """It generalizes at 300, dips at 500 (back at 700), dips to 0.85 at 800 (back at 900), and is lost at 1,100."""
+    columns = {
+        "step": np.arange(0, 1300, 100),
+        "train_accuracy": [0.1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
+        "test_accuracy": [0, 0, 0.5, 0.99, 0.95, 0.89, 0.95, 1, 0.85, 0.99, 0.92, 0.5, 0.98],
+        "test_loss": np.exp([1, 3, 2, -6, -7, 2, 1, -9, 1, -9, 0, 9, 2]),
+    }
+    return pd.DataFrame(columns | changes)
+
+
+def test_what_happens_after_the_first_fall_moves_no_event():
+    ph = interp.phases(unstable())
+    # the peak is e³ at 100, not e⁹ at 1,100; the floor e⁻⁷ at 400, not e⁻⁹: a tenth of the way is e², 0.99 e^−6.9
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (100, 200, 300, 400)
+    assert (ph.dips, ph.dip_steps, ph.lost) == (2, ((500, 700), (800, 900)), 1100)
+    assert ph.intervals == {
+        "memorized": (0, 100),
+        "circuit_formation_end": (100, 200),
+        "generalized": (200, 300),
+        "cleanup_end": (300, 400),
+        "lost": (1000, 1100),
+    }
+    assert ph.spans() == [("cleanup", 200, 400), ("grokked", 400, 1100)]
+    assert "lost                   1,100 (after 1,000)" in str(ph)
+
+
+def test_a_run_that_kept_it_has_neither_loss_nor_reason():
+    ph = interp.phases(grokked())
+    assert (ph.lost, ph.dips, ph.missing) == (None, 0, {})
+    assert "lost                   no" in str(ph)
+
+
+def test_a_fall_is_nine_hundredths_below_the_threshold():
+    assert interp.phases(unstable()).dips == 2
+    # under 0.86 at threshold 0.95 only the second one is a fall, and 0.92, 0.5, 0.98 is a third
+    ph = interp.phases(unstable(), threshold=0.95)
+    assert (ph.generalized, ph.dips, ph.lost, ph.threshold) == (300, 2, None, 0.95)
+    assert ph.dip_steps == ((800, 900), (1100, 1200))
+    assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.86, 1, 0.8599, 1, 1, 1, 1, 1, 1]), 0.95).dips == 1
+
+
+def test_sustain_asks_for_rows_in_a_row():
+    frame = unstable(test_accuracy=[0, 1, 0.5, 1, 1, 0.95, 1, 1, 1, 0.5, 1, 1, 1])
+    found = [interp.phases(frame, sustain=n) for n in (1, 2, 3, 4)]
+    assert [ph.generalized for ph in found] == [100, 300, 600, None]
+    assert [ph.dips for ph in found] == [2, 1, 1, None]
+    assert found[2].sustain == 3
+    assert found[3].missing["generalized"] == (
+        "it never generalized: test_accuracy was not at 0.99 or more for 4 rows in a row"
+    )
+    assert interp.phases(unstable(test_accuracy=[0] * 12 + [1]), sustain=2).generalized is None
+
+
+def test_a_loss_that_fell_less_than_a_tenth_before_it_generalized():
+    ph = interp.phases(unstable(test_loss=np.exp([1, 3, 3, 2.9, -7, 0, 0, 0, 0, 0, 0, 0, 0])))
+    assert ph.circuit_formation_end is None
+    assert ph.missing["circuit_formation_end"] == (
+        "test_loss fell less than a tenth of its way before it generalized, step 300"
+    )
+    assert ph.cleanup_end == 400
+    assert [name for name, *_ in ph.spans()] == ["grokked"]
+
+
+def test_memorization_ends_before_it_generalized():
+    frame = grokked(excluded_loss=np.interp(STEPS, [0, 300, 800, 1000], [5, 0.3, 6, 0.1]))
+    assert interp.phases(frame).memorization_end == 300
+    frame["excluded_loss"] = frame["excluded_loss"].where((frame["step"] < 100) | (frame["step"] > 700))
+    assert interp.phases(frame).missing["memorization_end"] == (
+        "excluded_loss has no value from step 100, where it memorized, to step 700, where it generalized"
+    )
+
+
+def test_a_record_that_begins_after_the_events():
+    """As the continued runs among the public histories: accuracies of 1 at the first row, which is not step 0."""
+    frame = unstable(
+        step=np.arange(5000, 6300, 100), train_accuracy=np.ones(13),
+        test_accuracy=[0.9, 0.5, 0.99, 0.5, 1, 0.3, 1, 1, 1, 1, 0.9, 0.89, 0.9],
+    )  # fmt: skip
+    ph = interp.phases(frame)
+    assert (ph.dips, ph.lost, ph.intervals) == (2, 6100, {"lost": (6000, 6100)})
+    assert ph.memorized is ph.generalized is ph.grokking_delay is ph.circuit_formation_end is ph.cleanup_end is None
+    assert ph.missing["generalized"] == (
+        "the record begins after it generalized: test_accuracy is 0.900 at its first row, step 5,000"
+    )
+    assert ph.missing["memorized"].startswith("the record begins after it memorized: train_accuracy is 1.000")
+    begun_at_0 = frame.assign(step=np.arange(0, 1300, 100))
+    assert (interp.phases(begun_at_0).memorized, interp.phases(begun_at_0).generalized) == (0, 200)
+    assert interp.phases(begun_at_0).intervals["memorized"] == (None, 0)
+    low = frame.assign(test_accuracy=[0.89, *frame["test_accuracy"][1:]])
+    assert interp.phases(low).generalized == 5200
+
+
+def test_thresholds_and_rows_that_are_none():
+    for threshold in (0.0, 1.01, 99.0, math.nan):
+        with pytest.raises(ConfigError, match="threshold must be an accuracy above 0 and at most 1"):
+            interp.phases(grokked(), threshold=threshold)
+    with pytest.raises(ConfigError, match="sustain must be a whole number of rows of at least 1; got 0"):
+        interp.phases(grokked(), sustain=0)
+
+
+def test_arguments_of_another_type():
+    """In a process of its own: here the tests' own type checks would answer first."""
+    said = outside(
+        """
+        import interp, numpy as np, pandas as pd
+        frame = pd.DataFrame({"step": [0, 1], "test_accuracy": [0.0, 1.0]})
+        given = [dict(threshold=t) for t in (0, 99, "0.9", True, None)] + [dict(sustain=n) for n in (1.5, True, "2")]
+        for source, settings in [(frame, one) for one in given] + [(one, {}) for one in ({}, [1], frame["step"], None)]:
+            try:
+                interp.phases(source, **settings)
+            except interp.ConfigError as error:
+                print(error)
+        print(interp.phases(frame, threshold=np.float32(0.5), sustain=np.int64(1)).to_dict()["threshold"])
+        print(interp.phases(frame, threshold=1).generalized)
+        """
+    )
+    lines = said.splitlines()
+    assert [line.split(" must be ")[0] for line in lines[:8]] == ["threshold"] * 5 + ["sustain"] * 3
+    assert [line.split("; got ")[1] for line in lines[8:12]] == ["a dict.", "a list.", "a Series.", "a NoneType."]
+    assert lines[12:] == ["0.5", "1"]
+
+
+# ── frames as people have them ───────────────────────────────────────────────────────────────────────────────────
+
+SAME = {
+    "steps as text": lambda f: f.assign(step=f["step"].astype(str)),
+    "all as text, '' where there is none": lambda f: pd.concat(
+        [f.astype(str), pd.DataFrame({name: ["50" if name == "step" else ""] for name in f})]
+    ),
+    "steps as floats": lambda f: f.assign(step=f["step"].astype(float)),
+    "steps as fractions that are whole": lambda f: f.assign(step=[Fraction(int(s)) for s in f["step"]]),
+    "an index named step": lambda f: f.set_index("step"),
+    "step in a MultiIndex": lambda f: f.assign(run="a").set_index(["run", "step"]),
+    "nullable columns": lambda f: f.convert_dtypes(),
+    "arrow columns": lambda f: f.convert_dtypes(dtype_backend="pyarrow"),
+    "objects": lambda f: f.astype(object),
+    "losses as tensors": lambda f: f.assign(test_loss=[torch.tensor(v, requires_grad=True) for v in f["test_loss"]]),
+    "float32": lambda f: f.astype(dict.fromkeys(f.columns.drop("step"), np.float32)),
+    "unsorted": lambda f: f.iloc[::-1],
+    "an index of repeated labels": lambda f: f.set_axis([0] * len(f)),
+    "rows twice": lambda f: pd.concat([f, f.iloc[3:7]]),
+    "accuracies and losses in rows of their own": lambda f: pd.concat(
+        [f.assign(test_loss=None, excluded_loss=None), f.assign(train_accuracy=np.nan, test_accuracy=np.nan)]
+    ),
+    "an infinite loss": lambda f: pd.concat([f, pd.DataFrame({"step": [450], "test_loss": [math.inf]})]),
+    "an infinite loss of the opposite column": lambda f: pd.concat(
+        [f, pd.DataFrame({"step": [450], "excluded_loss": [math.inf], "test_loss": [None]})]
+    ),
+    "an accuracy that rounding put over 1": lambda f: f.assign(train_accuracy=f["train_accuracy"] * (1 + 1e-7)),
+    "columns without a value that nothing needs": lambda f: f.assign(train_loss="?", comment=None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", SAME.values(), ids=SAME)
+def test_frames_of_every_make_give_the_same_phases(change):
+    assert interp.phases(change(grokked())) == interp.phases(grokked())
+
+
+def test_a_row_without_a_step_is_left_out_with_a_warning():
+    frame = pd.concat([grokked(), pd.DataFrame({"step": [None, np.nan], "test_accuracy": [1.0, 1.0]})])
+    with pytest.warns(UserWarning, match="2 of 13 rows have no step, and are left out"):
+        assert interp.phases(frame) == interp.phases(grokked())
+
+
+def test_a_loss_of_exactly_0_counts_as_the_least_positive_one():
+    """float32 gives it: taken as it is, a floor of log 0 would lie anywhere."""
+    frame = grokked()
+    frame.loc[8, "test_loss"] = 0.0  # the floor is then that of step 900, e⁻⁸, and 800 counts as it
+    assert interp.phases(frame) == interp.phases(grokked())
+    nowhere = interp.phases(grokked(test_loss=np.where(STEPS < 300, np.inf, 0.0)))
+    assert nowhere.missing["cleanup_end"] == "test_loss is nowhere positive and finite"
+
+
+def test_float32_accuracies_are_compared_as_float32():
+    """0.95 in float32 is 0.94999999, and still 0.95."""
+    values = np.where(STEPS >= 700, 0.95, 0.1).astype(np.float32)
+    assert interp.phases(grokked(test_accuracy=values), threshold=0.95).generalized == 700
+
+
+def test_the_reason_tells_an_accuracy_from_the_threshold():
+    ph = interp.phases(grokked(test_accuracy=np.full(11, 0.98997)))
+    assert ph.missing["generalized"] == "it never generalized: test_accuracy was 0.98997 at the most, under 0.99"
+
+
+REFUSED = {
+    "percent": (lambda f: f.assign(test_accuracy=f["test_accuracy"] * 100),
+                r"test_accuracy must be a fraction from 0 to 1; got 10 at step 0. If it is in percent, divide it by"),
+    "a negative accuracy": (lambda f: f.assign(train_accuracy=-0.5), "train_accuracy must be a fraction from 0 to 1"),
+    "log losses": (lambda f: f.assign(test_loss=np.log(f["test_loss"])),
+                   r"test_loss must be at least 0; got -1.33333 at step 400. If it is a logarithm, take its exp"),
+    "parts of epochs": (lambda f: f.assign(step=f["step"] / 1000), r"step must be a whole number of at least 0; got 0"),
+    "negative steps": (lambda f: f.assign(step=f["step"] - 100), r"step must be a whole number of at least 0; got -"),
+    "infinite steps": (lambda f: f.assign(step=np.inf), r"step must be a whole number of at least 0; got inf"),
+    "huge steps": (lambda f: f.assign(step=1e300), r"step must be a whole number of at least 0; got 1e\+300"),
+    "no step at all": (lambda f: f.assign(step=None), "no row of the trajectory has a step"),
+    "steps in words": (lambda f: f.assign(step="first"), "step must hold numbers; got 'first'"),
+    "bool steps": (lambda f: f.assign(step=f["step"] > 0), "step must hold numbers; got False"),
+    "dates": (lambda f: f.assign(step=pd.Timestamp("2020-01-01")), "step must hold numbers; got Timestamp"),
+    "bool accuracies": (lambda f: f.assign(test_accuracy=f["test_accuracy"] > 0.5), "test_accuracy must hold numbers"),
+    "accuracies with a sign": (lambda f: f.assign(test_accuracy="99 %"), "test_accuracy must hold numbers; got '99 %'"),
+    "complex losses": (lambda f: f.assign(test_loss=1j), "test_loss must hold numbers; got 1j"),
+    "lists": (lambda f: f.assign(test_loss=[[1, 2]] * 11), r"test_loss must hold numbers; got \[1, 2\]"),
+    "two runs in one frame": (lambda f: pd.concat([f, f.assign(test_loss=1.0)]),
+                              r"test_loss must have one value a step; got 2.71828 and 1 at step 0. Give the rows"),
+    "two columns of a name": (lambda f: pd.concat([f, f[["test_loss"]]], axis=1), "must have one column test_loss"),
+    "another name for step": (lambda f: f.rename(columns={"step": "epoch"}), "Its columns are epoch, train_accuracy"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "said"), REFUSED.values(), ids=REFUSED)
+def test_frames_that_cannot_be_right_are_refused_in_a_sentence(change, said):
+    with pytest.raises(ConfigError, match=said):
+        interp.phases(change(grokked()))
+
+
+# ── runs ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_shipped_run_as_finely_as_it_was_recorded(shipped):
+    ph = interp.phases(shipped)
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_450, 10_430, 13_380)
+    assert (ph.memorization_end, ph.grokking_delay, ph.last_step) == (1_400, 10_290, 16_000)
+    assert (ph.lost, ph.dips, ph.missing) == (None, 0, {})
+    assert ph.intervals == {
+        "memorized": (130, 140),
+        "memorization_end": (1_200, 1_400),
+        "circuit_formation_end": (9_440, 9_450),
+        "generalized": (10_420, 10_430),
+        "cleanup_end": (13_370, 13_380),
+    }
+    assert interp.phases(str(shipped.path)) == ph
+
+
+def test_its_trajectory_alone_gives_the_checkpoints(shipped):
+    ph = interp.phases(interp.trajectory(shipped, progress=False))
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (200, 9_500, 10_500, 13_500)
+    assert (ph.memorization_end, ph.grokking_delay, ph.last_step, ph.missing) == (1_400, 10_300, 16_000, {})
+    assert all(after < at for after, at in ph.intervals.values())
+    assert ph.intervals["generalized"] == (10_250, 10_500)
+
+
+class Recorded(interp.Run):
+    """A run with another history, or with a part of its checkpoints."""
+
+    def __init__(self, run: interp.Run, history, steps=None) -> None:
+        sources = {step: run.source(step) for step in (run.steps if steps is None else steps)}
+        super().__init__(run.path, run.task, run.architecture, sources, history, run.train_mask, run.config)
+
+
+def test_checkpoints_that_outlast_the_history(shipped):
+    """Until the history ends its rows tell, after that the checkpoints."""
+    history = shipped.history[shipped.history["step"] <= 10_000]
+    ph = interp.phases(Recorded(shipped, lambda: history))
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_450, 10_500, 13_500)
+    assert ph.last_step == 16_000
+    assert ph.intervals["generalized"] == (10_250, 10_500)
+    losses_alone = shipped.history.assign(train_accuracy=np.nan, test_accuracy=np.nan)
+    ph = interp.phases(Recorded(shipped, lambda: losses_alone))
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (200, 9_450, 10_500, 13_380)
+
+
+def test_a_run_whose_history_is_gone_or_damaged(shipped):
+    def damaged():
+        raise CheckpointError("history.parquet is damaged.")
+
+    with pytest.warns(UserWarning, match="history.parquet is damaged. The phases are read off the checkpoints alone"):
+        ph = interp.phases(Recorded(shipped, damaged))
+    assert ph == interp.phases(interp.trajectory(shipped, progress=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # another's file without losses: nothing is wrong with it
+        assert interp.phases(Recorded(shipped, lambda: shipped.history.iloc[:0])) == ph
+    with pytest.raises(CheckpointError, match="has no readable checkpoint yet"):
+        interp.phases(Recorded(shipped, lambda: shipped.history.iloc[:0], steps=()))
+
+
+def test_a_damaged_history_on_the_disk(own_run):
+    (own_run / "history.parquet").write_bytes(b"torn")
+    with pytest.warns(UserWarning, match="not a readable parquet file"):
+        torn = interp.phases(own_run)
+    (own_run / "history.parquet").unlink()
+    with pytest.warns(UserWarning, match="history.parquet is missing"):
+        assert interp.phases(own_run) == torn == interp.phases(interp.trajectory(own_run, progress=False))
+
+
+def test_a_run_without_checkpoints_tells_what_its_history_tells(shipped):
+    with pytest.warns(UserWarning, match="no readable checkpoint yet.* read off the history alone"):
+        ph = interp.phases(Recorded(shipped, lambda: shipped.history, steps=()))
+    assert (ph.memorized, ph.generalized, ph.cleanup_end) == (140, 10_430, 13_380)
+    assert "excluded_loss" in ph.missing["memorization_end"]
+
+
+# ── a second implementation, and what must hold of any record ────────────────────────────────────────────────────
+
+
+def plainly(frame: pd.DataFrame, t: float = 0.99, sustain: int = 1) -> dict:
+    """The definitions read word by word, with loops over rows; every event and interval, None where there is none."""
+    rows = sorted(frame.to_dict("records"), key=lambda row: row["step"])
+
+    def known(name):
+        return [(row["step"], row[name]) for row in rows if name in row and not math.isnan(row[name])]
+
+    def losses(name):
+        finite = [(step, loss) for step, loss in known(name) if loss != math.inf]
+        least = min((loss for _, loss in finite if loss > 0), default=None)
+        return [] if least is None else [(step, loss if loss > 0 else least) for step, loss in finite]
+
+    def learned(accuracy):
+        if not any(value >= t for _, value in accuracy):
+            return None, False
+        if accuracy[0][0] > 0 and accuracy[0][1] >= t - 0.09:
+            return None, True
+        for i in range(len(accuracy) - sustain + 1):
+            if all(value >= t for _, value in accuracy[i : i + sustain]):
+                return accuracy[i][0], False
+        return None, False
+
+    train, test, loss, excluded = (
+        known("train_accuracy"), known("test_accuracy"), losses("test_loss"), losses("excluded_loss")
+    )  # fmt: skip
+    out = dict.fromkeys(
+        ("memorized", "memorization_end", "circuit_formation_end", "generalized", "cleanup_end", "lost", "dips",
+         "grokking_delay")
+    )  # fmt: skip
+    out["memorized"], _ = learned(train)
+    out["generalized"], begun = learned(test)
+    first_fall = math.inf
+    if out["generalized"] is not None or begun:
+        start = out["generalized"] if not begun else next(step for step, value in test if value >= t)
+        last = [step for step, value in test if value >= t][-1]
+        out["lost"] = next((step for step, value in test if step > last and value < t - 0.09), None)
+        first_fall = next((step for step, value in test if step > start and value < t - 0.09), math.inf)
+        out["dips"], fallen = 0, False
+        for step, value in test:
+            if start < step <= last:
+                if value >= t and fallen:
+                    out["dips"] += 1
+                fallen = value < t - 0.09 or (fallen and value < t)
+
+    generalized = out["generalized"]
+    if not test:
+        up_to = past = loss
+    elif generalized is not None:
+        up_to = [(step, value) for step, value in loss if step <= generalized]
+        past = [(step, value) for step, value in loss if generalized <= step < first_fall]
+    else:
+        up_to = past = []
+    if up_to and past:
+        peak_step, peak = up_to[0]
+        for step, value in up_to:
+            if value > peak:
+                peak_step, peak = step, value
+        floor = min(value for step, value in past if step >= peak_step)
+        way = math.log(peak) - math.log(floor)
+        if way > 0:
+            formed = [s for s, v in up_to if s >= peak_step and math.log(v) <= math.log(peak) - 0.1 * way]
+            cleaned = [s for s, v in past if s >= peak_step and math.log(v) <= math.log(peak) - 0.99 * way]
+            out["circuit_formation_end"] = formed[0] if formed else None
+            out["cleanup_end"] = cleaned[0]
+    if out["memorized"] is not None and generalized is not None and out["memorized"] < generalized:
+        out["grokking_delay"] = generalized - out["memorized"]
+        between = [(value, step) for step, value in excluded if out["memorized"] <= step <= generalized]
+        out["memorization_end"] = min(between)[1] if between else None
+
+    columns = {"memorized": train, "memorization_end": excluded, "circuit_formation_end": loss, "generalized": test,
+               "cleanup_end": loss, "lost": test}  # fmt: skip
+    out["intervals"] = {
+        name: (max((step for step, _ in column if step < out[name]), default=None), out[name])
+        for name, column in columns.items()
+        if out[name] is not None
+    }
+    return out
+
+
+def check(frame: pd.DataFrame, t: float = 0.99, sustain: int = 1) -> Phases:
+    """Hold phases() to `plainly`, and its result to what must hold of any record."""
+    ph = interp.phases(frame, threshold=t, sustain=sustain)
+    expected = plainly(frame, t, sustain)
+    assert {name: getattr(ph, name) for name in expected} == expected
+
+    def in_order(*steps):
+        there = [step for step in steps if step is not None]
+        assert there == sorted(there), ph
+
+    in_order(ph.circuit_formation_end, ph.generalized, ph.cleanup_end, ph.lost)
+    if ph.grokking_delay is not None:
+        in_order(ph.memorized, ph.memorization_end, ph.generalized)
+    in_order(*(step for dip in ph.dip_steps for step in dip), ph.lost)
+    assert ph.dips is None or len(ph.dip_steps) == ph.dips
+    for name in expected.keys() - {"intervals", "lost"}:
+        assert (getattr(ph, name) is None) == (name in ph.missing), name
+    assert ph.lost is None or "lost" not in ph.missing
+    spans = ph.spans()
+    assert all(first < last <= ph.last_step for _, first, last in spans)
+    in_order(*(step for _, first, last in spans for step in (first, last)))
+    return ph
+
+
+@st.composite
+def frames(draw) -> pd.DataFrame:
+    n = draw(st.integers(1, 14))
+    accuracies = st.sampled_from([0.0, 0.5, 0.89, 0.9, 0.92, 0.98, 0.99, 1.0, 1.0, math.nan])
+    losses = st.one_of(
+        st.floats(1e-12, 100), st.sampled_from([0.0, math.inf, math.nan]), st.sampled_from([1e-7, 2.0, 5.0])
+    )
+    columns = {"step": draw(st.lists(st.integers(0, 40), min_size=n, max_size=n, unique=True))}
+    for name, values in (("train_accuracy", accuracies), ("test_accuracy", accuracies), ("test_loss", losses),
+                         ("excluded_loss", losses)):  # fmt: skip
+        if draw(st.integers(0, 9)):
+            columns[name] = draw(st.lists(values, min_size=n, max_size=n))
+    return pd.DataFrame(columns)
+
+
+@given(frame=frames(), t=st.sampled_from([0.99, 0.99, 0.5, 1.0]), sustain=st.sampled_from([1, 1, 2, 3]))
+@example(frame=unstable(), t=0.99, sustain=1)
+@example(frame=grokked(), t=0.99, sustain=2)
+def test_random_frames_against_the_definitions_row_by_row(frame, t, sustain):
+    check(frame, t, sustain)
+
+
+def test_generated_runs_against_the_definitions_row_by_row():
+    """Random walks of accuracy that learn, dip and lose, with losses that follow; 200 of them, from a seed."""
+    rng = np.random.default_rng(0)
+    seen = {"lost": 0, "dips": 0, "memorization_end": 0, "circuit_formation_end": 0}
+    for _ in range(200):
+        n = int(rng.integers(20, 60))
+        level, here = [], 0.0
+        for change in rng.choice([-5, 0, 1, 2], n, p=[0.1, 0.2, 0.3, 0.4]):
+            here = min(max(here + change / 10, 0), 1)
+            level.append(here)
+        level = np.where(np.arange(n) >= rng.integers(n // 2, 2 * n), 0.3, level)  # some lose it for good
+        frame = pd.DataFrame({
+            "step": np.arange(n) * 10 + int(rng.choice([0, 0, 0, 50])),
+            "train_accuracy": np.clip(level * 1.4, 0, 1),
+            "test_accuracy": np.where(rng.random(n) < 0.1, np.nan, level),
+            "test_loss": np.exp(3 - 12 * level + rng.normal(0, 1, n)),
+            "excluded_loss": rng.random(n),
+        })  # fmt: skip
+        ph = check(frame.sample(frac=1, random_state=0), sustain=int(rng.integers(1, 3)))
+        for name in seen:
+            seen[name] += bool(getattr(ph, name))
+    assert min(seen.values()) > 20, seen
+
+
+def test_public_histories_against_the_definitions_row_by_row():
+    """150 trainings by other people's code, several of which are continued, dip, or lose what they learned."""
+    file = PUBLISHED / "histories.parquet"
+    if not file.exists():
+        pytest.skip(f"{file} is not on this machine; INTERP_PUBLISHED names its folder")
+    columns = ["run", "step", "train_accuracy", "test_accuracy", "test_loss"]
+    found = []
+    for _, history in pd.read_parquet(file, columns=columns).groupby("run"):
+        found.append(check(history))
+        check(history, t=0.95, sustain=2)
+    assert sum(ph.generalized is not None for ph in found) == 99
+    assert sum(ph.lost is not None for ph in found) == 11
+    assert sum(bool(ph.dips) for ph in found) == 30
+    assert sum("the record begins after" in ph.missing.get("generalized", "") for ph in found) == 6

@@ -49,6 +49,28 @@ def test_progress_measures_with_their_phases(trajectory):
     assert len(plot.progress_measures(trajectory).layout.shapes) == 1  # the line at ratio 1
 
 
+def test_what_a_run_lost_is_not_shaded_as_grokked():
+    """It generalizes at 20, dips from 40 to 60 and from 80 to 90, and is lost at 110."""
+    history = pd.DataFrame({
+        "step": range(0, 130, 10),
+        "train_accuracy": [0, *[1] * 12], "test_accuracy": [0, 0.5, 1, 1, 0.2, 0.95, 1, 1, 0.2, 1, 1, 0.2, 0.2],
+        "train_loss": 1.0, "test_loss": np.exp([3, 2, -6, -7, *[0] * 9]),
+    })  # fmt: skip
+    ph = interp.phases(history)
+    figure = plot.training_curves(history, ph)
+    rectangles = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"}
+    assert rectangles == {(10, 30), (30, 110), (40, 60), (80, 90)}  # cleanup, grokked, two dips; nothing else is known
+    lines = [(shape.x0, shape.x1, shape.yref) for shape in figure.layout.shapes if shape.type == "line"]
+    assert lines == [(110, 110, "y domain"), (110, 110, "y2 domain")]
+    assert {note.text: note.x for note in figure.layout.annotations} == {
+        "cleanup": 20, "grokked": 70, "2 dips": 40, "lost": 110
+    }  # fmt: skip
+    assert not plot.training_curves(history).layout.shapes
+    never = plot.training_curves(history, interp.phases(history.assign(test_accuracy=0.5)))
+    assert not never.layout.shapes
+    assert not never.layout.annotations
+
+
 def test_cos_coefficients_tell_the_key_frequencies_from_the_rest(trajectory):
     figure = plot.cos_coefficients(trajectory)
     keys = trajectory.attrs["key_frequencies"]

@@ -127,7 +127,7 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     assert "paper, transformer_lens" in lines[6]
     assert "whole number" in lines[7]
     assert "got a int" in lines[8]
-    assert "this is a dict" in lines[9]
+    assert "got a dict" in lines[9]
     assert "learning_rate must be a finite number above 0; got 'x'." in lines[10]
     assert "betas must be two numbers" in lines[11]
 

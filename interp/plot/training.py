@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -33,13 +33,14 @@ if TYPE_CHECKING:
 _SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 
 
-def training_curves(history: pd.DataFrame) -> go.Figure:
+def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
 
     They are drawn as they were recorded: over all outputs that the network was trained on, "=" included, where the
     figures of a trajectory take the p numbers alone.
 
-    Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn.
+    Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn. `phases` are
+    shaded and named as far as they are known, and a loss of what was learned and its dips are marked.
     """
     need(history, "step", "train_loss", "test_loss")
     kinds = [
@@ -53,6 +54,8 @@ def training_curves(history: pd.DataFrame) -> go.Figure:
     if kinds[0] == "accuracy":
         figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
     decades(figure, len(kinds))
+    if phases is not None:
+        _shade(figure, phases)
     return figure
 
 
@@ -75,24 +78,37 @@ def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) ->
     decades(figure, 2)
     figure.update_yaxes(rangemode="tozero", row=3, col=1)
     if phases is not None:
-        _shade(figure, phases, float(step.iloc[-1]))
+        _shade(figure, phases)
     return figure
 
 
-def _shade(figure: go.Figure, phases: Phases, last: float) -> None:
-    """Colour each phase through all panels and write its name in the last one, upright where it is too narrow."""
+def _shade(figure: go.Figure, phases: Phases) -> None:
+    """Colour each known phase through all panels and write its name in the last one, upright where it is too narrow.
+
+    A line marks where test accuracy was lost, and the steps of a dip, from the fall to the return, are red.
+    """
     panels = len(list(figure.select_yaxes()))
     last_panel = str(panels) if panels > 1 else ""
+    in_last: dict[str, Any] = {"xref": f"x{last_panel}", "yref": f"y{last_panel} domain", "showarrow": False}
     inside = WIDTH - figure.layout.margin.l - figure.layout.margin.r
     for name, first, end in phases.spans():
         figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
                          row="all", col=1)  # fmt: skip
-        narrow = (end - first) / last * inside < 9 * len(name)
+        narrow = (end - first) / phases.last_step * inside < 9 * len(name)
         figure.add_annotation(
-            x=(first + end) / 2, y=0.03, xref=f"x{last_panel}", yref=f"y{last_panel} domain", text=name,
-            textangle=-90 if narrow else 0, showarrow=False, yanchor="bottom", font={"size": 17},
-            bgcolor="rgba(255,255,255,0.6)",
+            x=(first + end) / 2, y=0.03, text=name, textangle=-90 if narrow else 0, yanchor="bottom", font={"size": 17},
+            bgcolor="rgba(255,255,255,0.6)", **in_last,
         )  # fmt: skip
+    mark: dict[str, Any] = {"font": {"size": 17, "color": VERMILLION}, "bgcolor": "rgba(255,255,255,0.8)", **in_last}
+    for fell, back in phases.dip_steps:
+        figure.add_vrect(x0=fell, x1=back, fillcolor=VERMILLION, opacity=0.35, layer="below", row="all", col=1,
+                         line={"color": VERMILLION, "width": 1})  # fmt: skip
+    if phases.dip_steps:
+        text = "dip" if phases.dips == 1 else f"{phases.dips} dips"
+        figure.add_annotation(x=phases.dip_steps[0][0], y=0.97, text=text, xanchor="left", yanchor="top", **mark)
+    if phases.lost is not None:
+        figure.add_vline(x=phases.lost, line={"color": BLACK, "width": 2.5}, opacity=1, row="all", col=1)
+        figure.add_annotation(x=phases.lost, y=0.97, text="lost", xanchor="right", yanchor="top", **mark)
 
 
 def _over_training(
@@ -110,7 +126,7 @@ def _over_training(
         style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
         line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
     if phases is not None:
-        _shade(figure, phases, float(trajectory["step"].iloc[-1]))
+        _shade(figure, phases)
     return figure
 
 
