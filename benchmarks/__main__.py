@@ -6,10 +6,10 @@ import argparse
 import importlib
 import platform
 
-import torch
+from interp.threads import wait_passively
 
 NAMES = ("training_step", "measures", "ridge", "whole_commands")
-LONG = ("rounding",)  # some minutes each: only when named
+LONG = ("busy", "rounding")  # some minutes each: only when named
 
 
 def main() -> None:
@@ -19,6 +19,9 @@ def main() -> None:
     names = parser.parse_args().names or NAMES
     if unknown := [name for name in names if name not in NAMES + LONG]:
         parser.error(f"there is no benchmark {', '.join(unknown)}; choose from {known}")
+    wait_passively()
+    import torch
+
     print(f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     for name in names:
         module = importlib.import_module(f"benchmarks.{name}")
