@@ -11,10 +11,10 @@ from pathlib import Path
 
 import analyses
 import analyses.neighbours
-from analyses._over_training import over_training
+import interp  # its names load torch at their first use, within main
 from analyses.neighbours._sizes import PAPER, QUICK
-from interp import ConfigError, InterpError, load_run, plot
-from interp.console import progress_bar
+from interp.console import end_quietly, progress_bar
+from interp.threads import wait_passively
 
 
 def _modules(package: str, paths: list[str]) -> dict[str, str]:
@@ -59,30 +59,43 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
     names = list(dict.fromkeys(one for name in given.names or GROUPS for one in GROUPS.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
+    wait_passively()
     try:
-        run = load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
+        return _written(given, names)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return end_quietly()
+
+
+def _written(given: argparse.Namespace, names: list[str]) -> int:
+    from analyses._over_training import over_training
+
+    modules = OF_RUN | OF_NEIGHBOURS
+    try:
+        run = interp.load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
         if run is not None and any(name in OF_RUN for name in names):
             measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
             print(f"{given.run}: key frequencies {keys}")
             print(phases)
-        with plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
+        with interp.plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):
                 of_run = [run] if name in OF_RUN or name in BOTH else []
                 sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
                 try:
                     written = importlib.import_module(modules[name]).main(*of_run, given.out, *sizes)
                     print(f"{name}: {', '.join(str(file) for file in written)}")
-                except ConfigError as error:
+                except interp.ConfigError as error:
                     print(f"Skipped {name}: {error}", file=sys.stderr)
                 if bar:
                     bar.at(done, name)
-    except (InterpError, OSError) as error:
+    except BrokenPipeError:
+        raise
+    except (interp.InterpError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
     return 0
 
 

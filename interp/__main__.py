@@ -1,6 +1,28 @@
-"""`python -m interp` is the `interp` command."""
+"""`python -m interp` and the `interp` command: what has to happen before torch is loaded, and then the command."""
 
-from interp.cli import main
+import sys
+
+import interp
+from interp.threads import wait_passively
+
+
+def main() -> None:
+    try:
+        if sys.argv[1:] == ["--version"]:
+            print(f"interp {interp.__version__}", flush=True)
+            return
+        wait_passively()
+        from interp.cli import main as command  # loads torch, which takes seconds
+
+        command()
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        from interp.console import end_quietly
+
+        sys.exit(end_quietly())
+
 
 if __name__ == "__main__":
     main()

@@ -136,6 +136,10 @@ def train(
         int, typer.Option(help='Steps between two rows of losses and accuracies, which count "=" among the outputs.')
     ] = _DEFAULT.history_every,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = _DEFAULT.device,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
+    ] = None,
 ) -> None:
     """Train on modular arithmetic into a run directory; the defaults are the mainline of Nanda et al. (2023).
 
@@ -156,7 +160,7 @@ def train(
     begun = resume and (run / CONFIG).exists()
     config = replace(read_config(run) if begun else _DEFAULT, **settings)
     try:
-        trained = train_run(config, run, resume=resume)
+        trained = train_run(config, run, resume=resume, threads=threads)
     except TrainingInterrupted as stop:
         console.print(f"Stopped at step {stop.step:,}; all of it is saved.", **plain)
         console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume", **plain)
@@ -403,7 +407,7 @@ def convert(
 
 
 def main() -> None:
-    """Entry point: every error that interp raises on purpose is one sentence and exit status 2."""
+    """Run the command: every error that interp raises on purpose is one sentence and exit status 2."""
 
     def say(message: Warning | str, *_: object, **__: object) -> None:
         console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
@@ -411,13 +415,8 @@ def main() -> None:
     warnings.showwarning = say
     try:
         app()
+    except BrokenPipeError:  # interp.__main__ ends quietly
+        raise
     except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
         console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("Interrupted.")
-        sys.exit(130)
-
-
-if __name__ == "__main__":
-    main()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +17,12 @@ console = Console(stderr=True)
 output = Console()
 
 _SECONDS_BETWEEN_LINES = 30.0
+
+
+def end_quietly() -> int:
+    """Drop what is left to print, since nobody reads it (as with `| head`), and return the exit status to end with."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+    return 1
 
 
 class Bar:

@@ -29,6 +29,7 @@ from interp.all_pairs import (
     input_gradients,
 )
 from interp.computing import computing
+from interp.config import Architecture, MLPConfig
 from interp.console import progress_bar
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
@@ -41,6 +42,7 @@ from interp.printed import Printed
 from interp.published import last_checkpoint, load_run
 from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole
 from interp.task import SplitLike, Task, as_mask
+from interp.threads import for_network, keeping_threads
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -185,6 +187,7 @@ class _Subject:
 
 
 @computing()
+@keeping_threads
 def progress_measures(
     source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP,
     task: Task | None = None,
@@ -196,6 +199,7 @@ def progress_measures(
     attention_coefficient: float | None = None,
     n_heads: int | None = None,
     activation: Activation | None = None,
+    threads: int | None = None,
 ) -> ProgressMeasures:
     """All progress measures of one model.
 
@@ -208,7 +212,8 @@ def progress_measures(
     checkpoint with test accuracy of 0.99 or more, or at its last one if none has it, so that a run that lost what it
     learned is measured by what it had learned; for a lone model, at that model. `key_step` says where.
     `key_frequencies` overrides them. With `mechanism`, the two measures of clock or pizza are there too; they take
-    seconds.
+    seconds. `threads` is on how many the measures are computed: by default one where p and the network are small
+    (`interp.threads`), else as many as torch uses.
 
     Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
     split; a task with Fourier structure) is None in the result, with its reason in `missing`.
@@ -226,6 +231,7 @@ def progress_measures(
         if not task is split is seed is None:
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
         frequencies, key_step = _checked(key_frequencies, source.task), None
+        torch.set_num_threads(_threads(source.config, source.task.p, threads))
         if frequencies is None and not source.task.why_no_fourier:
             key_step = source.step
             if source.run is not None:
@@ -241,6 +247,10 @@ def progress_measures(
         f"progress_measures takes a path, a Checkpoint, a Run, or a TransformerBridge with task=; got a "
         f"{type(source).__name__}."
     )
+
+
+def _threads(sizes: Architecture, p: int, threads: int | None) -> int:
+    return for_network(p * p, sizes.d_hidden if isinstance(sizes, MLPConfig) else sizes.d_mlp, p, threads)
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
@@ -497,12 +507,14 @@ def compare(
 
 
 @computing()
+@keeping_threads
 def trajectory(
     run: Run | PathLike,
     key_frequencies: Iterable[int] | None = None,
     share: float = KEY_SHARE,
     progress: bool = True,
     refresh: bool = False,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """The scalar measures of every checkpoint of a run, one row a checkpoint, ascending in `step`.
 
@@ -516,7 +528,7 @@ def trajectory(
     Checkpoints are read one at a time, and the result is kept in measures.parquet beside those of a run directory: a
     second call reads it, and measures only checkpoints that are new or changed. It is made anew when the key
     frequencies, the split or the definitions changed, or with `refresh`. Nothing is written beside a file of another's
-    code. A checkpoint that cannot be read is left out, with a warning.
+    code. A checkpoint that cannot be read is left out, with a warning. `threads` is as in `progress_measures`.
     """
     if not isinstance(run, Run | str | os.PathLike):
         raise ConfigError(f"trajectory() takes a Run or the path of one; got a {type(run).__name__}.")
@@ -525,6 +537,7 @@ def trajectory(
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
     frequencies = _checked(key_frequencies, run.task)
+    torch.set_num_threads(_threads(run.architecture, run.task.p, threads))
     kept = run.path / MEASURES if isinstance(run.path, Path) and run.path.is_dir() else None
     digests: dict[int, str] = {}
     for step in run.steps:

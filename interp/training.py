@@ -44,6 +44,7 @@ from interp.run import (
     write_tensors,
 )
 from interp.task import split_mask
+from interp.threads import for_network, on, wanted
 
 _LOCK = ".lock"
 _STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
@@ -61,18 +62,30 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 @computing(grad=True)
-def train(config: TrainConfig | None, path: PathLike, resume: bool = False, progress: bool = True) -> Run:
+def train(
+    config: TrainConfig | None,
+    path: PathLike,
+    resume: bool = False,
+    progress: bool = True,
+    threads: int | None = None,
+) -> Run:
     """Train `config` into the run directory `path` and return the run.
 
     With `resume`, a run that stopped there goes on (and one that never began starts); `config` may then be None, or
     repeat the run's settings with more `steps`, other `checkpoint_steps` or another `device`. On the same machine
     the resumed run ends bit for bit as one that was never stopped.
 
+    `threads` is on how many the CPU computes: by default one where the network is small (`interp.threads`), else as
+    many as torch uses. Their number is no setting of the run: another one rounds differently, which moves the run as
+    another processor would, so resume on as many as before for the same bits.
+
     Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
     `path` holds a run (without `resume`), something else, or a damaged state; TrainingError where another training
     writes there, or when the loss is no longer finite; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or
     SIGTERM. Whatever happens, all that was saved stays.
     """
+    if threads is not None:
+        wanted(threads)
     path = Path(path)
     if path.is_file():
         raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
@@ -104,7 +117,9 @@ def train(config: TrainConfig | None, path: PathLike, resume: bool = False, prog
                 raise CheckpointError(f"{path} already holds a run, begun just now by another process.")
             config = _agreed(config, read_config(path), path)
         assert config is not None
-        _train(config, path, progress)
+        train_pairs = int(config.train_fraction * config.p**2)
+        with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
+            _train(config, path, progress)
     return open_directory(path)
 
 

@@ -3,6 +3,9 @@
 from jaxtyping import install_import_hook
 
 import tests.typed
+from interp.threads import wait_passively
+
+wait_passively()
 
 # It stays installed: interp's modules are imported at their first use.
 install_import_hook("interp", f"{tests.typed.__name__}.typed")

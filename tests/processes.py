@@ -24,5 +24,5 @@ def outside(code: str) -> str:
 
 def interp(*arguments: object) -> subprocess.CompletedProcess[str]:
     """The `interp` command, as a user's shell runs it."""
-    command = [sys.executable, "-m", "interp.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "interp", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)

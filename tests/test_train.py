@@ -112,7 +112,7 @@ def command(path, *extra: str) -> list[str]:
         "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "3000",
         "--checkpoint-steps", "0,3,200:1200:200,3000",
     ]  # fmt: skip
-    return [sys.executable, "-m", "interp.cli", "train", str(path), *options, *extra]
+    return [sys.executable, "-m", "interp", "train", str(path), *options, *extra]
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ et al., 2020).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -20,6 +20,7 @@ from interp.arguments import columns, number, one_of, room_for, sizes, whole
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.steps import MOST_RECORDS, log_steps
+from interp.threads import side_by_side, wanted
 
 WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 TEST_IMAGES = 597
@@ -37,6 +38,7 @@ def train_digits(
     weight_decay: float = 0.0,
     records: int = 60,
     progress: bool = True,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Train 64 → width → 10 ReLU networks at each width and number of samples; a row a network and recorded epoch.
 
@@ -46,6 +48,8 @@ def train_digits(
     seeds             networks of each kind; a seed draws the images, the wrong labels and the weights
     weight_decay      of AdamW, on all weights
     records           about how many epochs to record, at equal ratios, beside 0
+    threads           how many widths and samples to train at a time, each on one thread; by default as many as torch
+                      uses. Results do not depend on it.
 
     Columns: width, samples, label_noise, seed, epoch; train_error, the share of the labels to train on (wrong ones
     included) that is missed, and test_error, that share of 597 images that no seed trains on; both are in 0 to 1.
@@ -64,42 +68,51 @@ def train_digits(
     room_for("the hidden layers", seeds, max(*all_samples, TEST_IMAGES), max(all_widths))
     recorded = set(np.unique(np.r_[0, log_steps(epochs, whole("records", records, 2, MOST_RECORDS + 1))]).tolist())
     pairs = [(width, n) for n in all_samples for width in all_widths]
-    work = [seeds * epochs * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
-    rows: list[dict[str, float]] = []
+    work = [seeds * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
+    workers = wanted(threads)
+    rows: list[list[dict[str, float]]] = [[] for _ in pairs]
+
+    def training(place: int) -> Iterator[int]:
+        width, n = pairs[place]
+        X, y, weights = _drawn(images, labels, width, n, label_noise, seeds)
+        X_test, y_test = images[available:].expand(seeds, -1, -1), labels[available:].expand(seeds, -1)
+        optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
+        for epoch in range(epochs + 1):
+            logits = _logits(X, weights)
+            if epoch in recorded:
+                with torch.no_grad():
+                    unseen = _logits(X_test, weights)
+                    for seed in range(seeds):
+                        if not all(part[seed].isfinite().all() for part in (*weights, logits, unseen)):
+                            raise TrainingError(
+                                f"the network of width {width}, {n} samples and seed {seed} diverged by epoch "
+                                f"{epoch:,}; lower its learning_rate of {learning_rate:g} or weight_decay of "
+                                f"{weight_decay:g}."
+                            )
+                    train = (logits.argmax(-1) != y).double().mean(1).tolist()
+                    test = (unseen.argmax(-1) != y_test).double().mean(1).tolist()
+                rows[place] += [
+                    {
+                        "width": width, "samples": n, "label_noise": label_noise, "seed": seed, "epoch": epoch,
+                        "train_error": train[seed], "test_error": test[seed],
+                    }
+                    for seed in range(seeds)
+                ]  # fmt: skip
+            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / n
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            yield work[place]
+
     with progress_bar("train on digits", "%", 100, show=progress) as bar:
-        for place, (width, n) in enumerate(pairs):
-            X, y, weights = _drawn(images, labels, width, n, label_noise, seeds)
-            X_test, y_test = images[available:].expand(seeds, -1, -1), labels[available:].expand(seeds, -1)
-            optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
-            for epoch in range(epochs + 1):
-                logits = _logits(X, weights)
-                if epoch in recorded:
-                    with torch.no_grad():
-                        unseen = _logits(X_test, weights)
-                        for seed in range(seeds):
-                            if not all(part[seed].isfinite().all() for part in (*weights, logits, unseen)):
-                                raise TrainingError(
-                                    f"the network of width {width}, {n} samples and seed {seed} diverged by epoch "
-                                    f"{epoch:,}; lower its learning_rate of {learning_rate:g} or weight_decay of "
-                                    f"{weight_decay:g}."
-                                )
-                        train = (logits.argmax(-1) != y).double().mean(1).tolist()
-                        test = (unseen.argmax(-1) != y_test).double().mean(1).tolist()
-                    rows += [
-                        {
-                            "width": width, "samples": n, "label_noise": label_noise, "seed": seed, "epoch": epoch,
-                            "train_error": train[seed], "test_error": test[seed],
-                        }
-                        for seed in range(seeds)
-                    ]  # fmt: skip
-                if bar and epoch % 50 == 0:
-                    done = sum(work[:place]) + work[place] * epoch / epochs
-                    bar.at(int(100 * done / sum(work)), f"width {width}, {n} samples")
-                loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / n
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-    return pd.DataFrame(rows)
+        everything = (epochs + 1) * sum(work)
+        longest_first = sorted(range(len(pairs)), key=lambda place: -work[place])
+        side_by_side(
+            [training(place) for place in longest_first],
+            workers,
+            lambda done: bar.at(100 * done // everything) if bar else None,
+        )
+    return pd.DataFrame([row for own in rows for row in own])
 
 
 def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:

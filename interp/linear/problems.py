@@ -107,7 +107,7 @@ class RidgeProblem(Printed):
         """Features, which are parameters."""
         return self.features.shape[1]
 
-    @property
+    @cached_property
     def teacher_variance(self) -> float:
         """θ*ᵀΣθ*, the mean square of the teacher's outputs; without a teacher, that of the targets."""
         if self.teacher is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -35,6 +35,7 @@ from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.problems import relu_second_moment
 from interp.linear.steps import MOST_RECORDS, log_steps
+from interp.threads import side_by_side, wanted
 
 
 @dataclass(frozen=True)
@@ -77,41 +78,57 @@ class TwoLayer:
 SETTINGS = tuple(f.name for f in fields(TwoLayer))
 
 
+_IN_A_BATCH = 8  # more of them no longer fit in the cache
+
+
 def trajectories(
-    students: TwoLayer | Sequence[TwoLayer], steps: int = 20_000, records: int = 400, progress: bool = True
+    students: TwoLayer | Sequence[TwoLayer],
+    steps: int = 20_000,
+    records: int = 400,
+    progress: bool = True,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Train the students side by side; a row a student and recorded step.
 
     steps     updates of each
     records   about how many steps to record, at equal ratios, beside 0
+    threads   how many batches to train at a time, each on one thread; by default as many as torch uses. Results do not
+              depend on it.
 
     Columns: `run`, the student's place in the list; its settings; step; train_loss, ½ mean (f − y)² over the samples;
     test_loss, ½E(f − f*)² over all inputs, exact by the arc-cosine kernel (Cho and Saul, 2009); weight_norm.
-    Students of the same n, d and width are trained in one batch.
+    Students of the same n, d and width are trained in batches of up to eight.
     Raises ConfigError for settings, TrainingError where a student diverges.
     """
     students = [students] if isinstance(students, TwoLayer) else students
     if not isinstance(students, Sequence) or not students or not all(isinstance(one, TwoLayer) for one in students):
         raise ConfigError(f"students must be a TwoLayer, or a list of at least one; got {given(students)}.")
     steps, records = whole("steps", steps, 1), whole("records", records, 2, MOST_RECORDS + 1)
-    recorded = np.unique(np.r_[0, log_steps(steps, records)])
-    batches: dict[tuple[int, int, int, int], list[int]] = {}
+    recorded = {0, *log_steps(steps, records).tolist()}
+    workers = wanted(threads)
+    shapes: dict[tuple[int, int, int, int], list[int]] = {}
     for index, student in enumerate(students):
-        batches.setdefault((student.n, student.d, student.width, student.teacher_width), []).append(index)
-    frames = []
+        shapes.setdefault((student.n, student.d, student.width, student.teacher_width), []).append(index)
+    batches = [
+        part.tolist()
+        for members in shapes.values()
+        for part in np.array_split(members, math.ceil(len(members) / _IN_A_BATCH))
+    ]
+    rows: list[dict[str, float]] = []
+
+    def training(members: list[int]) -> Iterator[int]:
+        batch = _Batch([students[i] for i in members])
+        for step in range(steps + 1):
+            if step in recorded:
+                losses = batch.record(step)
+                rows.extend({"run": i, **asdict(students[i]), "step": step, **losses[j]} for j, i in enumerate(members))
+            batch.update()
+            if step and step % 100 == 0:
+                yield 100
+
     with progress_bar("train two-layer networks", "steps", steps * len(batches), show=progress) as bar:
-        for done, members in enumerate(batches.values()):
-            batch = _Batch([students[i] for i in members])
-            for step in range(steps + 1):
-                if step in recorded:
-                    losses = batch.record(step)
-                    frames += [
-                        {"run": i, **asdict(students[i]), "step": step, **losses[j]} for j, i in enumerate(members)
-                    ]
-                if bar and step % 100 == 0:
-                    bar.at(done * steps + step)
-                batch.update()
-    return pd.DataFrame(frames).sort_values(["run", "step"], ignore_index=True)
+        side_by_side([training(members) for members in batches], workers, bar.at if bar else None)
+    return pd.DataFrame(rows).sort_values(["run", "step"], ignore_index=True)
 
 
 class _Batch:
