@@ -1,7 +1,7 @@
 """Change the source in one small place at a time, and see whether the tests of that module notice.
 
     python -m benchmarks.mutants                          200 mutants, about half an hour of one core
-    python -m benchmarks.mutants --module measures -n 50  of some modules only
+    python -m benchmarks.mutants --module measures        of these, those of some modules
     python -m benchmarks.mutants --jobs 2 --seed 1        another sample, two at a time
     python -m benchmarks.mutants --list                   show the sample, run nothing
 
@@ -18,6 +18,7 @@ times the processor time of the unchanged source. Mutants that once survived (be
 Results are kept in the folder --out, and a run that was stopped goes on where it stood: what was caught is not tried
 again while its module stays the same, what survived not while the tests stay the same either. `--again` starts anew.
 benchmarks/mutants.toml names mutants that change nothing that can be seen, each with the reason. They are not counted.
+It also gives the reason of each that is seen by no test and left so; they are counted as survivors.
 
 The exit status is 1 if fewer than 95 % of the sample, or not all that once survived, are caught.
 """
@@ -457,12 +458,12 @@ class Results:
 
 
 def report(
-    found: dict[Mutant, Outcome], reasons: dict[tuple[str, str, str, int], str], places: dict[str, int]
+    found: dict[Mutant, Outcome], reasons: dict[str, dict[tuple[str, str, str, int], str]], places: dict[str, int]
 ) -> tuple[str, bool]:
     """A table, a row a module, then what survived; and whether enough was caught."""
     hand = {mutant: outcome for mutant, outcome in found.items() if mutant.operator == "by hand"}
     drawn_ones = {mutant: outcome for mutant, outcome in found.items() if mutant not in hand}
-    equivalent = {mutant: outcome for mutant, outcome in drawn_ones.items() if mutant.name in reasons}
+    equivalent = {mutant: outcome for mutant, outcome in drawn_ones.items() if mutant.name in reasons["equivalent"]}
     counted = {mutant: outcome for mutant, outcome in drawn_ones.items() if mutant not in equivalent}
     columns = ("module", "places", "mutants", "equivalent", "caught", "of these at import", "too slow", "survived")
     lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
@@ -480,9 +481,9 @@ def report(
         for mutant in mutants:
             lines += ["", f"{mutant.file}:{mutant.number}  {mutant.operator}, occurrence {mutant.occurrence}"]
             lines += [f"    {line}" for line in mutant.change().splitlines()]
-            if mutant.name in reasons:
-                doubt = "" if found[mutant].survived else f" But it was caught, by {found[mutant].by}."
-                lines.append(f"    {reasons[mutant.name]}{doubt}")
+            kind = "equivalent" if mutant in equivalent else "survivor"
+            doubt = "" if found[mutant].survived else f" But it was caught, by {found[mutant].by}."
+            lines.append(f"    {reasons[kind].get(mutant.name, 'No reason is given yet.')}{doubt}")
     caught = len(counted) - len(survivors)
     lines += ["", f"{caught} of {len(counted)} caught ({caught / max(len(counted), 1):.1%}), and "
               f"{len(hand) - len(again)} of the {len(hand)} that once survived."]  # fmt: skip
@@ -496,7 +497,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="which sample (default: 0)")
     parser.add_argument("-n", "--number", type=int, default=200, help="mutants to draw from all modules (default: 200)")
     parser.add_argument(
-        "--module", action="append", default=[], metavar="TEXT", help="only modules whose path holds TEXT"
+        "--module", action="append", default=[], metavar="TEXT", help="of the sample, modules whose path holds TEXT"
     )
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time, a core each (default: 1)")
     parser.add_argument("--out", type=Path, default=ROOT / ".mutants", help="folder of the results (default: .mutants)")
@@ -517,14 +518,17 @@ def main() -> None:
 def run(options: argparse.Namespace, folder: Path) -> bool:
     """Draw the mutants, try those whose outcome is not known, and say whether enough are caught."""
     record = tomllib.loads(RECORD.read_text(encoding="utf-8"))
-    reasons = {(e["file"], e["operator"], e["line"], e["occurrence"]): e["reason"] for e in record["equivalent"]}
+    reasons = {
+        kind: {(e["file"], e["operator"], e["line"], e["occurrence"]): e["reason"] for e in record[kind]}
+        for kind in ("equivalent", "survivor")
+    }
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     original = folder / "original"
     snapshot(original)
     modules = [file for file in [*TESTS, *ONLY_BY_HAND] if not options.module or any(t in file for t in options.module)]
-    places = [Places(original, file) for file in modules if file in TESTS]
+    places = [Places(original, file) for file in TESTS]
     wanted = sorted(sample(places, options.seed, options.number), key=lambda mutant: (mutant.file, mutant.number))
-    wanted += [mutant for mutant in by_hand(original, record["once_survived"]) if mutant.file in modules]
+    wanted = [m for m in wanted + by_hand(original, record["once_survived"]) if m.file in modules]
     if options.list:
         for mutant in wanted:
             print(
@@ -541,7 +545,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
             found[mutant] = outcome
             moved(mutant, outcome)
 
-    said, enough = report(found, reasons, {of.file: len(of) for of in places})
+    said, enough = report(found, reasons, {of.file: len(of) for of in places if of.file in modules})
     said = f"{options.number} mutants, seed {options.seed}, commit {commit.strip()}\n\n{said}"
     (options.out / "report.md").write_text(said + "\n", encoding="utf-8")
     print(said)

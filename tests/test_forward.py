@@ -101,6 +101,14 @@ def test_summing_rows_is_attention_by_its_definition(p, n_heads, d_head, d_mlp, 
         torch.testing.assert_close(mine, plain, rtol=1e-10, atol=1e-10)
 
 
+def test_the_pairs_of_a_row_are_summed_in_their_order():
+    """For the gradients: a sum in another order has other last bits."""
+    incidence = Pairs.all(31).incidence(4, 3)
+    entries = incidence.order
+    rows = incidence.rows_of_pair.flatten()[entries]
+    assert bool((torch.diff(rows * len(rows) + entries) > 0).all())
+
+
 def test_the_same_call_gives_the_same_bits():
     """Resuming bit for bit rests on this: no sum whose order changes from call to call, whatever the threads."""
     config = sizes(31, d_model=32, n_heads=4, d_head=8, d_mlp=64)
