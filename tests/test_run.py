@@ -6,6 +6,7 @@ import shutil
 import threading
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -148,7 +149,12 @@ DAMAGE = {
     "garbled version": (lambda f: write_weights(f, lambda w, i: i.update(format_version="x")), "no format version"),
     "impossible size": (
         lambda f: write_weights(f, lambda w, i: i["model"].update(d_mlp=0)),
-        "d_mlp is 0; it is a whole",
+        "d_mlp must be a whole number of at least 1; got 0",
+    ),
+    "step of letters": (lambda f: write_weights(f, lambda w, i: i.update(step="x")), "lacks or garbles its descript"),
+    "description in no JSON": (
+        lambda f: save_file(load_file(f), f, metadata={"interp": "{"}),
+        "says format None; expected 'interp-checkpoint'",
     ),
     "no step": (lambda f: write_weights(f, lambda w, i: i.pop("step")), "lacks or garbles its description"),
     "gone": (lambda f: f.unlink(), "does not exist"),
@@ -193,6 +199,13 @@ def test_where_the_last_checkpoint_is_damaged_the_last_readable_one_names_the_ke
     assert list(frame["step"]) == [0, 20, 40]
 
 
+def test_where_no_checkpoint_can_be_read_the_last_one_says_why(own_run):
+    for kind, step in [("wrong shape", 0), ("missing weight", 20), ("no step", 40), ("nan", 60)]:
+        DAMAGE[kind][0](own_run / "checkpoints" / f"step_{step:08d}.safetensors")
+    with pytest.raises(CheckpointError, match="step_00000060.*not finite"):
+        interp.load_run(own_run).last_readable()
+
+
 def test_a_checkpoint_under_another_steps_name_is_noticed(own_run):
     shutil.copy(own_run / STEP, own_run / "checkpoints" / "step_00000050.safetensors")
     with pytest.raises(CheckpointError, match="holds step 40, and its name says 50"):
@@ -219,7 +232,7 @@ def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
         ('{"format": "other"}', "says format 'other'"),
         ('{"format": "interp-run", "format_version": 9}', "version 9; this interp reads up to 1. Upgrade"),
         ('{"format": "interp-run", "format_version": 1}', "does not describe a run"),
-        ('{"format": "interp-run", "format_version": 1, "training": {"p": 1}}', "does not describe a run .*p is 1"),
+        ('{"format": "interp-run", "format_version": 1, "training": {"p": 1}}', "does not describe a run .*p must be a"),
     ],
 )
 def test_a_damaged_config_is_said(own_run, content, message):
@@ -238,23 +251,46 @@ def test_a_missing_split_leaves_the_measures_that_need_none(own_run):
     assert m.key_frequencies
 
 
-@pytest.mark.parametrize("content", [b"", b"text", None])
-def test_a_damaged_split_is_said(own_run, content):
-    if content is None:
-        np.savez(own_run / "split.npz", train=np.zeros((3, 3), dtype=bool))
-    else:
-        (own_run / "split.npz").write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"split.npz"):
+class Pickled:
+    """Unpickling it makes a file named pwned in the working folder."""
+
+    def __reduce__(self):
+        return open, ("pwned", "w")
+
+
+SPLITS = {
+    "empty": (lambda f: f.write_bytes(b""), "is not a split"),
+    "text": (lambda f: f.write_bytes(b"text"), "is not a split"),
+    "another p": (lambda f: np.savez(f, train=np.zeros((3, 3), dtype=bool)), r"torch.bool \[3, 3\]; expected bool \[13"),
+    "a larger p": (lambda f: np.savez(f, train=np.zeros((17, 17), dtype=bool)), r"torch.bool \[17, 17\]; expected bool"),
+    "numbers": (lambda f: np.savez(f, train=np.zeros((13, 13), dtype=np.int64)), r"torch.int64 \[13, 13\]; expected"),
+    "pickled": (lambda f: np.savez(f, train=np.array([Pickled()], dtype=object)), "is not a split"),
+}
+
+
+@pytest.mark.parametrize("kind", SPLITS)
+def test_a_damaged_split_is_said(own_run, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    damage, message = SPLITS[kind]
+    damage(own_run / "split.npz")
+    with pytest.raises(CheckpointError, match=rf"split.npz.* {message}"):
         interp.load_run(own_run)
+    assert not (tmp_path / "pwned").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"text", None])
-def test_a_missing_or_damaged_history_is_said_when_it_is_asked_for(own_run, content):
-    if content is None:
-        (own_run / "history.parquet").unlink()
-    else:
-        (own_run / "history.parquet").write_bytes(content)
+HISTORIES = {
+    "missing": (lambda f: f.unlink(), "is missing"),
+    "empty": (lambda f: f.write_bytes(b""), "is not a readable parquet file"),
+    "text": (lambda f: f.write_bytes(b"text"), "is not a readable parquet file"),
+    "other columns": (lambda f: pd.DataFrame({"step": [0]}).to_parquet(f), r"expected also \['train_loss', 'test_loss'"),
+}
+
+
+@pytest.mark.parametrize("kind", HISTORIES)
+def test_a_missing_or_damaged_history_is_said_when_it_is_asked_for(own_run, kind):
+    damage, message = HISTORIES[kind]
+    damage(own_run / "history.parquet")
     run = interp.load_run(own_run)
     assert run[-1].step == 60
-    with pytest.raises(CheckpointError, match=r"history.parquet"):
+    with pytest.raises(CheckpointError, match=rf"history.parquet.* {message}"):
         _ = run.history
