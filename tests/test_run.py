@@ -202,7 +202,7 @@ def test_where_the_last_checkpoint_is_damaged_the_last_readable_one_names_the_ke
 def test_where_no_checkpoint_can_be_read_the_last_one_says_why(own_run):
     for kind, step in [("wrong shape", 0), ("missing weight", 20), ("no step", 40), ("nan", 60)]:
         DAMAGE[kind][0](own_run / "checkpoints" / f"step_{step:08d}.safetensors")
-    with pytest.raises(CheckpointError, match="step_00000060.*not finite"):
+    with pytest.raises(CheckpointError, match=r"step_00000060.*not finite"):
         interp.load_run(own_run).last_readable()
 
 
@@ -232,7 +232,10 @@ def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
         ('{"format": "other"}', "says format 'other'"),
         ('{"format": "interp-run", "format_version": 9}', "version 9; this interp reads up to 1. Upgrade"),
         ('{"format": "interp-run", "format_version": 1}', "does not describe a run"),
-        ('{"format": "interp-run", "format_version": 1, "training": {"p": 1}}', "does not describe a run .*p must be a"),
+        (
+            '{"format": "interp-run", "format_version": 1, "training": {"p": 1}}',
+            "does not describe a run .*p must be a",
+        ),
     ],
 )
 def test_a_damaged_config_is_said(own_run, content, message):
@@ -261,8 +264,14 @@ class Pickled:
 SPLITS = {
     "empty": (lambda f: f.write_bytes(b""), "is not a split"),
     "text": (lambda f: f.write_bytes(b"text"), "is not a split"),
-    "another p": (lambda f: np.savez(f, train=np.zeros((3, 3), dtype=bool)), r"torch.bool \[3, 3\]; expected bool \[13"),
-    "a larger p": (lambda f: np.savez(f, train=np.zeros((17, 17), dtype=bool)), r"torch.bool \[17, 17\]; expected bool"),
+    "another p": (
+        lambda f: np.savez(f, train=np.zeros((3, 3), dtype=bool)),
+        r"torch.bool \[3, 3\]; expected bool \[13",
+    ),
+    "a larger p": (
+        lambda f: np.savez(f, train=np.zeros((17, 17), dtype=bool)),
+        r"torch.bool \[17, 17\]; expected bool",
+    ),
     "numbers": (lambda f: np.savez(f, train=np.zeros((13, 13), dtype=np.int64)), r"torch.int64 \[13, 13\]; expected"),
     "pickled": (lambda f: np.savez(f, train=np.array([Pickled()], dtype=object)), "is not a split"),
 }
@@ -282,7 +291,10 @@ HISTORIES = {
     "missing": (lambda f: f.unlink(), "is missing"),
     "empty": (lambda f: f.write_bytes(b""), "is not a readable parquet file"),
     "text": (lambda f: f.write_bytes(b"text"), "is not a readable parquet file"),
-    "other columns": (lambda f: pd.DataFrame({"step": [0]}).to_parquet(f), r"expected also \['train_loss', 'test_loss'"),
+    "other columns": (
+        lambda f: pd.DataFrame({"step": [0]}).to_parquet(f),
+        r"expected also \['train_loss', 'test_loss'",
+    ),
 }
 
 
