@@ -177,6 +177,12 @@ def test_what_happens_after_the_first_fall_moves_no_event():
     assert "lost                   1,100 (after 1,000)" in str(ph)
 
 
+def test_the_row_of_the_fall_is_not_in_the_passage():
+    frame = unstable()
+    frame.loc[5, "test_loss"] = math.exp(-60)  # of step 500, where it falls: as a floor it would move both ends
+    assert interp.phases(frame) == interp.phases(unstable())
+
+
 def test_a_run_that_kept_it_has_neither_loss_nor_reason():
     ph = interp.phases(grokked())
     assert (ph.lost, ph.dips, ph.missing) == (None, 0, {})
@@ -189,6 +195,8 @@ def test_a_fall_is_nine_hundredths_below_the_threshold():
     ph = interp.phases(unstable(), threshold=0.95)
     assert (ph.generalized, ph.dips, ph.lost, ph.threshold) == (300, 2, None, 0.95)
     assert ph.dip_steps == ((800, 900), (1100, 1200))
+    # 0.91 − 0.09 is 0.8200000000000001 in floating point, and 0.82 is not under it
+    assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.82, 1, 1, 1, 1, 1, 1, 1, 1]), 0.91).dips == 0
     assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.86, 1, 0.8599, 1, 1, 1, 1, 1, 1]), 0.95).dips == 1
 
 
