@@ -20,11 +20,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.all_pairs import at_last, tokens_of
+from interp.all_pairs import at_last, evaluating, tokens_of
+from interp.computing import computing
 from interp.config import MLPConfig
 from interp.errors import ConfigError
 from interp.forward import Pairs
-from interp.fourier import fourier_basis, frequency_rows, project
+from interp.fourier import frequency_rows, project, shared_basis
 from interp.measures import logits as logit_measures, losses, neurons as neuron_measures
 from interp.model import neuron_logit_map
 from interp.run import Checkpoint
@@ -99,6 +100,7 @@ class Effect:
     __repr__ = __str__
 
 
+@computing()
 def through_hooks(
     checkpoint: Checkpoint,
     hooks: Sequence[Hook],
@@ -109,8 +111,8 @@ def through_hooks(
 
     The batch is all p*p pairs in lexicographic order, pair a * p + b. A transformer's activations are [p*p, n_ctx, …],
     answered at position -1; a HookedMLP's are [p*p, …]. `bridge` is the checkpoint's model (`checkpoint.model()`) to
-    use instead of a new one: hooks that it already has act before and after, and only those given are removed. Raises
-    ConfigError for a hook point that the model does not have.
+    use, in evaluation mode, instead of a new one: hooks that it already has act before and after, and only those given
+    are removed. Raises ConfigError for a hook point that the model does not have.
     """
     model: Any = checkpoint.model() if bridge is None else bridge
     if unknown := [point for point, _ in hooks if point not in model.hook_dict]:
@@ -119,7 +121,7 @@ def through_hooks(
             f"got {', '.join(unknown)}."
         )
     tokens = tokens_of(model, Pairs.all(checkpoint.task.p))
-    with torch.no_grad():
+    with evaluating(model):
         before = _scores(checkpoint, model(tokens))
         with model.hooks(fwd_hooks=list(hooks)):
             after = _scores(checkpoint, model(tokens))
@@ -171,6 +173,7 @@ def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable
     return f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}", named
 
 
+@computing()
 def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
     """Remove the waves of the given frequencies from the embedding W_E[:p], or keep them alone; its mean stays.
 
@@ -203,6 +206,7 @@ def _embeddings(checkpoint: Checkpoint) -> tuple[Float[Tensor, "p d"], Float[Ten
     return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
 
 
+@computing()
 def neurons(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
     """Remove the eight waves of each given frequency from every neuron over pairs, or keep them alone; its mean stays.
 
@@ -222,6 +226,7 @@ def _of_neurons(checkpoint: Checkpoint, change: Change, name: str) -> Effect:
     return through_hooks(checkpoint, [(_points(checkpoint).neurons, _over_pairs(checkpoint, change))], name)
 
 
+@computing()
 def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
     """Remove the waves cos w_k(a+b) and sin w_k(a+b) of the given frequencies from the logits, or keep them alone.
 
@@ -240,6 +245,7 @@ def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: It
     return through_hooks(checkpoint, [(point, _over_pairs(checkpoint, change, width=p))], f"logits {words}")
 
 
+@computing()
 def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
     """Replace attention from the last position by its mean over pairs, or by its best fit in one frequency.
 
@@ -268,11 +274,13 @@ def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
     return through_hooks(checkpoint, [(point, hook)], f"attention by its {fit}")
 
 
+@computing()
 def neuron_fits(checkpoint: Checkpoint) -> Effect:
     """Replace every neuron by its best fit over pairs in the one frequency that explains most of it, its mean kept."""
     return _of_neurons(checkpoint, _own_frequency, "neurons by their best fit in one frequency")
 
 
+@computing()
 def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean") -> Effect:
     """Set the single-frequency neurons of the given frequencies to zero, or to their mean over pairs."""
     words, chosen = _chosen(checkpoint, None, frequencies)
@@ -284,6 +292,7 @@ def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean
     return _cut_neurons(checkpoint, cut, by, f"neurons of {words.removeprefix('only ')}")
 
 
+@computing()
 def unclustered(checkpoint: Checkpoint, by: Cut = "mean") -> Effect:
     """Set the neurons that belong to no cluster (no frequency explains enough) to zero, or to their mean over pairs."""
     return _cut_neurons(
@@ -307,6 +316,7 @@ def _cut_neurons(
     return _of_neurons(checkpoint, change, f"{which} cut to {by}")
 
 
+@computing()
 def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Effect:
     """Restrict the neuron-logit map W_L over outputs c to the waves cos w_k c and sin w_k c of the given frequencies.
 
@@ -347,7 +357,7 @@ def _over_pairs(checkpoint: Checkpoint, change: Change, width: int | None = None
 def _of_frequencies(maps: Float[Tensor, "p p d"], frequencies: Iterable[int]) -> Float[Tensor, "p p d"]:
     """Project d functions of (a, b) on the eight waves of each of these frequencies."""
     p = len(maps)
-    basis = fourier_basis(p)
+    basis = shared_basis(p)
     chosen = torch.zeros(p, p, dtype=torch.float64)
     for k in frequencies:
         rows = torch.tensor([0, *frequency_rows(p, k)])

@@ -5,6 +5,7 @@ Its activations, and the gradients of its logits with respect to the two embedde
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,7 @@ from interp.computing import computing
 from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
-from interp.model import Weights
+from interp.model import Weights, plain
 from interp.run import Checkpoint
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def activations(
         check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
     elif len(weights["W_x"]) != p:
         raise ConfigError(f"W_x has {len(weights['W_x'])} rows; a task of p = {p} has {p} numbers.")
-    out = forward(weights, Pairs.all(p), **options)
+    out = forward(plain(weights), Pairs.all(p), **options)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
         out.neurons.unflatten(0, (p, p)),
@@ -92,6 +93,7 @@ def _own_options(
     return model, p, {"activation": activation, "attention_coefficient": attention_coefficient}
 
 
+@computing()
 def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
     """What the model reads for these pairs: (a, b), and "=", its last token, where it has a third position.
 
@@ -101,17 +103,45 @@ def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor,
     cfg, p = model.cfg, pairs.p
     if isinstance(cfg, MLPConfig):
         cfg.check_modulus(p)
-        return torch.stack([pairs.a, pairs.b], dim=1).to(model.W_x.device)
+        return torch.stack([pairs.a, pairs.b], dim=1).to(_device_of(model))
     equals = cfg.n_ctx > 2
     check_vocabulary(p, cfg.d_vocab, cfg.d_vocab_out, cfg.n_ctx)
     b = pairs.b if cfg.d_vocab == p + equals else p + pairs.b
     last = [torch.full_like(pairs.a, cfg.d_vocab - 1)] * equals
-    return torch.stack([pairs.a, b, *last], dim=1).to(cfg.device)
+    return torch.stack([pairs.a, b, *last], dim=1).to(_device_of(model))
+
+
+def _device_of(model: Any) -> torch.device | str:
+    """Return where a model's parameters are: its cfg.device is where it was made."""
+    first = next(model.parameters(), None)
+    return model.cfg.device if first is None else first.device
+
+
+@contextlib.contextmanager
+def evaluating(model: TransformerBridge | HookedMLP) -> Iterator[None]:
+    """Put a model into evaluation mode, without dropout, and each of its modules back into its own mode afterwards.
+
+    Raises ConfigError for a model on the meta device, which holds no numbers.
+    """
+    if any(parameter.is_meta for parameter in model.parameters()):
+        raise ConfigError(
+            f"A model must hold numbers to be measured; got a {type(model).__name__} on the meta device. "
+            "Load its weights on a device first."
+        )
+    parts: list[Any] = [model, getattr(model, "original_model", model)]  # which a bridge does not list as a whole
+    modes = {module: module.training for part in parts for module in part.modules()}
+    try:
+        for module in modes:
+            module.training = False
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 @computing()
 def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activations:
-    """All pairs through a model's hooks, your own included.
+    """All pairs through a model's hooks, your own included, in evaluation mode.
 
     It is a TransformerBridge of any depth and normalization, or a HookedMLP. A model with three
     positions or more reads (a, b, p), one with two reads (a, b).
@@ -126,13 +156,14 @@ def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activati
         at_neurons = "" if cfg.attn_only else f"{block}.mlp.hook_post"
     wanted = [name for name in (at_pattern, at_neurons) if name]
     logits, patterns, neurons = [], [], []
-    for batch in tokens_of(model, Pairs.all(p)).split(_HOOK_BATCH):
-        out, cache = model.run_with_cache(batch, names_filter=wanted)
-        logits.append(at_last(out)[:, :p].float().cpu())
-        if at_pattern:
-            patterns.append(cache[at_pattern][:, :, -1].float().cpu())
-        if at_neurons:
-            neurons.append(at_last(cache[at_neurons]).float().cpu())
+    with evaluating(model):
+        for batch in tokens_of(model, Pairs.all(p)).split(_HOOK_BATCH):
+            out, cache = model.run_with_cache(batch, names_filter=wanted)
+            logits.append(at_last(out)[:, :p].float().cpu())
+            if at_pattern:
+                patterns.append(cache[at_pattern][:, :, -1].float().cpu())
+            if at_neurons:
+                neurons.append(at_last(cache[at_neurons]).float().cpu())
     return Activations(
         torch.cat(logits).unflatten(0, (p, p)),
         torch.cat(neurons).unflatten(0, (p, p)) if neurons else None,
@@ -165,7 +196,7 @@ def input_gradients(
 def _input_gradients(
     weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float | None
 ) -> InputGradients:
-    p, a, b = pairs.p, pairs.a, pairs.b
+    p, a, b, weights = pairs.p, pairs.a, pairs.b, plain(weights)
     each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))
     if "W_x" in weights:
         E_a, E_b = weights["W_x"][a], weights["W_y"][b]
@@ -199,7 +230,12 @@ def _hooked_input_gradients(
         embedded.append(value.detach().requires_grad_())
         return embedded[-1]
 
-    with model.hooks(fwd_hooks=[("hook_embed", leaf)]):
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise ConfigError(
+            f"Gradients cannot pass through parameters that were made under torch.inference_mode; got such a "
+            f"{type(model).__name__}. Make it outside of inference_mode, or leave mechanism out."
+        )
+    with evaluating(model), model.hooks(fwd_hooks=[("hook_embed", leaf)]):
         logits = at_last(model(tokens))
     (grad,) = _jacobian(logits[:, :p], embedded[-1])
     return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()

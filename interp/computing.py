@@ -25,6 +25,8 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
     autocast acts; float32 matrix products are taken in full float32; numpy warns as it does by default. Gradients are
     recorded where `grad` is true, not where it is false, and as the caller has it where it is None.
 
+    Within another `computing` of the same thread, one with `grad` None has nothing left to do.
+
     As a decorator, `@computing()`, it holds for each call of a function; in a generator it would hold for the caller's
     code too, so there it is left before each `yield`. It costs about ten microseconds: for public entries, not inner
     loops.
@@ -35,6 +37,8 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
 
     def __enter__(self) -> None:
         self._undo: list[Callable[[], object]] = []
+        if self._grad is None and _of_thread.inside:
+            return
         try:
             self._state(self._undo.append)
         except BaseException:
@@ -61,8 +65,9 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
         for kind in _AUTOCAST:
             if torch.is_autocast_enabled(kind):
                 enter(torch.autocast(kind, enabled=False))
-        _of_process.enter()
-        afterwards(_of_process.leave)
+        for shared in (_of_process, _of_thread):
+            shared.enter()
+            afterwards(shared.leave)
         if torch.empty(0).device.type != "cpu":  # only then: a device context makes every call of torch slower
             enter(torch.device("cpu"))
         enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
@@ -75,6 +80,18 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
                 return function(*args, **kwargs)
 
         return stated
+
+
+class _OfThread(threading.local):
+    """How many `computing` the thread is within."""
+
+    inside = 0
+
+    def enter(self) -> None:
+        self.inside += 1
+
+    def leave(self) -> None:
+        self.inside -= 1
 
 
 class _OfProcess:
@@ -122,4 +139,4 @@ def _full_precision(restore: contextlib.ExitStack) -> None:
             backend.matmul.fp32_precision = "ieee"
 
 
-_of_process = _OfProcess()
+_of_process, _of_thread = _OfProcess(), _OfThread()

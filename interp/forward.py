@@ -24,6 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.computing import computing
 from interp.errors import ConfigError
 
 Activation = Literal["relu", "gelu", "gelu_new"]
@@ -54,6 +55,7 @@ class Pairs:
     _incidences: dict[tuple[int, int], _Incidence] = field(default_factory=dict, init=False, repr=False)
 
     @staticmethod
+    @computing()
     def all(p: int) -> Pairs:
         """All p*p pairs in lexicographic order: pair a * p + b."""
         index = torch.arange(p * p)
@@ -66,6 +68,7 @@ class Pairs:
         return Pairs(self.p, self.a.to(device), self.b.to(device))
 
     @cached_property
+    @computing()
     def _three_rows(self) -> Int[Tensor, "n 3"]:
         return torch.stack([self.a, self.p + self.b, torch.full_like(self.a, 2 * self.p)], dim=1)
 
@@ -73,6 +76,7 @@ class Pairs:
         """The rows that a pair attends to, of 2p + 1 (or 2p): a at position 0, b at position 1, "=" at position 2."""
         return self._three_rows[:, :n_ctx]
 
+    @computing()
     def incidence(self, n_heads: int, n_ctx: int) -> _Incidence:
         if (n_heads, n_ctx) not in self._incidences:
             rows = self.rows(n_ctx)[..., None] * n_heads + torch.arange(n_heads)
@@ -95,6 +99,7 @@ class Forward:
     pattern: Float[Tensor, "n n_ctx n_heads"] | None
 
 
+@computing(grad=None)
 def forward(
     weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation, attention_coefficient: float | None = None
 ) -> Forward:
@@ -214,19 +219,23 @@ class _Incidence:
     n_rows: int
 
     @cached_property
+    @computing()
     def order(self) -> Int[Tensor, " nk"]:
         return self.rows_of_pair.flatten().argsort(stable=True)
 
     @cached_property
+    @computing()
     def pair_of_entry(self) -> Int[Tensor, " nk"]:
         return self.order // self.rows_of_pair.shape[1]
 
     @cached_property
+    @computing()
     def offsets(self) -> Int[Tensor, " n_rows"]:
         counts = torch.bincount(self.rows_of_pair.flatten(), minlength=self.n_rows)
         return counts.cumsum(0) - counts
 
     @cached_property
+    @computing()
     def entries(self) -> Float[Tensor, "n n_rows"]:
         """A sparse [n, n_rows] of zeros that stores the k entries of every pair: where its weights stand."""
         n, k = self.rows_of_pair.shape

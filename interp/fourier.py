@@ -18,10 +18,19 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.computing import computing
+
+
+@computing()
+def fourier_basis(p: int) -> Float[Tensor, "{p} {p}"]:
+    """Return the orthonormal basis F of Z_p in float64, one function a row; `F @ F.T` is the identity."""
+    return shared_basis(p).clone()
+
 
 @lru_cache(maxsize=16)
-def fourier_basis(p: int) -> Float[Tensor, "{p} {p}"]:
-    """The orthonormal basis F of Z_p in float64, one function a row; `F @ F.T` is the identity."""
+@computing()
+def shared_basis(p: int) -> Float[Tensor, "{p} {p}"]:
+    """Return the one copy of the basis that interp keeps: for its own functions, which never write to it."""
     x = torch.arange(p)
     k = torch.arange(1, p // 2 + 1)[:, None]
     angle = (2 * math.pi / p) * (k * x % p).double()  # reduced first, so large k loses no digits
@@ -48,7 +57,7 @@ def project(x: Float[Tensor, "p *rest"], frequencies: Iterable[int]) -> Float[Te
     """The part of x, along its first axis, that lies in the span of the given frequencies; float64."""
     p = x.shape[0]
     rows = [row for k in frequencies for row in frequency_rows(p, k)]
-    chosen = fourier_basis(p)[rows]
+    chosen = shared_basis(p)[rows]
     return (chosen.T @ (chosen @ x.double().flatten(1))).view(x.shape)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
+from interp.computing import computing
 from interp.config import MLPConfig
 from interp.forward import activation_function
 from interp.model import Weights
@@ -20,6 +21,7 @@ class HookedMLP(HookedRootModule):
     hook_pre and hook_post [batch, d_hidden]; hook_logits [batch, d_vocab_out].
     """
 
+    @computing()
     def __init__(self, weights: Weights, config: MLPConfig) -> None:
         super().__init__()
         self.cfg = config

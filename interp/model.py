@@ -20,6 +20,7 @@ from einops import rearrange
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from interp.computing import computing
 from interp.config import Architecture, Init, MLPConfig, ModelConfig
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS
@@ -108,6 +109,7 @@ def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shape
     return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
 
 
+@computing(grad=None)
 def neuron_logit_map(weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
     """W_L: what each neuron adds to the logits, W_out · W_U, or W_U itself where the hidden layer is the last."""
     return weights["W_out"] @ weights["W_U"] if "W_out" in weights else weights["W_U"]
@@ -118,6 +120,7 @@ def embedding(weights: Weights, p: int) -> Float[Tensor, "p d"]:
     return weights["W_E"][:p] if "W_E" in weights else torch.cat([weights["W_x"], weights["W_y"]], dim=1)
 
 
+@computing()
 def initial_weights(config: ModelConfig, seed: int, init: Init = "paper") -> dict[str, Tensor]:
     """Fresh weights of a seed; no global random state is read or changed.
 
@@ -154,23 +157,24 @@ def _boot(config: ModelConfig, seed: int | None = None) -> TransformerBridge:
     from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
     from transformer_lens.model_bridge import TransformerBridge
 
-    bridge = TransformerBridge.boot_native(
-        TransformerBridgeConfig(
-            n_layers=1,
-            n_ctx=config.n_ctx,
-            d_vocab=config.d_vocab,
-            d_vocab_out=config.d_vocab_out,
-            d_model=config.d_model,
-            n_heads=config.n_heads,
-            d_head=config.d_head,
-            d_mlp=config.d_mlp,
-            act_fn=config.activation,
-            normalization_type=None,
-            attention_dir="causal" if config.n_ctx == 3 else "bidirectional",
-            seed=seed,
-            init_weights=seed is not None,
-        )
+    sizes = TransformerBridgeConfig(
+        n_layers=1,
+        n_ctx=config.n_ctx,
+        d_vocab=config.d_vocab,
+        d_vocab_out=config.d_vocab_out,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        d_head=config.d_head,
+        d_mlp=config.d_mlp,
+        act_fn=config.activation,
+        normalization_type=None,
+        attention_dir="causal" if config.n_ctx == 3 else "bidirectional",
+        device="cpu",
+        seed=seed,
+        init_weights=seed is not None,
     )
+    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are then replaced
+        bridge = TransformerBridge.boot_native(sizes)
     bridge.attention_coefficient = mixed = config.attention_coefficient  # for from_bridge
     if mixed != 1:
         bridge.add_hook(
@@ -179,6 +183,7 @@ def _boot(config: ModelConfig, seed: int | None = None) -> TransformerBridge:
     return bridge
 
 
+@computing()
 def to_hooked(weights: Weights, config: Architecture) -> TransformerBridge | HookedMLP:
     """The model with hooks: a TransformerBridge, or a HookedMLP for a network of one hidden layer."""
     if isinstance(config, ModelConfig):
@@ -189,6 +194,7 @@ def to_hooked(weights: Weights, config: Architecture) -> TransformerBridge | Hoo
     return HookedMLP(weights, config)
 
 
+@computing()
 def to_bridge(weights: Weights, config: ModelConfig) -> TransformerBridge:
     """A TransformerBridge with these weights: hooks, `run_with_cache` and the rest of TransformerLens.
 
@@ -213,6 +219,7 @@ def to_bridge(weights: Weights, config: ModelConfig) -> TransformerBridge:
     return bridge
 
 
+@computing()
 def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConfig]:
     """The weights and sizes of a one-layer TransformerBridge without layer norm, all biases included.
 
@@ -239,5 +246,18 @@ def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], ModelConf
         attention_coefficient=getattr(bridge, "attention_coefficient", 1.0),
     )
     return {
-        name: weight.detach().clone(memory_format=torch.contiguous_format) for name, weight in weights.items()
+        name: weight.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for name, weight in weights.items()
     }, config
+
+
+def plain(weights: Weights) -> dict[str, Tensor]:
+    """Return weights as ordinary tensors on the CPU, of float32 or wider, that record no gradients; shared if they are.
+
+    A tensor made under `torch.inference_mode` is copied, since gradients cannot pass through it.
+    """
+    whole = {name: weight.detach().cpu() for name, weight in weights.items()}
+    return {
+        name: (weight.clone() if weight.is_inference() else weight).to(torch.promote_types(weight.dtype, torch.float32))
+        for name, weight in whole.items()
+    }

@@ -37,7 +37,7 @@ from interp.keys import key_checkpoint
 from interp.measures import attention, embedding, logits as logit_measures, losses, mechanism, neurons
 from interp.measures.logits import KEY_SHARE, checked_share
 from interp.measures.weights import alignment, sum_squared_weights
-from interp.model import embedding as embedding_of, neuron_logit_map
+from interp.model import embedding as embedding_of, neuron_logit_map, plain
 from interp.printed import Printed
 from interp.published import last_checkpoint, load_run
 from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole
@@ -125,7 +125,10 @@ class ProgressMeasures(Printed):
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts, ready for JSON; `missing` included."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in plain.items()}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else dict(value) if isinstance(value, dict) else value
+            for name, value in plain.items()
+        }
 
     def _told(self) -> list[Field[Any]]:
         """The measures; those of the mechanism only where they were asked for."""
@@ -254,7 +257,7 @@ def _threads(sizes: Architecture, p: int, threads: int | None) -> int:
 
 
 def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
-    weights, p, options = checkpoint.weights, checkpoint.task.p, checkpoint.config.forward_options
+    weights, p, options = plain(checkpoint.weights), checkpoint.task.p, checkpoint.config.forward_options
     in_directory = checkpoint.run is not None and Path(checkpoint.run.path).is_dir()
     return _Subject(
         acts=activations(checkpoint),

@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
 from interp.contents import Contents, read_contents
@@ -283,7 +284,6 @@ def _plain(readings: list[_Reading]) -> _Reading | None:
     return readings[0] if all(reading.architecture == first for reading in readings) else None
 
 
-@torch.no_grad()
 def _cross_entropies(weights: Mapping[str, Tensor], reading: _Reading) -> Float[Tensor, "p p"]:
     """Those of all pairs over all outputs, "=" included: what a training minimizes."""
     p, labels = reading.task.p, reading.task.labels.flatten()
@@ -383,6 +383,7 @@ class _Epoch:
         return self.opened
 
 
+@computing()
 def load_run(
     path: PathLike,
     task: Task | None = None,
@@ -451,6 +452,7 @@ def _run(file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "
     return Run(contents.path, reading.task, reading.architecture, sources, lambda: history, mask)
 
 
+@computing()
 def load_checkpoint(
     path: PathLike,
     task: Task | None = None,
@@ -495,6 +497,7 @@ def load_checkpoint(
         return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), step)
 
 
+@computing()
 def last_checkpoint(
     path: PathLike,
     task: Task | None = None,
@@ -570,6 +573,7 @@ def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) ->
 # ── converting ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@computing()
 def convert(
     source: PathLike,
     path: PathLike,

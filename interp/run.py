@@ -19,7 +19,7 @@ import re
 import uuid
 import zipfile
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
@@ -33,6 +33,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig, TrainConfig
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.model import Weights, check_weights, to_hooked
@@ -62,26 +63,51 @@ _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 PathLike = str | os.PathLike[str]
 
 
-@dataclass(frozen=True, eq=False)
+class _OwnMask:
+    """An attribute that holds a mask of its own: a copy of what it is given, of which it gives copies."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Bool[Tensor, "p p"] | None:
+        return None if instance is None else _copied(instance.__dict__[self.name])
+
+    def __set__(self, instance: Any, mask: Bool[Tensor, "p p"] | None) -> None:
+        instance.__dict__[self.name] = _copied(mask)
+
+
+@computing()
+def _copied(mask: Bool[Tensor, "p p"] | None) -> Bool[Tensor, "p p"] | None:
+    return None if mask is None else mask.detach().clone()
+
+
+_OWN_MASK: Any = _OwnMask()
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
     """One model: its weights, where in training it stands, and, where known, what it was trained on.
 
-    weights     the mapping described in `interp.model`
+    weights     the mapping described in `interp.model`, which this checkpoint alone holds: what is changed in it is
+                measured, and neither its run nor its file changes
     config      its sizes: a ModelConfig, or an MLPConfig for a network of one hidden layer
     task        what it was trained to compute
     step        updates made before it was saved, as its file counts them; None if unknown
-    train_mask  bool [p, p], true = train pair; None where the split is unknown
+    train_mask  bool [p, p], true = train pair, a copy each time; None where the split is unknown
     path        the file (or address) it came from
     run         the run it belongs to, which names the key frequencies (`ProgressMeasures.key_step`)
     """
 
-    weights: Weights = field(repr=False)
+    weights: Weights
     config: Architecture
     task: Task
     step: int | None = None
-    train_mask: Bool[Tensor, "p p"] | None = field(default=None, repr=False)
+    train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
     path: Path | str | None = None
-    run: Run | None = field(default=None, repr=False)
+    run: Run | None = None
+
+    def __repr__(self) -> str:
+        return f"Checkpoint({self.config}, {self.task}, step={self.step}, path={self.path!r})"
 
     def model(self) -> TransformerBridge | HookedMLP:
         """This model as a TransformerBridge: hooks, `run_with_cache` and all of TransformerLens.
@@ -119,6 +145,8 @@ class Run:
     `architecture` holds the sizes of its models, `config` its training settings: None where other code trained it.
     """
 
+    train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
+
     def __init__(
         self,
         path: Path | str,
@@ -135,7 +163,7 @@ class Run:
         self.architecture = architecture
         self.train_mask = train_mask
         self.config = config
-        self.bad = dict(bad or {})
+        self._bad = dict(bad or {})
         self._sources = {step: sources[step] for step in sorted(sources)}
         self._read_history = read_history
 
@@ -144,7 +172,12 @@ class Run:
         """The steps that have a checkpoint, in order, as the run counts them (other code may count from 0)."""
         return tuple(self._sources)
 
-    @cached_property
+    @property
+    def bad(self) -> dict[int, str]:
+        """What is wrong with each checkpoint that cannot be read, by its step."""
+        return dict(self._bad)
+
+    @property
     def history(self) -> pd.DataFrame:
         """Step, train and test loss (nats) and accuracy, a row each time they were recorded; NaN where they were not.
 
@@ -153,14 +186,18 @@ class Run:
         of the shipped run 4.7595 for 4.7683).
         Raises CheckpointError where they are missing or damaged.
         """
+        return self._recorded.copy()
+
+    @cached_property
+    def _recorded(self) -> pd.DataFrame:
         return self._read_history()
 
     def source(self, step: int) -> Source:
         """Where the checkpoint of a step is kept; CheckpointError if there is none or it is bad."""
         if not isinstance(step, int):
             raise CheckpointError(f"step is {step!r}; it is one of the run's steps, such as {self.steps[-1]}.")
-        if step in self.bad:
-            raise CheckpointError(self.bad[step])
+        if step in self._bad:
+            raise CheckpointError(self._bad[step])
         if step not in self._sources:
             near = ", ".join(str(s) for s in sorted(sorted(self.steps, key=lambda s: abs(s - step))[:4]))
             raise CheckpointError(f"{self.path} has no checkpoint of step {step}; the nearest are {near or 'none'}.")
@@ -170,6 +207,7 @@ class Run:
         """The file that holds the checkpoint of a step; CheckpointError if there is none or it is bad."""
         return self.source(step).path
 
+    @computing()
     def at(self, step: int) -> Checkpoint:
         """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
         source = self.source(step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -14,6 +13,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from interp.arguments import given, number, one_of, random_seed, room_for, whole
+from interp.computing import computing
 from interp.errors import ConfigError
 
 Operation = Literal["add", "subtract", "quadratic", "random"]
@@ -65,9 +65,10 @@ class Task:
     def __hash__(self) -> int:
         return hash(self._identity())
 
-    @cached_property
+    @property
+    @computing()
     def labels(self) -> Int[Tensor, "{self.p} {self.p}"]:
-        """The right answer of every pair: `labels[a, b]` in 0..p-1, shape [p, p]."""
+        """The right answer of every pair: `labels[a, b]` in 0..p-1, shape [p, p]; a tensor of your own at each call."""
         a = torch.arange(self.p)[:, None]
         b = torch.arange(self.p)[None, :]
         match self.operation:
@@ -92,6 +93,7 @@ class Task:
         return _NO_FOURIER.get(self.operation)
 
 
+@computing()
 def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bool[Tensor, "{p} {p}"]:
     """Which pairs are trained on: bool [p, p], true = train, the first `int(fraction * p * p)` of a shuffle.
 
@@ -119,6 +121,7 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     return mask.view(p, p)
 
 
+@computing()
 def as_mask(
     split: SplitLike | None, seed: int | None, p: int, fraction: float = PAPER_FRACTION
 ) -> Bool[Tensor, "{p} {p}"] | None:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from interp.arguments import columns, number, one_of, room_for, sizes, whole
+from interp.computing import computing
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.steps import MOST_RECORDS, log_steps
@@ -28,6 +29,7 @@ _CLASSES = 10
 _FLOAT32 = 1e30  # settings multiply float32 weights, which end at 3e38
 
 
+@computing(grad=True)
 def train_digits(
     widths: int | Sequence[int] = WIDTHS,
     samples: int | Sequence[int] = 600,

@@ -21,6 +21,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.arguments import Numbers, at_least_zero, finite, given, number, random_seed, real, room_for, sizes, whole
+from interp.computing import computing
 from interp.console import progress_bar
 from interp.errors import ConfigError
 from interp.linear.problems import RidgeProblem, gaussian_problem
@@ -35,6 +36,7 @@ _MOST_DRAWS = 1_000_000
 TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 
+@computing()
 def isotropic(
     n: int = 200,
     ratios: float | Numbers = RATIOS,
@@ -97,6 +99,7 @@ def isotropic(
     return pd.DataFrame(rows)
 
 
+@computing()
 def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float = 1.0) -> float:
     """The risk E‖θ̂ − θ*‖² of isotropic least squares for n → ∞ at parameters ÷ samples = ratio (Hastie et al., 2019).
 
@@ -115,6 +118,7 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     return (power * u * (gamma * u + ridge) + variance * gamma * (1 - u)) / root
 
 
+@computing()
 def random_features(
     widths: int | Sequence[int] = (
         10,
@@ -220,6 +224,7 @@ def random_features(
 REMOVALS = ("as it is", "small singular values cut", "test features without them", "no residuals")
 
 
+@computing()
 def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
     """scikit-learn's bundled diabetes data (Efron et al., 2004): ten features and a target of 442 patients.
 
@@ -233,6 +238,7 @@ def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
     return U * math.sqrt(len(U)), (y - y.mean()) / y.std()
 
 
+@computing()
 def removals(
     features: Float[np.ndarray, "N m"],
     targets: Float[np.ndarray, " N"],
@@ -305,6 +311,7 @@ def removals(
     return pd.DataFrame(rows)
 
 
+@computing()
 def epoch_wise(
     n: int = 200,
     features: tuple[int, int] = (120, 60),
@@ -406,6 +413,7 @@ class Descents(Printed):
         ]
 
 
+@computing()
 def descents(
     complexity: Numbers,
     train_error: Numbers | None,

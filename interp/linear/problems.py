@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.arguments import at_least_zero, finite, number, one_of, random_seed, room_for, whole
+from interp.computing import computing
 from interp.errors import ConfigError
 from interp.printed import Printed
 
@@ -143,6 +144,7 @@ class RidgeProblem(Printed):
         return self.covariance @ x if self.covariance.ndim == 2 else (self.covariance * x.T).T
 
     @cached_property
+    @computing()
     def svd(self) -> SVD:
         U, sigma, Vt = np.linalg.svd(self.features, full_matrices=False)
         rank = int((sigma > sigma.max() * max(self.features.shape) * np.finfo(float).eps).sum())
@@ -157,7 +159,7 @@ class RidgeProblem(Printed):
     @cached_property
     def row_covariance(self) -> Float[np.ndarray, "r r"]:
         """VᵀΣV, the covariance within the row space of Φ."""
-        return self.svd.directions.T @ self.covariance_times(self.svd.directions)
+        return _sealed(self.svd.directions.T @ self.covariance_times(self.svd.directions))
 
     def _lines(self) -> list[tuple[str, str]]:
         lines = [("samples n", f"{self.n:,}"), ("features m", f"{self.m:,}")]
@@ -178,7 +180,12 @@ class SVD:
     seen_noise: Float[np.ndarray, " r"]  # Uᵀ(y − Φθ*)
     unfitted: float  # train loss that no θ can remove
 
+    def __post_init__(self) -> None:
+        for array in (self.eigenvalues, self.sigma, self.directions, self.seen_targets, self.seen_noise):
+            _sealed(array)
 
+
+@computing()
 def gaussian_problem(
     n: int,
     m: int,
@@ -225,6 +232,7 @@ def gaussian_problem(
     return _taught(features, teacher, eigenvalues, noise, rng)
 
 
+@computing()
 def random_features_problem(
     n: int,
     d: int,
@@ -275,6 +283,7 @@ def random_features_problem(
     return _taught(_activate(X @ W.T, activation) / math.sqrt(m), teacher, covariance, noise, rng)
 
 
+@computing()
 def data_problem(
     features: Float[np.ndarray, "n m"],
     targets: Float[np.ndarray, " n"],

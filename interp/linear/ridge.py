@@ -23,6 +23,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from interp.arguments import at_least_zero, given, number, random_seed
+from interp.computing import computing
 from interp.console import progress_bar
 from interp.errors import ConfigError
 from interp.linear.problems import RidgeProblem, data_problem, gaussian_problem, random_features_problem
@@ -46,6 +47,7 @@ TOLERANCE = 0.1  # of the teacher's variance, unless another tolerance is given
 _NO_TEACHER = "the problem has no teacher, so no test loss"
 
 
+@computing()
 def trajectory(
     problem: RidgeProblem,
     steps: int | Sequence[int] | Int[np.ndarray, " steps"],
@@ -74,6 +76,7 @@ def trajectory(
     return path.frame(as_steps(steps))
 
 
+@computing()
 def simulate(
     problem: RidgeProblem,
     steps: int | Sequence[int] | Int[np.ndarray, " steps"],
@@ -144,6 +147,7 @@ class GrokkingTimes(Printed):
         return [(name, said(name, value)) for name, value in self.to_dict().items() if name != "missing"]
 
 
+@computing()
 def grokking_times(
     problem: RidgeProblem,
     learning_rate: float | None = None,

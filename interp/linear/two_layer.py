@@ -31,6 +31,7 @@ from interp.arguments import (
     room_for,
     whole,
 )
+from interp.computing import computing
 from interp.console import progress_bar
 from interp.errors import ConfigError, TrainingError
 from interp.linear.problems import relu_second_moment
@@ -81,6 +82,7 @@ SETTINGS = tuple(f.name for f in fields(TwoLayer))
 _IN_A_BATCH = 8  # more of them no longer fit in the cache
 
 
+@computing()
 def trajectories(
     students: TwoLayer | Sequence[TwoLayer],
     steps: int = 20_000,
@@ -201,6 +203,7 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
     return X, y, w, a, directions, signs
 
 
+@computing()
 def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFrame:
     """Return when each student of `trajectories` fits and when it generalizes; a row a student.
 
@@ -246,6 +249,7 @@ class Exponent:
     __repr__ = __str__
 
 
+@computing()
 def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int = 0) -> Exponent:
     """Fit the slope of log delay over log setting by least squares, with an interval from resampled runs.
 

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.computing import computing
 from interp.errors import ConfigError
-from interp.fourier import by_frequency, fourier_basis
+from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
 
 
@@ -43,17 +44,19 @@ def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_hea
 
 def score_shares(scores: Float[Tensor, "n_heads p"]) -> Float[Tensor, "n_frequencies n_heads"]:
     """The share of each head's score vector, its mean taken out, that each frequency k explains."""
-    power = by_frequency(fourier_basis(scores.shape[1]) @ scores.T.double()).square()
+    power = by_frequency(shared_basis(scores.shape[1]) @ scores.T.double()).square()
     total = power.sum(0)
     return power / torch.where(total > 0, total, torch.inf)
 
 
+@computing(grad=None)
 def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab"]:
     """W_E · W_Q · W_Kᵀ · W_Eᵀ: how much each token, as query, looks for each token, as key (Elhage et al., 2021)."""
     W_E = weights["W_E"]
     return (W_E @ weights["W_Q"]) @ (W_E @ weights["W_K"]).transpose(1, 2)
 
 
+@computing(grad=None)
 def ov_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab_out"]:
     """W_E · W_V · W_O · W_U: what each token, attended to, adds to the logits past the MLP (Elhage et al., 2021)."""
     return weights["W_E"] @ weights["W_V"] @ weights["W_O"] @ weights["W_U"]

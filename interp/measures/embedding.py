@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.fourier import fourier_basis
+from interp.computing import computing
+from interp.fourier import shared_basis
 
 
 def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
@@ -14,9 +15,10 @@ def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
 
     W is W_E[:p], or the transpose of W_L[:, :p] for its structure over outputs c.
     """
-    return (fourier_basis(len(W)) @ W.double()).norm(dim=1)
+    return (shared_basis(len(W)) @ W.double()).norm(dim=1)
 
 
+@computing(grad=None)
 def gini(x: Float[Tensor, " n"]) -> float:
     """Gini coefficient of n values ≥ 0: Σ_ij |x_i − x_j| / (2 n Σ x), 0 if all are equal, 1 − 1/n if one is all.
 

@@ -10,7 +10,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.arguments import number
-from interp.fourier import fourier_basis, frequency_rows, project, sum_by_residue
+from interp.computing import computing
+from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
 
 KEY_SHARE = 0.01
 
@@ -28,6 +29,7 @@ def kept(table: Float[Tensor, "p p"], frequencies: Iterable[int]) -> Float[Tenso
     return project(table, frequencies)
 
 
+@computing(grad=None)
 def sums_by_difference(table: Float[Tensor, "p p"]) -> Float[Tensor, " p"]:
     """D[r]: the sum of T[s, c] over the p entries with s − c = r mod p; float64."""
     s = torch.arange(len(table))
@@ -40,7 +42,7 @@ def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequenci
     The sum over a, b and c at fixed s − c = r is a function of r, and c_k is its coefficient along row cos w_k of
     the basis: that row's norm over r and the norm over (a, b, c) differ by the factor p that the mean took out.
     """
-    return (fourier_basis(len(table)) @ sums_by_difference(table))[1::2]
+    return (shared_basis(len(table)) @ sums_by_difference(table))[1::2]
 
 
 def checked_share(share: float) -> float:
@@ -80,6 +82,7 @@ def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Itera
     return {k: float(coefficients[k - 1]) / (p**3 / (1 if 2 * k == p else 2)) ** 0.5 for k in frequencies}
 
 
+@computing(grad=None)
 def fitted_logits(alphas: Mapping[int, float], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p p"]:
     """Σ α_k cos w_k(s−c) for every pair and output: what the circuit is said to compute. L less it is the residual."""
     p = len(labels)
@@ -99,9 +102,10 @@ def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> floa
 def output_directions(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> Float[Tensor, "d_mlp n"]:
     """u_k and v_k of each given k: the directions of W_L along cos w_k c and sin w_k c (where 2k = p, u_k alone)."""
     rows = [row for k in frequencies for row in frequency_rows(W_L.shape[1], k)]
-    return W_L.double() @ fourier_basis(W_L.shape[1])[rows].T
+    return W_L.double() @ shared_basis(W_L.shape[1])[rows].T
 
 
+@computing(grad=None)
 def projection_shares(
     neurons: Float[Tensor, "p p d_mlp"],
     W_L: Float[Tensor, "d_mlp p"],
@@ -114,7 +118,7 @@ def projection_shares(
     there is none, as for the sine of k = p/2, which does not exist.
     """
     p = len(labels)
-    basis = fourier_basis(p)
+    basis = shared_basis(p)
     chosen = {k: frequency_rows(p, k) for k in frequencies}
     rows = [row for pair in chosen.values() for row in pair]
     directions = output_directions(W_L, chosen)
@@ -129,6 +133,6 @@ def projection_shares(
 
 def fourier_norms_2d(logits: Float[Tensor, "p p p"]) -> Float[Tensor, "p p"]:
     """The norm over outputs c of each component of the logits along F_x(a) · F_y(b), [x, y]: F · L · Fᵀ for every c."""
-    basis = fourier_basis(len(logits))
+    basis = shared_basis(len(logits))
     along_a = (basis @ logits.double().flatten(1)).view(logits.shape)
     return (basis @ along_a).norm(dim=-1)

@@ -6,11 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.fourier import by_frequency, fourier_basis, sum_by_residue
+from interp.computing import computing
+from interp.fourier import by_frequency, shared_basis, sum_by_residue
 
 SINGLE_FREQUENCY_SHARE = 0.85
 
 
+@computing(grad=None)
 def frequency_shares(
     neurons: Float[Tensor, "p p d_mlp"],
 ) -> Float[Tensor, "n_frequencies d_mlp"]:
@@ -24,7 +26,7 @@ def frequency_shares(
     a = torch.arange(p)
     marginals = [neurons.sum(1), neurons.sum(0)]
     diagonals = [sum_by_residue(neurons, (a[:, None] + sign * a) % p) for sign in (1, -1)]
-    basis = fourier_basis(p)
+    basis = shared_basis(p)
     power = [by_frequency(basis @ table.double()).square() / p for table in marginals + diagonals]
     if p % 2 == 0:
         power[3][-1] = 0  # (−1)^(a−b) is (−1)^(a+b): counted already
@@ -59,15 +61,16 @@ def input_phases(
     neurons: Float[Tensor, "p p d_mlp"], frequencies: Int[Tensor, " d_mlp"]
 ) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
     """φ_a and φ_b of each neuron: its mean over the other input goes like cos(w_k a − φ_a), and cos(w_k b − φ_b)."""
-    over_a, over_b = (fourier_basis(len(neurons)) @ neurons.sum(axis).double() for axis in (1, 0))
+    over_a, over_b = (shared_basis(len(neurons)) @ neurons.sum(axis).double() for axis in (1, 0))
     return _phases(over_a, frequencies), _phases(over_b, frequencies)
 
 
 def output_phases(W_L: Float[Tensor, "d_mlp p"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
     """φ_c of each neuron: what it adds to the logits goes like cos(w_k c − φ_c)."""
-    return _phases(fourier_basis(W_L.shape[1]) @ W_L.T.double(), frequencies)
+    return _phases(shared_basis(W_L.shape[1]) @ W_L.T.double(), frequencies)
 
 
+@computing(grad=None)
 def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
     p, index = len(coefficients), torch.arange(len(frequencies))
     sine = torch.where(2 * frequencies < p, 2 * frequencies, 0)  # k = p/2 has none

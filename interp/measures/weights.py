@@ -10,7 +10,7 @@ from torch import Tensor
 
 def sum_squared_weights(parameters: Iterable[Shaped[Tensor, "..."]]) -> float:
     """Σ of squares over all parameters, W_pos and biases included (Nanda et al., 2023)."""
-    return sum(float(parameter.detach().double().square().sum()) for parameter in parameters)
+    return sum(float(parameter.detach().cpu().double().square().sum()) for parameter in parameters)
 
 
 def alignment(W: Float[Tensor, "n m"], other: Float[Tensor, "n m"]) -> float:
