@@ -23,6 +23,7 @@ class TrainingError(InterpError, RuntimeError):
 def warn(message: str) -> None:
     """A UserWarning in the name of the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "interp":
+    # A cached property of interp's is called by functools.
+    while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("interp", "functools"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 import interp
-from interp import progress
 from interp.all_pairs import hooked_input_gradients, input_gradients
 from interp.computing import computing
 from interp.config import MLPConfig
@@ -309,7 +308,6 @@ def forget():
     """Empty what is kept from one call to the next, so that the state that follows fills it."""
     shared_basis.cache_clear()
     digits._images.cache_clear()
-    progress._KEY_FREQUENCIES.clear()
 
 
 @pytest.fixture(scope="module")
