@@ -78,7 +78,8 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
         if run is not None and any(name in OF_RUN for name in names):
             measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
-            print(f"{given.run}: key frequencies {keys}")
+            doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
+            print(f"{given.run}: key frequencies {keys}{doubtful}")
             print(phases)
         with interp.plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
             for done, name in enumerate(names, 1):

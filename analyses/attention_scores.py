@@ -12,5 +12,6 @@ def main(run: Run, out: Path) -> list[Path]:
     if "W_Q" not in weights:
         raise ConfigError("this model has no attention.")
     norms = by_frequency(fourier_basis(p) @ score_vectors(weights, p).T)
-    keys = progress_measures(run).key_frequencies or ()
-    return plot.save(plot.attention_scores(norms.numpy(), keys), out, "attention_scores")
+    m = progress_measures(run)
+    figure = plot.attention_scores(norms.numpy(), m.key_frequencies or (), m.key_doubt)
+    return plot.save(figure, out, "attention_scores")

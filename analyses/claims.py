@@ -7,6 +7,7 @@ import pandas as pd
 from analyses._over_training import over_training
 from analyses._tables import write_table
 from interp import ConfigError, Run, ablate, activations, progress_measures
+from interp.doubts import key_doubt
 from interp.measures.logits import projection_shares
 from interp.model import neuron_logit_map
 
@@ -18,10 +19,15 @@ def main(run: Run, out: Path) -> list[Path]:
 
 
 def claims(run: Run) -> pd.DataFrame:
-    """One row a claim: what the paper says, what this run gives, whether the two agree, and the function behind it."""
+    """One row a claim: what the paper says, what this run gives, whether the two agree, and the function behind it.
+
+    The claims are about a network that has grokked. Of one that has not, none agrees: where its number is in the
+    paper's range, that is "doubtful", and a last column says why.
+    """
     ckpt, p = run[-1], run.task.p
     m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
+    doubt = m.key_doubt or key_doubt(m.row())  # the frequencies may be of an earlier checkpoint, before a loss
     acts = activations(ckpt)
     if acts.neurons is None:
         raise ConfigError("the claims are about neurons, and this model has none.")
@@ -56,5 +62,8 @@ def claims(run: Run) -> pd.DataFrame:
          "phases(run)"),
     ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["claim", PAPER, "this run", "agrees", "computed by"])
-    table["agrees"] = table["agrees"].map({True: "yes", False: "no"})
+    words = {True: "yes", False: "no"} if doubt is None else {True: "doubtful", False: "no"}
+    table["agrees"] = table["agrees"].map(words)
+    if doubt is not None:
+        table["doubt"] = f"the claims are about a network that generalizes; {doubt}"
     return table

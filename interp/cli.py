@@ -52,6 +52,7 @@ def _options(
 
 
 _DEFAULT = TrainConfig()
+_DOUBTFUL = 3  # exit status where it is in doubt what a model learned
 
 
 def _given(context: typer.Context, name: str) -> bool:
@@ -204,6 +205,16 @@ FileActivation = Annotated[
 ]
 
 
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway",
+        help="Exit with 0 in place of 3 where it is in doubt what the model learned.",
+        rich_help_panel="Files",
+    ),
+]
+
+
 def _about_file(
     path: str,
     p: int | None,
@@ -274,6 +285,7 @@ def measure(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
 ) -> None:
     """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
 
@@ -281,6 +293,9 @@ def measure(
     In a run, the key frequencies of every step are those of its last checkpoint with test accuracy of 0.99 or more
     (of its last, if none has it). A file's layout is recognised
     by what it holds; what it cannot tell is given under Files.
+
+    Where a model has evidently not learned the task or the split that it is measured with, the table begins with a
+    doubt, and the exit status is 3.
     """
     import json
 
@@ -309,9 +324,11 @@ def measure(
             f"--parquet {parquet} is a folder; name a file in it, such as {parquet / 'measures.parquet'}."
         )
     rows = []
+    doubtful = False
     for path, checkpoint in checkpoints():
         measures = progress_measures(checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism)
-        rows.append({"path": path, **measures.row()})
+        doubtful = doubtful or bool(measures.doubts)
+        rows.append({"path": path, "doubts": " ".join(measures.doubts), **measures.row()})
         if as_json:
             typer.echo(json.dumps({"path": path, **measures.to_dict()}))
         elif not parquet:
@@ -322,6 +339,8 @@ def measure(
         parquet.parent.mkdir(parents=True, exist_ok=True)
         write_whole(parquet, lambda file: frame.to_parquet(file, index=False))
         console.print(f"{parquet}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False)
+    if doubtful and not anyway:
+        raise typer.Exit(_DOUBTFUL)
 
 
 @app.command(
@@ -345,6 +364,7 @@ def phases(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
@@ -362,13 +382,21 @@ def phases(
     about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
     frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
-    keys = frames[-1].attrs.get("key_frequencies")  # those of the trajectory, if there is one
+    about_keys = frames[-1].attrs  # of the trajectory, if there is one
+    keys, key_doubt, doubts = (about_keys.get(name) for name in ("key_frequencies", "key_doubt", "doubts"))
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     if as_json:
-        typer.echo(json.dumps({**found.to_dict(), "key_frequencies": keys}))
-        return
-    if keys:
-        console_out.print(f"key frequencies        {', '.join(map(str, keys))}", highlight=False)
-    console_out.print(str(found), highlight=False, markup=False, soft_wrap=True)
+        more = {"key_frequencies": keys, "key_doubt": key_doubt, "doubts": doubts or ()}
+        typer.echo(json.dumps({**found.to_dict(), **more}))
+    else:
+        for doubt in doubts or ():
+            console_out.print(f"doubt                  {doubt}", **plain)
+        if keys:
+            doubtful = f"; doubtful: {key_doubt}" if key_doubt else ""
+            console_out.print(f"key frequencies        {', '.join(map(str, keys))}{doubtful}", **plain)
+        console_out.print(str(found), **plain)
+    if doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
 
 
 @app.command(

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from interp.all_pairs import Activations, activations
+from interp.doubts import key_doubt
 from interp.errors import CheckpointError
 from interp.events import LEARNED
 from interp.measures import losses
@@ -29,11 +30,13 @@ class KeyCheckpoint:
     step          where it stands
     first_step    the earliest checkpoint that was considered: a change at or after it may make another one the key
     coefficients  [⌊p/2⌋], its cos coefficients
+    doubt         why its key frequencies say little, None if it generalizes
     """
 
     step: int
     first_step: int
     coefficients: Float[Tensor, " n_frequencies"]
+    doubt: str | None
 
     def frequencies(self, share: float) -> tuple[int, ...]:
         """Return the key frequencies at this share."""
@@ -77,7 +80,7 @@ def _stamp(run: Run, step: int) -> Hashable:
 def _search(run: Run) -> KeyCheckpoint:
     test = None if run.train_mask is None or run.train_mask.all() else ~run.train_mask
     ruled_out = _ruled_out(run)
-    last: tuple[int, Float[Tensor, " n_frequencies"]] | None = None
+    last: KeyCheckpoint | None = None
     for step in reversed(run.steps):
         if last is not None and step in ruled_out:
             continue
@@ -87,14 +90,19 @@ def _search(run: Run) -> KeyCheckpoint:
             continue
         if not torch.isfinite(acts.logits).all():
             continue
-        reached = test is None or (float(losses.correct(acts.logits, run.task.labels)[test].double().mean()) >= LEARNED)
+        right = losses.correct(acts.logits, run.task.labels).double()
+        on_test = None if test is None else float(right[test].mean())
+        reached = on_test is None or on_test >= LEARNED
+        if last is None or reached:
+            first = step if reached else run.steps[0]
+            doubt = key_doubt({"accuracy": float(right.mean()), "test_accuracy": on_test})
+            last = KeyCheckpoint(step, first, _coefficients(acts, run.task), doubt)
         if reached:
-            return KeyCheckpoint(step, step, _coefficients(acts, run.task))
-        last = last or (step, _coefficients(acts, run.task))
+            return last
     if last is None:
         run.last_readable()  # says why none can be read
         raise CheckpointError(f"{run.path} has no checkpoint with finite logits; restore one from a copy.")
-    return KeyCheckpoint(last[0], run.steps[0], last[1])
+    return last
 
 
 def _coefficients(acts: Activations, task: Task) -> Float[Tensor, " n_frequencies"]:

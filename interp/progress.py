@@ -8,9 +8,10 @@ import math
 import operator
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ from interp.all_pairs import (
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig
 from interp.console import progress_bar
+from interp.doubts import doubts_of, key_doubt
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
 from interp.keys import key_checkpoint
@@ -40,7 +42,7 @@ from interp.measures.weights import alignment, sum_squared_weights
 from interp.model import embedding as embedding_of, neuron_logit_map, plain
 from interp.printed import Printed
 from interp.published import last_checkpoint, load_run
-from interp.run import SPLIT, Checkpoint, PathLike, Run, write_whole
+from interp.run import SPLIT, Checkpoint, Origin, PathLike, Run, write_whole
 from interp.task import SplitLike, Task, as_mask
 from interp.threads import for_network, keeping_threads
 
@@ -89,6 +91,10 @@ class ProgressMeasures(Printed):
 
     The last two are measured on request (`mechanism=True`), else None. Where b has tokens of its own, W_E is a's; in a
     network of one hidden layer it is W_x and W_y side by side, and W_L is W_U.
+
+    `doubts` says, in sentences, why the measures may be of another task or split than the model's (`interp.doubts`);
+    each is a UserWarning too. `key_doubt` says so where the key frequencies are those of a network that has not
+    generalized, and so of no circuit that answers right. A table of all this begins with its doubts.
     """
 
     step: int | None
@@ -121,6 +127,8 @@ class ProgressMeasures(Printed):
     distance_irrelevance: float | None = None
     key_step: int | None = None
     missing: dict[str, str] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
+    key_doubt: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers, lists and dicts, ready for JSON; `missing` included."""
@@ -133,7 +141,8 @@ class ProgressMeasures(Printed):
     def _told(self) -> list[Field[Any]]:
         """The measures; those of the mechanism only where they were asked for."""
         unasked = [name for name in _MECHANISM if getattr(self, name) is None and name not in self.missing]
-        return [f for f in fields(self) if f.name not in ("missing", "key_step", *unasked)]
+        beside = ("missing", "key_step", "doubts", "key_doubt", *unasked)
+        return [f for f in fields(self) if f.name not in beside]
 
     def row(self) -> dict[str, float | int | None]:
         """The scalar measures, flat: one row of a trajectory."""
@@ -151,6 +160,7 @@ class ProgressMeasures(Printed):
         }
 
     def _lines(self) -> Iterator[tuple[str, str]]:
+        yield from (("doubt", doubt) for doubt in self.doubts)
         for f in self._told():
             value = getattr(self, f.name)
             if value is None:
@@ -158,8 +168,9 @@ class ProgressMeasures(Printed):
             elif f.name == "excluded_loss_by_frequency":
                 yield f.name, "  ".join(f"{k}: {loss:.4g}" for k, loss in value.items()) or "–"
             elif f.name == "key_frequencies":
+                listed = ", ".join(map(str, value)) or "none"
                 of_step = "" if self.key_step is None else f"  (of step {self.key_step:,})"
-                yield f.name, (", ".join(map(str, value)) or "none") + of_step
+                yield f.name, f"{listed}{of_step}" + (f"; doubtful: {self.key_doubt}" if self.key_doubt else "")
             elif isinstance(value, np.ndarray):
                 first = 1 if f.name == "cos_coefficients" else 0
                 top = sorted(np.argsort(-np.abs(value))[:5].tolist())
@@ -186,6 +197,8 @@ class _Subject:
     step: int | None
     train_mask: Bool[Tensor, "p p"] | None
     why_no_split: str
+    task_origin: Origin = "given"
+    split_origin: Origin = "given"
     gradients: Callable[[Pairs], Iterator[InputGradients]] | None = None
 
 
@@ -233,23 +246,62 @@ def progress_measures(
     if isinstance(source, Checkpoint):
         if not task is split is seed is None:
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
-        frequencies, key_step = _checked(key_frequencies, source.task), None
+        frequencies, key_step, key = _checked(key_frequencies, source.task), None, None
         torch.set_num_threads(_threads(source.config, source.task.p, threads))
         if frequencies is None and not source.task.why_no_fourier:
             key_step = source.step
             if source.run is not None:
                 key = key_checkpoint(source.run)
                 frequencies, key_step = key.frequencies(share), key.step
-        return _measure(_of_checkpoint(source), frequencies, share, mechanism, key_step)
-    if hasattr(source, "run_with_cache"):
+        subject = _of_checkpoint(source)
+        measured = _measure(subject, frequencies, share, mechanism, key_step)
+    elif hasattr(source, "run_with_cache"):
         if not isinstance(task, Task):
             raise ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
-        frequencies, mask = _checked(key_frequencies, task), as_mask(split, seed, task.p)
-        return _measure(_of_hooked(source, task, mask), frequencies, share, mechanism)
-    raise ConfigError(
-        f"progress_measures takes a path, a Checkpoint, a Run, or a TransformerBridge with task=; got a "
-        f"{type(source).__name__}."
-    )
+        frequencies, mask, key = _checked(key_frequencies, task), as_mask(split, seed, task.p), None
+        subject = _of_hooked(source, task, mask)
+        measured = _measure(subject, frequencies, share, mechanism)
+    else:
+        raise ConfigError(
+            f"progress_measures takes a path, a Checkpoint, a Run, or a TransformerBridge with task=; got a "
+            f"{type(source).__name__}."
+        )
+    doubts = _doubts(source, subject)
+    _warn_of(doubts, source.path if isinstance(source, Checkpoint) else None)
+    read = source.doubts if isinstance(source, Checkpoint) else ()  # warned of when the file was read
+    found_here = key is None and key_frequencies is None and measured.key_frequencies is not None
+    doubt = key_doubt(measured.row()) if found_here else key.doubt if key else None
+    return replace(measured, doubts=(*read, *doubts), key_doubt=doubt)
+
+
+def _doubts(source: Checkpoint | TransformerBridge | HookedMLP, subject: _Subject) -> tuple[str, ...]:
+    """Return what speaks against the task and split of a model, and of the run that it belongs to."""
+    points = () if isinstance(source, Checkpoint) else source.hook_dict.values()
+    if any(point.has_hooks(including_permanent=False) for point in points):
+        return ()  # an ablation says nothing of what the model learned
+    found = doubts_of(subject.task, subject.task_origin, subject.split_origin, subject.acts.logits, subject.train_mask)
+    if not found or not isinstance(source, Checkpoint) or source.run is None:
+        return found
+    return found if run_doubts(source.run) else ()  # a run whose end has learned its task had not yet at this step
+
+
+def _warn_of(doubts: Iterable[str], path: Path | str | None) -> None:
+    for doubt in doubts:
+        warn(doubt if path is None else f"{path}: {doubt}")
+
+
+def run_doubts(run: Run) -> tuple[str, ...]:
+    """Return what speaks against the task and split of a run: that of the last checkpoint that can be read."""
+    if run.task_origin == "recorded" and (run.split_origin == "recorded" or run.train_mask is None):
+        return run.doubts
+    if run not in _RUN_DOUBTS:
+        checkpoint = run.last_readable()
+        logits = activations(checkpoint).logits
+        _RUN_DOUBTS[run] = doubts_of(run.task, run.task_origin, run.split_origin, logits, run.train_mask)
+    return (*run.doubts, *_RUN_DOUBTS[run])
+
+
+_RUN_DOUBTS: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
 
 
 def _threads(sizes: Architecture, p: int, threads: int | None) -> int:
@@ -272,6 +324,8 @@ def _of_checkpoint(checkpoint: Checkpoint) -> _Subject:
             if in_directory
             else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
         ),
+        task_origin=checkpoint.task_origin,
+        split_origin=checkpoint.split_origin,
         gradients=lambda pairs: input_gradients(weights, pairs, **options),
     )
 
@@ -478,9 +532,10 @@ def compare(
 ) -> pd.DataFrame:
     """The scalar measures of several models side by side, a row a model, under the names they are given.
 
-    A Run, or the path of one, stands for its last checkpoint. Columns: model, p, attention_coefficient (NaN for a
-    network without attention), key_frequencies (a tuple), and the scalar fields of ProgressMeasures; what a model
-    cannot give is NaN. `interp.plot.mechanism` draws it. Raises as `progress_measures` does.
+    A Run, or the path of one, stands for its last checkpoint. Columns: model, doubts (a tuple), p,
+    attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), and the scalar fields of
+    ProgressMeasures; what a model cannot give is NaN. `interp.plot.mechanism` draws it. Raises as `progress_measures`
+    does.
     """
     share = checked_share(share)
     if not isinstance(models, Mapping) or not models:
@@ -500,12 +555,12 @@ def compare(
         for name, checkpoint in checkpoints.items():
             m = progress_measures(checkpoint, share=share, mechanism=mechanism)
             coefficient = checkpoint.config.forward_options.get("attention_coefficient")
-            about = {"model": name, "p": checkpoint.task.p, "attention_coefficient": coefficient}
+            about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
             rows.append({**about, "key_frequencies": m.key_frequencies, **m.scalars()})
             if bar:
                 bar.at(len(rows))
     frame = pd.DataFrame(rows)
-    numbers = frame.columns.difference(["model", "p", "key_frequencies"])
+    numbers = frame.columns.difference(["model", "doubts", "p", "key_frequencies"])
     return frame.astype(dict.fromkeys(numbers, float))
 
 
@@ -595,6 +650,9 @@ def trajectory(
     frame.attrs["key_frequencies"] = frequencies
     frame.attrs["key_step"] = key_step
     frame.attrs["p"] = run.task.p
+    frame.attrs["key_doubt"] = key_doubt(known[key_step]) if key_step in known else None
+    frame.attrs["doubts"] = run_doubts(run)
+    _warn_of(frame.attrs["doubts"][len(run.doubts) :], run.path)
     return frame
 
 

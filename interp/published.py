@@ -34,6 +34,7 @@ from interp.measures.losses import cross_entropy
 from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
+    Origin,
     PathLike,
     Run,
     home_of,
@@ -42,11 +43,12 @@ from interp.run import (
     read_weights,
     stamp_of,
     write_checkpoint,
-    write_config,
+    write_config_of,
     write_history,
     write_split,
 )
 from interp.task import Operation, SplitLike, Task, as_mask
+from interp.task_names import named_tasks
 
 # ── from contents to a model ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -72,11 +74,7 @@ class _Reading:
 
     architecture: Architecture
     task: Task
-
-
-_OPERATIONS: dict[str, Operation] = {
-    "add": "add", "subtract": "subtract", "quadratic": "quadratic", "x2xyy2": "quadratic",
-}  # fmt: skip
+    origin: Origin  # of the task
 
 
 def _weights(path: Path | str, layout: Layout, state: State, architecture: Architecture) -> dict[str, Tensor]:
@@ -120,8 +118,8 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
             for n_heads, d_head in _heads(contents, asked, sizes)
         ]
     readings = [
-        _Reading(architecture, task)
-        for architecture, task in product(architectures, _tasks(contents, asked, architectures[0]))
+        _Reading(architecture, task, origin)
+        for architecture, (task, origin) in product(architectures, _tasks(contents, asked, architectures[0]))
     ]
     for reading in readings:
         try:
@@ -202,16 +200,13 @@ def _heads(contents: Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[
     return [(wanted, whole // wanted)]
 
 
-def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> list[Task]:
+def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> list[tuple[Task, Origin]]:
+    """Return the tasks that the file may have been trained on, each with who says so."""
     if asked.task is not None:
         if not isinstance(asked.task, Task):
             raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
-        return [asked.task]
-    name = str(contents.setting("fn_name", "operation") or "add")
-    if name not in _OPERATIONS:
-        raise ConfigError(
-            f"{contents.path} was trained on {name!r}, whose labels are not in the file; give its task (task=)."
-        )
+        return [(asked.task, "given")]
+    named = _named(contents)
     said = contents.whole("p", "C")
     if said is not None:
         moduli = [said]
@@ -224,9 +219,30 @@ def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> lis
         halves = [numbers // 2] if numbers % 2 == 0 else []
         moduli = [p for p in (numbers, *halves) if outputs in (p, p + 1, tokens) and p >= 2] or [numbers]
     try:
-        return [Task(p, _OPERATIONS[name]) for p in moduli]
+        return [(Task(p, named or "add"), "recorded" if named else "assumed") for p in moduli]
     except ConfigError as error:
         raise ConfigError(f"{contents.path}: {error}") from None
+
+
+def _named(contents: Contents) -> Operation | None:
+    """Return the operation that the file names, None if it names none; ConfigError if it is another task than ours."""
+    named = [task for said in (contents.settings, contents.beside) for task in named_tasks(said)]
+    if not named:
+        return None
+    first = named[0]
+    if others := [task for task in named if task.meaning != first.meaning]:
+        raise ConfigError(
+            f"{contents.path} names two tasks, {first.said!r} and {others[0].said!r}; give the right one with task= "
+            "(--p, --operation)."
+        )
+    if first.operation is None:
+        other = first.meaning not in (None, "random")
+        unknown = f" ({first.meaning} is not a task that interp measures)" if other else ""
+        raise ConfigError(
+            f"{contents.path} was trained on {first.said!r}, whose labels are not in the file{unknown}; if that is "
+            "wrong, give its task (task=; --p, --operation)."
+        )
+    return first.operation
 
 
 # How much better the best reading has to be, against chance and against the next. A wrong number of heads has been seen
@@ -317,17 +333,27 @@ def _mask(contents: Contents, asked: _Asked, task: Task, quiet: bool = False) ->
     return given
 
 
+def _split_origin(contents: Contents, asked: _Asked) -> Origin:
+    return "recorded" if asked.split is None else "given"
+
+
 def _check(
     contents: Contents,
     reading: _Reading,
     mask: Bool[Tensor, "p p"] | None,
     weights: Mapping[str, Tensor],
     step: int | None,
-) -> None:
-    if mask is not None:
-        check_losses(
-            contents.history, contents.beside, step, mask, lambda: _cross_entropies(weights, reading), contents.path
-        )
+) -> tuple[str, ...]:
+    """Compare the model's losses with the file's; a mismatch is a warning, and returned as a doubt."""
+    if mask is None:
+        return ()
+    doubt = check_losses(
+        contents.history, contents.beside, step, mask, lambda: _cross_entropies(weights, reading), contents.path
+    )
+    if doubt is None:
+        return ()
+    warn(doubt)
+    return (doubt,)
 
 
 def _check_run(contents: Contents, reading: _Reading, run: Run) -> None:
@@ -336,7 +362,7 @@ def _check_run(contents: Contents, reading: _Reading, run: Run) -> None:
         return
     for step in telling_steps(contents.history, run.steps):
         with contextlib.suppress(CheckpointError):
-            _check(contents, reading, run.train_mask, run.at(step).weights, step)
+            run.doubts = _check(contents, reading, run.train_mask, run.at(step).weights, step)
             return
 
 
@@ -426,7 +452,7 @@ def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
         return None
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
-    run = _run(file, contents, reading, mask)
+    run = _run(file, contents, reading, mask, _split_origin(contents, asked))
     _check_run(contents, reading, run)
     return run
 
@@ -442,14 +468,19 @@ def _is_ours(file: Path) -> bool:
     return is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
 
 
-def _run(file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None) -> Run:
+def _run(
+    file: Path, contents: Contents, reading: _Reading, mask: Bool[Tensor, "p p"] | None, split_origin: Origin
+) -> Run:
     opened = stamp_of(file)
     sources = {
         step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, opened)
         for step, state in contents.states.items()
     }
     history = contents.history  # now: it may be mapped from the file too
-    return Run(contents.path, reading.task, reading.architecture, sources, lambda: history, mask)
+    return Run(
+        contents.path, reading.task, reading.architecture, sources, lambda: history, mask,
+        task_origin=reading.origin, split_origin=split_origin,
+    )  # fmt: skip
 
 
 @computing()
@@ -536,18 +567,29 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
     contents = read_contents(file, name)
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
-    run = _run(file, contents, reading, mask) if contents.states else None
+    split_origin = _split_origin(contents, asked)
+    run = _run(file, contents, reading, mask, split_origin) if contents.states else None
     if run is not None and (step is not None or contents.single is None):
-        found = run[-1] if step is None else run.at(step)
         _check_run(contents, reading, run)
-        return found
+        return run[-1] if step is None else run.at(step)
     assert contents.single is not None
     if step is not None and contents.step != step:
         held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")
     weights = _weights(name, contents.layout, contents.single, reading.architecture)
-    _check(contents, reading, mask, weights, contents.step)
-    return Checkpoint(weights, reading.architecture, reading.task, contents.step, mask, name, run)
+    doubts = _check(contents, reading, mask, weights, contents.step)
+    return Checkpoint(
+        weights,
+        reading.architecture,
+        reading.task,
+        contents.step,
+        mask,
+        name,
+        run,
+        reading.origin,
+        split_origin,
+        doubts,
+    )
 
 
 def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
@@ -566,8 +608,12 @@ def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) ->
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
     if run is not None and not asked.given():
-        return Checkpoint(weights, about.model, task, about.step, run.train_mask, file, run)
-    return Checkpoint(weights, about.model, task, about.step, as_mask(asked.split, asked.seed, task.p), name)
+        return Checkpoint(
+            weights, about.model, task, about.step, run.train_mask, file, run, run.task_origin, run.split_origin
+        )
+    origin = "given" if asked.task else run.task_origin if run else about.task_origin
+    mask = as_mask(asked.split, asked.seed, task.p)
+    return Checkpoint(weights, about.model, task, about.step, mask, name, None, origin)
 
 
 # ── converting ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -623,14 +669,14 @@ def convert(
         temporary.mkdir(parents=True)
         with progress_bar("convert", "checkpoints", len(steps), show=progress) as bar:
             for done, (number, checkpoint) in enumerate(zip(steps, checkpoints, strict=True), 1):
-                write_checkpoint(temporary, number, checkpoint.weights, first.task, first.config)
+                write_checkpoint(temporary, number, checkpoint.weights, first.task, first.config, first.task_origin)
                 if bar:
                     bar.at(done)
         if first.train_mask is not None:
             write_split(temporary, first.train_mask)
         if len(history):
             write_history(temporary, history)
-        write_config(temporary, None, first.task, first.config)
+        write_config_of(temporary, first)
         if target.exists():
             target.rmdir()
         temporary.replace(target)

@@ -185,8 +185,8 @@ def check_losses(
     mask: Bool[Tensor, "p p"],
     cross_entropies: Callable[[], Float[Tensor, "p p"]],
     path: Path | str,
-) -> None:
-    """Warn if a model's losses under a split differ from those that its file records at that step.
+) -> str | None:
+    """Return what speaks against a split: a model's losses under it differ from those that its file records.
 
     A loss must lie between the records around its step, or outside them by no more than they differ and a tenth.
     Records that do not reach the step are not compared. If the step is unknown, some step of the record must have both
@@ -196,27 +196,28 @@ def check_losses(
     records = {name: _records(history, beside, name, step, path) for name in halves}
     halves = {name: half for name, half in halves.items() if half.any() and len(records[name])}
     if not halves:
-        return
+        return None
     nll = cross_entropies()
     found = {name: float(nll[half].mean()) for name, half in halves.items()}
     if step is None and len(history):
         record = history[[f"{name}_loss" for name in halves]].interpolate().dropna().clip(_SMALLEST)
         far = np.abs(np.log(record.to_numpy() / np.maximum(list(found.values()), _SMALLEST))).max(1)
         if far.min() <= 1.5 * math.log(_TOLERANCE):  # the last of one list may stand some steps before the other
-            return
+            return None
         wrong = {name: float(record[f"{name}_loss"].iloc[-1]) for name in halves}
     else:
         off = [name for name, loss in found.items() if not _is_near(loss, records[name])]
         wrong = {name: float(records[name][len(records[name]) // 2]) for name in off}
-    if wrong:
-        said = ", its ".join(
-            f"{name} loss is {found[name]:.6g} and {there:.6g} is recorded" for name, there in wrong.items()
-        )
-        at = "" if step is None else f" at step {step}"
-        warn(
-            f"with this split, the model's {said} in {path}{at}; it was trained on another split, seed or task, or its "
-            "record is of other steps."
-        )
+    if not wrong:
+        return None
+    said = ", its ".join(
+        f"{name} loss is {found[name]:.6g} and {there:.6g} is recorded" for name, there in wrong.items()
+    )
+    at = "" if step is None else f" at step {step}"
+    return (
+        f"with this split, the model's {said} in {path}{at}; it was trained on another split, seed or task, or its "
+        "record is of other steps."
+    )
 
 
 def _is_near(loss: float, near: Float[np.ndarray, " n"]) -> bool:

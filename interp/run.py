@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,8 @@ _STEP = re.compile(r"step_(\d+)\.safetensors")
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 
 PathLike = str | os.PathLike[str]
+# Who says what a model was trained on: its file, the caller, or nobody; then it is assumed, and tested when measured.
+Origin = Literal["recorded", "given", "assumed"]
 
 
 class _OwnMask:
@@ -96,6 +98,8 @@ class Checkpoint:
     train_mask  bool [p, p], true = train pair, a copy each time; None where the split is unknown
     path        the file (or address) it came from
     run         the run it belongs to, which names the key frequencies (`ProgressMeasures.key_step`)
+    task_origin, split_origin   who says so: "recorded" in its file, "given" by the caller, or "assumed"
+    doubts      what reading its file left in doubt, in sentences
     """
 
     weights: Weights
@@ -105,6 +109,9 @@ class Checkpoint:
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
     path: Path | str | None = None
     run: Run | None = None
+    task_origin: Origin = "given"
+    split_origin: Origin = "given"
+    doubts: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Checkpoint({self.config}, {self.task}, step={self.step}, path={self.path!r})"
@@ -157,6 +164,9 @@ class Run:
         train_mask: Bool[Tensor, "p p"] | None = None,
         config: TrainConfig | None = None,
         bad: Mapping[int, str] | None = None,
+        task_origin: Origin = "given",
+        split_origin: Origin = "given",
+        doubts: tuple[str, ...] = (),
     ) -> None:
         self.path = path
         self.task = task
@@ -164,6 +174,9 @@ class Run:
         self.train_mask = train_mask
         self.config = config
         self._bad = dict(bad or {})
+        self.task_origin = task_origin
+        self.split_origin = split_origin
+        self.doubts = doubts
         self._sources = {step: sources[step] for step in sorted(sources)}
         self._read_history = read_history
 
@@ -211,7 +224,10 @@ class Run:
     def at(self, step: int) -> Checkpoint:
         """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
         source = self.source(step)
-        return Checkpoint(source.weights(), self.architecture, self.task, step, self.train_mask, source.path, self)
+        return Checkpoint(
+            source.weights(), self.architecture, self.task, step, self.train_mask, source.path, self,
+            self.task_origin, self.split_origin, self.doubts,
+        )  # fmt: skip
 
     def last_readable(self) -> Checkpoint:
         """The last checkpoint that can be read; CheckpointError says why the last cannot, if none can."""
@@ -304,6 +320,8 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
         _read_split(path / SPLIT, about.task.p),
         about.training,
         bad,
+        about.task_origin,
+        about.split_origin,
     )
 
 
@@ -319,11 +337,15 @@ def home_of(file: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Description:
-    """What config.json says of a run; `training` is None where other code trained it."""
+    """What config.json says of a run: `training` is None where other code trained it, and the origins say who named
+    its task and its split.
+    """
 
     task: Task
     architecture: Architecture
     training: TrainConfig | None
+    task_origin: Origin = "recorded"
+    split_origin: Origin = "recorded"
 
 
 def read_description(path: Path) -> Description:
@@ -342,7 +364,8 @@ def read_description(path: Path) -> Description:
     _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
     try:
         if content["training"] is None:
-            return Description(Task(**content["task"]), _architecture(content["model"]), None)
+            task, split = (_origin(content, name) for name in ("task_origin", "split_origin"))
+            return Description(Task(**content["task"]), _architecture(content["model"]), None, task, split)
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in content["training"].items()}
         training = TrainConfig(**settings)
         return Description(training.task, training.model, training)
@@ -360,6 +383,12 @@ def read_config(path: Path) -> TrainConfig:
 
 def _architecture(sizes: Mapping[str, Any]) -> Architecture:
     return MLPConfig(**sizes) if "d_hidden" in sizes else ModelConfig(**sizes)
+
+
+def _origin(content: Mapping[str, Any], name: str) -> Origin:
+    """Return who named a task or split; files that say nothing hold what was recorded when they were trained."""
+    said = content.get(name, "recorded")
+    return said if said in get_args(Origin) else "assumed"
 
 
 def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None:
@@ -442,13 +471,15 @@ class About:
     step: int
     task: Task
     model: Architecture
+    task_origin: Origin = "recorded"
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
     """The weights in a checkpoint file of ours, checked, and what it says of itself; else CheckpointError."""
     weights, header = read_tensors(file, "interp-checkpoint")
     try:
-        about = About(int(header["step"]), Task(**header["task"]), _architecture(header["model"]))
+        model, origin = _architecture(header["model"]), _origin(header, "task_origin")
+        about = About(int(header["step"]), Task(**header["task"]), model, origin)
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
     try:
@@ -487,21 +518,35 @@ def remove_unfinished(path: Path) -> None:
                 leftover.unlink()
 
 
-def write_config(
-    path: Path, training: TrainConfig | None, task: Task | None = None, architecture: Architecture | None = None
+def write_config(path: Path, training: TrainConfig) -> None:
+    """Write config.json of a run with these training settings."""
+    _write_config(path, training.task, training.model, asdict(training))
+
+
+def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
+    """Write config.json of a run that other code trained and that holds this checkpoint."""
+    origins = {"task_origin": checkpoint.task_origin, "split_origin": checkpoint.split_origin}
+    if checkpoint.train_mask is None:
+        del origins["split_origin"]
+    _write_config(path, checkpoint.task, checkpoint.config, None, _unrecorded(origins))
+
+
+def _unrecorded(origins: Mapping[str, Origin]) -> dict[str, Origin]:
+    """Return what has to be written of the origins: nothing where all was recorded, as in a run of our own."""
+    return {name: origin for name, origin in origins.items() if origin != "recorded"}
+
+
+def _write_config(
+    path: Path, task: Task, architecture: Architecture, training: Mapping[str, Any] | None, more: Mapping[str, Any] = {}
 ) -> None:
-    """config.json of a run with these training settings or, for one that other code trained, of this task and model."""
-    if training is not None:
-        task, architecture = training.task, training.model
-    assert task is not None
-    assert architecture is not None
     content = {
         "format": "interp-run",
         "format_version": FORMAT_VERSION,
         "task": asdict(task),
         "model": asdict(architecture),
-        "training": None if training is None else asdict(training),
+        "training": training,
         "packages": {name: metadata.version(name) for name in _PACKAGES},
+        **more,
     }
     write_whole(path / CONFIG, lambda file: file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 
@@ -525,12 +570,15 @@ def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> No
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
 
-def write_checkpoint(path: Path, step: int, weights: Weights, task: Task, architecture: Architecture) -> None:
+def write_checkpoint(
+    path: Path, step: int, weights: Weights, task: Task, architecture: Architecture, task_origin: Origin = "recorded"
+) -> None:
     header = {
         "format": "interp-checkpoint",
         "step": step,
         "task": asdict(task),
         "model": asdict(architecture),
+        **_unrecorded({"task_origin": task_origin}),
     }
     (path / CHECKPOINTS).mkdir(exist_ok=True)
     write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, header)

@@ -119,6 +119,8 @@ def test_claims_that_a_run_does_not_bear_out_are_said(small_run):
     assert table.loc["variance of the logits in the key cosines", "agrees"] == "no"
     assert "never" in table.loc["memorization, circuit formation and cleanup end at", "this run"]
     assert table.loc["memorization, circuit formation and cleanup end at", "agrees"] == "no"
+    assert "yes" not in set(table["agrees"])
+    assert set(table["doubt"]) == {f"the claims are about a network that generalizes; {m.key_doubt}"}
 
 
 def test_one_table_of_another_run(small_run_path, tmp_path):

@@ -237,3 +237,21 @@ def test_without_a_browser_the_html_is_written_and_the_mend_is_said(shipped, tmp
         files = plot.save(plot.training_curves(shipped.history), tmp_path, "curves")
     assert [file.name for file in files] == ["curves.html"]
     assert not (tmp_path / "curves.pdf").exists()
+
+
+def test_what_is_in_doubt_is_written_beneath(small_run):
+    frame = interp.trajectory(small_run, progress=False)
+    m = interp.progress_measures(small_run)
+    assert m.key_doubt is not None
+    figures = [
+        plot.cos_coefficients(frame), plot.excluded_losses(frame), plot.progress_measures(frame),
+        plot.fourier_norms(m.embedding_norms, m.unembedding_norms, m.key_frequencies, m.key_doubt),
+    ]  # fmt: skip
+    for figure in figures:
+        (note,) = [one.text for one in figure.layout.annotations if "Doubtful" in one.text]
+        assert note.replace("<br>", " ") == f"Doubtful: {m.key_doubt}."
+    frame.attrs |= {"key_doubt": None, "doubts": ("the task given is another.",)}
+    (note,) = [one.text for one in plot.ginis(frame).layout.annotations]
+    assert note == "Doubtful: the task given is another."
+    frame.attrs["doubts"] = ()
+    assert not plot.ginis(frame).layout.annotations

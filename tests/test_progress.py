@@ -208,7 +208,14 @@ def test_a_trajectory_has_the_scalars_of_every_checkpoint(own_run):
     frame = interp.trajectory(run, progress=False)
     assert list(frame["step"]) == [0, 20, 40, 60]
     keys = interp.progress_measures(run).key_frequencies
-    assert frame.attrs == {"key_frequencies": keys, "key_step": 60, "p": 13}
+    accuracy = f"{frame['test_accuracy'].iloc[-1]:.3f}"
+    assert frame.attrs == {
+        "key_frequencies": keys, "key_step": 60, "p": 13, "doubts": (),
+        "key_doubt": f"the network has not generalized (test accuracy {accuracy})",
+    }  # fmt: skip
+    m = interp.progress_measures(run)
+    assert m.key_doubt == frame.attrs["key_doubt"]
+    assert f"(of step 60); doubtful: {m.key_doubt}" in str(m)
     for row, ckpt in zip(frame.to_dict("records"), run, strict=True):
         m = interp.progress_measures(ckpt)
         for name in SCALARS:

@@ -6,6 +6,7 @@ apart by colour-blind readers, and lines differ by dash too.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -61,6 +62,20 @@ def panels(
     for row, title in enumerate([x_title] if isinstance(x_title, str) else x_title, 1):
         figure.update_xaxes(title_text=title, row=row if own else rows, col=1)
     return figure
+
+
+def note_doubts(figure: go.Figure, *doubts: str | None) -> None:
+    """Write what is in doubt beneath a figure; nothing where nothing is."""
+    text = " ".join(f"Doubtful: {doubt.rstrip('.')}." for doubt in doubts if doubt)
+    if not text:
+        return
+    lines = textwrap.wrap(text, 72)
+    below = figure.layout.margin.b
+    figure.update_layout(margin_b=below + 21 * len(lines) + 8, height=figure.layout.height + 21 * len(lines) + 8)
+    figure.add_annotation(
+        text="<br>".join(lines), x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-below,
+        align="left", showarrow=False, font={"size": 16, "color": VERMILLION},
+    )  # fmt: skip
 
 
 def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.errors import ConfigError
-from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, panels
+from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, note_doubts, panels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -19,11 +19,13 @@ def fourier_norms(
     embedding_norms: Float[np.ndarray, " p"],
     unembedding_norms: Float[np.ndarray, " p"],
     key_frequencies: Sequence[int] = (),
+    doubt: str | None = None,
 ) -> go.Figure:
     """Norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
 
     Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. F is the Fourier basis, and
-    W_L = W_out·W_U is transformed over outputs. The constant is left out, the key frequencies are labelled.
+    W_L = W_out·W_U is transformed over outputs. The constant is left out, the key frequencies are labelled, and `doubt`
+    (`ProgressMeasures.key_doubt`) is written beneath.
     """
     import plotly.graph_objects as go
 
@@ -49,6 +51,7 @@ def fourier_norms(
         figure.update_yaxes(range=[0, 1.15 * float(norms[1:].max())], row=row, col=1)
     figure.update_layout(bargap=0.15, bargroupgap=0.0)
     figure.update_xaxes(range=[0, len(embedding_norms) // 2 + 1], showgrid=False)
+    note_doubts(figure, doubt)
     return figure
 
 
@@ -149,12 +152,15 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
 
 
 def attention_scores(
-    norms: Float[np.ndarray, "n_frequencies n_heads"], key_frequencies: Sequence[int] = ()
+    norms: Float[np.ndarray, "n_frequencies n_heads"],
+    key_frequencies: Sequence[int] = (),
+    doubt: str | None = None,
 ) -> go.Figure:
     """How much each frequency of the number attended to moves each head's score, from "=".
 
-    Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)`; the key frequencies are marked. The score vectors
-    are those of `measures.attention.score_vectors`.
+    Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)`; the key frequencies are marked, and `doubt`
+    (`ProgressMeasures.key_doubt`) is written beneath. The score vectors are those of
+    `measures.attention.score_vectors`.
     """
     import plotly.graph_objects as go
 
@@ -170,4 +176,5 @@ def attention_scores(
         figure.add_vline(x=k, line={"color": "#999", "width": 1.5, "dash": "dot"}, layer="below")
     figure.update_yaxes(rangemode="tozero")
     figure.update_xaxes(range=[0, len(norms) + 1], showgrid=False)
+    note_doubts(figure, doubt)
     return figure

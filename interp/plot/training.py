@@ -22,6 +22,7 @@ from interp.plot.base import (
     decades,
     line,
     need,
+    note_doubts,
     panels,
 )
 
@@ -79,7 +80,13 @@ def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) ->
     figure.update_yaxes(rangemode="tozero", row=3, col=1)
     if phases is not None:
         _shade(figure, phases)
+    _note(figure, trajectory)
     return figure
+
+
+def _note(figure: go.Figure, trajectory: pd.DataFrame) -> None:
+    """Write beneath what `interp.trajectory` holds in doubt."""
+    note_doubts(figure, *trajectory.attrs.get("doubts", ()), trajectory.attrs.get("key_doubt"))
 
 
 def _shade(figure: go.Figure, phases: Phases) -> None:
@@ -127,6 +134,7 @@ def _over_training(
         line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
     if phases is not None:
         _shade(figure, phases)
+    _note(figure, trajectory)
     return figure
 
 
@@ -196,6 +204,7 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
         line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
     # The losers end in rounding noise, eight decades under the winners: cut there.
     decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
+    _note(figure, trajectory)
     return figure
 
 
