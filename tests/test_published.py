@@ -1190,7 +1190,7 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.compare({'x': 3})", "must be a Checkpoint, a Run, or a path; 'x' is a int"),
         (
             "interp.progress_measures(ckpt, key_frequencies='14')",
-            r"must be whole numbers, such as \[14, 35\]; got '14'",
+            r"must be whole numbers, .*; got '14'",
         ),
         ("interp.progress_measures(ckpt, key_frequencies=[1.5])", r"must be whole numbers, .*; got \[1\.5\]"),
         ("interp.convert(file, '.')", "already exists; name a new directory"),
