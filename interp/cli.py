@@ -383,17 +383,20 @@ def phases(
     frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
     about_keys = frames[-1].attrs  # of the trajectory, if there is one
-    keys, key_doubt, doubts = (about_keys.get(name) for name in ("key_frequencies", "key_doubt", "doubts"))
+    names = ("key_frequencies", "key_step", "key_doubt", "doubts")
+    keys, key_step, key_doubt, doubts = (about_keys.get(name) for name in names)
     plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     if as_json:
-        more = {"key_frequencies": keys, "key_doubt": key_doubt, "doubts": doubts or ()}
+        more = {"key_frequencies": keys, "key_step": key_step, "key_doubt": key_doubt, "doubts": doubts or ()}
         typer.echo(json.dumps({**found.to_dict(), **more}))
     else:
         for doubt in doubts or ():
             console_out.print(f"doubt                  {doubt}", **plain)
         if keys:
             doubtful = f"; doubtful: {key_doubt}" if key_doubt else ""
-            console_out.print(f"key frequencies        {', '.join(map(str, keys))}{doubtful}", **plain)
+            earlier = key_step is not None and key_step < frames[-1]["step"].max()
+            of_step = f"  (of step {key_step:,}, before it was lost)" if earlier else ""
+            console_out.print(f"key frequencies        {', '.join(map(str, keys))}{of_step}{doubtful}", **plain)
         console_out.print(str(found), **plain)
     if doubts and not anyway:
         raise typer.Exit(_DOUBTFUL)

@@ -13,13 +13,13 @@ from torch import Tensor
 from interp.all_pairs import Activations, activations
 from interp.doubts import key_doubt
 from interp.errors import CheckpointError
-from interp.events import LEARNED
+from interp.events import FELL, LEARNED
 from interp.measures import losses
 from interp.measures.logits import cos_coefficients, key_frequencies, logit_table
 from interp.run import Run
 from interp.task import Task
 
-_CLEARLY_UNDER = LEARNED - 0.09  # a recorded test accuracy under this rules its checkpoint out without measuring it
+_CLEARLY_UNDER = LEARNED - FELL  # a recorded test accuracy under this rules its checkpoint out without measuring it
 _KEPT_RUNS = 8
 
 

@@ -1,6 +1,7 @@
 """The key frequencies of a run: which of its checkpoints names them, and when that is found out anew."""
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import interp
 from interp import CheckpointError, keys
 from interp.measures import logits
 from interp.run import HISTORY_COLUMNS, read_header, write_checkpoint, write_tensors
+from tests import processes
 from tests.conftest import SHIPPED
 
 GROKKED = (14, 35, 41, 42, 52)
@@ -59,6 +61,9 @@ def test_a_run_that_lost_what_it_learned_keeps_the_frequencies_that_it_had_learn
     assert frame.attrs == about
     assert frame.set_index("step")["restricted_loss"][9_000] == at_9000.restricted_loss
     assert interp.trajectory(run, progress=False).attrs == frame.attrs  # as it was kept
+    said = processes.interp("phases", lost_run).stdout
+    assert "key frequencies        14, 35, 41, 42, 52  (of step 16,000, before it was lost)\n" in said
+    assert json.loads(processes.interp("phases", lost_run, "--json").stdout)["key_step"] == 16_000
 
 
 def test_a_kept_trajectory_is_made_anew_where_another_checkpoint_becomes_the_key(lost_run):
