@@ -5,7 +5,7 @@ ckpt = run.at(9_000)                      # or interp.load_checkpoint("file.safe
 m    = interp.progress_measures(ckpt)     # every measure of one model
 df   = interp.trajectory(run)             # a row a checkpoint
 ph   = interp.phases(df)                  # memorization, circuit formation, cleanup
-run  = interp.train(interp.TrainConfig(seed=1), "runs/mine")
+run  = interp.train(interp.TrainConfig(p=59, train_fraction=0.5, seed=3, steps=5_000), "runs/mine")  # two minutes
 
 interp.linear.ridge and interp.linear.double_descent are the neighbours of grokking that can be solved.
 """

@@ -421,10 +421,10 @@ def load_run(
 ) -> Run:
     """Open a run: a directory that `interp.train` wrote, or one file that holds a training of another's code.
 
-    Such a file is a dict with `state_dicts` and `epochs`, or `checkpoints` and `checkpoint_epochs`, in any layout that
-    `load_checkpoint` knows; its epochs, losses and split become the run's. It is neither copied nor read whole (unless
-    a torch before 1.6 wrote it): weights come from it as they are asked for. `path` may be an fsspec address, such as
-    hf://… or s3://…, which is fetched first.
+    Such a file is a dict with `state_dicts` and `epochs`, or `checkpoints` and `checkpoint_epochs` (or `steps`,
+    `checkpoint_steps`), in any layout that `load_checkpoint` knows; its epochs, losses, accuracies and split become the
+    run's. It is neither copied nor read whole (unless a torch before 1.6 wrote it): weights come from it as they are
+    asked for. `path` may be an fsspec address, such as hf://… or s3://…, which is fetched first.
 
     A run directory knows its task and split. For a file, the other arguments are those of `load_checkpoint`.
 

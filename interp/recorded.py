@@ -31,7 +31,8 @@ def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | Non
     They are lists named as `train_losses` and `test_accuracies` or nearly so. `epochs` are those of the checkpoints, in
     the file's order, and `last` is the last epoch, or None if unknown. A list as long as `epochs` belongs to the
     checkpoints, and one as long as the file's list of steps to those; otherwise it holds every step, or every so many.
-    Lists that cannot be placed or read are left out, with a warning.
+    If a step was recorded twice, the last record counts. Lists that cannot be placed or read are left out, with a
+    warning.
     """
     lists = _lists(beside, path)
     longest = max((len(values) for _, values in lists.values()), default=0)
@@ -45,7 +46,7 @@ def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | Non
             lost.append(f"{len(values)} {name}")
         else:
             series = pd.Series(values, index=pd.Index(steps), dtype=float)
-            columns[column] = series[~series.index.duplicated(keep="last")]  # a training that went on from before
+            columns[column] = series[~series.index.duplicated(keep="last")]
     if lost:
         warn(f"{path} does not tell at which steps its {' and '.join(lost)} were recorded; they are left out.")
     frame = pd.DataFrame(columns).rename_axis("step").sort_index().reset_index()
@@ -54,23 +55,28 @@ def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | Non
 
 
 def unread(beside: Mapping[str, Any], history: pd.DataFrame, n_checkpoints: int) -> list[str]:
-    """Return the names of lists of numbers that run along a training, as long as its records or checkpoints, unread.
+    """Return the names of records that are not read: lists of numbers as long as a column or as the checkpoints.
 
-    A record may also be a dict of such lists, or a list of a dict for each step.
+    A dict of such lists, or a list with a dict of numbers for each step, is one too.
     """
-    lengths = {n_checkpoints, *(int(n) for n in history[list(HISTORY_COLUMNS[1:])].count() if n)}
+    lengths = {n_checkpoints, len(history), *(int(n) for n in history[list(HISTORY_COLUMNS[1:])].count())} - {0}
 
-    def runs_along(value: Any) -> bool:
-        if isinstance(value, Mapping):
-            return any(runs_along(inner) for inner in value.values())
+    def is_record(value: Any) -> bool:
         if isinstance(value, Tensor | np.ndarray):
             return value.ndim == 1 and len(value) in lengths
-        if not isinstance(value, Sequence) or isinstance(value, str | bytes) or len(value) not in lengths:
+        if not isinstance(value, Sequence) or isinstance(value, str | bytes) or not value or len(value) not in lengths:
             return False
-        first = value[0].values() if value and isinstance(value[0], Mapping) else value[:1]
+        first = list(value[0].values()) if isinstance(value[0], Mapping) else value[:1]
         return any(item is not None and _is_one(item) for item in first)
 
-    return [name for name, value in beside.items() if _NAME.fullmatch(str(name).lower()) is None and runs_along(value)]
+    def inner(value: Any) -> list[Any]:
+        return list(value.values()) if isinstance(value, Mapping) else [value]
+
+    return [
+        name
+        for name, value in beside.items()
+        if _NAME.fullmatch(name.lower()) is None and any(is_record(item) for item in inner(value))
+    ]
 
 
 def _is_one(value: Any) -> bool:
