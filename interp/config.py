@@ -127,10 +127,18 @@ def _check_activation(name: Any) -> None:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """All settings of a run; `TrainConfig()` is the mainline of Nanda et al. (2023).
+    """All settings of a run; `TrainConfig()` is the mainline of Nanda et al. (2023), which groks at step 10,430.
+
+    TrainConfig(p=31, train_fraction=0.8, d_model=64, d_mlp=256, learning_rate=3e-3, steps=1_000) groks at step 330, in
+    ten seconds. (To grok is to reach a test accuracy of 0.99; the step moves with the processor, by up to a factor of
+    two.)
 
     p, operation        the task: modulus (at least 2), and "add", "subtract", "quadratic" or "random" labels
-    train_fraction      share of the p*p pairs to train on, between 0 and 1
+    train_fraction      share of the p*p pairs to train on, between 0 and 1. Small moduli need more than 0.3 to
+                        generalize: p = 31 does at step 1,130 with 0.8, 1,750 with 0.7, 4,040 with 0.6, and by 5,000 not
+                        with 0.5; p = 59 (seed 3) at 1,080 with 0.5; p = 113 at 10,430 with 0.3. Of public histories
+                        with 0.3, those of p ≥ 89 generalize by step 9,000, 8 of 12 of p = 59 and 67 between 7,200 and
+                        33,100, and none of 8 of p ≤ 31 within 40,000
     split               "paper" (Python's shuffle) or "torch" (randperm)
     seed                of the initial weights, the split, and random labels
     d_model, n_heads, d_mlp, activation   the network: one layer, d_head = d_model / n_heads; "relu", "gelu" or

@@ -4,9 +4,10 @@ import json
 
 import pandas as pd
 import pytest
+import typer
 
 import interp
-from interp.cli import parse_steps
+from interp.cli import app, parse_steps
 from tests.processes import interp as shell
 
 
@@ -21,6 +22,19 @@ def test_every_setting_is_an_option_of_train_under_its_own_name():
     said = shell("train", "--help").stdout
     for name in interp.TrainConfig.names():
         assert f"--{name.replace('_', '-')}" in said, name
+
+
+def test_the_runs_that_the_help_recommends_are_those_that_were_tried():
+    """What each gives stands beside it: the mainline (shipped) and two smaller moduli with more of their pairs."""
+    command = typer.main.get_command(app).commands["train"]
+    lines = [line.split()[2:] for line in command.epilog.split("\n\n") if line.startswith("  interp train")]
+    given = [command.make_context("train", line).params for line in lines]
+    tried = [(params["p"], params["train_fraction"], params["seed"], params["steps"]) for params in given]
+    mainline, tiny, small = (113, 0.3, 0, 16_000), (31, 0.8, 0, 2_000), (59, 0.5, 3, 5_000)
+    assert tried[:3] == [mainline, tiny, small]
+    begun = {params["run"]: run for params, run in zip(given, tried, strict=True) if not params["resume"]}
+    assert begun.keys() >= {params["run"] for params in given if params["resume"]}
+    assert set(begun.values()) == {mainline, tiny, small}
 
 
 def test_version():

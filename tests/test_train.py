@@ -333,3 +333,14 @@ def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
     assert json.loads((unstopped / "config.json").read_text())["training"]["d_mlp"] == 24
     assert interp.load_run(unstopped).config == LONG
     assert load_file(unstopped / "checkpoints" / "step_00003000.safetensors")["W_in"].shape == (16, 24)
+
+
+def test_the_smallest_run_that_the_docstring_names_groks(tmp_path):
+    """At step 330 on the machine that measured it; rounding differs between processors, so up to twice that."""
+    line = next(line.strip() for line in TrainConfig.__doc__.splitlines() if line.strip().startswith("TrainConfig(p="))
+    config = eval(line.split(" groks")[0], {"TrainConfig": TrainConfig})
+    assert "groks at step 330" in line
+    events = interp.phases(
+        interp.train(replace(config, checkpoint_steps=(0,)), tmp_path / "run", progress=False).history
+    )
+    assert events.memorized < 165 <= events.generalized <= 660
