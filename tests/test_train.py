@@ -337,10 +337,9 @@ def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
 
 def test_the_smallest_run_that_the_docstring_names_groks(tmp_path):
     """At step 330 on the machine that measured it; rounding differs between processors, so up to twice that."""
-    line = next(line.strip() for line in TrainConfig.__doc__.splitlines() if line.strip().startswith("TrainConfig(p="))
-    config = eval(line.split(" groks")[0], {"TrainConfig": TrainConfig})
-    assert "groks at step 330" in line
-    events = interp.phases(
-        interp.train(replace(config, checkpoint_steps=(0,)), tmp_path / "run", progress=False).history
-    )
+    settings = {"p": 31, "train_fraction": 0.8, "d_model": 64, "d_mlp": 256, "learning_rate": 3e-3, "steps": 1_000}
+    named = "TrainConfig(p=31, train_fraction=0.8, d_model=64, d_mlp=256, learning_rate=3e-3, steps=1_000)"
+    assert f"{named} groks at step 330" in TrainConfig.__doc__
+    config = TrainConfig(**settings, checkpoint_steps=(0,))
+    events = interp.phases(interp.train(config, tmp_path / "run", progress=False).history)
     assert events.memorized < 165 <= events.generalized <= 660
