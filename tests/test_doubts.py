@@ -11,9 +11,11 @@ import torch
 import interp
 from interp import ConfigError, Task
 from interp.config import MLPConfig
+from interp.doubts import doubts_of
 from interp.model import to_hooked
 from interp.task_names import meaning_of
 from tests.processes import interp as shell
+from tests.test_published import PUBLISHED, here
 
 P = 11
 PAIRS = torch.arange(P * P)
@@ -336,3 +338,40 @@ def test_names_that_mean_nothing_or_two_things(file):
     assert interp.load_checkpoint(file(untrained(), config={"task": "grokking"})).task_origin == "assumed"
     with pytest.raises(ConfigError, match="names two tasks, 'add' and 'mul'"):
         interp.load_checkpoint(file(untrained(), config={"op": "add", "task": "mul"}))
+
+
+# ── published models ─────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@here
+@pytest.mark.parametrize("split", [True, False], ids=["split", "no split"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        ("paper_p113_seed1_float32.pth", {"split": "paper", "seed": 1}),
+        ("tl1_p113_seed1.pt", {"split": "torch", "seed": 1}),
+        ("tl1_p118_seed1.pt", {"split": "torch", "seed": 1}),
+        ("mlp_p113_seed1.pt", {"split": "torch", "seed": 1}),
+        ("groups/C118_T_seed2.pt", {"split": "torch", "seed": 2}),
+    ],
+)
+def test_published_models_of_addition_are_not_doubted_and_their_split_is_known_from_others(name, how, split):
+    checkpoint = interp.load_checkpoint(PUBLISHED / name, **(how if split else {}))
+    origins = (checkpoint.task_origin, checkpoint.split_origin)
+    logits = interp.activations(checkpoint).logits
+    assert doubts_of(checkpoint.task, *origins, logits, checkpoint.train_mask) == ()
+    if split:
+        p = checkpoint.task.p
+        (doubt,) = doubts_of(checkpoint.task, *origins, logits, interp.split_mask(p, 0.3, 5, how["split"]))
+        assert "answered no better than the others" in doubt
+
+
+@here
+@pytest.mark.parametrize("name", ["S5_MLP_seed1", "A5_MLP_seed1", "D59_MLP_seed1", "S5_T_seed1"])
+def test_published_models_of_other_groups_are_doubted(name):
+    path = PUBLISHED / "groups" / f"{name}.pt"
+    (doubt,) = doubted(path)
+    assert "another task or group" in doubt
+    n = interp.load_checkpoint(path).task.p
+    (doubt,) = doubted(path, task=Task(n))
+    assert doubt.startswith(f"the task given is a + b mod {n}, but")
