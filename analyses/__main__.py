@@ -70,6 +70,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _written(given: argparse.Namespace, names: list[str]) -> int:
+    from threadpoolctl import threadpool_limits
+
     from analyses._over_training import over_training
 
     modules = OF_RUN | OF_NEIGHBOURS
@@ -81,7 +83,12 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
             doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
             print(f"{given.run}: key frequencies {keys}{doubtful}")
             print(phases)
-        with interp.plot.one_browser(), progress_bar("write", "figures and tables", len(names)) as bar:
+        # Their matrices are small: a second thread would only wait for the first.
+        with (
+            threadpool_limits(1, "blas"),
+            interp.plot.one_browser(),
+            progress_bar("write", "figures and tables", len(names)) as bar,
+        ):
             for done, name in enumerate(names, 1):
                 of_run = [run] if name in OF_RUN or name in BOTH else []
                 sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []

@@ -14,6 +14,8 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
+from threadpoolctl import threadpool_limits
+
 from interp.errors import ConfigError
 
 # torch is imported in the functions that need it: wait_passively has to come before it is loaded.
@@ -39,7 +41,7 @@ def wanted(threads: int | None) -> int:
     import torch
 
     if threads is None:
-        return torch.get_num_threads()
+        return _callers.number or torch.get_num_threads()
     if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"threads must be a whole number of at least 1, or None; got {threads!r}.")
     return threads
@@ -52,15 +54,35 @@ def for_network(pairs: int, neurons: int, outputs: int, threads: int | None = No
 
 @contextlib.contextmanager
 def on(threads: int) -> Iterator[None]:
-    """Compute on so many threads within this context; the caller's number is back afterwards."""
+    """Compute on so many threads within this context; the caller's number is back afterwards.
+
+    The number is one for the whole process: of contexts that overlap, the last that is left restores it.
+    """
     import torch
 
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    with _callers.lock:
+        if not _callers.inside:
+            _callers.number = torch.get_num_threads()
+        _callers.inside += 1
+        torch.set_num_threads(threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _callers.lock:
+            _callers.inside -= 1
+            if not _callers.inside:
+                torch.set_num_threads(_callers.number)
+                _callers.number = 0
+
+
+class _Callers:
+    """The number of threads that torch's caller has set, while interp computes on its own; 0 at other times."""
+
+    def __init__(self) -> None:
+        self.lock, self.inside, self.number = threading.Lock(), 0, 0
+
+
+_callers = _Callers()
 
 
 def keeping_threads(function: Callable[P, R]) -> Callable[P, R]:
@@ -75,7 +97,7 @@ def keeping_threads(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def side_by_side(jobs: Iterable[Iterator[int]], threads: int, done: Callable[[int], None] | None = None) -> None:
-    """Run the jobs to their ends, `threads` of them at a time, each computing on one thread.
+    """Run the jobs to their ends, `threads` of them at a time; torch and numpy compute each on one thread.
 
     A job is an iterator: it computes while it is asked for its next value, which is how much work that took, in units
     of its own; `done` is called with the sum of them all. The first error ends every job at its next value, as Ctrl-C
@@ -94,7 +116,7 @@ def side_by_side(jobs: Iterable[Iterator[int]], threads: int, done: Callable[[in
                 if done:
                     done(total)
 
-    with on(1):  # the workers, too: a thread starts with the number that was set last
+    with on(1), threadpool_limits(1, "blas"):  # the workers, too: a thread starts with the number that was set last
         if threads == 1 or len(jobs) == 1:
             for job in jobs:
                 run(job)

@@ -1,6 +1,6 @@
 """Grokking times of ridge regression and of two-layer networks, which several figures share."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -11,6 +11,7 @@ import pandas as pd
 from analyses.neighbours._sizes import Sizes
 from interp.console import progress_bar
 from interp.linear import ridge, two_layer
+from interp.threads import side_by_side, wanted
 
 SWEPT = {
     "weight_decay": "Weight decay λ",
@@ -34,14 +35,17 @@ def ridge_map(sizes: Sizes) -> pd.DataFrame:
         for decay in np.geomspace(1e-7, 1e-1, sizes.map_cells)
         for scale in np.geomspace(0.5, 50, sizes.map_cells)
     ]
-    rows = []
+    ridge.grokking_times(problem)  # decomposes the problem, which the cells share
+    rows: dict[tuple[float, float], dict[str, Any]] = {}
+
+    def times(decay: float, scale: float) -> Iterator[int]:
+        found = ridge.grokking_times(problem, weight_decay=decay, init_scale=scale)
+        rows[decay, scale] = {"weight_decay": decay, "init_scale": scale, **found.to_dict()}
+        yield 1
+
     with progress_bar("ridge, λ and ν", "settings", len(cells)) as bar:
-        for done, (decay, scale) in enumerate(cells, 1):
-            times = ridge.grokking_times(problem, weight_decay=decay, init_scale=scale)
-            rows.append({"weight_decay": decay, "init_scale": scale, **times.to_dict()})
-            if bar:
-                bar.at(done)
-    return pd.DataFrame(rows)
+        side_by_side([times(*cell) for cell in cells], wanted(None), bar.at if bar else None)
+    return pd.DataFrame([rows[cell] for cell in cells])
 
 
 @lru_cache(maxsize=2)
@@ -79,16 +83,19 @@ def ridge_delays(sizes: Sizes) -> pd.DataFrame:
     }
 
     def times(swept: str, settings: Sequence[tuple[str, float, int]]) -> pd.DataFrame:
-        rows = []
+        rows: dict[int, dict[str, Any]] = {}
+
+        def one(place: int) -> Iterator[int]:
+            _, value, seed = settings[place]
+            samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
+            problem = ridge.random_features_problem(samples, d, features, seed=seed)
+            moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
+            rows[place] = ridge.grokking_times(problem, seed=seed, **moved).to_dict()
+            yield 1
+
         with progress_bar(f"ridge, {swept}", "problems", len(settings)) as bar:
-            for done, (_, value, seed) in enumerate(settings, 1):
-                samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
-                problem = ridge.random_features_problem(samples, d, features, seed=seed)
-                moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
-                rows.append(ridge.grokking_times(problem, seed=seed, **moved).to_dict())
-                if bar:
-                    bar.at(done)
-        return pd.DataFrame(rows)
+            side_by_side([one(place) for place in range(len(settings))], wanted(None), bar.at if bar else None)
+        return pd.DataFrame([rows[place] for place in range(len(settings))])
 
     return _swept(values, sizes.seeds, times, lambda swept, value, seed: (swept, value, seed))
 

@@ -12,7 +12,7 @@ Errors here are mean squares over unseen inputs, without the noise of their labe
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from interp import threads
 from interp.arguments import Numbers, at_least_zero, finite, given, number, random_seed, real, room_for, sizes, whole
 from interp.computing import computing
 from interp.console import progress_bar
@@ -184,40 +185,43 @@ def random_features(
         X_rng, W_rng = (np.random.default_rng([seed, 1 + draw, kind]) for kind in (0, 1))
         drawn.append((X_rng.standard_normal((max(all_samples), d)), W_rng.standard_normal((max(all_widths), d))))
     pairs = [(n, m) for n in all_samples for m in all_widths]
-    rows = []
+    rows: list[dict[str, float]] = [{} for _ in pairs]
+
+    def fits(place: int) -> Iterator[int]:
+        n, m = pairs[place]
+        predictions = np.empty((draws, len(ridges), len(wanted)))
+        train, fitted_noise = np.empty((2, draws, len(ridges)))
+        for draw, (X, W) in enumerate(drawn):
+            Phi, Phi_test = (np.maximum(x @ W[:m].T, 0) / math.sqrt(m * d) for x in (X[:n], X_test))
+            U, s, Vt = _svd(Phi)
+            along = Phi_test @ Vt.T
+            squares = (along**2).mean(0)
+            targets = X[:n] @ beta
+            reached = U.T @ targets
+            outside = targets @ targets - reached @ reached if n > len(s) else 0.0
+            for i, penalty in enumerate(n * ridges):
+                gain = s / (s**2 + penalty)
+                predictions[draw, i] = along @ (gain * reached)
+                fitted_noise[draw, i] = noise**2 * squares @ gain**2
+                left = penalty / (s**2 + penalty)  # of each direction that the fit can reach
+                train[draw, i] = max(
+                    0.0,
+                    (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n,
+                )
+            yield 1
+        errors = ((predictions - wanted) ** 2).mean(2) + fitted_noise
+        best = int(errors.mean(0).argmin())
+        variance = predictions[:, best].var(axis=0, ddof=1).mean()
+        off = ((predictions[:, best].mean(0) - wanted) ** 2).mean()
+        rows[place] = {
+            "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
+            "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
+            "bias": off - variance / draws, "variance": variance, "noise_error": fitted_noise[:, best].mean(),
+        }  # fmt: skip
+
     with progress_bar("random features", "fits", len(pairs) * draws, show=progress) as bar:
-        for place, (n, m) in enumerate(pairs):
-            predictions = np.empty((draws, len(ridges), len(wanted)))
-            train, fitted_noise = np.empty((2, draws, len(ridges)))
-            for draw, (X, W) in enumerate(drawn):
-                Phi, Phi_test = (np.maximum(x @ W[:m].T, 0) / math.sqrt(m * d) for x in (X[:n], X_test))
-                U, s, Vt = _svd(Phi)
-                along = Phi_test @ Vt.T
-                targets = X[:n] @ beta
-                for i, penalty in enumerate(n * ridges):
-                    gain = s / (s**2 + penalty)
-                    predictions[draw, i] = along @ (gain * (U.T @ targets))
-                    fitted_noise[draw, i] = noise**2 * (along**2).mean(0) @ gain**2
-                    left = penalty / (s**2 + penalty)  # of each direction that the fit can reach
-                    reached = U.T @ targets
-                    outside = targets @ targets - reached @ reached if n > len(s) else 0.0
-                    train[draw, i] = max(
-                        0.0,
-                        (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n,
-                    )
-                if bar:
-                    bar.at(place * draws + draw + 1)
-            errors = ((predictions - wanted) ** 2).mean(2) + fitted_noise
-            best = int(errors.mean(0).argmin())
-            variance = predictions[:, best].var(axis=0, ddof=1).mean()
-            off = ((predictions[:, best].mean(0) - wanted) ** 2).mean()
-            rows.append(
-                {
-                    "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
-                    "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
-                    "bias": off - variance / draws, "variance": variance, "noise_error": fitted_noise[:, best].mean(),
-                }
-            )  # fmt: skip
+        jobs = [fits(place) for place in range(len(pairs))]
+        threads.side_by_side(jobs, threads.wanted(None), bar.at if bar else None)
     return pd.DataFrame(rows)
 
 

@@ -145,16 +145,21 @@ class _Batch:
         self.scale = students[0].width ** -0.5
         self.decay = torch.tensor([student.weight_decay for student in students], dtype=torch.float64)
         self.rate = torch.tensor([student.learning_rate for student in students], dtype=torch.float64)
+        # Made once: new memory at every step would cost more than the products.
+        self._hidden = torch.empty(len(students), *self.y.shape[1:], self.w.shape[2], dtype=torch.float64)
+        self._back = torch.empty_like(self._hidden)
 
     def _residual(self) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b n"]]:
-        hidden = torch.relu(torch.bmm(self.X, self.w))
+        hidden = torch.bmm(self.X, self.w, out=self._hidden).relu_()
         return hidden, self.scale * torch.bmm(hidden, self.a[:, :, None])[:, :, 0] - self.y
 
     def update(self) -> None:
         hidden, residual = self._residual()
         residual = residual * (self.scale / self.y.shape[1])
         grad_a = torch.bmm(hidden.transpose(1, 2), residual[:, :, None])[:, :, 0]
-        back = (hidden > 0) * residual[:, :, None]
+        back = torch.ops.aten.threshold_backward(  # the residual where hidden > 0, else 0
+            residual[:, :, None].expand_as(hidden), hidden, 0, grad_input=self._back
+        )
         grad_w = torch.bmm(self.X.transpose(1, 2), back) * self.a[:, None, :]
         keep = 1 - self.rate * self.decay
         self.a = keep[:, None] * self.a - self.rate[:, None] * grad_a
