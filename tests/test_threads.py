@@ -11,10 +11,11 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 import torch
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from interp import ConfigError, progress_measures, train, trajectory
 from interp.linear import digits, two_layer
-from interp.threads import for_network, side_by_side, wait_passively
+from interp.threads import for_network, on, side_by_side, wait_passively, wanted
 from tests.conftest import SMALL
 from tests.processes import ROOT, outside
 
@@ -98,6 +99,34 @@ def test_jobs_run_at_the_same_time_each_on_one_thread():
     side_by_side([job(), job()], 2, done.append)
     assert used == [1, 1]
     assert done == [2, 4]
+
+
+def test_of_contexts_that_overlap_the_last_one_restores_the_callers_number(three_threads):
+    """As where two trainings run in threads of their own: the second begins while the first has set its number."""
+    first, second = on(1), on(2)
+    first.__enter__()
+    second.__enter__()
+    assert wanted(None) == 3  # what the caller has, not what the first has set
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert torch.get_num_threads() == wanted(None) == 3
+
+
+def test_numpy_computes_the_jobs_on_one_thread_too():
+    def blas() -> list[int]:
+        return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+    def job():
+        used.extend(blas())
+        yield 1
+
+    used: list[int] = []
+    with threadpool_limits(2, "blas"):
+        before = blas()
+        side_by_side([job(), job()], 2)
+        assert blas() == before
+    assert used == [1] * len(used)
+    assert len(used) == 2 * len(before) > 0
 
 
 @pytest.mark.parametrize("threads", [1, 2])
