@@ -226,6 +226,7 @@ def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> lis
 
 def _named(contents: Contents) -> Operation | None:
     """Return the operation that the file names, None if it names none; ConfigError if it is another task than ours."""
+    contents.setting("fn_name", "operation", "op", "operator")  # refuses a list or another value that is no name
     named = [task for said in (contents.settings, contents.beside) for task in named_tasks(said)]
     if not named:
         return None

@@ -374,7 +374,7 @@ def test_only_the_papers_configuration_names_its_split(tmp_path):
 def test_a_stored_split_that_makes_no_sense_does_not_stand_in_the_way(tmp_path):
     content = {"model": saved("paper").state, "train_data": [[0.5, 1.5], [2.5, 3.5]]}
     file = write(tmp_path / "m.pth", content)
-    with pytest.raises(CheckpointError, match=r"holds a split that does not fit it: split is .*; give split= instead"):
+    with pytest.raises(CheckpointError, match=r"holds a split that does not fit it: split must be .*; give split="):
         interp.load_checkpoint(file)
     assert torch.equal(interp.load_checkpoint(file, split=MASK).train_mask, MASK)
     test_only = {"model": saved("paper").state, "test_indices": (~MASK).flatten().nonzero().flatten().tolist()}
