@@ -78,6 +78,15 @@ def test_history_is_what_the_checkpoints_give(small_run):
         assert history["test_accuracy"][ckpt.step] == pytest.approx(float(right[~mask].mean()), abs=1e-12)
 
 
+def test_the_progress_says_what_the_history_records(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(interp.console, "_SECONDS_BETWEEN_LINES", 0.0)
+    history = interp.train(SMALL, tmp_path / "run").history
+    said = " ".join(capsys.readouterr().err.split())
+    for row in history.itertuples():
+        accuracies = f"accuracy {row.train_accuracy:.3f} test {row.test_accuracy:.3f}"
+        assert f"train {row.step} of 60 loss {row.train_loss:.1e} test {row.test_loss:.1e}, {accuracies}" in said
+
+
 def test_what_is_saved_does_not_change_what_is_trained(tmp_path, small_run):
     sparse = interp.train(
         replace(SMALL, checkpoint_steps=(60,), history_every=7, steps=60), tmp_path / "sparse", progress=False
@@ -234,6 +243,10 @@ def test_nothing_is_written_over(own_run, tmp_path):
     (tmp_path / "papers" / "draft.tex").write_text("mine")
     with pytest.raises(CheckpointError, match=r"not empty and holds no run \(found draft.tex\)"):
         interp.train(SMALL, tmp_path / "papers", progress=False)
+    for name in ("a.tex", "b.tex", "c.tex", ".hidden"):
+        (tmp_path / "papers" / name).touch()
+    with pytest.raises(CheckpointError, match=r"found a.tex, b.tex, c.tex\)"):
+        interp.train(SMALL, tmp_path / "papers", progress=False)
     with pytest.raises(CheckpointError, match="is a file; a run is written into a directory"):
         interp.train(SMALL, tmp_path / "papers" / "draft.tex", progress=False)
     with pytest.raises(CheckpointError, match="holds no run to resume"):
@@ -308,6 +321,21 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
 def test_a_setting_that_cannot_be_used_is_refused_where_it_is_made(change, message):
     with pytest.raises(ConfigError, match=message):
         TrainConfig(**change)
+
+
+def test_a_state_of_another_run_is_refused(own_run, tmp_path):
+    other = interp.train(replace(SMALL, d_mlp=8, steps=1, checkpoint_steps=(0,)), tmp_path / "other", progress=False)
+    (own_run / "optimizer.safetensors").write_bytes((other.path / "optimizer.safetensors").read_bytes())
+    with pytest.raises(CheckpointError, match=r"optimizer.safetensors is not the state of this run"):
+        interp.train(None, own_run, resume=True, progress=False)
+
+
+def test_a_number_of_a_gpu_counts_those_of_the_machine(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert [interp.training._device(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
+    with pytest.raises(ConfigError, match="device is 'cuda:2', and this machine has none"):
+        interp.training._device("cuda:2")
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
