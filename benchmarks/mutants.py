@@ -280,6 +280,16 @@ def _same(one: Path, other: Path) -> bool:
     return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
 
 
+class NoShrinking:
+    """A plugin of pytest: one failing example is enough, hypothesis need not look for the simplest."""
+
+    def pytest_sessionstart(self) -> None:  # after conftest.py has chosen its settings, before tests are imported
+        from hypothesis import Phase, settings
+
+        settings.register_profile("mutants", settings(), phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("mutants")
+
+
 @dataclass
 class Trial:
     """The tests of one mutant (or of none) under way in a process of their own."""
@@ -329,7 +339,7 @@ class Trial:
             "-rfE",
             f"--basetemp={self.tree.scratch}",
         ]
-        return int(pytest.main([*options, *self.tests]))
+        return int(pytest.main([*options, *self.tests], plugins=[NoShrinking()]))
 
     def ended(self) -> tuple[int, float] | None:
         """The exit status (negative for a signal) and processor seconds, once the tests have ended or time is up."""

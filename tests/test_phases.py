@@ -91,6 +91,7 @@ def test_a_run_that_memorized_and_never_generalized():
     assert set(ph.missing) == later | {"lost", "dips"}
     assert all(getattr(ph, name) is None for name in ph.missing)
     assert set(ph.missing.values()) == {"it never generalized: test_accuracy was 0.500 at the most, under 0.99"}
+    assert "lost                   – it never generalized: test_accuracy was 0.500" in str(ph)
 
 
 def test_a_run_that_generalized_at_once():
