@@ -70,31 +70,31 @@ _MECHANISM = tuple(
     )
 )
 _NETWORKS = tuple(
-    f"{_PUBLISHED}{name}"
-    for name in (
-        "constant_attention_by_its_definition",
-        "one_hidden_layer_by_its_definition",
-        "the_gradients_are_those",
-    )
+    f"{_PUBLISHED}{name}" for name in ("constant_attention_by_its_definition", "one_hidden_layer_by_its_definition")
 )
-_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py")
+_STATE = "tests/test_state.py::test_nothing_that_the_caller_has_set_changes_a_result_or_is_changed"
+_ARRAYS = f"{_STATE}[all of them-functions of arrays]"
+_RETURNED = "tests/test_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
+_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", _ARRAYS)
 TESTS = {  # of each module, the quickest first
-    "interp/measures/attention.py": ("tests/test_circuit.py",),
-    "interp/measures/embedding.py": ("tests/test_measures.py",),
+    "interp/measures/attention.py": ("tests/test_circuit.py", _ARRAYS),
+    "interp/measures/embedding.py": ("tests/test_measures.py", _ARRAYS),
     "interp/measures/logits.py": _MEASURES,
-    "interp/measures/losses.py": ("tests/test_measures.py",),
+    "interp/measures/losses.py": _MEASURES,
     "interp/measures/mechanism.py": _MECHANISM,
     "interp/measures/neurons.py": _MEASURES,
     "interp/measures/weights.py": _MEASURES,
-    "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py"),
-    "interp/forward.py": ("tests/test_forward.py", *_NETWORKS[:2]),
-    "interp/task.py": ("tests/test_task.py", f"{_PUBLISHED}a_split_may_be_given_in_any_way",
+    "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS,
+                          _RETURNED),
+    "interp/forward.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS),
+    "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]",
+                       f"{_PUBLISHED}a_split_may_be_given_in_any_way",
                        f"{_PUBLISHED}a_split_that_does_not_fit_is_one_sentence"),
     "interp/events.py": ("tests/test_phases.py",),
     "interp/run.py": ("tests/test_run.py",),
-    "interp/training.py": ("tests/test_train.py",),
+    "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]"),
 }  # fmt: skip
-ONLY_BY_HAND = {"interp/progress.py": ("tests/test_circuit.py", "tests/test_measures.py")}
+ONLY_BY_HAND = {"interp/progress.py": _MEASURES}
 
 LOADED_ONCE = (
     "beartype", "filelock", "hypothesis", "jaxtyping", "numpy", "pandas", "pyarrow.parquet", "pytest",
