@@ -364,7 +364,7 @@ REFUSED = {
     "lists": (lambda f: f.assign(test_loss=[[1, 2]] * 11), r"test_loss must hold numbers; got \[1, 2\]"),
     "two runs in one frame": (lambda f: pd.concat([f, f.assign(test_loss=1.0)]),
                               r"test_loss must have one value a step; got 2.71828 and 1 at step 0. Give the rows"),
-    "two columns of a name": (lambda f: pd.concat([f, f[["test_loss"]]], axis=1), "must have one column test_loss; got 2."),
+    "two columns of a name": (lambda f: pd.concat([f, f[["test_loss"]]], axis=1), "one column test_loss; got 2"),
     "another name for step": (lambda f: f.rename(columns={"step": "epoch"}), "Its columns are epoch, train_accuracy"),
 }  # fmt: skip
 
