@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
 import operator
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Sequence
 from numbers import Real
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, jaxtyped
 
 from interp.errors import ConfigError
 
@@ -32,13 +35,18 @@ def given(value: Any) -> str:
             text = repr(value)
         except ValueError:  # an int of more digits than Python prints
             text = "a number of thousands of digits"
-        if len(text) <= 60:
+        if len(text) <= 60 and "\n" not in text:
             return text
         if isinstance(value, str | bytes | int):
             return f"{text[:50]}…"
     article = "an" if type(value).__name__[0] in "aeiouAEIOU" else "a"
     shape = getattr(value, "shape", None)
     return f"{article} {type(value).__name__}" + (f" of shape {tuple(shape)}" if isinstance(shape, tuple) else "")
+
+
+def _single(values: Any) -> bool:
+    """Whether this is an array of one number, which says that it is iterable and is not."""
+    return bool(getattr(values, "shape", None) == ())
 
 
 def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
@@ -50,6 +58,8 @@ def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
         number = least - 1
     if isinstance(value, bool) or number < least or (below is not None and number >= below):
         raise ConfigError(f"{name} must be a whole number {wanted}; got {given(value)}.")
+    if number >= 2**64:
+        raise ConfigError(f"{name} must be below 2**64; got {given(value)}.")
     return number
 
 
@@ -138,9 +148,83 @@ def real(name: str, values: Any) -> Float[np.ndarray, "..."]:
         raise ConfigError(f"{name} must be an array of real numbers; got {given(values)}.") from None
 
 
+def frequencies_of(p: int, values: Iterable[int]) -> tuple[int, ...]:
+    """Return `values` as frequencies of Z_p: whole numbers from 1 to ⌊p/2⌋, each once."""
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable) or _single(values):
+        raise ConfigError(f"frequencies must be a list of whole numbers; got {given(values)}.")
+    found = tuple(whole("each frequency", value, 1, p // 2 + 1) for value in values)
+    if len(set(found)) < len(found):
+        raise ConfigError(f"each frequency must be named once; got {given(found)}.")
+    return found
+
+
+def numbers_below(name: str, values: Int[torch.Tensor, "..."], limit: int, least: int = 0) -> None:
+    """Raise ConfigError unless all `values` are from `least` up to but not including `limit`."""
+    if values.numel() and not (least <= int(values.min()) and int(values.max()) < limit):
+        raise ConfigError(
+            f"{name} must be from {least} to {limit - 1}; got {int(values.min())} to {int(values.max())}."
+        )
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_ARRAY = re.compile(r"(Float|Int|Bool)\[(Tensor|np\.ndarray), ")
+
+
+def checks_arrays(function: _Function, values: bool = True) -> _Function:
+    """Decorate `function` so that arrays are checked against its signature, and ConfigError names the one that differs.
+
+    An array parameter must have the type, dtype and axes of its jaxtyping annotation; its numbers must be finite,
+    unless `values` is False; and only axes of pairs and neurons may be empty.
+    """
+    signature = inspect.signature(function)
+    annotated = {name: str(one.annotation) for name, one in signature.parameters.items()}
+    arrays = {name: text for name, text in annotated.items() if _ARRAY.match(text)}
+    hints: dict[str, Any] = {}
+
+    @functools.wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        if not hints:
+            names = inspect.unwrap(function).__globals__
+            hints.update({name: eval(text, names) for name, text in arrays.items()})
+        bound = signature.bind(*args, **kwargs).arguments
+        with jaxtyped("context"):
+            for name, hint in hints.items():
+                if name in bound:
+                    _check_array(name, bound[name], hint, values)
+        return function(*args, **kwargs)
+
+    return checked  # type: ignore[return-value]
+
+
+def _check_array(name: str, value: Any, hint: Any, values: bool) -> None:
+    if not isinstance(value, hint):
+        kind = {"Float": "real", "Int": "whole", "Bool": "true or false"}[hint.__name__.partition("[")[0]]
+        library = "torch tensor" if hint.array_type is torch.Tensor else "numpy array"
+        axes = ", ".join(hint.dim_str.split())
+        known = "" if isinstance(value, hint.array_type) else f" {library}"
+        dtype = f" and dtype {value.dtype}" if hasattr(value, "dtype") else ""
+        raise ConfigError(
+            f"{name} must be a {library} [{axes}] of {kind} numbers, its axes of one name equal to those of the other "
+            f"arrays; got {given(value)}{dtype if not known else ''}."
+        )
+    axes = hint.dim_str.split()
+    # Pairs and neurons are chosen, and none may be; a variadic axis may stand for these.
+    fixed = [] if "*" in hint.dim_str else zip(axes, value.shape, strict=True)
+    if any(size == 0 and axis not in ("n", "d_mlp") for axis, size in fixed):
+        raise ConfigError(f"{name} must have at least one entry; got the shape {tuple(value.shape)}.")
+    if values and hint.__name__.startswith("Float"):
+        with np.errstate(all="ignore"):
+            total = float(value.sum())  # cheaper than a look at each
+        if not math.isfinite(total):
+            bad = int((~torch.isfinite(torch.as_tensor(value))).sum())
+            raise ConfigError(f"{name} must be finite, and its sum too; got {bad:,} values that are not.")
+
+
 def sizes(name: str, values: Any, length: int | None = None) -> list[int]:
     """Return one whole number of at least 1, or several of them (`length`, if given), as a list."""
-    if isinstance(values, list | tuple | range | np.ndarray | torch.Tensor | pd.Series | pd.Index) and np.ndim(values):
+    if isinstance(values, list | tuple | range | np.ndarray | torch.Tensor | pd.Series | pd.Index) and not _single(
+        values
+    ):
         found = [whole(f"each size in {name}", value, 1) for value in values]
     else:
         found = [whole(name, values, 1)]

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.arguments import frequencies_of
 from interp.computing import computing
 
 
@@ -41,6 +42,7 @@ def shared_basis(p: int) -> Float[Tensor, "{p} {p}"]:
 
 def frequency_rows(p: int, k: int) -> list[int]:
     """The rows of the basis that belong to frequency k: its cosine and, unless k = p/2, its sine."""
+    (k,) = frequencies_of(p, [k])
     return [2 * k - 1] if 2 * k == p else [2 * k - 1, 2 * k]
 
 
@@ -56,7 +58,7 @@ def by_frequency(coefficients: Float[Tensor, "p *rest"]) -> Float[Tensor, "n_fre
 def project(x: Float[Tensor, "p *rest"], frequencies: Iterable[int]) -> Float[Tensor, "p *rest"]:
     """The part of x, along its first axis, that lies in the span of the given frequencies; float64."""
     p = x.shape[0]
-    rows = [row for k in frequencies for row in frequency_rows(p, k)]
+    rows = [row for k in frequencies_of(p, frequencies) for row in frequency_rows(p, k)]
     chosen = shared_basis(p)[rows]
     return (chosen.T @ (chosen @ x.double().flatten(1))).view(x.shape)
 

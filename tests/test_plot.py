@@ -1,5 +1,7 @@
 """Figures show the numbers that they were given, with names and units, and reach the disk in every format."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -7,7 +9,7 @@ import pytest
 
 import interp
 from interp import ConfigError, plot
-from tests.processes import HAS_BROWSER
+from tests.processes import HAS_BROWSER, outside
 
 
 @pytest.fixture(scope="module")
@@ -228,15 +230,81 @@ def test_a_figure_is_written_as_html_pdf_and_png(shipped, tmp_path):
     assert int.from_bytes(png[16:20], "big") == 2 * 640  # twice the size, for print
 
 
-def test_without_a_browser_the_html_is_written_and_the_mend_is_said(shipped, tmp_path, monkeypatch):
-    def none(*_, **__):
-        raise RuntimeError("Kaleido requires Google Chrome to be installed.\nmore")
-
-    monkeypatch.setattr(go.Figure, "to_image", none)
-    with pytest.warns(UserWarning, match=r"HTML only \(Kaleido requires .*\); .*interp\[export\].*Chromium"):
-        files = plot.save(plot.training_curves(shipped.history), tmp_path, "curves")
+def test_without_a_browser_the_html_is_written_and_the_mend_is_said(tmp_path, monkeypatch):
+    monkeypatch.setenv("BROWSER_PATH", str(tmp_path / "nowhere"))
+    with pytest.warns(UserWarning, match=r"HTML only: No browser found at .*nowhere.*; .*interp\[export\].*Chromium"):
+        files = plot.save(go.Figure(go.Scatter(y=[1, 2])), str(tmp_path / "new"), "curves")  # a path may be a string
     assert [file.name for file in files] == ["curves.html"]
-    assert not (tmp_path / "curves.pdf").exists()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["curves.html"]
+
+
+def test_a_browser_that_hangs_is_left_after_the_time_limit_and_nothing_of_it_stays(tmp_path):
+    """A script that sleeps in place of a browser; two figures in one context wait for it once."""
+    browser = tmp_path / "hanging-browser"
+    browser.write_text(f"#!/bin/bash\nexec -a {browser} sleep 1000\n")
+    browser.chmod(0o755)
+    said = outside(
+        f"""
+        import os, time, warnings
+        os.environ["BROWSER_PATH"], os.environ["TMPDIR"] = {str(browser)!r}, {str(tmp_path)!r}
+        import plotly.graph_objects as go
+        from interp import plot
+        figure, spent = go.Figure(go.Scatter(y=[1, 2])), []
+        with warnings.catch_warnings(record=True) as caught, plot.one_browser():
+            warnings.simplefilter("always")
+            for name in ("a", "b"):
+                before = time.monotonic()
+                print([file.name for file in plot.save(figure, {str(tmp_path / "out")!r}, name, timeout=20)])
+                spent.append(time.monotonic() - before)
+        print(spent[0] >= 20 and sum(spent) < 60, len(caught), caught[1].message)
+        """
+    )
+    lines = said.splitlines()
+    assert lines[:2] == ["['a.html']", "['b.html']"]
+    assert lines[2].startswith("True 2 b was written as HTML only: the browser gave no answer within 20 s; see that")
+    commands = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [command for command in commands if str(browser).encode() in command]
+    assert {path.name for path in tmp_path.iterdir()} == {"hanging-browser", "out"}
+
+
+def test_what_cannot_be_saved_is_refused(tmp_path):
+    """In a process of its own: here the tests' own type checks would answer first."""
+    (tmp_path / "file").touch()
+    said = outside(
+        f"""
+        import plotly.graph_objects as go
+        from interp import ConfigError, plot
+        figure = go.Figure()
+        for arguments, more in (
+            (({{}}, "out", "x"), {{}}), ((figure, 3, "x"), {{}}),
+            ((figure, "out", "a/b"), {{}}), ((figure, "out", ""), {{}}),
+            ((figure, {str(tmp_path / "file")!r}, "x"), {{}}), ((figure, "out", "x", ["doc"]), {{}}),
+            ((figure, "out", "x"), {{"timeout": 0}}),
+        ):
+            try:
+                plot.save(*arguments, **more)
+            except ConfigError as error:
+                print(error)
+        """
+    ).splitlines()
+    starts = [
+        "figure must be a plotly Figure",
+        "folder must be a path; got 3.",
+        "name must be the name of a file",
+        "name must be the name of a file",
+        "folder must be a directory; ",
+        "each of formats must be pdf, png, svg, jpg or webp; got 'doc'.",
+        "timeout must be a finite number above 0",
+    ]
+    assert len(said) == len(starts)
+    assert all(line.startswith(start) for line, start in zip(said, starts, strict=True))
+
+
+def test_frequencies_that_a_trajectory_does_not_have_are_named(trajectory):
+    with pytest.raises(ConfigError, match="each frequency must be a whole number from 1 to 56; got 99"):
+        plot.cos_coefficients(trajectory, [99])
+    with pytest.raises(ConfigError, match="needs the columns cos_coefficient_3, which"):
+        plot.cos_coefficients(trajectory.drop(columns="cos_coefficient_3"), [3])
 
 
 def test_what_is_in_doubt_is_written_beneath(small_run):

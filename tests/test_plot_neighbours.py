@@ -1,6 +1,7 @@
 """Figures of ridge regression and double descent show the numbers that they were given, on axes with names."""
 
 import math
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -88,6 +89,24 @@ def test_delays_draw_the_fitted_power_law_through_the_runs():
     np.testing.assert_allclose(dots.error_y.arrayminus, [5e3, 5e2, 5e1])
     np.testing.assert_allclose(fit.y, [1e4, 1e2])
     assert titles(figure) == (["λ"], ["Delay (steps)"])
+
+
+def test_delays_mark_the_runs_that_have_none():
+    frame = pd.DataFrame({"swept": "n", "value": [1.0, 10.0, 10.0, 100.0, 1000.0], "delay": [1e4, 1e3, None, 1e2, 0.0]})
+    with pytest.warns(UserWarning, match=r"2 of 5 runs of network have no delay along n \(at 10, 1000\): .* left out"):
+        figure = plot.delays({"network": frame}, {}, {"n": "n"})
+    dots, without = drawn(figure, "network"), drawn(figure, "network: no delay")
+    np.testing.assert_allclose(dots.y, [1e4, 1e3, 1e2])
+    assert list(without.x) == [10.0, 1000.0]
+    marks = [note for note in figure.layout.annotations if note.text == "▽"]
+    assert [note.x for note in marks] == [1.0, 3.0]  # of a log axis
+    assert {(note.y, note.yref) for note in marks} == {(0, "y domain")}
+    assert [note.text for note in figure.layout.annotations if note not in marks] == ["▽ run without a delay"]
+    assert next(figure.select_xaxes()).range[1] > 3  # the marks lie within the axis
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        figure = plot.delays({"network": frame[frame["delay"] > 0]}, {}, {"n": "n"})
+    assert not figure.layout.annotations
 
 
 def test_errors_draw_bars_and_the_threshold():

@@ -11,7 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from interp.arguments import at_least_zero, finite, number, one_of, random_seed, room_for, whole
+from interp.arguments import at_least_zero, finite, number, one_of, random_seed, real, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.printed import Printed
@@ -139,8 +139,9 @@ class RidgeProblem(Printed):
         """Return Σx; raises ConfigError if the problem has no teacher, and so no Σ."""
         if self.covariance is None:
             raise ConfigError("covariance_times needs a problem with a teacher; got one without.")
-        if np.shape(x)[:1] != (self.m,):
-            raise ConfigError(f"x must have {self.m} rows, one a feature; got the shape {np.shape(x)}.")
+        x = real("x", x)
+        if x.shape[:1] != (self.m,):
+            raise ConfigError(f"x must have {self.m} rows, one a feature; got the shape {x.shape}.")
         return self.covariance @ x if self.covariance.ndim == 2 else (self.covariance * x.T).T
 
     @cached_property

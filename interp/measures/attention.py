@@ -9,12 +9,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.arguments import checks_arrays, given, whole
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
 
 
+@checks_arrays
 def attention_shares(
     pattern: Float[Tensor, "p p n_heads n_ctx"],
 ) -> Float[Tensor, "n_frequencies n_heads 2"]:
@@ -33,6 +35,8 @@ def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_hea
     q_h is the query of "=", the same for all pairs. What position adds is a constant and left out. Raises ConfigError
     for a model without "=", whose query is b's.
     """
+    _need(weights, "W_E", "W_pos", "W_Q", "W_K")
+    p = whole("p", p, 2, len(weights["W_E"]) + 1)
     if len(weights["W_pos"]) != 3:
         raise ConfigError('the score of a number is defined from "="; a model of two positions has none.')
     query = torch.einsum("m,hmd->hd", (weights["W_E"][-1] + weights["W_pos"][2]).double(), weights["W_Q"].double())
@@ -42,6 +46,7 @@ def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_hea
     return torch.einsum("hd,ahd->ha", query, keys) / math.sqrt(weights["W_Q"].shape[-1])
 
 
+@checks_arrays
 def score_shares(scores: Float[Tensor, "n_heads p"]) -> Float[Tensor, "n_frequencies n_heads"]:
     """The share of each head's score vector, its mean taken out, that each frequency k explains."""
     power = by_frequency(shared_basis(scores.shape[1]) @ scores.T.double()).square()
@@ -52,6 +57,7 @@ def score_shares(scores: Float[Tensor, "n_heads p"]) -> Float[Tensor, "n_frequen
 @computing(grad=None)
 def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab"]:
     """W_E · W_Q · W_Kᵀ · W_Eᵀ: how much each token, as query, looks for each token, as key (Elhage et al., 2021)."""
+    _need(weights, "W_E", "W_Q", "W_K")
     W_E = weights["W_E"]
     return (W_E @ weights["W_Q"]) @ (W_E @ weights["W_K"]).transpose(1, 2)
 
@@ -59,4 +65,12 @@ def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab 
 @computing(grad=None)
 def ov_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab_out"]:
     """W_E · W_V · W_O · W_U: what each token, attended to, adds to the logits past the MLP (Elhage et al., 2021)."""
+    _need(weights, "W_E", "W_V", "W_O", "W_U")
     return weights["W_E"] @ weights["W_V"] @ weights["W_O"] @ weights["W_U"]
+
+
+def _need(weights: Mapping[str, Tensor], *names: str) -> None:
+    if not isinstance(weights, Mapping) or not all(isinstance(weights.get(name), Tensor) for name in names):
+        raise ConfigError(
+            f"weights must map {', '.join(names)} to tensors, as checkpoint.weights does; got {given(weights)}."
+        )

@@ -6,10 +6,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from interp.arguments import checks_arrays
 from interp.computing import computing
+from interp.errors import ConfigError
 from interp.fourier import shared_basis
 
 
+@checks_arrays
 def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
     """The norm over d of each row of F·W: how much of W varies as each function of the basis.
 
@@ -18,6 +21,7 @@ def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
     return (shared_basis(len(W)) @ W.double()).norm(dim=1)
 
 
+@checks_arrays
 @computing(grad=None)
 def gini(x: Float[Tensor, " n"]) -> float:
     """Gini coefficient of n values ≥ 0: Σ_ij |x_i − x_j| / (2 n Σ x), 0 if all are equal, 1 − 1/n if one is all.
@@ -25,6 +29,8 @@ def gini(x: Float[Tensor, " n"]) -> float:
     NaN where all values are zero.
     """
     n = len(x)
+    if n and float(x.min()) < 0:
+        raise ConfigError(f"x must be at least 0 everywhere; got {float(x.min()):g}.")
     ascending = x.double().sort().values
     weight = 2 * torch.arange(1, n + 1, dtype=torch.float64) - n - 1
     total = float(ascending.sum())

@@ -9,18 +9,22 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import number
+from interp.arguments import checks_arrays, frequencies_of, given, number, numbers_below, whole
 from interp.computing import computing
+from interp.errors import ConfigError
 from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
 
 KEY_SHARE = 0.01
 
 
+@checks_arrays
 def logit_table(logits: Float[Tensor, "p p p"], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p"]:
     """T[s, c]: the mean of L[a, b, c] over the p pairs whose label (a ± b) mod p is s; float64."""
+    numbers_below("labels", labels, len(logits))
     return sum_by_residue(logits.double(), labels) / len(logits)
 
 
+@checks_arrays
 def kept(table: Float[Tensor, "p p"], frequencies: Iterable[int]) -> Float[Tensor, "p p"]:
     """The components of the logits along cos w_k s and sin w_k s for the given k: row s holds those of a ± b = s.
 
@@ -29,6 +33,7 @@ def kept(table: Float[Tensor, "p p"], frequencies: Iterable[int]) -> Float[Tenso
     return project(table, frequencies)
 
 
+@checks_arrays
 @computing(grad=None)
 def sums_by_difference(table: Float[Tensor, "p p"]) -> Float[Tensor, " p"]:
     """D[r]: the sum of T[s, c] over the p entries with s − c = r mod p; float64."""
@@ -36,6 +41,7 @@ def sums_by_difference(table: Float[Tensor, "p p"]) -> Float[Tensor, " p"]:
     return table.double()[s[:, None], (s[:, None] - s[None, :]) % len(table)].sum(0)  # [s, r] → [r]
 
 
+@checks_arrays
 def cos_coefficients(table: Float[Tensor, "p p"]) -> Float[Tensor, " n_frequencies"]:
     """c_k = ⟨L, cos w_k(s−c) / ‖cos w_k(s−c)‖⟩ over all (a, b, c), s = a ± b, for k = 1..⌊p/2⌋.
 
@@ -50,6 +56,12 @@ def checked_share(share: float) -> float:
     return number("share", share, above=0, below=1)
 
 
+def _fit(coefficients: Float[Tensor, " n_frequencies"], p: int) -> None:
+    if len(coefficients) != p // 2:
+        raise ConfigError(f"coefficients must be one a frequency of p = {p}, {p // 2}; got {len(coefficients)}.")
+
+
+@checks_arrays
 def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float = KEY_SHARE) -> tuple[int, ...]:
     """{k : c_k² / Σ_j c_j² > share}, ascending; empty where all coefficients are zero."""
     share = checked_share(share)
@@ -57,6 +69,7 @@ def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float 
     return tuple((power > share * power.sum()).nonzero().flatten().add(1).tolist())
 
 
+@checks_arrays
 def logit_variance_explained(
     logits: Float[Tensor, "p p p"],
     coefficients: Float[Tensor, " n_frequencies"],
@@ -70,41 +83,53 @@ def logit_variance_explained(
     centred = centred - centred.mean(-1, keepdim=True)
     centred = centred - centred.mean((0, 1))
     total = float(centred.square().sum())
-    explained = sum(float(coefficients[k - 1]) ** 2 for k in frequencies)
+    _fit(coefficients, len(logits))
+    explained = sum(float(coefficients[k - 1]) ** 2 for k in frequencies_of(len(logits), frequencies))
     return explained / total if total else float("nan")
 
 
+@checks_arrays
 def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Iterable[int], p: int) -> dict[int, float]:
     """α_k of the fit Σ α_k cos w_k(s−c) to the logits, by least squares; p is the modulus.
 
     The waves are orthogonal over (a, b, c), so each α_k is c_k over the norm of its wave, √(p³/2), or √p³ where 2k = p.
     """
+    _fit(coefficients, whole("p", p, 2))
+    frequencies = frequencies_of(p, frequencies)
     return {k: float(coefficients[k - 1]) / (p**3 / (1 if 2 * k == p else 2)) ** 0.5 for k in frequencies}
 
 
+@checks_arrays
 @computing(grad=None)
 def fitted_logits(alphas: Mapping[int, float], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p p"]:
     """Σ α_k cos w_k(s−c) for every pair and output: what the circuit is said to compute. L less it is the residual."""
     p = len(labels)
+    numbers_below("labels", labels, p)
+    if not isinstance(alphas, Mapping):
+        raise ConfigError(f"alphas must map frequencies to numbers; got {given(alphas)}.")
+    frequencies_of(p, list(alphas))
     r = torch.arange(p)
     wave = torch.zeros(p, dtype=torch.float64)
     for k, alpha in alphas.items():
-        wave += alpha * torch.cos(2 * math.pi / p * (k * r % p).double())
+        wave += number(f"alpha of frequency {k}", alpha) * torch.cos(2 * math.pi / p * (k * r % p).double())
     return wave[(labels[..., None] - r) % p]
 
 
+@checks_arrays
 def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> float:
     """The share of ‖W_L‖² along cos w_k c and sin w_k c of the given k; 1 − share lies outside. NaN for W_L = 0."""
     total = float(W_L.double().square().sum())
     return float(project(W_L.T, frequencies).square().sum()) / total if total else float("nan")
 
 
+@checks_arrays
 def output_directions(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> Float[Tensor, "d_mlp n"]:
     """u_k and v_k of each given k: the directions of W_L along cos w_k c and sin w_k c (where 2k = p, u_k alone)."""
-    rows = [row for k in frequencies for row in frequency_rows(W_L.shape[1], k)]
+    rows = [row for k in frequencies_of(W_L.shape[1], frequencies) for row in frequency_rows(W_L.shape[1], k)]
     return W_L.double() @ shared_basis(W_L.shape[1])[rows].T
 
 
+@checks_arrays
 @computing(grad=None)
 def projection_shares(
     neurons: Float[Tensor, "p p d_mlp"],
@@ -119,7 +144,8 @@ def projection_shares(
     """
     p = len(labels)
     basis = shared_basis(p)
-    chosen = {k: frequency_rows(p, k) for k in frequencies}
+    numbers_below("labels", labels, p)
+    chosen = {k: frequency_rows(p, k) for k in frequencies_of(p, frequencies)}
     rows = [row for pair in chosen.values() for row in pair]
     directions = output_directions(W_L, chosen)
     read = neurons.flatten(0, 1) @ directions.to(neurons.dtype)
@@ -131,6 +157,7 @@ def projection_shares(
     return {k: (found[pair[0]], found[pair[1]] if len(pair) == 2 else float("nan")) for k, pair in chosen.items()}
 
 
+@checks_arrays
 def fourier_norms_2d(logits: Float[Tensor, "p p p"]) -> Float[Tensor, "p p"]:
     """The norm over outputs c of each component of the logits along F_x(a) · F_y(b), [x, y]: F · L · Fᵀ for every c."""
     basis = shared_basis(len(logits))

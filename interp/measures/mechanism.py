@@ -6,7 +6,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.arguments import checks_arrays, numbers_below
 
+
+@checks_arrays
 def gradient_cosines(grad_a: Float[Tensor, "n p d"], grad_b: Float[Tensor, "n p d"]) -> Float[Tensor, "n p"]:
     """The cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, of n pairs and all c.
 
@@ -16,6 +19,7 @@ def gradient_cosines(grad_a: Float[Tensor, "n p d"], grad_b: Float[Tensor, "n p 
     return functional.cosine_similarity(grad_a.double(), grad_b.double(), dim=-1)
 
 
+@checks_arrays
 def distance_irrelevance(
     logits: Float[Tensor, "p p p"], labels: Int[Tensor, "p p"], distances: Int[Tensor, "p p"]
 ) -> float:
@@ -25,6 +29,7 @@ def distance_irrelevance(
     pizza's right logits depend on d, so it lies near 0; a clock's do not, so it lies near 1. The deviation over s is
     that over the p pairs of one d, which for even p meet every other s twice. NaN where M is constant.
     """
+    numbers_below("labels", labels, len(labels))
     right = logits.double().gather(-1, labels[..., None]).flatten()
     by_distance = right[distances.flatten().argsort(stable=True)].view(len(labels), -1)  # [d, p]
     spread = float(right.std(correction=0))

@@ -6,12 +6,15 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from interp.arguments import checks_arrays, given, numbers_below
 from interp.computing import computing
+from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis, sum_by_residue
 
 SINGLE_FREQUENCY_SHARE = 0.85
 
 
+@checks_arrays
 @computing(grad=None)
 def frequency_shares(
     neurons: Float[Tensor, "p p d_mlp"],
@@ -34,6 +37,7 @@ def frequency_shares(
     return torch.stack(power).sum(0) / torch.where(total > 0, total, torch.inf)
 
 
+@checks_arrays
 def neuron_frequencies(
     shares: Float[Tensor, "n_frequencies d_mlp"],
 ) -> Int[Tensor, " d_mlp"]:
@@ -41,32 +45,39 @@ def neuron_frequencies(
     return shares.argmax(0) + 1
 
 
+@checks_arrays
 def single_frequency_neurons(shares: Float[Tensor, "n_frequencies d_mlp"]) -> float:
     """The fraction of neurons of which one frequency explains more than 0.85."""
     return float(is_single_frequency(shares).double().mean())
 
 
+@checks_arrays
 def is_single_frequency(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Bool[Tensor, " d_mlp"]:
     """Which neurons one frequency explains by more than 0.85."""
     return shares.amax(0) > SINGLE_FREQUENCY_SHARE
 
 
+@checks_arrays
 def clusters(shares: Float[Tensor, "n_frequencies d_mlp"]) -> dict[int, Int[Tensor, " n"]]:
     """The single-frequency neurons of each frequency, ascending; the rest are in no cluster."""
     single, frequencies = is_single_frequency(shares), neuron_frequencies(shares)
     return {int(k): (single & (frequencies == k)).nonzero().flatten() for k in frequencies[single].unique(sorted=True)}
 
 
+@checks_arrays
 def input_phases(
     neurons: Float[Tensor, "p p d_mlp"], frequencies: Int[Tensor, " d_mlp"]
 ) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
     """φ_a and φ_b of each neuron: its mean over the other input goes like cos(w_k a − φ_a), and cos(w_k b − φ_b)."""
+    numbers_below("frequencies", frequencies, len(neurons) // 2 + 1, least=1)
     over_a, over_b = (shared_basis(len(neurons)) @ neurons.sum(axis).double() for axis in (1, 0))
     return _phases(over_a, frequencies), _phases(over_b, frequencies)
 
 
+@checks_arrays
 def output_phases(W_L: Float[Tensor, "d_mlp p"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
     """φ_c of each neuron: what it adds to the logits goes like cos(w_k c − φ_c)."""
+    numbers_below("frequencies", frequencies, W_L.shape[1] // 2 + 1, least=1)
     return _phases(shared_basis(W_L.shape[1]) @ W_L.T.double(), frequencies)
 
 
@@ -77,6 +88,7 @@ def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d
     return torch.atan2(torch.where(sine > 0, coefficients[sine, index], 0.0), coefficients[2 * frequencies - 1, index])
 
 
+@checks_arrays
 def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], output: Float[Tensor, " n"]) -> float:
     """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 where each votes for the sum that it detects.
 
@@ -84,4 +96,8 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
     with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0. NaN without neurons. For a
     network of a − b, give −φ_b.
     """
+    if not isinstance(phases, tuple | list) or [getattr(one, "shape", None) for one in phases] != [output.shape] * 2:
+        raise ConfigError(
+            f"phases must be two tensors of the shape {tuple(output.shape)}, as output; got {given(phases)}."
+        )
     return float((output - phases[0] - phases[1]).cos().mean())

@@ -7,13 +7,14 @@ apart by colour-blind readers, and lines differ by dash too.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
+from interp.arguments import given, real
 from interp.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -131,10 +132,28 @@ def log_x(figure: go.Figure, row: int | None = None) -> None:
         )  # fmt: skip
 
 
-def need(frame: pd.DataFrame, *names: str, of: str = "trajectory") -> None:
-    if lacking := [name for name in names if name not in frame or frame[name].isna().all()]:
+def need(frame: Any, *names: str, of: str = "trajectory", text: Collection[str] = ()) -> None:
+    """Raise ConfigError unless `frame` has values in these columns, which are numbers but for those in `text`."""
+    names = (*names, *text)
+    if not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"names of columns must be strings; got {given(list(names))}.")
+    if not isinstance(frame, pd.DataFrame):
+        raise ConfigError(f"this figure takes a data frame with the columns {', '.join(names)}; got {given(frame)}.")
+    if lacking := [name for name in names if name not in frame or bool(np.all(frame[name].isna()))]:
         how = "does not have" if any(name not in frame for name in lacking) else "holds no values of"
         raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} {how}.")
+    for name in names:
+        if frame[name].ndim != 1:
+            raise ConfigError(f"this figure needs the column {name} once; the {of} has {frame[name].shape[1]} of it.")
+        if name not in text:
+            real(f"the column {name}", frame[name])
+
+
+def frames(mapping: Any, name: str = "curves") -> dict[str, Any]:
+    """Return `mapping` if it maps labels to something, or raise ConfigError; each figure then checks what that is."""
+    if not isinstance(mapping, Mapping) or not all(isinstance(label, str) for label in mapping):
+        raise ConfigError(f"{name} must map labels to data frames; got {given(mapping)}.")
+    return dict(mapping)
 
 
 def maps_side_by_side(

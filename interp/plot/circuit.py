@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from interp.arguments import checks_arrays, frequencies_of
 from interp.errors import ConfigError
 from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, note_doubts, panels
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 
+@checks_arrays
 def fourier_norms(
     embedding_norms: Float[np.ndarray, " p"],
     unembedding_norms: Float[np.ndarray, " p"],
@@ -29,6 +31,7 @@ def fourier_norms(
     """
     import plotly.graph_objects as go
 
+    key_frequencies = frequencies_of(len(embedding_norms), key_frequencies)
     figure = panels(
         ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"], x_title="Frequency k (key frequencies labelled)"
     )
@@ -55,6 +58,14 @@ def fourier_norms(
     return figure
 
 
+def _fit(shares: np.ndarray, over_pairs: np.ndarray) -> None:
+    if len(shares) != len(over_pairs) // 2:
+        raise ConfigError(
+            f"shares must have a row for each of the {len(over_pairs) // 2} frequencies of p = {len(over_pairs)}; got "
+            f"{len(shares)}."
+        )
+
+
 def _waves(p: int) -> dict[str, Any]:
     """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
     every = max(1, p // 12 // 5 * 5)
@@ -62,6 +73,7 @@ def _waves(p: int) -> dict[str, Any]:
     return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
 
 
+@checks_arrays
 def attention_over_pairs(
     pattern: Float[np.ndarray, "p p n_heads n_ctx"], shares: Float[np.ndarray, "n_frequencies n_heads 2"]
 ) -> go.Figure:
@@ -69,6 +81,7 @@ def attention_over_pairs(
 
     After Nanda et al. (2023). Takes `Activations.pattern` and `measures.attention.attention_shares` of it.
     """
+    _fit(shares, pattern)
     heads = range(pattern.shape[2])
     best = shares[:, :, 0].argmax(0)
     maps = [(f"head {h}: k = {best[h] + 1}, {shares[best[h], h, 0]:.0%}", pattern[:, :, h, 0]) for h in heads]
@@ -77,6 +90,7 @@ def attention_over_pairs(
     )
 
 
+@checks_arrays
 def neurons_over_pairs(
     neurons: Float[np.ndarray, "p p d_mlp"], shares: Float[np.ndarray, "n_frequencies d_mlp"]
 ) -> go.Figure:
@@ -85,6 +99,7 @@ def neurons_over_pairs(
     Each as a share of its largest. After Nanda et al. (2023). Takes `Activations.neurons` and
     `measures.neurons.frequency_shares` of them.
     """
+    _fit(shares, neurons)
     own, purity = shares.argmax(0), shares.max(0)
     pure = purity > 0.85
     found = sorted({int(k) for k in own[pure]}, key=lambda k: -int((pure & (own == k)).sum()))[:5]
@@ -101,6 +116,7 @@ def neurons_over_pairs(
     )
 
 
+@checks_arrays
 def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     """The size of each component of the logits along products of waves of a and of b, on a logarithmic scale.
 
@@ -114,6 +130,7 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     return figure
 
 
+@checks_arrays
 def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure:
     """How much of each neuron's variance over pairs its one frequency explains, by frequency.
 
@@ -137,12 +154,14 @@ def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure
     return figure
 
 
+@checks_arrays
 def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Float[np.ndarray, " n"]) -> go.Figure:
-    """What the neurons of one frequency add to the logits, along each wave of c, ordered by their output phase.
+    """Draw the weights of the neurons of one frequency along each wave of c, ordered by output phase.
 
     After Nanda et al. (2023): only the cosine and the sine of k are there. Takes F · W_Lᵀ of these neurons
     and their `measures.neurons.output_phases`. Zero is white.
     """
+    frequencies_of(len(weights), [k])
     order = np.argsort(phases)
     top = float(np.abs(weights).max())
     shown = [(f"neurons of k = {k}", weights[:, order])]
@@ -151,6 +170,7 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
     return figure
 
 
+@checks_arrays
 def attention_scores(
     norms: Float[np.ndarray, "n_frequencies n_heads"],
     key_frequencies: Sequence[int] = (),
@@ -164,6 +184,7 @@ def attention_scores(
     """
     import plotly.graph_objects as go
 
+    key_frequencies = frequencies_of(2 * len(norms) + 1, key_frequencies)
     figure = panels(["Norm of the score vector"], height=400, x_title="Frequency k")
     for h in range(norms.shape[1]):
         figure.add_trace(

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp.errors import ConfigError
+from interp.arguments import finite, given, number, real
+from interp.errors import ConfigError, warn
 from interp.plot.base import (
     BLACK,
     BLUE,
@@ -20,6 +21,7 @@ from interp.plot.base import (
     PURPLE,
     VERMILLION,
     decades,
+    frames,
     line,
     log_x,
     need,
@@ -48,6 +50,10 @@ def ridge_stages(
     """
     parts = {"initialization": (ORANGE, "dash"), "learned": (GREEN, "dashdot"), "never_learned": (PURPLE, "dot")}
     need(exact, "step", "train_loss", "test_loss", *(f"test_loss_{name}" for name in parts))
+    if simulated is not None:
+        need(simulated, "step", "train_loss", "test_loss", of="simulation")
+    if times is not None and not hasattr(times, "overfitting"):
+        raise ConfigError(f"times must be what ridge.grokking_times returns; got {given(times)}.")
     shown = exact[exact["step"] > 0]
     figure = panels(["Loss", "Part of test loss"], height=290, legend_rows=2)
     for name in ("train", "test"):
@@ -87,11 +93,13 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     need(delays, "weight_decay", "init_scale", of="frame")
     if lacking := [name for name in ("relative_delay", "overfitting", "generalization") if name not in delays]:
         raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the frame does not have.")
+    for name in ("weight_decay", "init_scale"):
+        finite(f"the column {name}", delays[name], 1)
     settings = delays[["weight_decay", "init_scale"]]
     if settings.duplicated().any() or (settings <= 0).any(axis=None):
         raise ConfigError("this figure takes each weight_decay and init_scale above 0 once, since both axes are log.")
     # Whoever generalizes without a delay that could be told, such as before it fits, does not grok.
-    relative = delays["relative_delay"].astype(float).where(delays["relative_delay"].notna(), 0.0)
+    relative = pd.Series(real("the column relative_delay", delays["relative_delay"]), delays.index).fillna(0.0)
     relative = relative.where(delays["generalization"].notna())
     grid = delays.assign(shown=relative).pivot(index="init_scale", columns="weight_decay", values="shown")
     decays, scales = grid.columns.to_numpy(), grid.index.to_numpy()
@@ -139,13 +147,21 @@ def delays(
 ) -> go.Figure:
     """The grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
 
-    measured    a frame a system, with `swept` (which setting), `value` and `delay`; runs of one value are drawn as
-                their geometric mean and range
+    measured    a frame a system, with `swept` (the setting's name), `value` and `delay`; runs of one value are drawn
+                as their geometric mean and range. Runs without a delay above 0, which did not generalize by their last
+                step, or not after they fitted, are left out of it: a warning counts them, and ▽ marks them
     exponents   of each (system, setting); those that are there are drawn as a line
     titles      setting → title of its axis
     """
+    titles, measured = frames(titles, "titles"), frames(measured, "measured")
+    if not titles:
+        raise ConfigError("this figure needs at least one setting in titles.")
+    if not isinstance(exponents, Mapping) or not all(hasattr(fit, "value") for fit in exponents.values()):
+        raise ConfigError(f"exponents must map (system, setting) to what fit_exponent returns; got {given(exponents)}.")
     for frame in measured.values():
-        need(frame, "swept", "value", "delay", of="frame")
+        need(frame, "value", "delay", of="frame", text=["swept"])
+        if not (finite("the column value", frame["value"], 1) > 0).all():
+            raise ConfigError("each value of a setting must be above 0, since its axis is log.")
     for setting in titles:
         if not any(((frame["swept"] == setting) & (frame["delay"].fillna(0) > 0)).any() for frame in measured.values()):
             raise ConfigError(f"this figure has a panel for {setting}, and no run has a delay there; leave it out.")
@@ -153,6 +169,9 @@ def delays(
     for row, setting in enumerate(titles, 1):
         for index, (system, frame) in enumerate(measured.items()):
             own = frame[(frame["swept"] == setting) & (frame["delay"].fillna(0) > 0)]
+            without = frame[(frame["swept"] == setting) & ~(frame["delay"].fillna(0) > 0)]["value"].astype(float)
+            if len(without):
+                _without_delay(figure, without, system, setting, row, KEYS[index % len(KEYS)], len(own))
             if own.empty:
                 continue
             logs = own["delay"].astype(float).map(np.log).groupby(own["value"])
@@ -173,6 +192,29 @@ def delays(
     return figure
 
 
+def _without_delay(
+    figure: go.Figure, values: pd.Series, system: str, setting: str, row: int, colour: str, others: int
+) -> None:
+    """Mark runs at the bottom of a panel, name the mark once, and warn that they are in no mean."""
+    at = sorted(set(values))
+    warn(
+        f"{len(values)} of {len(values) + others} runs of {system} have no delay along {setting} (at "
+        f"{', '.join(f'{value:g}' for value in at)}): they are marked ▽ and left out of the means."
+    )
+    _dots(figure, at, [None] * len(at), f"{system}: no delay", row, "triangle-down-open", colour, legend=False)
+    axes = {"xref": f"x{row if row > 1 else ''}", "yref": f"y{row if row > 1 else ''} domain"}
+    for value in at:
+        figure.add_annotation(
+            x=np.log10(value), y=0, text="▽", showarrow=False, yanchor="bottom",
+            font={"size": 16, "color": colour}, **axes,
+        )  # fmt: skip
+    if not any("no delay" in (note.text or "") and note.yref == axes["yref"] for note in figure.layout.annotations):
+        figure.add_annotation(
+            x=1, xref=f"x{row if row > 1 else ''} domain", y=1, yref=axes["yref"], text="▽ run without a delay",
+            showarrow=False, xanchor="right", yanchor="top", font={"size": 16, "color": _GREY},
+        )  # fmt: skip
+
+
 def errors(
     curves: Mapping[str, pd.DataFrame],
     x: str,
@@ -190,11 +232,15 @@ def errors(
     threshold   an x to mark as the interpolation threshold
     largest     cut the axis there
     """
+    curves = frames(curves)
+    theory = None if theory is None else frames(theory, "theory")
     if not curves or (theory is not None and set(theory) != set(curves)):
         raise ConfigError("this figure needs at least one curve, and a theory for each of them or for none.")
     for label, frame in curves.items():
         need(frame, x, y, of="frame")
         _once(frame, x, label)
+        if theory is not None:
+            need(theory[label], x, y, of="theory")
     figure = panels([y_title], height=400, x_title=x_title, legend_rows=1 + len(curves) // 2)
     for index, (label, frame) in enumerate(curves.items()):
         _with_bars(
@@ -227,7 +273,7 @@ def error_parts(
 
 def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = "Test error") -> go.Figure:
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
-    need(fits, "samples", "condition", "test_error", of="frame")
+    need(fits, "samples", "test_error", of="frame", text=["condition"])
     curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
     figure = errors(curves, "samples", "Samples n", y_title=y_title)
     if threshold is not None:
@@ -242,7 +288,8 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
     """
     import plotly.graph_objects as go
 
-    need(path, "step", "test_error", "test_error_per_group", of="frame")
+    names = [f"{name}{suffix}" for suffix in ("", "_per_group") for name in ("test_error", "standard_error")]
+    need(path, "step", *names, of="frame")
     shown = path[path["step"] > 0]
     if shown.empty:
         raise ConfigError("this figure begins at step 1, and the frame ends before it.")
@@ -273,6 +320,8 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
     axes     "width", "samples" or "epoch" → label → what `digits.over_seeds` returns along it
     titles   each axis' title
     """
+    axes = {by: frames(curves, f"the curves along {by}") for by, curves in frames(axes, "axes").items()}
+    titles = frames(titles, "titles")
     if not axes:
         raise ConfigError("this figure needs at least one axis: width, samples or epoch.")
     figure = panels(["Error"] * len(axes), height=260, x_title=[titles.get(by, by) for by in axes], legend_rows=2)
@@ -301,7 +350,9 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     """
     import plotly.graph_objects as go
 
-    need(times, "system", "overfitting", "generalization", of="frame")
+    need(times, of="frame", text=["system", "overfitting", "generalization"])
+    for name in ("overfitting", "generalization"):
+        real(f"the column {name}", times[name])
     shown = times[["system", "overfitting", "generalization"]]
     shown = shown.astype({"overfitting": "Float64", "generalization": "Float64"}).dropna()
     shown = shown[(shown["overfitting"] > 0) & (shown["generalization"] > 0)]
@@ -339,9 +390,11 @@ def descents(
     curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
     x_title: str | None = None, y_title: str | None = None, log: bool = False,
 ) -> go.Figure:  # fmt: skip
-    """Any curve with the descents that `double_descent.descents` found in it marked."""
+    """Draw any curve, and mark the descents that `double_descent.descents` found in it."""
     import plotly.graph_objects as go
 
+    if not hasattr(found, "second_descent"):
+        raise ConfigError(f"found must be what double_descent.descents returns; got {given(found)}.")
     need(curve, x, test, *([train] if train else []), of="frame")
     named = {"step": "Training step", "test_loss": "Loss (nats)"}
     y_title, x_title = y_title or named.get(test, "Error"), x_title or named.get(x, x)
@@ -374,8 +427,9 @@ def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
     """
     import plotly.graph_objects as go
 
-    if not figures:
-        raise ConfigError("a slider needs at least one figure.")
+    figures = frames(figures, "figures")
+    if not figures or not all(isinstance(figure, go.Figure) for figure in figures.values()):
+        raise ConfigError("a slider needs at least one figure, and each must be a plotly Figure.")
     first = next(iter(figures.values()))
     shared = go.Figure(first.data[:0], first.layout)
     steps = []
@@ -443,7 +497,8 @@ def _once(frame: pd.DataFrame, x: str, label: str) -> None:
 
 
 def _mark(figure: go.Figure, x: float, text: str, colour: str, y: float = 0.98) -> None:
-    """A dotted line through all panels, its name at height y of the first (from 0 to 1)."""
+    """Draw a dotted line through all panels, its name at height y of the first (from 0 to 1)."""
+    x = number("threshold", x, above=0)
     figure.add_vline(x=x, line={"color": colour, "width": 1.5, "dash": "dot"}, row="all", col=1)
     figure.add_annotation(
         x=np.log10(x), xref="x", y=y, yref="y domain", text=f" {text} ", showarrow=False, xanchor="left",
@@ -453,7 +508,7 @@ def _mark(figure: go.Figure, x: float, text: str, colour: str, y: float = 0.98) 
 
 def _cut(figure: go.Figure, largest: float | None) -> None:
     axis = next(iter(figure.select_yaxes()))
-    if largest is not None and largest > 10 ** axis.range[0]:
+    if largest is not None and number("largest", largest, above=0) > 10 ** (axis.range or (np.inf,))[0]:
         axis.range = [axis.range[0], min(axis.range[1], float(np.log10(largest)))]
 
 

@@ -1,63 +1,184 @@
-"""Figures on the disk: HTML always, PDF and PNG where a browser can be had."""
+"""Figures on the disk: HTML always, PDF and PNG where a browser can be had within a time limit."""
 
 from __future__ import annotations
 
 import contextlib
-import warnings
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interp.arguments import given, number, one_of
+from interp.errors import ConfigError, warn
 from interp.run import write_whole
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 _FORMATS = ("pdf", "png")
+SECONDS = 120.0  # to start a browser and draw one figure, which takes 2 on an idle machine
+_INSTALL = "for PDF and PNG, pip install 'interp[export]' and install Chromium or Chrome."
+
+
+class _NoImageError(Exception):
+    """Why there is no image, and what to do."""
+
+
+class _Browser:
+    """A process that draws figures in one browser; whatever hangs in it is killed at the time limit."""
+
+    def __init__(self) -> None:
+        self.broken: _NoImageError | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._answers: queue.Queue[bytes | str] = queue.Queue()
+
+    def image(self, figure: go.Figure, suffix: str, timeout: float) -> bytes:
+        """Return `figure` as the bytes of a file, or raise _NoImageError; after a failure, at once."""
+        if self.broken is not None:
+            raise self.broken
+        if find_spec("kaleido") is None:
+            self.broken = _NoImageError(f"kaleido is not installed; {_INSTALL}")
+            raise self.broken
+        request = json.dumps({"figure": json.loads(figure.to_json()), "format": suffix}).encode() + b"\n"
+        try:
+            process = self._process or self._start()
+            assert process.stdin is not None
+            # Another thread writes, since a pipe that nobody reads would block.
+            threading.Thread(target=_send, args=(process, request), daemon=True).start()
+            answer = self._answers.get(timeout=timeout)
+        except queue.Empty:
+            answer = (
+                f"the browser gave no answer within {timeout:g} s; see that Chromium or Chrome starts (BROWSER_PATH "
+                "names it), or give more seconds as timeout."
+            )
+        except OSError as error:
+            answer = f"{error}; {_INSTALL}"
+        if isinstance(answer, str):
+            self.close()
+            self.broken = _NoImageError(answer)
+            raise self.broken
+        return answer
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        self._folder = tempfile.TemporaryDirectory(prefix="interp-browser-", ignore_cleanup_errors=True)
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(Path(__file__).with_name("browser.py"))],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env={**os.environ, "TMPDIR": self._folder.name}, start_new_session=True,
+        )  # fmt: skip
+        threading.Thread(target=_receive, args=(self._process, self._answers), daemon=True).start()
+        return self._process
+
+    def close(self) -> None:
+        """End the process and, through the end of its input, the browser."""
+        if self._process is None or self._folder is None:
+            return
+        with contextlib.suppress(OSError):
+            if self._process.stdin is not None:
+                self._process.stdin.close()
+        try:
+            self._process.wait(10)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._process = None
+        self._folder.cleanup()
+
+
+def _send(process: subprocess.Popen[bytes], request: bytes) -> None:
+    with contextlib.suppress(OSError, ValueError):  # closed in the meantime
+        assert process.stdin is not None
+        process.stdin.write(request)
+        process.stdin.flush()
+
+
+def _receive(process: subprocess.Popen[bytes], answers: queue.Queue[bytes | str]) -> None:
+    assert process.stdout is not None
+    while line := process.stdout.readline():
+        head = json.loads(line)
+        answers.put(
+            process.stdout.read(head["size"]) if "size" in head else f"{head['error'].split('. ')[0]}; {_INSTALL}"
+        )
+    answers.put(f"the browser's process ended; {_INSTALL}")
+
+
+_shared: _Browser | None = None
 
 
 @contextlib.contextmanager
 def one_browser() -> Iterator[None]:
-    """Keep one browser for all figures saved within: a tenth of the time of one each. Without any, no matter."""
-    try:
-        import kaleido
-        import plotly.graph_objects as go
+    """Share one browser among all figures saved in this context, ten times faster than one each.
 
-        go.Figure().to_image("png")  # a server whose browser does not start would wait for ever
-        kaleido.start_sync_server(silence_warnings=True)
-    except (ImportError, ValueError, RuntimeError, OSError):  # then `save` says what is missing
+    It starts with the first figure. If it does not, every figure of the context is HTML only, after one time limit.
+    """
+    global _shared
+    if _shared is not None:
         yield
         return
+    _shared = browser = _Browser()
     try:
         yield
     finally:
-        kaleido.stop_sync_server(silence_warnings=True)
+        _shared = None
+        browser.close()
 
 
-def save(figure: go.Figure, folder: Path, name: str, formats: Sequence[str] = _FORMATS) -> list[Path]:
-    """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; the files written.
+def save(
+    figure: go.Figure,
+    folder: str | os.PathLike[str],
+    name: str,
+    formats: Sequence[str] = _FORMATS,
+    timeout: float = SECONDS,
+) -> list[Path]:
+    """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
-    Static formats need kaleido and a Chrome or Chromium. Without them the HTML is still written, and one warning says
-    what to install.
+    folder    made if it does not exist
+    formats   beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several
+    timeout   seconds that a browser may take to start and to draw one figure
+
+    Static formats need kaleido and a Chrome or Chromium. Without them, and when a browser does not answer in time, the
+    HTML is still written, and a warning says what is missing and what to do.
+    Raises ConfigError for a figure that is not plotly's, a folder that is a file, or another format.
     """
+    import plotly.graph_objects as go
+
+    if not isinstance(figure, go.Figure):
+        raise ConfigError(f"figure must be a plotly Figure, as functions of interp.plot return; got {given(figure)}.")
+    if not isinstance(folder, str | os.PathLike) or not str(folder):
+        raise ConfigError(f"folder must be a path; got {given(folder)}.")
+    if not isinstance(name, str) or not name or Path(name).name != name:
+        raise ConfigError(f"name must be the name of a file, without its folder and ending; got {given(name)}.")
+    if not isinstance(formats, str | list | tuple):
+        raise ConfigError(f"formats must be a list of pdf, png, svg, jpg or webp; got {given(formats)}.")
+    formats = [formats] if isinstance(formats, str) else formats
+    formats = [one_of("each of formats", one, ("pdf", "png", "svg", "jpg", "webp")) for one in formats]
+    timeout = number("timeout", timeout, above=0)
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise ConfigError(f"folder must be a directory; {folder} is a file.")
     folder.mkdir(parents=True, exist_ok=True)
     html = figure.to_html(include_plotlyjs=True, full_html=True)
     written = [folder / f"{name}.html"]
     write_whole(written[0], lambda temporary: temporary.write_text(html, encoding="utf-8"))
+    browser = _shared or _Browser()
     try:
         for suffix in formats:
             file = folder / f"{name}.{suffix}"
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", message="The kopts argument is ignored")  # with one browser for all
-                image = figure.to_image(suffix, scale=2)
-            write_whole(file, partial(Path.write_bytes, data=image))
+            write_whole(file, partial(Path.write_bytes, data=browser.image(figure, suffix, timeout)))
             written.append(file)
-    except (ImportError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        warnings.warn(
-            f"{name} was written as HTML only ({reason}); for PDF and PNG, pip install 'interp[export]' and install "
-            "Chromium or Chrome.",
-            stacklevel=2,
-        )
+    except _NoImageError as why:
+        kept = "HTML only" if len(written) == 1 else " and ".join(file.suffix[1:].upper() for file in written)
+        warn(f"{name} was written as {kept}: {why}")
+    finally:
+        if browser is not _shared:
+            browser.close()
     return written

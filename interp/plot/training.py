@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from interp.arguments import frequencies_of, given
 from interp.errors import ConfigError
 from interp.plot.base import (
     BLACK,
@@ -44,9 +46,10 @@ def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.F
     shaded and named as far as they are known, and a loss of what was learned and its dips are marked.
     """
     need(history, "step", "train_loss", "test_loss")
-    kinds = [
-        kind for kind in ("accuracy", "loss") if history.get(f"train_{kind}", pd.Series(dtype=float)).notna().any()
-    ]
+    kinds = ["loss"]
+    if history.get("train_accuracy", pd.Series(dtype=float)).notna().any():
+        need(history, "test_accuracy", "train_accuracy")
+        kinds = ["accuracy", "loss"]
     figure = panels([{"accuracy": "Accuracy", "loss": "Loss as trained (nats)"}[kind] for kind in kinds])
     for row, kind in enumerate(kinds, 1):
         for name in ("train", "test"):
@@ -94,6 +97,8 @@ def _shade(figure: go.Figure, phases: Phases) -> None:
 
     A line marks where test accuracy was lost, and the steps of a dip, from the fall to the return, are red.
     """
+    if not hasattr(phases, "spans"):
+        raise ConfigError(f"phases must be what interp.phases returns; got {given(phases)}.")
     panels = len(list(figure.select_yaxes()))
     last_panel = str(panels) if panels > 1 else ""
     in_last: dict[str, Any] = {"xref": f"x{last_panel}", "yref": f"y{last_panel} domain", "showarrow": False}
@@ -151,6 +156,7 @@ def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Fig
 
 def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded loss with one key frequency removed at a time, on train pairs (Nanda et al., 2023, appendix)."""
+    need(trajectory, "step")
     columns = [name for name in map(str, trajectory.columns) if name.startswith("excluded_loss_")]
     if not columns:
         raise ConfigError("this figure needs the columns excluded_loss_K, which the trajectory does not have.")
@@ -169,7 +175,7 @@ def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
 
 
 def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
-    """In which order output, neurons and attention take the shape that they end in; all are shares, 1 at the most."""
+    """Draw how similar output, neurons and attention are to their final state, over training (0 to 1)."""
     lines = {
         "W<sub>L</sub> in key directions": "neuron_logit_key_share",
         "logits explained": "logit_variance_explained",
@@ -189,9 +195,14 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
 
     `key_frequencies` defaults to those that `interp.trajectory` leaves in `trajectory.attrs`.
     """
-    keys = tuple(key_frequencies if key_frequencies is not None else trajectory.attrs.get("key_frequencies") or ())
-    names = [name for name in map(str, trajectory.columns) if name.startswith("cos_coefficient_")]
-    if not names:
+    need(trajectory, "step")
+    keys = key_frequencies if key_frequencies is not None else trajectory.attrs.get("key_frequencies") or ()
+    names = [name for name in map(str, trajectory.columns) if re.fullmatch(r"cos_coefficient_\d+", name)]
+    if names:
+        need(trajectory, *names)
+        keys = frequencies_of(2 * max(int(name.rsplit("_", 1)[1]) for name in names), keys)
+        need(trajectory, *(f"cos_coefficient_{k}" for k in keys))
+    else:
         raise ConfigError("this figure needs the columns cos_coefficient_1, …, which the trajectory does not have.")
     figure = panels(["|coefficient of cos w<sub>k</sub>(a+b−c)|"], height=420)
     rest = [name for name in names if int(name.rsplit("_", 1)[1]) not in keys]
@@ -217,6 +228,8 @@ def mechanism(models: pd.DataFrame) -> go.Figure:
     """
     import plotly.graph_objects as go
 
+    if not isinstance(models, pd.DataFrame):
+        raise ConfigError(f"models must be the data frame of compare(models, mechanism=True); got {given(models)}.")
     lacking = [name for name in ("attention_coefficient", "gradient_symmetricity") if name not in models]
     drawn = models if lacking else models.dropna(subset=["attention_coefficient", "gradient_symmetricity"])
     if lacking or drawn.empty:
@@ -226,6 +239,7 @@ def mechanism(models: pd.DataFrame) -> go.Figure:
         )
     titles = {"gradient_symmetricity": "Gradient symmetricity", "distance_irrelevance": "Distance irrelevance"}
     shown = [name for name in titles if name in drawn and drawn[name].notna().any()]
+    need(drawn, "attention_coefficient", *shown, of="frame")
     figure = panels([titles[name] for name in shown], x_title="Attention coefficient (0: constant, 1: softmax)")
     for row, name in enumerate(shown, 1):
         figure.add_trace(
