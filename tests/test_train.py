@@ -69,7 +69,8 @@ def test_thirty_steps_are_those_of_a_bridge_trained_the_ordinary_way(tmp_path):
 def test_history_is_what_the_checkpoints_give(small_run):
     history = small_run.history.set_index("step")
     for ckpt in small_run:
-        logits = interp.forward.forward(ckpt.weights, interp.forward.Pairs.all(13)).logits.unflatten(0, (13, 13))
+        out = interp.forward.forward(ckpt.weights, interp.forward.Pairs.all(13), **ckpt.config.forward_options)
+        logits = out.logits.unflatten(0, (13, 13))
         nll = -logits.double().log_softmax(-1).gather(-1, small_run.task.labels[..., None])[..., 0]
         mask = small_run.train_mask
         assert history["train_loss"][ckpt.step] == pytest.approx(float(nll[mask].mean()), rel=1e-5)
