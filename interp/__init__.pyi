@@ -22,6 +22,7 @@ from .errors import (
     CheckpointError as CheckpointError,
     ConfigError as ConfigError,
     InterpError as InterpError,
+    StorageError as StorageError,
     TrainingError as TrainingError,
 )
 from .events import (

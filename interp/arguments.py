@@ -238,8 +238,8 @@ def room_for(what: str, *axes: int) -> None:
     if math.prod(axes) > _MOST_ENTRIES:
         shape = " × ".join(f"{axis:,}" for axis in axes)
         raise ConfigError(
-            f"{what} must fit into {8 * _MOST_ENTRIES / 1e9:.0f} GB; {shape} numbers take "
-            f"{8 * math.prod(axes) / 1e9:,.0f} GB. Give smaller sizes."
+            f"{what} must fit into {8 * _MOST_ENTRIES // 10**9} GB; {shape} numbers take "
+            f"{8 * math.prod(axes) // 10**9:,} GB. Give smaller sizes."
         )
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.markup import escape
 
-from interp.config import Init, TrainConfig
+from interp.config import Init, TrainConfig, check_number_of_checkpoints, nearest_settings
 from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.forward import Activation
@@ -72,13 +73,27 @@ def parse_steps(text: str) -> tuple[int, ...]:
             case [step]:
                 steps.append(step)
             case [first, last, every] if every > 0 and last >= first:
+                check_number_of_checkpoints(len(steps) + (last - first) // every + 1)
                 steps.extend(range(first, last + 1, every))
             case _:
                 raise typer.BadParameter(f"{piece!r} is neither a step nor FIRST:LAST:EVERY, as in 0,100,1000:2000:250")
     return tuple(steps)
 
 
+class _TrainCommand(typer.core.TyperCommand):
+    """The train command, which names the option that another name may mean: --learning-rate for --lr."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:  # typer's own NoSuchOption, or click's, by its version
+            if hasattr(error, "possibilities") and (near := nearest_settings(getattr(error, "option_name", ""))):
+                error.possibilities = [f"--{name.replace('_', '-')}" for name in near]
+            raise
+
+
 @app.command(
+    cls=_TrainCommand,
     epilog="Examples: the paper's mainline, which groks at step 10,430 (all of it takes 7 minutes on two cores)\n\n"
     "  interp train runs/mainline\n\n"
     "smaller moduli on more of their pairs: p = 31 groks near step 1,100 (half a minute), and so does p = 59 (two)\n\n"
@@ -307,9 +322,10 @@ def measure(
 
     import pandas as pd
 
+    from interp.disk import make_folder, printable, write_whole
     from interp.progress import progress_measures
     from interp.published import last_checkpoint, load_run
-    from interp.run import Checkpoint, write_whole
+    from interp.run import Checkpoint
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
         for path in paths:
@@ -334,6 +350,7 @@ def measure(
     for path, checkpoint in checkpoints():
         measures = progress_measures(checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism)
         doubtful = doubtful or bool(measures.doubts)
+        path = printable(path)  # names that are not UTF-8 can be opened, but neither printed nor kept
         rows.append({"path": path, "doubts": " ".join(measures.doubts), **measures.row()})
         if as_json:
             typer.echo(json.dumps({"path": path, **measures.to_dict()}))
@@ -342,9 +359,16 @@ def measure(
             console_out.print(str(measures), highlight=False, markup=False, soft_wrap=True)
     if parquet:
         frame = pd.DataFrame(rows)
-        parquet.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(parquet, lambda file: frame.to_parquet(file, index=False))
-        console.print(f"{parquet}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False)
+
+        def write(file: Path) -> None:
+            with file.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
+                frame.to_parquet(stream, index=False)
+
+        make_folder(parquet.parent)
+        write_whole(parquet, write)
+        console.print(
+            f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False
+        )
     if doubtful and not anyway:
         raise typer.Exit(_DOUBTFUL)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
+from itertools import islice
 from typing import Any, Literal, get_args
 
 import torch
 
-from interp.arguments import above_zero, at_least_zero, number, random_seed, whole
+from interp.arguments import above_zero, at_least_zero, given, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
-from interp.task import PAPER_FRACTION, Operation, Split, Task, split_mask
+from interp.task import PAPER_FRACTION, Operation, Split, Task, check_split
 
 Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
+
+_EARLY = (0, 1, 2, 5, 10, 20, 50, 100)  # checkpoints of the default schedule before every 200
+_MOST_CHECKPOINTS = 10**6
+_MOST_ROWS = 10**7
 
 
 @dataclass(frozen=True)
@@ -39,17 +46,16 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
-            whole(name, getattr(self, name), 1)
-        _check_activation(self.activation)
-        object.__setattr__(self, "attention_coefficient", number("attention_coefficient", self.attention_coefficient))
-        if not 0 <= self.attention_coefficient <= 1:
-            raise ConfigError(
-                f"attention_coefficient is {self.attention_coefficient}; it lies between 0 (constant) and 1 (softmax)."
-            )
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        one_of("activation", self.activation, ACTIVATIONS)
+        rows = self.d_vocab + self.d_vocab_out + self.n_ctx + 4 * self.n_heads * self.d_head + 2 * self.d_mlp
+        room_for("the weights of a network (d_model × all that reads or writes it)", self.d_model, rows)
+        coefficient = number("attention_coefficient", self.attention_coefficient, least=0, most=1)
+        object.__setattr__(self, "attention_coefficient", coefficient)
 
     @property
     def forward_options(self) -> dict[str, Any]:
-        """What `interp.forward.forward` has to know beside the weights."""
+        """The arguments of `interp.forward.forward` beside the weights."""
         return {"activation": self.activation, "attention_coefficient": self.attention_coefficient}
 
     def check_modulus(self, p: int) -> None:
@@ -62,8 +68,8 @@ class ModelConfig:
 def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:
     """Raise ConfigError unless a transformer of this vocabulary and these outputs can have learned a task of modulus p.
 
-    It reads p tokens, and "=" where it has more than two positions; where b has tokens of its own, 2p. Its outputs are
-    the p numbers, with "=" where it counts too, or as many as there are tokens.
+    Its tokens are the p numbers (2p if b has its own) and, with more than two positions, "=". Its outputs are the p
+    numbers, the p numbers and "=", or as many as there are tokens.
     """
     equals = n_ctx > 2
     if d_vocab not in (p + equals, 2 * p + equals) or d_vocab_out not in (p, p + 1, d_vocab):
@@ -93,19 +99,20 @@ class MLPConfig:
 
     def __post_init__(self) -> None:
         for name in ("d_vocab", "d_vocab_out", "d_embed", "d_hidden"):
-            whole(name, getattr(self, name), 1)
-        _check_activation(self.activation)
-        if self.inputs not in get_args(Inputs):
-            raise ConfigError(f"inputs is {self.inputs!r}; choose one of {', '.join(get_args(Inputs))}.")
+            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
+        one_of("activation", self.activation, ACTIVATIONS)
+        room_for("the embeddings of a network", 2, self.d_vocab, self.d_embed)
+        room_for("the hidden layer of a network", self.d_hidden, 2 * self.d_embed + self.d_vocab_out)
+        one_of("inputs", self.inputs, get_args(Inputs))
 
     @property
     def d_input(self) -> int:
-        """The width of what W reads: 2·d_embed where the embeddings are concatenated, d_embed where summed."""
+        """The number of rows of W: 2·d_embed if the embeddings are concatenated, d_embed if they are summed."""
         return 2 * self.d_embed if self.inputs == "concatenated" else self.d_embed
 
     @property
     def forward_options(self) -> dict[str, Any]:
-        """What `interp.forward.forward` has to know beside the weights."""
+        """The arguments of `interp.forward.forward` beside the weights."""
         return {"activation": self.activation}
 
     def check_modulus(self, p: int) -> None:
@@ -118,11 +125,6 @@ class MLPConfig:
 
 
 Architecture = ModelConfig | MLPConfig
-
-
-def _check_activation(name: Any) -> None:
-    if name not in ACTIVATIONS:
-        raise ConfigError(f"activation is {name!r}; choose one of {', '.join(ACTIVATIONS)}.")
 
 
 @dataclass(frozen=True)
@@ -181,34 +183,43 @@ class TrainConfig:
         fix("train_fraction", number("train_fraction", self.train_fraction))
         fix("learning_rate", above_zero("learning_rate", self.learning_rate))
         fix("weight_decay", at_least_zero("weight_decay", self.weight_decay))
-        split_mask(task.p, self.train_fraction, self.seed, self.split)  # refuses a bad fraction or split
+        room_for("the logits of all pairs", task.p, task.p, task.p + 1)
+        check_split(task.p, self.train_fraction, self.split)
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
             fix(name, whole(name, getattr(self, name), least))
         fix("warmup_steps", whole("warmup_steps", self.warmup_steps, 0))
         if self.d_model % self.n_heads:
             raise ConfigError(
-                f"d_model {self.d_model} is not a multiple of n_heads {self.n_heads}; heads share it equally."
+                f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} and "
+                f"n_heads={self.n_heads}."
             )
-        _check_activation(self.activation)
-        if self.init not in INITS:
-            raise ConfigError(f"init is {self.init!r}; choose one of {', '.join(INITS)}.")
-        betas = self.betas if isinstance(self.betas, Sequence) else (self.betas,)
-        fix("betas", tuple(number("a beta", beta) for beta in betas))
-        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
-            raise ConfigError(f"betas must be two numbers of at least 0 and below 1; got {self.betas}.")
+        room_for("the neurons of all pairs (p × p × d_mlp)", task.p, task.p, self.d_mlp)
+        room_for("the attention of all pairs (p × p × 3 × n_heads)", task.p, task.p, 3, self.n_heads)
+        _ = self.model  # refuses a bad activation, and weights that are too large
+        one_of("init", self.init, INITS)
+        betas = tuple(number("a beta", beta) for beta in _listed("betas", self.betas, "(0.9, 0.98)"))
+        if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+            raise ConfigError(f"betas must be two numbers of at least 0 and below 1; got {given(self.betas)}.")
+        fix("betas", betas)
         if self.checkpoint_steps is not None:
-            fix("checkpoint_steps", tuple(sorted({whole("a checkpoint step", s, 0) for s in self.checkpoint_steps})))
+            steps = _listed("checkpoint_steps", self.checkpoint_steps, "(0, 1000, 2000)")
+            check_number_of_checkpoints(len(steps))
+            fix("checkpoint_steps", tuple(sorted({whole("a checkpoint step", step, 0) for step in steps})))
             if not self.checkpoint_steps:
-                raise ConfigError("checkpoint_steps is empty; name at least one step, or leave it out.")
+                raise ConfigError("checkpoint_steps must name at least one step; leave it out for the default.")
             if self.checkpoint_steps[-1] > self.steps:
                 raise ConfigError(
-                    f"checkpoint step {self.checkpoint_steps[-1]} lies after the last step {self.steps}; "
-                    "drop it or train longer."
+                    f"checkpoint_steps must not go beyond steps={self.steps}; got {self.checkpoint_steps[-1]}. Drop it "
+                    "or train longer."
                 )
-        try:
-            torch.device(self.device)
-        except RuntimeError:
-            raise ConfigError(f"device is {self.device!r}; give cpu, cuda, cuda:N or mps.") from None
+        else:
+            check_number_of_checkpoints(self.steps // 200)
+        if self.steps // self.history_every > _MOST_ROWS:
+            raise ConfigError(
+                f"a history must have at most {_MOST_ROWS:,} rows; steps={self.steps:,} and history_every="
+                f"{self.history_every:,} give {self.steps // self.history_every:,}. Raise history_every."
+            )
+        fix("device", _device_name(self.device))
 
     @cached_property
     def task(self) -> Task:
@@ -216,7 +227,7 @@ class TrainConfig:
 
     @property
     def model(self) -> ModelConfig:
-        """The network's sizes; "=" is the token p, and it counts among the outputs too."""
+        """The sizes of the network; "=" is the token p, and it counts among the outputs too."""
         return ModelConfig(
             d_vocab=self.p + 1,
             d_vocab_out=self.p + 1,
@@ -233,10 +244,81 @@ class TrainConfig:
         """The steps at which a checkpoint is saved, in order."""
         if self.checkpoint_steps is not None:
             return tuple(sorted({*self.checkpoint_steps, self.steps}))
-        early = (0, 1, 2, 5, 10, 20, 50, 100)
-        wanted = {*early, *range(200, self.steps, 200), self.steps}
+        wanted = {*_EARLY, *range(200, self.steps, 200), self.steps}
         return tuple(sorted(step for step in wanted if step <= self.steps))
 
     @staticmethod
     def names() -> tuple[str, ...]:
+        """Return the names of all settings."""
         return tuple(field.name for field in fields(TrainConfig))
+
+
+def _listed(name: str, values: Any, example: str) -> list[Any]:
+    """Return the entries of a list, array, range or other iterable, up to one more than a run can have checkpoints."""
+    try:
+        if not isinstance(values, str | bytes):
+            return list(islice(values, _MOST_CHECKPOINTS + 1))
+    except TypeError:  # not iterable
+        pass
+    raise ConfigError(f"{name} must be a list of numbers, such as {example}; got {given(values)}.")
+
+
+def check_number_of_checkpoints(number: int) -> None:
+    """Raise ConfigError for more checkpoints than a run can have."""
+    if number > _MOST_CHECKPOINTS:
+        raise ConfigError(
+            f"a run must have at most {_MOST_CHECKPOINTS:,} checkpoints; these settings give more. Give fewer steps "
+            "or fewer checkpoint_steps."
+        )
+
+
+def _device_name(device: Any) -> str:
+    """Return a device by its name, a torch.device too; ConfigError unless torch knows such a name."""
+    name = str(device) if isinstance(device, torch.device) else device
+    try:
+        if isinstance(name, str):
+            torch.device(name)
+            return name
+    except RuntimeError:
+        pass
+    raise ConfigError(f"device must be cpu, cuda, cuda:N or mps; got {given(device)}.")
+
+
+# ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+# What others call the settings.
+_MEANT = {
+    "lr": "learning_rate", "wd": "weight_decay", "decay": "weight_decay", "beta": "betas", "beta1": "betas",
+    "beta2": "betas", "adam_betas": "betas", "frac_train": "train_fraction", "train_frac": "train_fraction",
+    "frac": "train_fraction", "fraction": "train_fraction", "epochs": "steps", "num_epochs": "steps",
+    "n_epochs": "steps", "n_steps": "steps", "num_steps": "steps", "max_steps": "steps", "iterations": "steps",
+    "modulus": "p", "mod": "p", "prime": "p", "n": "p", "hidden": "d_mlp", "d_hidden": "d_mlp", "hidden_size": "d_mlp",
+    "width": "d_model", "d_embed": "d_model", "dim": "d_model", "heads": "n_heads", "num_heads": "n_heads",
+    "d_head": "n_heads", "act": "activation", "act_fn": "activation", "fn": "operation", "fn_name": "operation",
+    "op": "operation", "task": "operation", "warmup": "warmup_steps", "save_every": "checkpoint_steps",
+    "checkpoint_every": "checkpoint_steps", "log_every": "history_every", "random_seed": "seed",
+}  # fmt: skip
+
+
+def nearest_settings(name: str) -> list[str]:
+    """Return the settings that a name, as in `lr` or `--lr`, may mean; none if it is like no setting."""
+    plain = name.lstrip("-").replace("-", "_").lower()
+    return [_MEANT[plain]] if plain in _MEANT else difflib.get_close_matches(plain, TrainConfig.names())
+
+
+def _refuse_unknown_settings(init: Callable[..., None]) -> Callable[..., None]:
+    """Let the __init__ of TrainConfig name the nearest setting where Python would only say that there is none."""
+
+    @functools.wraps(init)
+    def checked(self: TrainConfig, *args: Any, **settings: Any) -> None:
+        for name in settings:
+            if name not in TrainConfig.names():
+                near = " or ".join(nearest_settings(name))
+                hint = f"did you mean {near}?" if near else f"it has {', '.join(TrainConfig.names())}."
+                raise ConfigError(f"TrainConfig has no setting {name}; {hint}")
+        init(self, *args, **settings)
+
+    return checked
+
+
+TrainConfig.__init__ = _refuse_unknown_settings(TrainConfig.__init__)  # type: ignore[method-assign]

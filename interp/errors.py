@@ -20,6 +20,14 @@ class TrainingError(InterpError, RuntimeError):
     """A training that cannot start or had to stop; everything saved before it is intact."""
 
 
+class StorageError(InterpError, OSError):
+    """A file or folder that could not be written: the disk is full, say, or its folder does not permit it."""
+
+    def __init__(self, target: object, reason: str, remedy: str) -> None:
+        super().__init__(f"{target} could not be written ({reason}); {remedy}.")
+        self.target, self.reason, self.remedy = target, reason, remedy
+
+
 def warn(message: str) -> None:
     """A UserWarning in the name of the line outside this package that led here."""
     level, frame = 2, sys._getframe(1)

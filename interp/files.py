@@ -18,13 +18,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from interp.disk import PathLike, look_up, open_regular, path_of_regular, unreadable
 from interp.errors import CheckpointError, ConfigError
 from interp.layouts import some
-from interp.run import PathLike
 
 
 class SavedConfig:
-    """Stands for a configuration object of TransformerLens that was pickled whole: its fields, and no code."""
+    """The fields of a configuration object of TransformerLens that was pickled whole, without its code."""
 
 
 _CONFIG_CLASSES = (
@@ -37,15 +37,18 @@ _CONFIG_CLASSES = (
 
 
 def local_file(path: PathLike) -> tuple[Path, Path | str]:
-    """Where to read a path, and what to call it.
+    """Return the local file of a path, and the path as the user knows it.
 
-    An fsspec address (hf://…, s3://…, memory://…) is fetched into a folder that lasts as long as the process.
+    An fsspec address (hf://…, s3://…, memory://…) is fetched into a folder that lasts as long as the process. Raises
+    CheckpointError if the system does not let the path be looked up.
     """
     if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"a path is expected, or an address such as hf://…; this is a {type(path).__name__}.")
+        raise ConfigError(f"a path or an address such as hf://… is needed; got a {type(path).__name__}.")
     address = os.fsdecode(path)
-    if "://" not in address and ("::" not in address or Path(address).exists()):
-        return Path(address), Path(address)
+    if "://" not in address:
+        found = look_up(Path(address))
+        if found or "::" not in address:
+            return Path(address), Path(address)
     import fsspec
 
     try:
@@ -76,24 +79,32 @@ def _first_line(error: Exception) -> str:
 
 
 def is_safetensors(file: Path) -> bool:
-    """Whether a file begins as safetensors files do: the length of a header, and the header's brace."""
-    with file.open("rb") as stream:
-        start = stream.read(9)
-    return start[8:] == b"{" and int.from_bytes(start[:8], "little") <= file.stat().st_size
+    """Return whether a file begins as safetensors files do: the length of a header, and the header's brace."""
+    start = _start(file, file)
+    return start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= file.stat().st_size
+
+
+def _start(file: Path, name: Path | str) -> bytes:
+    with open_regular(file, name) as stream:
+        try:
+            return stream.read(64)
+        except OSError as error:  # a damaged disk
+            raise unreadable(name, error) from None
 
 
 def read_data(file: Path, name: Path | str) -> Any:
-    """What a safetensors or torch file holds; CheckpointError where it is neither, cut short, or more than data."""
-    if not file.exists():
-        raise CheckpointError(f"{name} does not exist; expected a checkpoint file or a run directory.")
+    """Read a safetensors or torch file; CheckpointError if it is neither, cut short, or holds more than data."""
+    try:
+        start = _start(file, name)
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} does not exist; expected a checkpoint file or a run directory.") from None
     sized = f"{name} ({file.stat().st_size:,} bytes)"
     if is_safetensors(file):
         try:
-            return load_file(file)
+            with path_of_regular(file, name) as path:
+                return load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{sized} is no whole safetensors file ({error}); replace it from a copy.") from None
-    with file.open("rb") as stream:
-        start = stream.read(64)
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{name} is only a pointer to the file; fetch the file itself with git lfs pull.")
     zipped = start.startswith(b"PK")
@@ -105,13 +116,14 @@ def read_data(file: Path, name: Path | str) -> Any:
     try:
         with (
             torch.serialization.safe_globals(_data_globals()),
-            file.open("rb") as stream,
+            open_regular(file, name) as stream,
+            path_of_regular(file, name) as path,
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of files that torch did not write
             # Archives are mapped, not read. By path, torch would take .safetensors at its word, so those are read.
             mapped = zipped and file.suffix != ".safetensors"
-            source = file if mapped else stream
+            source = path if mapped else stream
             return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if needed := _imports(file, zipped, str(error)):
@@ -131,7 +143,7 @@ def read_data(file: Path, name: Path | str) -> Any:
 
 @cache
 def _data_globals() -> list[Any]:
-    """What may be named in a pickle beside torch's own: data, and classes that hold nothing else.
+    """Return what a pickle may name beside torch's own: data, and classes that hold nothing else.
 
     Numpy's numbers and arrays, which old runs hold among their losses, under the names of numpy 1 and 2; and stand-ins
     for TransformerLens' configurations, which its demo saves.
@@ -151,14 +163,14 @@ def _data_globals() -> list[Any]:
 
 
 def _imports(file: Path, zipped: bool, message: str) -> list[str]:
-    """The names of what a pickle wants to import, found by reading its instructions without following them."""
+    """Return the names that a pickle imports, by reading its instructions without following them."""
     try:
         if zipped:
-            with torch.serialization.safe_globals(_data_globals()):
-                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+            with torch.serialization.safe_globals(_data_globals()), path_of_regular(file) as path:
+                return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
         names: list[str] = []
         words: list[str] = []
-        with file.open("rb") as stream:
+        with open_regular(file) as stream:
             for instruction, argument, _ in pickletools.genops(stream):
                 if instruction.name == "GLOBAL":
                     names.append(str(argument).replace(" ", "."))
@@ -167,5 +179,5 @@ def _imports(file: Path, zipped: bool, message: str) -> list[str]:
                 elif isinstance(argument, str):
                     words.append(argument)
         return sorted(set(names)) or re.findall(r"GLOBAL (\S+)", message)[:1]
-    except Exception:  # damaged: then that is what is said
+    except Exception:  # damaged, which the caller then says
         return re.findall(r"GLOBAL (\S+)", message)[:1]

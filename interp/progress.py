@@ -32,6 +32,7 @@ from interp.all_pairs import (
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig
 from interp.console import progress_bar
+from interp.disk import open_regular
 from interp.doubts import doubts_of, key_doubt
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.forward import Activation, Pairs
@@ -698,7 +699,8 @@ _NOTE = b"interp"
 def _read_saved(file: Path, setting: dict[str, Any]) -> _Saved | None:
     """The trajectory kept beside a run, if it was made with this setting; anything else is as good as none."""
     try:
-        content = pq.read_table(file)
+        with open_regular(file) as stream:
+            content = pq.read_table(stream)
         note = json.loads(content.schema.metadata[_NOTE])
         if note["setting"] != setting:
             return None
@@ -713,14 +715,19 @@ def _read_saved(file: Path, setting: dict[str, Any]) -> _Saved | None:
             note["key_step"],
             {int(step): digest for step, digest in note["key_of"].items()},
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (CheckpointError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def _write_saved(file: Path, frame: pd.DataFrame, note: dict[str, Any]) -> None:
     content = pa.Table.from_pandas(frame, preserve_index=False)
     content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
+            pq.write_table(content, stream)
+
     try:
-        write_whole(file, lambda temporary: pq.write_table(content, temporary))
+        write_whole(file, write)
     except OSError as error:
-        warn(f"the trajectory could not be kept in {file} ({error}); it is computed anew each time.")
+        warn(f"the trajectory could not be kept, so it is computed anew each time: {error}")

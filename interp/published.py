@@ -10,8 +10,6 @@ import contextlib
 import hashlib
 import math
 import os
-import shutil
-import uuid
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
@@ -26,6 +24,7 @@ from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
 from interp.contents import Contents, read_contents
+from interp.disk import as_path, look_up, make_folder, temporary_in, writing
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
 from interp.forward import ACTIVATIONS, Activation, Pairs, forward
@@ -637,10 +636,11 @@ def convert(
 
     The arguments are those of `load_checkpoint`; `step` says at which step a lone checkpoint stands where its file does
     not (0, with a warning, if nobody does). The directory appears when it is whole. Raises CheckpointError where `path`
-    exists or the source cannot be read, and ConfigError for arguments that do not fit.
+    exists or the source cannot be read, ConfigError for arguments that do not fit, and StorageError if the directory
+    cannot be written; then nothing is left of it.
     """
-    target = Path(os.path.abspath(path))
-    if target.is_symlink() or (target.exists() and (target.is_file() or any(target.iterdir()))):
+    target = Path(os.path.abspath(as_path(path)))
+    if target.is_symlink() or (look_up(target) and (not target.is_dir() or any(target.iterdir()))):
         raise CheckpointError(f"{target} already exists; name a new directory.")
     if step is not None and (not isinstance(step, int) or isinstance(step, bool) or step < 0):
         raise ConfigError(f"step is {step!r}; it is a whole number of at least 0.")
@@ -664,25 +664,27 @@ def convert(
         steps = [known or 0]
         checkpoints = iter([first])
         history = pd.DataFrame() if home_of(file) or _is_ours(file) else read_contents(file, name).history
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.part")
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
-        temporary.mkdir(parents=True)
-        with progress_bar("convert", "checkpoints", len(steps), show=progress) as bar:
+        make_folder(target.parent)
+        with (
+            writing(target),
+            temporary_in(target.parent, is_folder=True) as temporary,
+            progress_bar("convert", "checkpoints", len(steps), show=progress) as bar,
+        ):
             for done, (number, checkpoint) in enumerate(zip(steps, checkpoints, strict=True), 1):
                 write_checkpoint(temporary, number, checkpoint.weights, first.task, first.config, first.task_origin)
                 if bar:
                     bar.at(done)
-        if first.train_mask is not None:
-            write_split(temporary, first.train_mask)
-        if len(history):
-            write_history(temporary, history)
-        write_config_of(temporary, first)
-        if target.exists():
-            target.rmdir()
-        temporary.replace(target)
+            if first.train_mask is not None:
+                write_split(temporary, first.train_mask)
+            if len(history):
+                write_history(temporary, history)
+            write_config_of(temporary, first)
+            if target.exists():
+                target.rmdir()
+            temporary.replace(target)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
         for folder in missing:  # from the innermost
             with contextlib.suppress(OSError):
                 folder.rmdir()

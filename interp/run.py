@@ -14,19 +14,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+import operator
 import re
-import uuid
 import zipfile
+import zlib
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload, runtime_checkable
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool
 from safetensors import SafetensorError, safe_open
@@ -35,6 +37,18 @@ from torch import Tensor
 
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig, TrainConfig
+from interp.disk import (
+    PathLike as PathLike,
+    look_up,
+    make_folder,
+    names_in,
+    open_regular,
+    parse_json,
+    path_of_regular,
+    read_json,
+    remove_abandoned,
+    write_whole,
+)
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.model import Weights, check_weights, to_hooked
 from interp.task import Task
@@ -56,13 +70,12 @@ CONFIG, SPLIT, HISTORY, CHECKPOINTS, OPTIMIZER = (
 HISTORY_COLUMNS = ("step", "train_loss", "test_loss", "train_accuracy", "test_accuracy")
 
 _NOTE = "interp"  # the metadata key of our safetensors files
-_TEMPORARY = ".part"
 _STEP = re.compile(r"step_(\d+)\.safetensors")
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 
-PathLike = str | os.PathLike[str]
 # Who says what a model was trained on: its file, the caller, or nobody; then it is assumed, and tested when measured.
 Origin = Literal["recorded", "given", "assumed"]
+_MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
 
 
 class _OwnMask:
@@ -135,10 +148,10 @@ class Source(Protocol):
         """The file, or address, that holds it."""
 
     def weights(self) -> Weights:
-        """The weights, read and checked; CheckpointError where they are damaged."""
+        """Read and check the weights; CheckpointError if they are damaged."""
 
     def digest(self) -> str:
-        """What the weights are known by, without checking them; OSError where they are gone."""
+        """Return the hash of the weights without validating them; OSError if they are gone."""
 
     def stamp(self) -> Hashable:
         """Return what changes when the weights are written again, without reading them; OSError if they are gone."""
@@ -147,9 +160,10 @@ class Source(Protocol):
 class Run:
     """A training, opened with `load_run`. Checkpoints are read when asked for, one at a time.
 
-    run[-1] is the last checkpoint, run.at(1400) the one of that step, `for ckpt in run` streams them all.
-    `steps` are the steps with a readable checkpoint; `bad` says of every other file what is wrong with it.
-    `architecture` holds the sizes of its models, `config` its training settings: None where other code trained it.
+    run[-1] is the last checkpoint, run[:3] a list of the first three, run.at(1400) the one of that step, and
+    `for ckpt in run` streams them all. `steps` are the steps with a readable checkpoint; `bad` says what is wrong with
+    every other file. `architecture` holds the sizes of its models, `config` its training settings (None if other code
+    trained it).
     """
 
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -206,9 +220,11 @@ class Run:
         return self._read_history()
 
     def source(self, step: int) -> Source:
-        """Where the checkpoint of a step is kept; CheckpointError if there is none or it is bad."""
-        if not isinstance(step, int):
-            raise CheckpointError(f"step is {step!r}; it is one of the run's steps, such as {self.steps[-1]}.")
+        """Return the source of the checkpoint of a step; CheckpointError if there is none or it is bad."""
+        try:
+            step = operator.index(step)
+        except TypeError:
+            raise ConfigError(f"step must be a whole number; got {step!r}.") from None
         if step in self._bad:
             raise CheckpointError(self._bad[step])
         if step not in self._sources:
@@ -217,20 +233,20 @@ class Run:
         return self._sources[step]
 
     def file(self, step: int) -> Path | str:
-        """The file that holds the checkpoint of a step; CheckpointError if there is none or it is bad."""
+        """Return the file that holds the checkpoint of a step; CheckpointError if there is none or it is bad."""
         return self.source(step).path
 
     @computing()
     def at(self, step: int) -> Checkpoint:
-        """The checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
-        source = self.source(step)
+        """Read the checkpoint after `step` updates; CheckpointError names the nearest steps if there is none."""
+        source, step = self.source(step), operator.index(step)
         return Checkpoint(
             source.weights(), self.architecture, self.task, step, self.train_mask, source.path, self,
             self.task_origin, self.split_origin, self.doubts,
         )  # fmt: skip
 
     def last_readable(self) -> Checkpoint:
-        """The last checkpoint that can be read; CheckpointError says why the last cannot, if none can."""
+        """Read the last checkpoint that is readable; if none is, CheckpointError says what is wrong with the last."""
         first_error = CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
         for step in reversed(self.steps):
             try:
@@ -240,13 +256,26 @@ class Run:
                     first_error = error
         raise first_error
 
-    def __getitem__(self, index: int) -> Checkpoint:
+    @overload
+    def __getitem__(self, index: int) -> Checkpoint: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Checkpoint]: ...
+
+    def __getitem__(self, index: int | slice) -> Checkpoint | list[Checkpoint]:
+        if isinstance(index, slice):
+            return [self.at(step) for step in self.steps[index]]
         if not self._sources:
             raise CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
         try:
             return self.at(self.steps[index])
         except IndexError:
             raise IndexError(f"run of {len(self)} checkpoints has no checkpoint [{index}]") from None
+        except TypeError:
+            raise ConfigError(
+                f"a run takes a position or a slice, as in run[-1] and run[:3]; got a {type(index).__name__}. "
+                "run.at(step) reads the checkpoint of a step."
+            ) from None
 
     def __len__(self) -> int:
         return len(self._sources)
@@ -262,7 +291,7 @@ class Run:
 
 @dataclass(frozen=True)
 class StepFile:
-    """One checkpoint file of a run directory, which has to hold the step of its name and the run's architecture."""
+    """One checkpoint file of a run directory. It must hold the step that its name says and the run's architecture."""
 
     path: Path
     step: int
@@ -272,16 +301,16 @@ class StepFile:
         weights, about = read_weights(self.path)
         if about.step != self.step:
             raise CheckpointError(
-                f"{self.path} holds step {about.step}, and its name says {self.step}; give it its own name back."
+                f"{self.path} must hold step {self.step}, as its name says; it holds step {about.step}. Rename it."
             )
         if about.model != self.architecture:
             raise CheckpointError(
-                f"{self.path} is a model of {about.model}, and its run's are {self.architecture}; it is not its."
+                f"{self.path} must hold a model of its run, {self.architecture}; it holds {about.model}. Remove it."
             )
         return weights
 
     def digest(self) -> str:
-        with self.path.open("rb") as stream:
+        with open_regular(self.path) as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
 
     def stamp(self) -> tuple[int, ...]:
@@ -302,9 +331,9 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
     """
     about = read_description(path)
     sources, bad = {}, {}
-    for file in sorted((path / CHECKPOINTS).glob("*.safetensors")):
-        if match := _STEP.fullmatch(file.name):
-            step = int(match[1])
+    for found in names_in(path / CHECKPOINTS):
+        if match := _STEP.fullmatch(found):
+            file, step = path / CHECKPOINTS / found, int(match[1])
             try:
                 read_header(file)
                 sources[step] = StepFile(file, step, about.architecture)
@@ -326,7 +355,7 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
 
 
 def home_of(file: Path) -> Path | None:
-    """The run directory that a checkpoint file stands in, if it does."""
+    """Return the run directory of a checkpoint file, or None if it lies elsewhere."""
     home = file.parent.parent
     at_home = file.parent.name == CHECKPOINTS and _STEP.fullmatch(file.name) and (home / CONFIG).is_file()
     return home if at_home else None
@@ -337,8 +366,8 @@ def home_of(file: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Description:
-    """What config.json says of a run: `training` is None where other code trained it, and the origins say who named
-    its task and its split.
+    """The contents of config.json: `training` is None if other code trained the run, and the origins say who named its
+    task and its split.
     """
 
     task: Task
@@ -349,32 +378,51 @@ class Description:
 
 
 def read_description(path: Path) -> Description:
-    """What the run in `path` says of itself; CheckpointError if there is no such run."""
+    """Read the config.json of the run in `path`; CheckpointError if there is no such run."""
     file = path / CONFIG
-    if not path.exists():
+    if look_up(path) is None:
         raise CheckpointError(f"{path} does not exist; expected a run directory, as interp train writes it.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
     except FileNotFoundError:
         raise CheckpointError(
             f"{path} holds no {CONFIG}; expected a run directory, as interp train writes it."
         ) from None
     except (ValueError, OSError) as error:
         raise CheckpointError(f"{file} is not readable JSON ({error}); restore it from a copy of the run.") from None
-    _check_format(file, content if isinstance(content, dict) else {}, "interp-run")
+    content = content if isinstance(content, dict) else {}
+    _check_format(file, content, "interp-run")
     try:
+        task, architecture = Task(**content["task"]), _architecture(content["model"])
         if content["training"] is None:
-            task, split = (_origin(content, name) for name in ("task_origin", "split_origin"))
-            return Description(Task(**content["task"]), _architecture(content["model"]), None, task, split)
+            task_origin, split_origin = (_origin(content, name) for name in ("task_origin", "split_origin"))
+            return Description(task, architecture, None, task_origin, split_origin)
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in content["training"].items()}
+        if unknown := [name for name in settings if name not in TrainConfig.names()]:
+            raise CheckpointError(
+                f"{file} has settings that this interp does not know ({', '.join(unknown)}); it may be written by a "
+                f"newer one, {_writer(content)}. Upgrade interp to open it."
+            )
         training = TrainConfig(**settings)
-        return Description(training.task, training.model, training)
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
-        raise CheckpointError(f"{file} does not describe a run ({error}); restore it from a copy of the run.") from None
+        said = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
+        raise CheckpointError(f"{file} does not describe a run ({said}); restore it from a copy of the run.") from None
+    for name, beside, meant in (("task", task, training.task), ("model", architecture, training.model)):
+        if beside != meant:
+            raise CheckpointError(
+                f"{file} disagrees with itself: its {name} is {beside}, and its training settings give {meant}. "
+                "Restore it from a copy of the run."
+            )
+    return Description(training.task, training.model, training)
+
+
+def _writer(content: Mapping[str, Any]) -> str:
+    packages = content.get("packages")
+    return f"interp {packages.get('interp', '?')}" if isinstance(packages, dict) else "of unknown version"
 
 
 def read_config(path: Path) -> TrainConfig:
-    """The training settings of the run in `path`; CheckpointError if there is no such run, or it has none."""
+    """Read the training settings of the run in `path`; CheckpointError if there is no such run, or it has none."""
     training = read_description(path).training
     if training is None:
         raise CheckpointError(f"{path} was converted from another format; its training settings are not known.")
@@ -405,12 +453,20 @@ def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None
 
 
 def read_history(file: Path) -> pd.DataFrame:
-    """history.parquet as a data frame; CheckpointError if missing, damaged or without its columns."""
+    """Read history.parquet into a data frame; CheckpointError if missing, damaged or without its columns."""
     try:
-        history = pd.read_parquet(file)
+        with open_regular(file) as stream:
+            about = pq.read_metadata(stream)
+            if about.num_rows * about.num_columns > _MOST_RECORDS:
+                raise CheckpointError(
+                    f"{file} must hold fewer than {_MOST_RECORDS:,} numbers; it holds {about.num_rows:,} rows of "
+                    f"{about.num_columns:,}."
+                )
+            stream.seek(0)
+            history = pd.read_parquet(stream)
     except FileNotFoundError:
         raise CheckpointError(f"{file} is missing; a run keeps its losses there.") from None
-    except (OSError, ValueError):
+    except (OSError, ValueError, pa.ArrowException):
         raise CheckpointError(
             f"{file} is not a readable parquet file; the checkpoints beside it can still be measured."
         ) from None
@@ -419,54 +475,64 @@ def read_history(file: Path) -> pd.DataFrame:
     return history
 
 
+# What numpy and zipfile raise for damaged archives.
+_DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError, zlib.error,
+    zipfile.BadZipFile,
+)  # fmt: skip
+
+
 def _read_split(file: Path, p: int) -> Bool[Tensor, "p p"] | None:
     try:
-        with np.load(file, allow_pickle=False) as content:
-            mask = torch.from_numpy(content["train"])
+        with open_regular(file) as stream, zipfile.ZipFile(stream) as archive:
+            if (size := archive.getinfo("train.npy").file_size) > p * p + 2**16:  # unpacked
+                raise ValueError(f"it holds {size:,} bytes")
+            stream.seek(0)
+            with np.load(stream, allow_pickle=False) as content:
+                mask = torch.from_numpy(content["train"])
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{file} is not a split ({error}); expected `train`, a bool array [p, p].") from None
+    except _DAMAGE as error:
+        raise CheckpointError(f"{file} is not a split ({error}); expected `train`, a bool array [{p}, {p}].") from None
     if mask.dtype != torch.bool or mask.shape != (p, p):
         raise CheckpointError(f"{file} holds {mask.dtype} {list(mask.shape)}; expected bool [{p}, {p}].")
     return mask
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """What a safetensors file of ours says of itself; CheckpointError where it is missing, foreign or cut short.
+    """Read the header of a safetensors file of ours; CheckpointError if it is missing, foreign or cut short.
 
     Its tensors are not read, but their lengths are checked against the file's.
     """
-    if not file.exists():
+    try:
+        with path_of_regular(file) as path, safe_open(path, framework="pt") as content:
+            note = (content.metadata() or {}).get(_NOTE, "{}")
+    except FileNotFoundError:
         raise CheckpointError(
             f"{file} does not exist; expected a run directory or a checkpoint file, as interp train writes them."
-        )
-    if file.is_dir():
-        raise CheckpointError(f"{file} is a folder; expected a safetensors file, as interp train writes it.")
-    try:
-        with safe_open(file, framework="pt") as content:
-            note = (content.metadata() or {}).get(_NOTE, "{}")
+        ) from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{file} ({file.stat().st_size:,} bytes) is no whole safetensors file ({error}); replace it from a copy."
         ) from None
     try:
-        header = json.loads(note)
+        header = parse_json(note)
     except ValueError:
         header = {}
     return header if isinstance(header, dict) else {}
 
 
 def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Tensors and header of a safetensors file of ours; CheckpointError says what was found instead."""
+    """Read the tensors and the header of a safetensors file of ours; CheckpointError says what was found instead."""
     header = read_header(file)
     _check_format(file, header, expected)
-    return load_file(file), header
+    with path_of_regular(file) as path:
+        return load_file(path), header
 
 
 @dataclass(frozen=True)
 class About:
-    """What a checkpoint file of ours says of itself."""
+    """The header of a checkpoint file of ours."""
 
     step: int
     task: Task
@@ -475,7 +541,7 @@ class About:
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
-    """The weights in a checkpoint file of ours, checked, and what it says of itself; else CheckpointError."""
+    """Read and check the weights and the header of a checkpoint file of ours; CheckpointError if they are damaged."""
     weights, header = read_tensors(file, "interp-checkpoint")
     try:
         model, origin = _architecture(header["model"]), _origin(header, "task_origin")
@@ -492,30 +558,10 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
 # ── writing ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, sync it, and give it its name: a reader sees the old file or the new one."""
-    temporary = file.with_name(f".{file.name}.{uuid.uuid4().hex}{_TEMPORARY}")  # its own, should two write at once
-    try:
-        write(temporary)
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if hasattr(os, "O_DIRECTORY"):  # a rename lasts once its directory is synced; Windows has no such call
-        folder = os.open(file.parent, os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-
-
 def remove_unfinished(path: Path) -> None:
-    """Delete what a killed writer left behind under temporary names."""
+    """Remove the temporary files of killed writers from a run directory."""
     for folder in (path, path / CHECKPOINTS):
-        for leftover in folder.glob(f".*{_TEMPORARY}"):
-            if not leftover.name.startswith(".measures."):  # that may be a reader's, at work now
-                leftover.unlink()
+        remove_abandoned(folder)
 
 
 def write_config(path: Path, training: TrainConfig) -> None:
@@ -560,7 +606,11 @@ def write_split(path: Path, mask: Bool[Tensor, "p p"]) -> None:
 
 
 def write_history(path: Path, history: pd.DataFrame) -> None:
-    write_whole(path / HISTORY, lambda file: history.to_parquet(file, index=False))
+    def write(file: Path) -> None:
+        with file.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
+            history.to_parquet(stream, index=False)
+
+    write_whole(path / HISTORY, write)
 
 
 def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> None:
@@ -580,5 +630,10 @@ def write_checkpoint(
         "model": asdict(architecture),
         **_unrecorded({"task_origin": task_origin}),
     }
-    (path / CHECKPOINTS).mkdir(exist_ok=True)
-    write_tensors(path / CHECKPOINTS / f"step_{step:08d}.safetensors", weights, header)
+    file = checkpoint_file(path, step)
+    make_folder(file.parent)
+    write_tensors(file, weights, header)
+
+
+def checkpoint_file(path: Path, step: int) -> Path:
+    return path / CHECKPOINTS / f"step_{step:08d}.safetensors"

@@ -69,6 +69,7 @@ class Task:
     @computing()
     def labels(self) -> Int[Tensor, "{self.p} {self.p}"]:
         """The right answer of every pair: `labels[a, b]` in 0..p-1, shape [p, p]; a tensor of your own at each call."""
+        room_for("the labels of all pairs", self.p, self.p)
         a = torch.arange(self.p)[:, None]
         b = torch.arange(self.p)[None, :]
         match self.operation:
@@ -93,6 +94,19 @@ class Task:
         return _NO_FOURIER.get(self.operation)
 
 
+def check_split(p: int, fraction: float, split: Split) -> int:
+    """Return how many train pairs such a split has, without drawing it; ConfigError if that cannot be done."""
+    one_of("split", split, SPLITS)
+    fraction = number("train_fraction", fraction, above=0, below=1)
+    room_for("a shuffled list of the pairs", p, p, 5)  # 5: a number in a list of Python's takes 40 bytes
+    n_train = int(fraction * p * p)
+    if n_train == 0:
+        raise ConfigError(
+            f"train_fraction must leave a train pair; {fraction} of the {p * p} pairs of p = {p} leaves none."
+        )
+    return n_train
+
+
 @computing()
 def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bool[Tensor, "{p} {p}"]:
     """Which pairs are trained on: bool [p, p], true = train, the first `int(fraction * p * p)` of a shuffle.
@@ -101,15 +115,8 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     `"torch"` takes `torch.randperm(p * p)` of a seeded generator (Chughtai et al., 2023, and
     TransformerLens' grokking demo). Raises ConfigError where a side of the split would be empty.
     """
-    one_of("split", split, SPLITS)
     p, seed = whole("p", p, 2), random_seed(seed, least=-(2**63))
-    fraction = number("train_fraction", fraction, above=0, below=1)
-    room_for("a shuffled list of the pairs", p, p, 5)  # 5: a number in a list of Python's takes 40 bytes
-    n_train = int(fraction * p * p)
-    if n_train == 0:
-        raise ConfigError(
-            f"train_fraction must leave a train pair; {fraction} of the {p * p} pairs of p = {p} leaves none."
-        )
+    n_train = check_split(p, fraction, split)
     if split == "paper":
         order = list(range(p * p))
         random.Random(seed).shuffle(order)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -21,8 +22,10 @@ from torch.nn import functional
 from interp.computing import computing
 from interp.config import TrainConfig
 from interp.console import progress_bar
-from interp.errors import CheckpointError, ConfigError, TrainingError
+from interp.disk import PathLike, as_path, look_up, make_folder, names_in, writing
+from interp.errors import CheckpointError, ConfigError, StorageError, TrainingError, warn
 from interp.forward import Pairs, forward
+from interp.layouts import some
 from interp.model import initial_weights
 from interp.run import (
     CHECKPOINTS,
@@ -30,8 +33,9 @@ from interp.run import (
     HISTORY,
     HISTORY_COLUMNS,
     OPTIMIZER,
-    PathLike,
+    SPLIT,
     Run,
+    checkpoint_file,
     open_directory,
     read_config,
     read_history,
@@ -69,7 +73,7 @@ def train(
     progress: bool = True,
     threads: int | None = None,
 ) -> Run:
-    """Train `config` into the run directory `path` and return the run.
+    """Train with the settings `config`, write the run directory `path`, and return the run.
 
     With `resume`, a run that stopped there goes on (and one that never began starts); `config` may then be None, or
     repeat the run's settings with more `steps`, other `checkpoint_steps` or another `device`. On the same machine
@@ -80,15 +84,18 @@ def train(
     another processor would, so resume on as many as before for the same bits.
 
     Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
-    `path` holds a run (without `resume`), something else, or a damaged state; TrainingError where another training
-    writes there, or when the loss is no longer finite; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or
-    SIGTERM. Whatever happens, all that was saved stays.
+    `path` holds a run (without `resume`), something else, or a damaged state; TrainingError if another training
+    writes there, if the loss is no longer finite, if a file cannot be written (a full disk), or if what was written is
+    deleted meanwhile; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or SIGTERM. In each case all that was
+    saved stays.
     """
     if threads is not None:
         wanted(threads)
-    path = Path(path)
-    if path.is_file():
+    path = as_path(path)
+    if look_up(path) and not path.is_dir():
         raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
+    if config is not None and not isinstance(config, TrainConfig):
+        raise ConfigError(f"train() takes an interp.TrainConfig; got a {type(config).__name__}.")
     if not resume:
         if config is None:
             raise ConfigError("no settings were given; pass a TrainConfig, or resume=True to go on with a run.")
@@ -96,18 +103,19 @@ def train(
             raise CheckpointError(
                 f"{path} already holds a run; go on with it by resume=True (--resume), or name another directory."
             )
-    others = [item.name for item in path.iterdir() if not item.name.startswith(".")] if path.is_dir() else []
+    others = [name for name in names_in(path) if not name.startswith(".")]
     if others and not (path / CONFIG).exists():
         raise CheckpointError(
-            f"{path} is not empty and holds no run (found {', '.join(sorted(others)[:3])}); name a new directory."
+            f"{path} is not empty and holds no run (found {', '.join(others[:3])}); name a new directory."
         )
     if config is None and not (path / CONFIG).exists():
         raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
     if config is not None:
         _device(config.device)
-    path.mkdir(parents=True, exist_ok=True)
+    make_folder(path)
     try:
-        held = filelock.FileLock(path / _LOCK).acquire(timeout=0)
+        with writing(path / _LOCK):
+            held = filelock.FileLock(path / _LOCK).acquire(timeout=0)
     except filelock.Timeout:
         raise TrainingError(f"another training is writing to {path}; wait for it or name another directory.") from None
     with held:
@@ -118,8 +126,14 @@ def train(
             config = _agreed(config, read_config(path), path)
         assert config is not None
         train_pairs = int(config.train_fraction * config.p**2)
-        with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
-            _train(config, path, progress)
+        try:
+            with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
+                _train(config, path, progress)
+        except StorageError as error:
+            raise TrainingError(
+                f"{str(error).rstrip('.')}. All that was saved before is intact; after that, go on with "
+                "resume=True (--resume)."
+            ) from error
     return open_directory(path)
 
 
@@ -189,11 +203,17 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
 
     def save_state() -> None:
         nonlocal saved_at
+        place.check_same()
         write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
         _save_state(path, step, weights, optimizer)
+        place.check_newest()
         saved_at = time.monotonic()
 
-    with _signals() as asked, progress_bar("train", "steps", config.steps, step, progress) as bar:
+    with (
+        _Place(path) as place,
+        _signals() as asked,
+        progress_bar("train", "steps", config.steps, step, progress) as bar,
+    ):
         while True:
             logits = forward(weights, train_pairs, **options).logits
             loss = training_loss(logits, train_labels)
@@ -223,7 +243,13 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
                 save_state()
             if step in schedule:
                 write_checkpoint(path, step, weights, config.task, config.model)
+                place.wrote(checkpoint_file(path, step))
             if last:
+                if not {CONFIG, SPLIT}.issubset(names_in(path)):
+                    warn(f"{path} lost its {CONFIG} or {SPLIT} while it trained; both were written again.")
+                    write_config(path, config)
+                    write_split(path, mask)
+                place.check_all()
                 return
             if stopping:
                 raise TrainingInterrupted(path, step, stopping)
@@ -235,6 +261,53 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
             optimizer.step()
             optimizer.zero_grad()
             step += 1
+
+
+class _Place:
+    """The directory that a training writes into: whether it is still the same, and what was written is still there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = (path / _LOCK).open("rb")  # held open, so that no other file can be taken for it
+        self._written = {name for name in names_in(path / CHECKPOINTS) if name.endswith(".safetensors")}
+        self._newest = max(self._written, default=None)
+
+    def __enter__(self) -> _Place:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        try:
+            if isinstance(error, StorageError):  # perhaps since its folder is gone
+                self.check_same()
+                self.check_all()
+        finally:
+            self._lock.close()
+
+    def wrote(self, file: Path) -> None:
+        self._written.add(file.name)
+        self._newest = file.name
+
+    def check_same(self) -> None:
+        """Raise TrainingError if the directory was deleted or replaced; nothing is to be written into another."""
+        found = look_up(self.path / _LOCK)
+        if found is None or not os.path.samestat(found, os.fstat(self._lock.fileno())):
+            raise TrainingError(
+                f"{self.path} was deleted or replaced while the training wrote to it, so it stopped and wrote "
+                "nothing more. Restore the directory and go on with resume=True (--resume), or train again."
+            )
+
+    def check_newest(self) -> None:
+        """Raise TrainingError if the newest checkpoint is gone: a quick look, each time that something is saved."""
+        if self._newest and look_up(self.path / CHECKPOINTS / self._newest) is None:
+            self.check_all()
+
+    def check_all(self) -> None:
+        """Raise TrainingError if the file of any checkpoint is gone."""
+        if lost := sorted(self._written.difference(names_in(self.path / CHECKPOINTS))):
+            raise TrainingError(
+                f"{self.path / CHECKPOINTS} lost {len(lost)} files while the training wrote to it: {some(lost)}. All "
+                "else is saved. Restore them from a copy, or do without, and go on with resume=True (--resume)."
+            )
 
 
 def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> float:
@@ -253,7 +326,7 @@ def _save_state(path: Path, step: int, weights: dict[str, Tensor], optimizer: to
 def _restore(
     path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer
 ) -> tuple[int, list[tuple[int | float, ...]]]:
-    """Put weights and optimizer back where the saved state stands; its step, and the history before it."""
+    """Restore weights and optimizer from the saved state; return its step and the history before it."""
     if not (path / OPTIMIZER).exists():
         if any((path / CHECKPOINTS).glob("step_*.safetensors")):
             raise CheckpointError(
@@ -285,7 +358,7 @@ class _Asked:
 
 @contextlib.contextmanager
 def _signals() -> Iterator[_Asked]:
-    """Turn Ctrl-C and SIGTERM into a wish that the loop reads between two steps (in the main thread only)."""
+    """Catch Ctrl-C and SIGTERM in a flag that the loop checks at each step (in the main thread only)."""
     asked = _Asked()
     if threading.current_thread() is not threading.main_thread():
         yield asked

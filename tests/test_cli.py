@@ -107,7 +107,10 @@ def test_phases_of_a_run(small_run, small_run_path):
         (("measure", "{run}", "--split", "torch"), "is a run, which knows its own task and split; leave split out"),
         (("measure", "{run}", "--all", "--step", "20"), "--all and --step both choose checkpoints of a run"),
         (("measure", "{run}", "--parquet", "{tmp}"), "is a folder; name a file in it"),
-        (("train", "/proc/none", "--p", "13"), "No such file or directory: '/proc/none'"),
+        (
+            ("train", "/proc/none", "--p", "13"),
+            "/proc/none could not be written (No such file or directory); check its folder",
+        ),
         (("phases", "{tmp}/nowhere"), "does not exist; expected a run directory"),
         (("phases", "{run}", "--threshold", "95"), "threshold must be an accuracy above 0 and at most 1, such as 0.99"),
         (("phases", "{run}", "--sustain", "0"), "sustain must be a whole number of rows of at least 1; got 0"),
@@ -129,9 +132,20 @@ def test_options_that_do_not_exist_or_parse_are_said(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"), [("--lr", "--learning-rate"), ("--wd", "--weight-decay"), ("--frac-train", "--train-fraction")]
+)
+def test_an_option_under_another_name_is_named(given, meant):
+    said = shell("train", "/nowhere/run", given, "1").stderr
+    assert f"No such option: {given}" in said
+    assert meant in said
+
+
 def test_steps_are_numbers_and_ranges_with_both_ends():
     assert parse_steps("0,5,100:300:100") == (0, 5, 100, 200, 300)
     assert parse_steps("7") == (7,)
+    with pytest.raises(interp.ConfigError, match="at most 1,000,000 checkpoints"):
+        parse_steps("0:1000000000000:1")
 
 
 def test_train_says_what_came_out_and_what_is_next(tmp_path):

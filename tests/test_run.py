@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 import interp
 from interp import CheckpointError, ConfigError
 from tests.conftest import SMALL
+from tests.processes import outside
 
 STEP = "checkpoints/step_00000040.safetensors"
 
@@ -113,6 +114,48 @@ def test_a_file_is_synced_before_it_gets_its_name_and_its_folder_after(tmp_path,
     assert synced == [("file of 7 bytes", "old"), ("folder", "renewed")]
 
 
+def test_a_run_takes_positions_and_slices_as_a_list_does(small_run):
+    assert [ckpt.step for ckpt in small_run[:3]] == [0, 20, 40]
+    assert [ckpt.step for ckpt in small_run[::-2]] == [60, 20]
+    assert small_run[7:] == []
+    with pytest.raises(IndexError, match=r"run of 4 checkpoints has no checkpoint \[4\]"):
+        small_run[4]
+    outside(f"""
+        import numpy as np, pytest, interp
+        run = interp.load_run({str(small_run.path)!r})
+        assert run[np.int64(1)].step == 20
+        assert type(run.at(np.int64(40)).step) is int
+        for index in ([0, 1], "last", 1.0):
+            with pytest.raises(interp.ConfigError, match="as in run.-1. and run.:3.; got a"):
+                run[index]
+        with pytest.raises(interp.ConfigError, match="step must be a whole number; got 20.0"):
+            run.at(20.0)
+    """)
+
+
+def test_a_config_of_impossible_settings_is_refused_before_anything_is_built(own_run):
+    """In a process without the type checker of the tests."""
+    changes = [
+        ("p", 10**5), ("p", 10**400), ("d_model", 10**11), ("steps", 10**11), ("steps", 10**12), ("device", 10**11),
+        ("split", [1]), ("betas", 3), ("checkpoint_steps", 3), ("activation", {}), ("seed", None),
+    ]  # fmt: skip
+    file = own_run / "config.json"
+    outside(f"""
+        import json, pathlib, interp
+        file = pathlib.Path({str(file)!r})
+        written = json.loads(file.read_text())
+        for field, value in {changes}:
+            file.write_text(json.dumps(written | {{"training": written["training"] | {{field: value}}}}))
+            try:
+                interp.load_run(file.parent)
+            except interp.CheckpointError as error:
+                assert f"{{file}} does not describe a run (" in str(error), error
+                assert field in str(error) or "checkpoints" in str(error) or "logits" in str(error), error
+            else:
+                raise AssertionError(field)
+    """)
+
+
 def test_one_step_of_a_run_can_be_named(own_run):
     assert interp.load_checkpoint(own_run, step=20).step == 20
     with pytest.raises(CheckpointError, match=r"no checkpoint of step 30; the nearest are 0, 20, 40, 60"):
@@ -208,7 +251,7 @@ def test_where_no_checkpoint_can_be_read_the_last_one_says_why(own_run):
 
 def test_a_checkpoint_under_another_steps_name_is_noticed(own_run):
     shutil.copy(own_run / STEP, own_run / "checkpoints" / "step_00000050.safetensors")
-    with pytest.raises(CheckpointError, match="holds step 40, and its name says 50"):
+    with pytest.raises(CheckpointError, match="must hold step 50, as its name says; it holds step 40"):
         interp.load_run(own_run).at(50)
 
 
@@ -234,7 +277,7 @@ def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
         ('{"format": "interp-run", "format_version": 1}', "does not describe a run"),
         (
             '{"format": "interp-run", "format_version": 1, "training": {"p": 1}}',
-            "does not describe a run .*p must be a",
+            "does not describe a run .it lacks 'task'",
         ),
     ],
 )

@@ -213,3 +213,11 @@ def test_the_same_task_has_one_identity_whatever_seed_means_nothing(tmp_path):
     write_split(tmp_path, split_mask(7, 0.3, 1))
     assert '"operation": "add",\n    "seed": 1\n' in (tmp_path / "config.json").read_text()  # as it always was
     assert read_config(tmp_path) == config
+
+
+def test_what_would_fill_the_memory_is_refused_first():
+    """p² numbers of 8 bytes, and five times as many for a shuffled list of Python's."""
+    with pytest.raises(ConfigError, match=r"the labels of all pairs must fit into 17 GB; .* take 8,000 GB"):
+        _ = Task(10**6).labels
+    with pytest.raises(ConfigError, match=r"a shuffled list of the pairs must fit into 17 GB; .* take 400 GB"):
+        split_mask(10**5, 0.3, 0)

@@ -20,6 +20,7 @@ from interp import CheckpointError, ConfigError, TrainConfig, TrainingError, Tra
 from interp.model import initial_weights, to_bridge
 from interp.run import read_header
 from tests.conftest import ROOT, SMALL
+from tests.processes import outside
 
 BITS = ("config.json", "history.parquet", "split.npz", "optimizer.safetensors")
 
@@ -306,7 +307,7 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
         ({"train_fraction": 0.0}, "above 0 and below 1; got 0.0"),
         ({"train_fraction": 1.0}, "above 0 and below 1; got 1.0"),
         ({"seed": -1}, r"seed must be a whole number from 0 to 2\*\*64 - 1; got -1"),
-        ({"n_heads": 3}, "d_model 128 is not a multiple of n_heads 3"),
+        ({"n_heads": 3}, "d_model must be a multiple of n_heads, .* got d_model=128 and n_heads=3"),
         ({"d_mlp": 0}, "d_mlp must be a whole number of at least 1; got 0"),
         ({"steps": 0}, "steps must be a whole number of at least 1; got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be a finite number above 0; got 0.0"),
@@ -314,9 +315,21 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
         ({"weight_decay": -1.0}, "weight_decay must be a finite number of at least 0; got -1"),
         ({"seed": 2**70}, r"to 2\*\*64 - 1; got 118059"),
         ({"betas": (0.9, 1.0)}, r"betas must be two numbers of at least 0 and below 1; got \(0.9, 1.0\)"),
-        ({"checkpoint_steps": (5, 10**6)}, "checkpoint step 1000000 lies after the last step 16000"),
-        ({"checkpoint_steps": ()}, "checkpoint_steps is empty"),
-        ({"device": "abacus"}, "device is 'abacus'"),
+        ({"checkpoint_steps": (5, 10**6)}, "checkpoint_steps must not go beyond steps=16000; got 1000000"),
+        ({"checkpoint_steps": ()}, "checkpoint_steps must name at least one step"),
+        ({"device": "cuda:99999999999"}, "device must be cpu, cuda"),
+        # 8 bytes a number: 30,000² · 30,001 · 8 = 2.16e14, 113² · 1e8 · 8 = 1.02e13
+        ({"p": 30_000}, "the logits of all pairs must fit into 17 GB; .* numbers take 216,007 GB"),
+        ({"p": 10**400}, "the logits of all pairs must fit"),
+        ({"d_mlp": 10**8}, r"the neurons of all pairs .* must fit into 17 GB; .* numbers take 10,215 GB"),
+        ({"d_model": 10**11}, r"the weights of a network .* must fit into 17 GB"),
+        ({"d_model": 10**6, "n_heads": 10**6}, r"the attention of all pairs .* must fit into 17 GB"),
+        ({"steps": 10**12}, "a run must have at most 1,000,000 checkpoints"),
+        ({"steps": 10**12, "checkpoint_steps": (0,)}, "a history must have at most 10,000,000 rows"),
+        ({"lr": 0.1}, r"TrainConfig has no setting lr; did you mean learning_rate\?"),
+        ({"d_modle": 64}, r"TrainConfig has no setting d_modle; did you mean .*d_model"),
+        ({"dropout": 0.1}, "TrainConfig has no setting dropout; it has p, operation, train_fraction"),
+        ({"device": "abacus"}, "device must be cpu, cuda, cuda:N or mps; got 'abacus'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_where_it_is_made(change, message):
@@ -337,6 +350,67 @@ def test_a_number_of_a_gpu_counts_those_of_the_machine(monkeypatch):
     assert [interp.training._device(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
     with pytest.raises(ConfigError, match="device is 'cuda:2', and this machine has none"):
         interp.training._device("cuda:2")
+
+
+def test_sizes_that_have_been_trained_by_others_are_possible():
+    assert TrainConfig(p=997).task.p == 997
+    assert TrainConfig(p=97, d_model=512, n_heads=8, d_mlp=4096).model.d_head == 64
+
+
+# Of other types than the signatures say, which the tests refuse by themselves: in a process of its own.
+WRONG_TYPES = """
+    import numpy as np, torch, interp
+    from pathlib import Path
+
+    def said(call):
+        try:
+            call()
+        except interp.ConfigError as error:
+            print(error)
+
+    T = interp.TrainConfig
+    said(lambda: T(device=10**11))
+    said(lambda: T(split=np.zeros((113, 113), dtype=bool)))
+    said(lambda: T(activation=["relu"]))
+    said(lambda: T(checkpoint_steps=3))
+    said(lambda: T(checkpoint_steps="012"))
+    said(lambda: T(steps=10**11, checkpoint_steps=range(10**11)))
+    said(lambda: T(betas=0.9))
+    said(lambda: interp.train({"p": 7}, "run"))
+    said(lambda: interp.train(T(), 3))
+"""
+SAID_OF_TYPES = """
+device must be cpu, cuda, cuda:N or mps; got 100000000000.
+split must be paper or torch; got a ndarray of shape (113, 113).
+activation must be relu, gelu or gelu_new; got ['relu'].
+checkpoint_steps must be a list of numbers, such as (0, 1000, 2000); got 3.
+checkpoint_steps must be a list of numbers, such as (0, 1000, 2000); got '012'.
+a run must have at most 1,000,000 checkpoints; these settings give more. Give fewer steps or fewer checkpoint_steps.
+betas must be a list of numbers, such as (0.9, 0.98); got 0.9.
+train() takes an interp.TrainConfig; got a dict.
+a path must be a string or a pathlib.Path; got 3.
+"""
+
+
+def test_settings_of_a_wrong_type_are_refused():
+    assert outside(WRONG_TYPES) == SAID_OF_TYPES.lstrip()
+
+
+def test_settings_come_as_numpy_and_torch_have_them(tmp_path):
+    outside(f"""
+        import numpy as np, torch, interp
+        from dataclasses import replace
+        small = interp.{SMALL!r}
+        config = replace(
+            small, steps=np.int64(2), checkpoint_steps=torch.tensor([0, 2]), betas=np.array([0.9, 0.98]),
+            device=torch.device("cpu"),
+        )
+        assert config == replace(small, steps=2, checkpoint_steps=(0, 2))
+        assert interp.train(config, {str(tmp_path / "run")!r}, progress=False).config == config
+        sizes = interp.ModelConfig(*np.array([14, 14, 3, 16, 2, 8, 24]))
+        assert sizes == small.model
+        assert type(sizes.d_mlp) is int
+    """)
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):

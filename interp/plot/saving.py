@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.arguments import given, number, one_of
+from interp.disk import make_folder, write_whole
 from interp.errors import ConfigError, warn
-from interp.run import write_whole
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -165,7 +165,7 @@ def save(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder must be a directory; {folder} is a file.")
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     html = figure.to_html(include_plotlyjs=True, full_html=True)
     written = [folder / f"{name}.html"]
     write_whole(written[0], lambda temporary: temporary.write_text(html, encoding="utf-8"))
