@@ -43,7 +43,7 @@ import time
 import tomllib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -95,12 +95,6 @@ TESTS = {  # of each module, the quickest first
     "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]"),
 }  # fmt: skip
 ONLY_BY_HAND = {"interp/progress.py": _MEASURES}
-
-LOADED_ONCE = (
-    "beartype", "filelock", "hypothesis", "jaxtyping", "numpy", "pandas", "pyarrow.parquet", "pytest",
-    "rich.progress", "safetensors.torch", "torch", "torch.sparse", "transformer_lens.model_bridge",
-    "transformer_lens.utilities.tl_checkpoint_conversion", "typer",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -255,7 +249,7 @@ class Tree:
 
     def __init__(self, original: Path, folder: Path) -> None:
         self._original, self.path = original, folder / "tree"
-        self.log, self.scratch = folder / "log", folder / "pytest"
+        self.log, self.scratch, self.loaded = folder / "log", folder / "pytest", folder / "loaded.json"
         shutil.copytree(original, self.path)
         if (shared := ROOT.parent / "shared").is_dir():  # published models, which some tests read there
             (folder / "shared").symlink_to(shared)
@@ -328,6 +322,7 @@ class Trial:
         importlib.invalidate_caches()
         import pytest
 
+        before = set(sys.modules)
         options = [
             "-x",
             "-q",
@@ -339,7 +334,12 @@ class Trial:
             "-rfE",
             f"--basetemp={self.tree.scratch}",
         ]
-        return int(pytest.main([*options, *self.tests], plugins=[NoShrinking()]))
+        code = int(pytest.main([*options, *self.tests], plugins=[NoShrinking()]))
+        if self.mutant is None:
+            files = {name: str(getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]}
+            others = [name for name in files if name not in before and not files[name].startswith(str(self.tree.path))]
+            self.tree.loaded.write_text(json.dumps(others), encoding="utf-8")
+        return code
 
     def ended(self) -> tuple[int, float] | None:
         """The exit status (negative for a signal) and processor seconds, once the tests have ended or time is up."""
@@ -379,14 +379,19 @@ class Tries:
     """Run mutants, some at a time, each in a tree of its own."""
 
     def __init__(self, jobs: int, original: Path, folder: Path) -> None:
-        for name in LOADED_ONCE:
-            importlib.import_module(name)
-        gc.freeze()  # pytest collects garbage at its end, and need not look through torch each time
-        threads = len(list(Path("/proc/self/task").iterdir())) if Path("/proc/self/task").exists() else 1
-        if threads > 1:
-            raise SystemExit(f"this process must have one thread to be forked; it has {threads}.")
         self._trees = [Tree(original, folder / str(job)) for job in range(jobs)]
+        self._load(["pytest", "torch", "transformer_lens.model_bridge"])
         self._limits: dict[tuple[str, ...], tuple[float, float]] = {}
+
+    def _load(self, names: list[str]) -> None:
+        """Import here, once, what the tests import beside the source."""
+        for name in names:
+            with suppress(ImportError):
+                importlib.import_module(name)
+        gc.freeze()  # pytest collects garbage at its end, and need not look through torch each time
+        tasks = Path("/proc/self/task")
+        if tasks.exists() and (threads := len(list(tasks.iterdir()))) > 1:
+            raise SystemExit(f"this process must have one thread to be forked; it has {threads}.")
 
     def _limit(self, tests: tuple[str, ...]) -> tuple[float, float]:
         """Seconds of processor and of clock that a mutant may take, after a run of the unchanged source."""
@@ -399,6 +404,7 @@ class Tries:
                 said = trial.tree.log.read_text(encoding="utf-8", errors="replace")
                 raise SystemExit(f"{' '.join(tests)} must pass before mutants are tried:\n{said}")
             trial.tree.restore()
+            self._load(json.loads(trial.tree.loaded.read_text(encoding="utf-8")))
             self._limits[tests] = 10 + 5 * end[1], 60 + 20 * (time.monotonic() - trial.began)
         return self._limits[tests]
 

@@ -70,3 +70,11 @@ def test_a_wave_lies_in_its_frequency_alone():
     table = analytic_logits(p, {4: 2.0}, s)  # rows s, columns c: 2 cos w_4(s − c)
     torch.testing.assert_close(project(table, [4]), table.double(), rtol=0, atol=1e-6)
     torch.testing.assert_close(project(table, [1, 2, 3, 5]), torch.zeros(p, p).double(), rtol=0, atol=1e-6)
+
+
+def test_the_basis_is_the_callers_own():
+    with torch.inference_mode():
+        mine = fourier_basis(7)
+    assert not mine.is_inference()
+    mine *= 2
+    assert math.isclose(float(fourier_basis(7).square().sum()), 7, rel_tol=1e-12)
