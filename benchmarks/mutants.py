@@ -75,24 +75,27 @@ _NETWORKS = tuple(
 _STATE = "tests/test_state.py::test_nothing_that_the_caller_has_set_changes_a_result_or_is_changed"
 _ARRAYS = f"{_STATE}[all of them-functions of arrays]"
 _RETURNED = "tests/test_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
-_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", _ARRAYS)
+_NONSENSE = "tests/test_nonsense.py::test_nonsense_is_refused_in_a_sentence_or_gives_finite_numbers"
+_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", _ARRAYS, _NONSENSE)
+_SPLITS = tuple(
+    f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
+)
 TESTS = {  # of each module, the quickest first
-    "interp/measures/attention.py": ("tests/test_circuit.py", _ARRAYS),
-    "interp/measures/embedding.py": ("tests/test_measures.py", _ARRAYS),
+    "interp/measures/attention.py": ("tests/test_circuit.py", _ARRAYS, _NONSENSE),
+    "interp/measures/embedding.py": _MEASURES,
     "interp/measures/logits.py": _MEASURES,
     "interp/measures/losses.py": _MEASURES,
-    "interp/measures/mechanism.py": _MECHANISM,
+    "interp/measures/mechanism.py": (*_MECHANISM, _NONSENSE),
     "interp/measures/neurons.py": _MEASURES,
     "interp/measures/weights.py": _MEASURES,
-    "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS,
-                          _RETURNED),
-    "interp/forward.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS),
-    "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]",
-                       f"{_PUBLISHED}a_split_may_be_given_in_any_way",
-                       f"{_PUBLISHED}a_split_that_does_not_fit_is_one_sentence"),
+    "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS, _RETURNED, _NONSENSE),
+    "interp/forward.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
+    "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
     "interp/events.py": ("tests/test_phases.py",),
-    "interp/run.py": ("tests/test_run.py",),
-    "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]"),
+    "interp/disk.py": ("tests/test_run.py", "tests/test_disk.py"),
+    "interp/run.py": ("tests/test_run.py", "tests/test_disk.py"),
+    "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]",
+                           "tests/test_disk.py"),
 }  # fmt: skip
 ONLY_BY_HAND = {"interp/progress.py": _MEASURES}
 
@@ -381,7 +384,7 @@ class Tries:
     def __init__(self, jobs: int, original: Path, folder: Path) -> None:
         self._trees = [Tree(original, folder / str(job)) for job in range(jobs)]
         self._load(["pytest", "torch", "transformer_lens.model_bridge"])
-        self._limits: dict[tuple[str, ...], tuple[float, float]] = {}
+        self._limits: dict[str, tuple[float, float]] = {}
 
     def _load(self, names: list[str]) -> None:
         """Import here, once, what the tests import beside the source."""
@@ -395,18 +398,21 @@ class Tries:
 
     def _limit(self, tests: tuple[str, ...]) -> tuple[float, float]:
         """Seconds of processor and of clock that a mutant may take, after a run of the unchanged source."""
-        if tests not in self._limits:
-            trial = Trial(self._trees[0], None, tests, 0, 0)
+        for part in tests:
+            if part in self._limits:
+                continue
+            trial = Trial(self._trees[0], None, (part,), 0, 0)
             trial.start()
             while (end := trial.ended()) is None:
                 time.sleep(0.02)
             if end[0] != 0:
                 said = trial.tree.log.read_text(encoding="utf-8", errors="replace")
-                raise SystemExit(f"{' '.join(tests)} must pass before mutants are tried:\n{said}")
+                raise SystemExit(f"{part} must pass before mutants are tried:\n{said}")
             trial.tree.restore()
             self._load(json.loads(trial.tree.loaded.read_text(encoding="utf-8")))
-            self._limits[tests] = 10 + 5 * end[1], 60 + 20 * (time.monotonic() - trial.began)
-        return self._limits[tests]
+            self._limits[part] = 5 * end[1], 20 * (time.monotonic() - trial.began)
+        cpu, wall = (sum(one) for one in zip(*(self._limits[part] for part in tests), strict=True))
+        return 10 + cpu, 60 + wall
 
     def run(self, wanted: list[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
         known = TESTS | ONLY_BY_HAND

@@ -3,7 +3,8 @@ import math
 import torch
 from hypothesis import given, strategies as st
 
-from interp.fourier import by_frequency, fourier_basis, frequency_rows, project, sum_by_residue
+from interp.fourier import by_frequency, fourier_basis, frequency_rows, project, shared_basis, sum_by_residue
+from interp.measures.embedding import fourier_norms
 from tests.models import analytic_logits
 
 moduli = st.integers(2, 60)
@@ -78,3 +79,13 @@ def test_the_basis_is_the_callers_own():
     assert not mine.is_inference()
     mine *= 2
     assert math.isclose(float(fourier_basis(7).square().sum()), 7, rel_tol=1e-12)
+
+
+def test_the_kept_basis_is_an_ordinary_tensor_whoever_asks_first():
+    """The norms of F·W at W = I are 1, and the gradient of their sum is Fᵀ·F = I; inference mode allows no gradient."""
+    shared_basis.cache_clear()
+    with torch.inference_mode():
+        fourier_norms(torch.eye(7))
+    W = torch.eye(7, requires_grad=True)
+    fourier_norms(W).sum().backward()
+    torch.testing.assert_close(W.grad, torch.eye(7), rtol=0, atol=1e-6)
