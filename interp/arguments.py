@@ -214,7 +214,8 @@ def _check_array(name: str, value: Any, hint: Any, values: bool) -> None:
         raise ConfigError(f"{name} must have at least one entry; got the shape {tuple(value.shape)}.")
     if values and hint.__name__.startswith("Float"):
         with np.errstate(all="ignore"):
-            total = float(value.sum())  # cheaper than a look at each
+            numbers = value.detach() if isinstance(value, torch.Tensor) else value
+            total = float(numbers.sum())  # cheaper than a look at each
         if not math.isfinite(total):
             bad = int((~torch.isfinite(torch.as_tensor(value))).sum())
             raise ConfigError(f"{name} must be finite, and its sum too; got {bad:,} values that are not.")
