@@ -82,7 +82,9 @@ def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
     done = run("--out", tmp_path, "--quick", "neighbours")
     assert done.returncode == 0, done.stderr
     assert "Skipped" not in done.stderr
-    assert ("Warning" in done.stderr) == (not HAS_BROWSER), done.stderr
+    warned = [line for line in done.stderr.splitlines() if "Warning" in line]
+    of_delays = [line for line in warned if "have no delay along" in line]  # small networks that do not generalize
+    assert (warned == of_delays) == HAS_BROWSER, done.stderr
     tables = ("ridge_times", "grokking_exponents", "double_descent_digits", "unified_descents")
     assert {file.name for file in tmp_path.iterdir()} == files(NEIGHBOUR_FIGURES, tables)
     times = pd.read_csv(tmp_path / "ridge_times.csv")
