@@ -75,6 +75,10 @@ def on(threads: int) -> Iterator[None]:
                 _callers.number = 0
 
 
+# Decorates a function whose matrices are so small that a second thread of numpy's BLAS would only wait for the first.
+on_one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
+
+
 class _Callers:
     """The number of threads that torch's caller has set, while interp computes on its own; 0 at other times."""
 

@@ -1159,7 +1159,7 @@ def test_a_file_of_another_kind_is_said(tmp_path, content, said):
             {"task": Task(13)},
             r"vocabulary of 12, 12 outputs and 3 positions; a task of p = 13 needs a vocabulary of 14",
         ),
-        ("paper", {"attention_coefficient": 1.5}, "attention_coefficient is 1.5; it lies between 0"),
+        ("paper", {"attention_coefficient": 1.5}, "attention_coefficient must be .* at most 1; got 1.5"),
         ("paper", {"n_heads": 3}, "has 2 heads, not 3"),
         ("bridge", {"n_heads": 5}, "heads of 12 in all, which n_heads 5 cannot share equally"),
         ("paper", {"step": 5}, "does not tell its step; leave step out"),
@@ -1182,8 +1182,8 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.load_checkpoint(ours, 'add')", "task is 'add'; it is an interp.Task"),
         ("interp.load_checkpoint(file, split='paper', seed='0')", r"seed must be a whole number .*; got '0'"),
         ("interp.load_checkpoint(file, split='torch', seed=1.0)", r"seed must be a whole number .*; got 1\.0"),
-        ("interp.load_checkpoint(None)", "a path is expected, .*; this is a NoneType"),
-        ("interp.load_checkpoint({'W_E': 1})", "a path is expected, .*; this is a dict"),
+        ("interp.load_checkpoint(None)", "a path or an address .* is needed; got a NoneType"),
+        ("interp.load_checkpoint({'W_E': 1})", "a path or an address .* is needed; got a dict"),
         ("interp.compare([ckpt])", "takes a dict of models by name; got a list"),
         ("interp.compare({})", "takes a dict of models by name; got an empty dict"),
         ("interp.convert(file, folder / 'x', step=True)", "step is True; it is a whole number"),
@@ -1386,10 +1386,10 @@ def test_models_are_compared_in_one_table(tmp_path, small_run):
 def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
     model = saved("constant attention")
     file = write(tmp_path / "m.pt", model.state)
-    done = shell("measure", file, "--attention-coefficient", 0.3, "--mechanism", "--json")
-    assert done.returncode == 0, done.stderr
+    done = shell("measure", file, "--attention-coefficient", 0.3, "--mechanism", "--json", "--p", P)
+    assert done.returncode == 0, done.stderr  # untrained: the file does not record its task, so it is given
     plain = json.loads(done.stdout)
-    expected = interp.progress_measures(file, attention_coefficient=0.3, mechanism=True)
+    expected = interp.progress_measures(file, task=interp.Task(P), attention_coefficient=0.3, mechanism=True)
     assert plain["gradient_symmetricity"] == pytest.approx(expected.gradient_symmetricity)
     assert "attention_coefficient (--attention-coefficient)" in shell("measure", file).stderr
     run = write(tmp_path / "run.pth", whole_run(small_run, "demo"))

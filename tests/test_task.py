@@ -123,13 +123,13 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     assert all("p must be a whole number of at least 2; got" in line for line in lines[:3])
     assert lines[3] == "operation must be add, subtract, quadratic or random; got 'times'."
     assert lines[4] == "split must be paper or torch; got 'numpy'."
-    assert "relu, gelu, gelu_new" in lines[5]
-    assert "paper, transformer_lens" in lines[6]
+    assert "relu, gelu or gelu_new" in lines[5]
+    assert "paper or transformer_lens" in lines[6]
     assert "whole number" in lines[7]
     assert "got a int" in lines[8]
     assert "got a dict" in lines[9]
     assert "learning_rate must be a finite number above 0; got 'x'." in lines[10]
-    assert "betas must be two numbers" in lines[11]
+    assert "betas must be a list of numbers, such as (0.9, 0.98)" in lines[11]
 
 
 NO_SEEDS = (float("nan"), 1.5, "0", None, True, 2**64, -(2**63) - 1, np.zeros(2))

@@ -38,6 +38,7 @@ TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 
 @computing()
+@threads.on_one_blas_thread
 def isotropic(
     n: int = 200,
     ratios: float | Numbers = RATIOS,
@@ -243,6 +244,7 @@ def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
 
 
 @computing()
+@threads.on_one_blas_thread
 def removals(
     features: Float[np.ndarray, "N m"],
     targets: Float[np.ndarray, " N"],
@@ -316,6 +318,7 @@ def removals(
 
 
 @computing()
+@threads.on_one_blas_thread
 def epoch_wise(
     n: int = 200,
     features: tuple[int, int] = (120, 60),
