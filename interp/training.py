@@ -113,11 +113,13 @@ def train(
     if config is not None:
         _device(config.device)
     make_folder(path)
-    try:
-        with writing(path / _LOCK):
+    with writing(path / _LOCK):
+        try:
             held = filelock.FileLock(path / _LOCK).acquire(timeout=0)
-    except filelock.Timeout:
-        raise TrainingError(f"another training is writing to {path}; wait for it or name another directory.") from None
+        except filelock.Timeout:  # an OSError too
+            raise TrainingError(
+                f"another training is writing to {path}; wait for it or name another directory."
+            ) from None
     with held:
         remove_unfinished(path)
         if (path / CONFIG).exists():
