@@ -53,7 +53,10 @@ def test_the_closed_form_equals_every_step_taken_over_ten_thousand(problem, weig
         np.testing.assert_allclose(a, b, rtol=5e-9, atol=1e-13 * start, err_msg=column)
 
 
-@given(st.integers(1, 12), st.integers(1, 12), st.floats(0, 1), st.floats(0, 3), st.integers(0, 5))
+@given(
+    st.integers(1, 12), st.integers(1, 12), st.just(0.0) | st.floats(1e-9, 1), st.just(0.0) | st.floats(1e-9, 3),
+    st.integers(0, 5),
+)  # fmt: skip
 def test_parts_add_up_and_the_last_step_is_the_ridge_solution(n, m, weight_decay, init_scale, seed):
     problem = ridge.gaussian_problem(n, m, noise=0.2, seed=seed)
     path = ridge.trajectory(problem, [0, 3, 100, 2**53 - 1], None, weight_decay, init_scale)

@@ -197,6 +197,7 @@ def test_ctrl_c_while_torch_is_loaded_is_one_word(module, tmp_path):
         [sys.executable, "-m", module, *(["measure", "x"] if module == "interp" else ["phases"])],
         capture_output=True, text=True, cwd=ROOT, timeout=300,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
     )  # fmt: skip
     assert (done.stderr, done.stdout) == ("Interrupted.\n", "")
     assert done.returncode == 128 + signal.SIGINT
