@@ -93,7 +93,8 @@ TESTS = {  # of each module, the quickest first
     "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
     "interp/events.py": ("tests/test_phases.py",),
     "interp/disk.py": ("tests/test_run.py", "tests/test_disk.py"),
-    "interp/run.py": ("tests/test_run.py", "tests/test_disk.py"),
+    "interp/run.py": ("tests/test_run.py", "tests/test_disk.py", f"{_STATE}[all of them-model]",
+                      f"{_STATE}[all of them-load]"),
     "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]",
                            "tests/test_disk.py"),
 }  # fmt: skip

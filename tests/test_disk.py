@@ -19,7 +19,7 @@ import torch
 
 import interp
 from interp import CheckpointError, StorageError
-from interp.disk import printable, write_whole
+from interp.disk import printable, unreadable, write_whole, writing
 from tests.conftest import ROOT, SMALL
 from tests.processes import outside
 
@@ -94,6 +94,23 @@ def test_json_that_is_nested_deep_or_endless_is_refused(own_run, content):
     (own_run / "config.json").write_text(content)
     with pytest.raises(CheckpointError, match="is not readable JSON"):
         interp.load_run(own_run)
+
+
+def test_json_is_read_up_to_32_mb(own_run):
+    config = own_run / "config.json"
+    whole = config.read_text().ljust(2**25)
+    config.write_text(whole)
+    assert interp.load_run(own_run).config == SMALL
+    config.write_text(whole + " ")
+    with pytest.raises(CheckpointError, match=r"is not readable JSON \(it is larger than 32 MB\)"):
+        interp.load_run(own_run)
+
+
+def test_an_error_without_a_number_has_the_general_remedy(tmp_path):
+    """As pyarrow raises them."""
+    with pytest.raises(StorageError, match=r"torn.*; check its folder, or name another place"), writing(tmp_path):
+        raise OSError("torn")
+    assert "(torn); check the path and its disk." in str(unreadable("file", OSError("torn")))
 
 
 def test_a_config_of_another_version_or_with_a_changed_field_is_said(own_run):

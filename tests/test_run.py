@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import threading
+from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,14 @@ def test_a_run_reads_back_what_was_trained(small_run):
     assert list(small_run.history["step"]) == [0, 10, 20, 30, 40, 50, 60]
     assert not small_run.bad
     assert "13, 4 checkpoints, steps 0 to 60" in repr(small_run)
+
+
+def test_a_checkpoint_is_equal_to_itself_alone_and_does_not_change(small_run):
+    """Two are no more compared weight by weight than two networks."""
+    one, again = small_run[-1], small_run[-1]
+    assert len({one, again, one}) == 2
+    with pytest.raises(FrozenInstanceError):
+        one.step = 0
 
 
 def test_the_directory_holds_no_pickle_and_no_leftovers(small_run_path):

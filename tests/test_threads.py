@@ -13,7 +13,7 @@ import pytest
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from interp import ConfigError, progress_measures, train, trajectory
+from interp import ConfigError, TrainConfig, progress_measures, train, trajectory
 from interp.linear import digits, two_layer
 from interp.threads import for_network, on, side_by_side, wait_passively, wanted
 from tests.conftest import SMALL
@@ -51,6 +51,11 @@ def test_a_small_training_runs_on_its_threads_and_the_callers_number_is_back(
     train(SMALL, tmp_path / "run", progress=False, threads=threads)
     assert seen == [used, 3]
     assert torch.get_num_threads() == 3
+
+
+def test_the_mainlines_training_runs_on_the_callers_threads(three_threads, seen, tmp_path):
+    train(TrainConfig(steps=1, checkpoint_steps=(1,)), tmp_path / "run", progress=False)
+    assert seen == [3, 3]
 
 
 def test_a_training_that_fails_restores_the_callers_threads_too(three_threads, tmp_path):
