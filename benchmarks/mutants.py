@@ -253,7 +253,7 @@ class Tree:
 
     def __init__(self, original: Path, folder: Path) -> None:
         self._original, self.path = original, folder / "tree"
-        self.log, self.scratch, self.loaded = folder / "log", folder / "pytest", folder / "loaded.json"
+        self.log, self.scratch, self.loaded = folder / "log", folder / "t", folder / "loaded.json"
         shutil.copytree(original, self.path)
         if (shared := ROOT.parent / "shared").is_dir():  # published models, which some tests read there
             (folder / "shared").symlink_to(shared)
@@ -533,7 +533,7 @@ def main() -> None:
         parser.error("Cosmic Ray is missing; install it with pip install -c constraints.txt -e '.[dev,mutants]'.")
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what runs, and goes on another time
-    with tempfile.TemporaryDirectory(prefix="interp-mutants-") as folder:
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         enough = run(options, Path(folder))
     sys.exit(not enough)
 
