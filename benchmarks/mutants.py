@@ -397,12 +397,12 @@ class Tries:
         if tasks.exists() and (threads := len(list(tasks.iterdir()))) > 1:
             raise SystemExit(f"this process must have one thread to be forked; it has {threads}.")
 
-    def _limit(self, tests: tuple[str, ...]) -> tuple[float, float]:
+    def _limit(self, tests: tuple[str, ...], tree: Tree) -> tuple[float, float]:
         """Seconds of processor and of clock that a mutant may take, after a run of the unchanged source."""
         for part in tests:
             if part in self._limits:
                 continue
-            trial = Trial(self._trees[0], None, (part,), 0, 0)
+            trial = Trial(tree, None, (part,), 0, 0)
             trial.start()
             while (end := trial.ended()) is None:
                 time.sleep(0.02)
@@ -417,14 +417,12 @@ class Tries:
 
     def run(self, wanted: list[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
         known = TESTS | ONLY_BY_HAND
-        for mutant in wanted:
-            self._limit(known[mutant.file])
         free, at_work, left = [*self._trees], list[Trial](), [*wanted]
         try:
             while left or at_work:
                 while left and free:
                     mutant, tree = left.pop(0), free.pop()
-                    trial = Trial(tree, mutant, known[mutant.file], *self._limit(known[mutant.file]))
+                    trial = Trial(tree, mutant, known[mutant.file], *self._limit(known[mutant.file], tree))
                     trial.start()
                     at_work.append(trial)
                 for trial in [*at_work]:
