@@ -481,9 +481,3 @@ def main() -> None:
     except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
         console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
-
-
-if __name__ == "__main__":  # `python -m interp` is better: here torch has been loaded, and waits as it does by default
-    from interp.__main__ import main as command
-
-    command()

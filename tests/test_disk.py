@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 import pytest
@@ -295,11 +296,8 @@ DELETED = {
 }
 
 
-@pytest.mark.parametrize("kind", DELETED)
-def test_a_training_that_loses_its_files_ends_with_an_error_that_names_them(tmp_path, kind):
-    """The training is held still while its files are deleted, and then goes on to its end."""
-    path = tmp_path / "run"
-    delete, said = DELETED[kind]
+def train_and_delete(path: Path, delete: str) -> tuple[int, str]:
+    """Train in another process, hold it still while a shell command deletes files, and return its exit and stderr."""
     options = "--p 13 --d-model 16 --n-heads 2 --d-mlp 24 --train-fraction 0.5 --steps 600 --checkpoint-steps 0,3"
     process = subprocess.Popen(
         [sys.executable, "-m", "interp", "train", str(path), *options.split()],
@@ -312,9 +310,28 @@ def test_a_training_that_loses_its_files_ends_with_an_error_that_names_them(tmp_
     subprocess.run(delete, shell=True, cwd=path, check=True)
     process.send_signal(signal.SIGCONT)
     _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 2, stderr
-    assert re.search(said, " ".join(stderr.split())), stderr
+    return process.returncode, " ".join(stderr.split())
+
+
+@pytest.mark.parametrize("kind", DELETED)
+def test_a_training_that_loses_its_files_ends_with_an_error_that_names_them(tmp_path, kind):
+    path = tmp_path / "run"
+    delete, said = DELETED[kind]
+    code, stderr = train_and_delete(path, delete)
+    assert code == 2, stderr
+    assert re.search(said, stderr), stderr
     if kind == "the run, for another":
         assert [file.name for file in path.iterdir()] == ["mine"]
     if "checkpoint" in kind:  # and can be gone on with
         interp.train(None, path, resume=True, progress=False)
+
+
+def test_a_training_that_loses_its_config_and_split_writes_them_again_and_says_so(tmp_path):
+    path = tmp_path / "run"
+    code, stderr = train_and_delete(path, "cp config.json split.npz ..; rm config.json split.npz")
+    assert code == 0, stderr
+    assert "lost its config.json or split.npz while it trained; both were written again" in stderr
+    assert (path / "config.json").read_bytes() == (tmp_path / "config.json").read_bytes()
+    split = interp.load_run(path).train_mask
+    assert split is not None
+    assert split.numpy().tolist() == np.load(tmp_path / "split.npz")["train"].tolist()
