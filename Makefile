@@ -27,8 +27,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# A process a core, each of one thread.
 unit: $(READY) $(BROWSER)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks
