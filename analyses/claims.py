@@ -10,6 +10,7 @@ from interp import ConfigError, Run, ablate, activations, progress_measures
 from interp.doubts import key_doubt
 from interp.measures.logits import projection_shares
 from interp.model import neuron_logit_map
+from interp.subjects import subject_of
 
 PAPER = "Nanda et al. (2023)"
 
@@ -27,7 +28,7 @@ def claims(run: Run) -> pd.DataFrame:
     ckpt, p = run[-1], run.task.p
     m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
-    doubt = m.key_doubt or key_doubt(m.row())  # the frequencies may be of an earlier checkpoint, before a loss
+    doubt = m.key_doubt or key_doubt(subject_of(ckpt))  # the frequencies may be of an earlier checkpoint, before a loss
     acts = activations(ckpt)
     if acts.neurons is None:
         raise ConfigError("the claims are about neurons, and this model has none.")

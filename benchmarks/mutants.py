@@ -88,6 +88,8 @@ TESTS = {  # of each module, the quickest first
     "interp/measures/mechanism.py": (*_MECHANISM, _NONSENSE),
     "interp/measures/neurons.py": _MEASURES,
     "interp/measures/weights.py": _MEASURES,
+    "interp/measures/subject.py": ("tests/test_subject.py",),
+    "interp/measures/registry.py": ("tests/test_subject.py",),
     "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS, _RETURNED, _NONSENSE),
     "interp/forward.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
     "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
@@ -98,7 +100,6 @@ TESTS = {  # of each module, the quickest first
     "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]",
                            "tests/test_disk.py"),
 }  # fmt: skip
-ONLY_BY_HAND = {"interp/progress.py": _MEASURES}
 
 
 @dataclass(frozen=True)
@@ -416,7 +417,7 @@ class Tries:
         return 10 + cpu, 60 + wall
 
     def run(self, wanted: list[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
-        known = TESTS | ONLY_BY_HAND
+        known = TESTS
         free, at_work, left = [*self._trees], list[Trial](), [*wanted]
         try:
             while left or at_work:
@@ -546,7 +547,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
     original = folder / "original"
     snapshot(original)
-    modules = [file for file in [*TESTS, *ONLY_BY_HAND] if not options.module or any(t in file for t in options.module)]
+    modules = [file for file in TESTS if not options.module or any(t in file for t in options.module)]
     places = [Places(original, file) for file in TESTS]
     wanted = sorted(sample(places, options.seed, options.number), key=lambda mutant: (mutant.file, mutant.number))
     wanted = [m for m in wanted + by_hand(original, record["once_survived"]) if m.file in modules]

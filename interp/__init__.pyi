@@ -29,11 +29,23 @@ from .events import (
     Phases as Phases,
     phases as phases,
 )
+from .graduations import (
+    Graduation as Graduation,
+    graduation as graduation,
+)
+from .measures.registry import (
+    list_measures as list_measures,
+    measure as measure,
+)
+from .measures.subject import (
+    Missing as Missing,
+    Subject as Subject,
+    quantity as quantity,
+)
 from .progress import (
     ProgressMeasures as ProgressMeasures,
     compare as compare,
     progress_measures as progress_measures,
-    trajectory as trajectory,
 )
 from .published import (
     convert as convert,
@@ -51,6 +63,10 @@ from .task import (
 from .training import (
     TrainingInterrupted as TrainingInterrupted,
     train as train,
+)
+from .trajectories import (
+    Arrays as Arrays,
+    trajectory as trajectory,
 )
 
 __version__: str

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn import functional
 
 from interp.computing import computing
 from interp.config import MLPConfig, check_vocabulary
@@ -245,3 +246,19 @@ def _jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ..
     """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
     columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
     return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))
+
+
+@computing(grad=True)
+def loss_gradient(
+    weights: Weights,
+    train_mask: Bool[Tensor, "p p"],
+    labels: Int[Tensor, "p p"],
+    activation: Activation,
+    attention_coefficient: float | None = None,
+) -> dict[str, Tensor]:
+    """∂(mean cross-entropy of the train pairs)/∂W of each weight, over all outputs, "=" included as in training."""
+    weights = {name: weight.detach().requires_grad_() for name, weight in plain(weights).items()}
+    pairs = Pairs(len(labels), *train_mask.nonzero(as_tuple=True))
+    logits = forward(weights, pairs, activation, attention_coefficient).logits
+    loss = functional.cross_entropy(logits.double(), labels[train_mask])
+    return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))

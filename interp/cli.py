@@ -1,4 +1,4 @@
-"""The `interp` command: train, measure, phases, convert."""
+"""The `interp` command: train, measure, list-measures, compare, phases, convert."""
 
 from __future__ import annotations
 
@@ -226,6 +226,14 @@ FileActivation = Annotated[
 ]
 
 
+Imported = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        help="A Python file or module that declares measures of yours (@interp.measure); may be repeated.",
+        metavar="FILE_OR_MODULE",
+    ),
+]
 Anyway = Annotated[
     bool,
     typer.Option(
@@ -234,6 +242,24 @@ Anyway = Annotated[
         rich_help_panel="Files",
     ),
 ]
+
+
+def _import(names: list[str] | None) -> None:
+    """Import the files and modules that declare a user's measures; ConfigError if one cannot be imported."""
+    import importlib
+    import runpy
+
+    for name in names or ():
+        try:
+            if Path(name).suffix == ".py":
+                runpy.run_path(name)
+            else:
+                importlib.import_module(name)
+        except Exception as error:
+            raise ConfigError(
+                f"--import takes a Python file or module that can be imported; {name} cannot "
+                f"({type(error).__name__}: {error})."
+            ) from error
 
 
 def _about_file(
@@ -265,6 +291,9 @@ def _about_file(
     "  interp measure checkpoints/mod113-seed0\n\n"
     "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9500\n\n"
     "  interp measure checkpoints/mod113-seed0 --all --parquet all.parquet\n\n"
+    "two measures alone; one of your own, declared in mine.py\n\n"
+    "  interp measure checkpoints/mod113-seed0 --measures test_loss,effective_rank\n\n"
+    "  interp measure checkpoints/mod113-seed0 --import mine.py --measures largest_neuron\n\n"
     "a file away from its run, published models, an address\n\n"
     "  interp measure step_00001400.safetensors --split paper --seed 0 --json\n\n"
     "  interp measure tl1.pt --split torch --seed 1 --mechanism\n\n"
@@ -295,6 +324,13 @@ def measure(
             "--mechanism", help="Gradient symmetricity and distance irrelevance too: clock or pizza. Seconds."
         ),
     ] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--measures", help="Compute these alone: names with commas; interp list-measures has all.", metavar="NAMES"
+        ),
+    ] = None,
+    imported: Imported = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, arrays included.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(help="Write the scalar measures to this file, a row a checkpoint.", metavar="FILE")
@@ -323,9 +359,11 @@ def measure(
     import pandas as pd
 
     from interp.disk import make_folder, printable, write_whole
-    from interp.progress import progress_measures
+    from interp.measures.registry import chosen
+    from interp.progress import MECHANISM, progress_measures
     from interp.published import last_checkpoint, load_run
     from interp.run import Checkpoint
+    from interp.trajectories import trajectory
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
         for path in paths:
@@ -339,16 +377,31 @@ def measure(
             else:
                 yield path, last_checkpoint(path, **about)
 
+    _import(imported)
+    named = None if only is None else [name.strip() for name in only.split(",")]
     if every and step:
         raise ConfigError("--all and --step both choose checkpoints of a run; give one of them.")
     if parquet and parquet.is_dir():
         raise ConfigError(
             f"--parquet {parquet} is a folder; name a file in it, such as {parquet / 'measures.parquet'}."
         )
+    frames: list[pd.DataFrame] = []
     rows = []
     doubtful = False
-    for path, checkpoint in checkpoints():
-        measures = progress_measures(checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism)
+    if every and parquet and not as_json:  # of a run that has been measured, nothing is measured again
+        with_mechanism = [*(named or [one.name for one in chosen(None)]), *MECHANISM] if mechanism else named
+        for path in paths:
+            about = _about_file(path, p, operation, split, seed, attention_coefficient, n_heads, activation)
+            frame = trajectory(load_run(path, **about), key or None, share, measures=with_mechanism)
+            doubtful = doubtful or bool(frame.attrs["doubts"])
+            frame.insert(0, "doubts", " ".join(frame.attrs["doubts"]))
+            frame.insert(0, "path", printable(path))
+            frame.attrs = {}
+            frames.append(frame)
+    for path, checkpoint in checkpoints() if not frames else ():
+        measures = progress_measures(
+            checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism, measures=named
+        )
         doubtful = doubtful or bool(measures.doubts)
         path = printable(path)  # names that are not UTF-8 can be opened, but neither printed nor kept
         rows.append({"path": path, "doubts": " ".join(measures.doubts), **measures.row()})
@@ -358,7 +411,7 @@ def measure(
             console_out.rule(escape(path), align="left", style="dim")
             console_out.print(str(measures), highlight=False, markup=False, soft_wrap=True)
     if parquet:
-        frame = pd.DataFrame(rows)
+        frame = pd.concat(frames or [pd.DataFrame(rows)], ignore_index=True)
 
         def write(file: Path) -> None:
             with file.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
@@ -371,6 +424,116 @@ def measure(
         )
     if doubtful and not anyway:
         raise typer.Exit(_DOUBTFUL)
+
+
+@app.command(
+    "list-measures",
+    epilog="Examples:\n\n  interp list-measures\n\n  interp list-measures --import mine.py",
+)
+def list_measures(
+    imported: Imported = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+) -> None:
+    """List every measure: its name, meaning, unit, what it returns, and its source.
+
+    Those on request are computed only where --measures (in Python measures=) names them.
+    """
+    import json
+
+    from rich.table import Table
+
+    from interp.measures.registry import list_measures as listed
+
+    _import(imported)
+    rows = listed().to_dict("records")
+    if as_json:
+        for row in rows:
+            typer.echo(json.dumps(row))
+        return
+    table = Table("name", "meaning", "unit", "returns", "on request", "source", box=None, pad_edge=False)
+    for row in rows:
+        cells = (
+            row["name"],
+            row["title"],
+            row["unit"] or "–",
+            row["shape"],
+            "yes" if row["on_request"] else "",
+            row["source"],
+        )
+        table.add_row(*map(escape, cells))
+    console_out.print(table)
+
+
+@app.command(
+    epilog="Examples:\n\n  interp compare runs/one runs/two\n\n"
+    "  interp compare nanda.pth runs/mine --measures test_loss,effective_rank --parquet both.parquet",
+)
+def compare(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Run directories (their last checkpoints), files, or addresses.", metavar="A B..."),
+    ],
+    only: Annotated[
+        str | None,
+        typer.Option("--measures", help="Compute these alone: names with commas.", metavar="NAMES"),
+    ] = None,
+    imported: Imported = None,
+    mechanism: Annotated[bool, typer.Option("--mechanism", help="Clock or pizza too. Seconds.")] = False,
+    share: Annotated[
+        float, typer.Option(help="Share of the squared cos coefficients from which a frequency is key.")
+    ] = 0.01,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a model.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write the table to this file.", metavar="FILE")] = None,
+    anyway: Anyway = False,
+) -> None:
+    """Print the measures of several models side by side, a column a model.
+
+    Where a model has evidently not learned the task that it is measured with, a doubt says so, and the exit status is
+    3.
+    """
+    from rich.table import Table
+
+    from interp.disk import make_folder, printable, write_whole
+    from interp.progress import compare as compared
+
+    _import(imported)
+    names = {printable(path): path for path in paths}
+    if len(names) < len(paths):
+        raise ConfigError("compare takes different models; got one of them twice. Name each once.")
+    measures = None if only is None else [name.strip() for name in only.split(",")]
+    frame = compared(names, mechanism=mechanism, share=share, measures=measures)
+    frame["doubts"] = [" ".join(doubts) for doubts in frame["doubts"]]
+    keys: list[Any] = [None if keys is None else list(keys) for keys in frame["key_frequencies"]]
+    frame["key_frequencies"] = keys
+    if as_json:
+        for line in frame.to_json(orient="records", lines=True).splitlines():
+            typer.echo(line)
+    elif not parquet:
+        table = Table("", *map(escape, frame["model"]), box=None, pad_edge=False)
+        for column in frame.columns.difference(["model"], sort=False):
+            table.add_row(column, *(escape(_cell(value)) for value in frame[column]))
+        console_out.print(table)
+    if parquet:
+
+        def write(file: Path) -> None:
+            with file.open("wb") as stream:
+                frame.to_parquet(stream, index=False)
+
+        make_folder(parquet.parent)
+        write_whole(parquet, write)
+        console.print(
+            f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False
+        )
+    if any(frame["doubts"]) and not anyway:
+        raise typer.Exit(_DOUBTFUL)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.6g}"
+    return "–" if value is None or value == "" else str(value)
 
 
 @app.command(

@@ -9,15 +9,16 @@ caller gives is doubted where its train pairs are answered no better than the ot
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.measures.losses import correct, cross_entropy
+from interp.measures import losses
+from interp.measures.losses import cross_entropy
+from interp.measures.subject import Missing, Subject
 from interp.run import Origin
 from interp.task import Operation, Task
 
@@ -47,36 +48,24 @@ _LEARNABLE = (
 )
 
 
-def doubts_of(
-    task: Task,
-    task_origin: Origin,
-    split_origin: Origin,
-    logits: Float[Tensor, "p p p"],
-    train: Bool[Tensor, "p p"] | None,
-) -> tuple[str, ...]:
+def doubts_of(subject: Subject, task_origin: Origin, split_origin: Origin) -> tuple[str, ...]:
     """Return the sentences that say why a model's measures may be of another task or split; empty if nothing speaks so.
 
-    `train` is the train mask, None where the split is unknown; the origins say who named the task and the split.
+    The origins say who named the task and the split.
     """
+    train = losses.train_pairs(subject)
     split_given = train is not None and split_origin == "given"
     if task_origin == "recorded" and not split_given:
         return ()
-    nll = _cross_entropies(logits, task.labels)
+    task, nll, right = subject.task, losses.cross_entropies(subject), losses.right(subject)
     loss = float((nll if train is None else nll[train]).mean())
     most = {"assumed": LEARNED_SHARE, "given": REFUTED_SHARE, "recorded": REFUTED_SHARE}[task_origin]
     if not loss < most * math.log(task.p):  # a loss that is not a number is doubted too
-        right = correct(logits, task.labels)
-        right = right if train is None else right[train]
-        return (_task_doubt(task, task_origin, logits, train, loss, float(right.double().mean())),)
+        of_train = float((right if train is None else right[train]).double().mean())
+        return (_task_doubt(task, task_origin, subject.logits, train, loss, of_train),)
     if not split_given or train is None:
         return ()
-    has_learned = float(correct(logits, task.labels).double().mean()) > max(0.25, 2 / task.p)
-    return _split_doubt(nll, train) if has_learned else ()
-
-
-def _cross_entropies(logits: Float[Tensor, "p p p"], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p"]:
-    """Return those of all pairs, an a at a time: no second array of p³ numbers is made."""
-    return torch.stack([cross_entropy(of_a, right) for of_a, right in zip(logits, labels, strict=True)])
+    return _split_doubt(nll, train) if losses.accuracy(subject) > max(0.25, 2 / task.p) else ()
 
 
 def _task_doubt(
@@ -154,15 +143,10 @@ def _split_doubt(nll: Float[Tensor, "p p"], train: Bool[Tensor, "p p"]) -> tuple
     )
 
 
-def key_doubt(row: Mapping[str, Any]) -> str | None:
-    """Return why the key frequencies of a checkpoint say little: it does not answer right. None if it does.
-
-    `row` holds its `accuracy` over all pairs and its `test_accuracy` (None or NaN where there are no test pairs).
-    """
-    test = row["test_accuracy"]
-    on_test = test is not None and not math.isnan(test)
-    accuracy = test if on_test else row["accuracy"]
-    if accuracy >= GENERALIZED:
-        return None
-    over = "test accuracy" if on_test else "accuracy over all pairs"
-    return f"the network has not generalized ({over} {accuracy:.3f})"
+def key_doubt(subject: Subject) -> str | None:
+    """Return why the key frequencies of a model say little: it does not answer right. None if it does."""
+    try:
+        accuracy, over = losses.test_accuracy(subject), "test accuracy"
+    except Missing:
+        accuracy, over = losses.accuracy(subject), "accuracy over all pairs"
+    return None if accuracy >= GENERALIZED else f"the network has not generalized ({over} {accuracy:.3f})"

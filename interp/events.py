@@ -147,7 +147,7 @@ def records(run: Run) -> list[pd.DataFrame]:
 
     One that is missing or damaged is left out, with a warning. Raises CheckpointError if both are.
     """
-    from interp.progress import trajectory
+    from interp.trajectories import trajectory
 
     found, errors = [], []
     try:

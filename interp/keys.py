@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 
 import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.all_pairs import Activations, activations
 from interp.doubts import key_doubt
 from interp.errors import CheckpointError
 from interp.events import FELL, LEARNED
 from interp.measures import losses
-from interp.measures.logits import cos_coefficients, key_frequencies, logit_table
+from interp.measures.logits import cos_coefficients_of, key_frequencies
+from interp.measures.subject import Missing, Subject
 from interp.run import Run
-from interp.task import Task
+from interp.subjects import subject_of
 
 _CLEARLY_UNDER = LEARNED - FELL  # a recorded test accuracy under this rules its checkpoint out without measuring it
 _KEPT_RUNS = 8
@@ -43,7 +42,7 @@ class KeyCheckpoint:
         return key_frequencies(self.coefficients, share)
 
 
-def key_checkpoint(run: Run) -> KeyCheckpoint:
+def key_checkpoint(run: Run, load: Callable[[int], Subject] | None = None) -> KeyCheckpoint:
     """Return the last checkpoint of a run with test accuracy of 0.99 or more; if none has it, the last one.
 
     So a run that lost what it learned keeps the frequencies that it had learned. Without test pairs it is the last.
@@ -54,13 +53,14 @@ def key_checkpoint(run: Run) -> KeyCheckpoint:
     run without such a history that never generalized, all checkpoints are read, once each. A checkpoint that cannot
     be read is passed over. The result is kept for the eight runs asked for last, while their files stay unchanged.
 
-    Raises CheckpointError if no checkpoint can be read.
+    `load` gives the checkpoint of a step as a subject, by default by reading it. Raises CheckpointError if no
+    checkpoint can be read.
     """
     known = (
         str(run.path), run.task, run.architecture, None if run.train_mask is None else run.train_mask.numpy().tobytes(),
         tuple((step, _stamp(run, step)) for step in run.steps),
     )  # fmt: skip
-    found = _KEPT.pop(known, None) or _search(run)
+    found = _KEPT.pop(known, None) or _search(run, load or (lambda step: subject_of(run.at(step))))
     _KEPT[known] = found  # the newest stands last
     while len(_KEPT) > _KEPT_RUNS:
         del _KEPT[next(iter(_KEPT))]
@@ -77,26 +77,20 @@ def _stamp(run: Run, step: int) -> Hashable:
         return None
 
 
-def _search(run: Run) -> KeyCheckpoint:
-    test = None if run.train_mask is None or run.train_mask.all() else ~run.train_mask
+def _search(run: Run, load: Callable[[int], Subject]) -> KeyCheckpoint:
     ruled_out = _ruled_out(run)
     last: KeyCheckpoint | None = None
     for step in reversed(run.steps):
         if last is not None and step in ruled_out:
             continue
         try:
-            acts = activations(run.at(step))
+            subject = load(step)
+            reached = _test_accuracy(subject) >= LEARNED
         except CheckpointError:
             continue
-        if not torch.isfinite(acts.logits).all():
-            continue
-        right = losses.correct(acts.logits, run.task.labels).double()
-        on_test = None if test is None else float(right[test].mean())
-        reached = on_test is None or on_test >= LEARNED
         if last is None or reached:
             first = step if reached else run.steps[0]
-            doubt = key_doubt({"accuracy": float(right.mean()), "test_accuracy": on_test})
-            last = KeyCheckpoint(step, first, _coefficients(acts, run.task), doubt)
+            last = KeyCheckpoint(step, first, cos_coefficients_of(subject), key_doubt(subject))
         if reached:
             return last
     if last is None:
@@ -105,8 +99,13 @@ def _search(run: Run) -> KeyCheckpoint:
     return last
 
 
-def _coefficients(acts: Activations, task: Task) -> Float[Tensor, " n_frequencies"]:
-    return cos_coefficients(logit_table(acts.logits, task.labels))
+def _test_accuracy(subject: Subject) -> float:
+    """Return the accuracy on test pairs, 1 where there are none; CheckpointError if the logits are not finite."""
+    try:
+        return losses.test_accuracy(subject)
+    except Missing:
+        _ = subject.logits
+        return 1.0
 
 
 def _ruled_out(run: Run) -> set[int]:

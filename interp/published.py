@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn import functional
 
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig
@@ -29,7 +30,6 @@ from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
 from interp.forward import ACTIVATIONS, Activation, Pairs, forward
 from interp.layouts import ONE_HIDDEN_LAYER, Layout, State
-from interp.measures.losses import cross_entropy
 from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
@@ -304,7 +304,7 @@ def _cross_entropies(weights: Mapping[str, Tensor], reading: _Reading) -> Float[
     """Those of all pairs over all outputs, "=" included: what a training minimizes."""
     p, labels = reading.task.p, reading.task.labels.flatten()
     logits = forward(weights, Pairs.all(p), **reading.architecture.forward_options).logits
-    return cross_entropy(logits, labels).view(p, p)
+    return functional.cross_entropy(logits.double(), labels, reduction="none").view(p, p)
 
 
 def _mask(contents: Contents, asked: _Asked, task: Task, quiet: bool = False) -> Bool[Tensor, "p p"] | None:

@@ -9,6 +9,11 @@ from torch import Tensor
 
 from interp.all_pairs import Activations
 from interp.config import ModelConfig
+from interp.measures.logits import KEY_SHARE, key_frequencies_of
+from interp.measures.registry import chosen
+from interp.measures.subject import Subject
+from interp.progress import ProgressMeasures, of_subject
+from interp.task import Task
 
 OPTIONAL_BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")
 
@@ -46,3 +51,31 @@ def random_weights(config: ModelConfig, seed: int = 0, biases: tuple[str, ...] =
 def sizes(p: int, *, extra_output: bool = True, activation: str = "relu", **changes: int) -> ModelConfig:
     base = {"d_model": 16, "n_heads": 2, "d_head": 8, "d_mlp": 24} | changes
     return ModelConfig(d_vocab=p + 1, d_vocab_out=p + extra_output, n_ctx=3, activation=activation, **base)
+
+
+def subject(
+    acts: Activations,
+    W_E: Tensor,
+    W_L: Tensor,
+    task: Task,
+    train_mask: Tensor | None = None,
+    key_frequencies: tuple[int, ...] | None = None,
+    share: float = KEY_SHARE,
+    step: int | None = None,
+) -> Subject:
+    """A subject of arrays that are given, with one parameter, of 1."""
+
+    def keys() -> tuple[int, ...]:
+        return key_frequencies_of(made, share=share) if key_frequencies is None else key_frequencies
+
+    made = Subject(
+        task, lambda: acts, step=step, train_mask=train_mask, chosen={key_frequencies_of: keys},
+        have={"W_E": lambda: W_E, "W_L": lambda: W_L, "parameters": lambda: [torch.ones(1)]},
+        lack={"train_mask": "no split here"},
+    )  # fmt: skip
+    return made
+
+
+def measured(*arrays: object, **options: object) -> ProgressMeasures:
+    """The measures of such a subject that are not on request."""
+    return of_subject(subject(*arrays, **options), chosen(None))  # type: ignore[arg-type]

@@ -35,8 +35,8 @@ def test_a_figure_that_a_run_cannot_give_is_passed_over_with_its_reason(tmp_path
 
 RUN_FIGURES = (
     "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
-    "ginis", "circuit_formation", "attention_over_pairs", "attention_scores", "neurons_over_pairs", "neuron_purity",
-    "neuron_logit_weights", "logit_fourier_norms",
+    "further_measures", "ginis", "circuit_formation", "attention_over_pairs", "attention_scores",
+    "neurons_over_pairs", "neuron_purity", "neuron_logit_weights", "logit_fourier_norms",
 )  # fmt: skip
 NEIGHBOUR_FIGURES = (
     "ridge_stages", "ridge_delay", "ridge_and_network", "double_descent_theory", "double_descent_capacity",

@@ -9,8 +9,7 @@ import torch
 import interp
 from interp import Task
 from interp.measures import attention, logits, neurons
-from interp.progress import _measure, _Subject
-from tests.models import random_weights, sizes
+from tests.models import measured, random_weights, sizes
 
 
 def angle(p: int, k: int) -> torch.Tensor:
@@ -87,8 +86,7 @@ def test_the_projection_share_is_a_mean_over_what_is_projected(p, amplitude_of):
     acts, W_L, _, _ = circuit(p, amplitude_of)
     task = Task(p)
     acts = interp.Activations(acts @ W_L, acts, torch.full((p, p, 1, 3), 1 / 3))
-    subject = _Subject(acts, torch.eye(p), W_L, 1.0, task, None, None, "")
-    m = _measure(subject, tuple(amplitude_of), 0.01)
+    m = measured(acts, torch.eye(p), W_L, task, None, tuple(amplitude_of))
     assert m.neuron_projection_share == pytest.approx(1, abs=1e-6)
     assert m.neuron_logit_key_share == pytest.approx(1, abs=1e-6)
 

@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from interp import ConfigError, Task
 from interp.config import MLPConfig
 from interp.doubts import doubts_of
 from interp.model import to_hooked
+from interp.subjects import subject_of
 from interp.task_names import meaning_of
 from tests.processes import interp as shell
 from tests.test_published import PUBLISHED, here
@@ -358,11 +360,11 @@ def test_names_that_mean_nothing_or_two_things(file):
 def test_published_models_of_addition_are_not_doubted_and_their_split_is_known_from_others(name, how, split):
     checkpoint = interp.load_checkpoint(PUBLISHED / name, **(how if split else {}))
     origins = (checkpoint.task_origin, checkpoint.split_origin)
-    logits = interp.activations(checkpoint).logits
-    assert doubts_of(checkpoint.task, *origins, logits, checkpoint.train_mask) == ()
+    assert doubts_of(subject_of(checkpoint), *origins) == ()
     if split:
         p = checkpoint.task.p
-        (doubt,) = doubts_of(checkpoint.task, *origins, logits, interp.split_mask(p, 0.3, 5, how["split"]))
+        other = replace(checkpoint, train_mask=interp.split_mask(p, 0.3, 5, how["split"]))
+        (doubt,) = doubts_of(subject_of(other), *origins)
         assert "answered no better than the others" in doubt
 
 

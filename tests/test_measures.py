@@ -11,9 +11,8 @@ from interp import Activations, Task, split_mask
 from interp.fourier import fourier_basis, frequency_rows
 from interp.measures import embedding, logits, losses, neurons
 from interp.measures.weights import sum_squared_weights
-from interp.progress import _measure, _Subject
 from interp.training import training_loss
-from tests.models import analytic_activations, analytic_logits
+from tests.models import analytic_activations, analytic_logits, measured as measured_arrays
 
 
 def waves(p: int, k: int, d: int = 6) -> torch.Tensor:
@@ -27,17 +26,10 @@ def waves(p: int, k: int, d: int = 6) -> torch.Tensor:
 def measured(p: int, amplitudes: dict[int, float], operation: str = "add", split: bool = True, **options):
     task = Task(p, operation)
     first = next(iter(amplitudes))
-    subject = _Subject(
-        acts=analytic_activations(p, amplitudes, task.labels, waves(p, first)),
-        W_E=torch.eye(p),
-        W_L=torch.eye(max(p, 6))[:6, :p],
-        sum_squared_weights=1.0,
-        task=task,
-        step=7,
-        train_mask=split_mask(p, 0.4, 0) if split else None,
-        why_no_split="no split here",
-    )
-    return _measure(subject, options.get("key_frequencies"), options.get("share", 0.01))
+    acts = analytic_activations(p, amplitudes, task.labels, waves(p, first))
+    W_L = torch.eye(max(p, 6))[:6, :p]
+    mask = split_mask(p, 0.4, 0) if split else None
+    return measured_arrays(acts, torch.eye(p), W_L, task, mask, step=7, **options)
 
 
 def closed_form_loss(p: int, amplitudes: dict[int, float]) -> float:
@@ -109,8 +101,7 @@ def test_restricted_and_excluded_loss_by_projection_over_all_pairs():
 
     restricted = loss(kept + (flat - kept).mean(0))
     acts = Activations(L, waves(p, 1), torch.full((p, p, 1, 3), 1 / 3))
-    subject = _Subject(acts, torch.eye(p), torch.eye(p)[:6], 1.0, task, None, mask, "")
-    m = _measure(subject, keys, 0.01)
+    m = measured_arrays(acts, torch.eye(p), torch.eye(p)[:6], task, mask, keys)
     close = {"rel": 1e-9}
     assert m.restricted_loss == pytest.approx(float(restricted.mean()), **close)
     assert m.restricted_test_loss == pytest.approx(float(restricted[~mask.flatten()].mean()), **close)
@@ -199,7 +190,7 @@ def test_losses_and_accuracies_are_means_over_the_pairs_of_their_side():
     L = torch.zeros(5, 5, 5).scatter(-1, task.labels[..., None], x[..., None])
     L += torch.linspace(-5, 5, 25).view(5, 5, 1)
     acts = Activations(L, waves(5, 1), torch.full((5, 5, 1, 3), 1 / 3))
-    m = _measure(_Subject(acts, torch.eye(5), torch.eye(6, 5), 1.0, task, None, train, ""), None, 0.01)
+    m = measured_arrays(acts, torch.eye(5), torch.eye(6, 5), task, train)
     for name, side in [("", torch.ones(5, 5).bool()), ("train_", train), ("test_", ~train)]:
         chosen = x[side].tolist()
         expected = sum(math.log(math.exp(one) + 4) - one for one in chosen) / len(chosen)

@@ -145,6 +145,23 @@ def test_columns_over_training_with_the_phases(trajectory, name, columns):
         getattr(plot, name)(trajectory.drop(columns=columns))
 
 
+def test_further_measures_over_training_in_three_panels(trajectory):
+    """What is drawn is what the frame holds, each in its panel; a missing value leaves its point out."""
+    n = len(trajectory)
+    columns = {name: np.linspace(0, 1, n) for name in ("explained_accuracy", "softmax_collapse", "translation_share")}
+    columns |= {"naive_loss_minimization": np.full(n, 0.9), "graduated": np.linspace(0, 0.5, n)}
+    columns |= {f"effective_rank_{name}": np.linspace(100, 40, n) for name in ("W_E", "W_in", "W_out")}
+    columns |= {"phase_alignment_14": np.append(np.full(n - 2, np.nan), [0.9, 1.0])}
+    figure = plot.further_measures(trajectory.assign(**columns), interp.phases(trajectory))
+    drawn = {trace.name: (trace.yaxis, list(trace.y)) for trace in figure.data}
+    assert drawn["k = 14"] == ("y3", [0.9, 1.0])
+    assert drawn["rank of W_in"] == ("y2", columns["effective_rank_W_in"].tolist())
+    assert drawn["graduated"] == ("y", columns["graduated"].tolist())
+    assert len(drawn) == 10
+    with pytest.raises(ConfigError, match="needs the columns explained_accuracy"):
+        plot.further_measures(trajectory)
+
+
 def test_maps_over_pairs_show_what_they_are_given(shipped):
     acts = interp.activations(shipped[-1])
     shares = interp.measures.attention.attention_shares(acts.pattern).numpy()

@@ -17,7 +17,7 @@ from interp import Checkpoint, CheckpointError, ConfigError, Task
 from interp.forward import Pairs
 from interp.model import to_bridge
 from tests.conftest import ROOT
-from tests.models import random_weights, sizes
+from tests.models import measured as measured_arrays, random_weights, sizes
 from tests.processes import outside
 
 SCALARS = [
@@ -144,13 +144,9 @@ def test_subtraction_is_addition_after_b_becomes_minus_b():
     negated = (-torch.arange(p)) % p
     turned = interp.Activations(acts.logits[:, negated], acts.neurons[:, negated], acts.pattern[:, negated])
     mask = interp.split_mask(p, 0.5, 0)
-    common = {"W_E": weights["W_E"][:p], "W_L": (weights["W_out"] @ weights["W_U"])[:, :p], "sum_squared_weights": 1.0}
-    more = {"step": None, "why_no_split": ""}
-    subject = interp.progress._Subject
-    add = interp.progress._measure(subject(acts=acts, task=Task(p), train_mask=mask, **common, **more), None, 0.01)
-    minus = interp.progress._measure(
-        subject(acts=turned, task=Task(p, "subtract"), train_mask=mask[:, negated], **common, **more), None, 0.01
-    )
+    common = {"W_E": weights["W_E"][:p], "W_L": (weights["W_out"] @ weights["W_U"])[:, :p]}
+    add = measured_arrays(acts, task=Task(p), train_mask=mask, **common)
+    minus = measured_arrays(turned, task=Task(p, "subtract"), train_mask=mask[:, negated], **common)
     assert_same(minus, add, rel=1e-6)
 
 
@@ -228,9 +224,9 @@ def test_a_trajectory_has_the_scalars_of_every_checkpoint(own_run):
 def measured(monkeypatch):
     """The steps that were measured, in order, since the last look."""
     seen = []
-    measure = interp.progress._measure
+    evaluate = interp.trajectories.evaluate
     monkeypatch.setattr(
-        interp.progress, "_measure", lambda subject, *rest: seen.append(subject.step) or measure(subject, *rest)
+        interp.trajectories, "evaluate", lambda subject, *rest: seen.append(subject.step) or evaluate(subject, *rest)
     )
     return seen
 
@@ -255,8 +251,7 @@ def test_only_what_is_new_or_changed_is_measured(own_run, measured):
     assert measured == []
     checkpoint.write_bytes(kept)
     pd.testing.assert_frame_equal(interp.trajectory(own_run, progress=False), whole)
-    assert measured == [20]
-    measured.clear()
+    assert measured == []  # it came back as it was
     header = interp.run.read_header(checkpoint)
     weights = interp.load_checkpoint(checkpoint).weights
     interp.run.write_tensors(checkpoint, {n: 2 * w for n, w in weights.items()}, header)
@@ -272,7 +267,7 @@ def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeyp
     measured.clear()
     options, expected = {}, [0, 20, 40, 60]
     if what == "version":
-        monkeypatch.setattr(interp.progress, "MEASURES_VERSION", 999)
+        monkeypatch.setattr(interp.trajectories, "_fingerprint", lambda: "another")
     elif what == "split":
         interp.run.write_split(own_run, interp.split_mask(13, 0.4, 1))
     elif what == "share":
@@ -400,7 +395,7 @@ def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monke
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(interp.progress, "write_whole", refuse)
+    monkeypatch.setattr(interp.trajectories, "write_whole", refuse)
     with pytest.warns(UserWarning, match="could not be kept"):
         assert len(interp.trajectory(own_run, progress=False)) == 4
 

@@ -1,5 +1,8 @@
-"""Progress measures as functions of arrays: one module a subject, no files, no models, no plots."""
+"""Progress measures, a module a topic: functions of arrays, and then measures of a Subject. No files, no plots.
 
-from interp.measures import attention, embedding, logits, losses, mechanism, neurons, weights
+The modules are imported in the order in which results list their measures.
+"""
 
-__all__ = ["attention", "embedding", "logits", "losses", "mechanism", "neurons", "weights"]
+from interp.measures import losses, logits, embedding, weights, neurons, attention, mechanism, registry, subject  # noqa: I001
+
+__all__ = ["attention", "embedding", "logits", "losses", "mechanism", "neurons", "registry", "subject", "weights"]

@@ -14,6 +14,8 @@ from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
+from interp.measures.registry import NANDA, measure
+from interp.measures.subject import Subject
 
 
 @checks_arrays
@@ -74,3 +76,12 @@ def _need(weights: Mapping[str, Tensor], *names: str) -> None:
         raise ConfigError(
             f"weights must map {', '.join(names)} to tensors, as checkpoint.weights does; got {given(weights)}."
         )
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@measure(title="mean over heads, and over a and b, of the share of attention that one frequency explains", source=NANDA)
+def attention_share(subject: Subject) -> float:
+    subject.needs_fourier()
+    return float(attention_shares(subject.pattern).amax(0).mean())

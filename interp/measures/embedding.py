@@ -10,6 +10,8 @@ from interp.arguments import checks_arrays
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import shared_basis
+from interp.measures.registry import NANDA, measure
+from interp.measures.subject import Subject, present
 
 
 @checks_arrays
@@ -35,3 +37,29 @@ def gini(x: Float[Tensor, " n"]) -> float:
     weight = 2 * torch.arange(1, n + 1, dtype=torch.float64) - n - 1
     total = float(ascending.sum())
     return float((weight * ascending).sum()) / (n * total) if total else float("nan")
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@measure(title="norm of W_E along each row of the Fourier basis", source=NANDA, shape="[p]")
+def embedding_norms(subject: Subject) -> Float[Tensor, " p"]:
+    subject.needs_fourier()
+    return fourier_norms(subject.W_E)
+
+
+@measure(title="Gini coefficient of embedding_norms: near 1 for few frequencies", source=NANDA)
+def embedding_gini(subject: Subject) -> float:
+    why = "W_E is zero for every number, so its norms have no Gini coefficient"
+    return present(gini(embedding_norms(subject)), why)
+
+
+@measure(title="norm of W_L along each row of the Fourier basis over outputs", source=NANDA, shape="[p]")
+def unembedding_norms(subject: Subject) -> Float[Tensor, " p"]:
+    subject.needs_fourier()
+    return fourier_norms(subject.W_L.T)
+
+
+@measure(title="Gini coefficient of unembedding_norms", source=NANDA)
+def unembedding_gini(subject: Subject) -> float:
+    return present(gini(unembedding_norms(subject)), "W_L is zero, so its norms have no Gini coefficient")

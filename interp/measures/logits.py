@@ -13,6 +13,8 @@ from interp.arguments import checks_arrays, frequencies_of, given, number, numbe
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
+from interp.measures.registry import NANDA, measure
+from interp.measures.subject import Missing, Subject, present, quantity
 
 KEY_SHARE = 0.01
 
@@ -163,3 +165,78 @@ def fourier_norms_2d(logits: Float[Tensor, "p p p"]) -> Float[Tensor, "p p"]:
     basis = shared_basis(len(logits))
     along_a = (basis @ logits.double().flatten(1)).view(logits.shape)
     return (basis @ along_a).norm(dim=-1)
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@quantity
+def table(subject: Subject) -> Float[Tensor, "p p"]:
+    """`logit_table` of its logits."""
+    subject.needs_fourier()
+    return logit_table(subject.logits, subject.task.labels)
+
+
+@measure(
+    name="cos_coefficients", title="coefficients of the logits along cos w_k(a + b − c)", source=NANDA,
+    shape="[⌊p/2⌋]", columns="cos_coefficient_{}", first=1,
+)  # fmt: skip
+def cos_coefficients_of(subject: Subject) -> Float[Tensor, " n_frequencies"]:
+    return cos_coefficients(table(subject))
+
+
+@measure(
+    name="key_frequencies", title="the k whose cos w_k(a + b − c) carries more than 1 % of the squared coefficients",
+    source=NANDA, shape="a list",
+)  # fmt: skip
+def key_frequencies_of(subject: Subject, *, share: float = KEY_SHARE) -> tuple[int, ...]:
+    return key_frequencies(cos_coefficients_of(subject), share)
+
+
+@measure(
+    name="logit_variance_explained",
+    title="share of the centred logits' variance in the key cos w_k(a + b − c)", source=NANDA,
+)  # fmt: skip
+def logit_variance_explained_of(subject: Subject) -> float:
+    subject.needs_fourier()
+    explained = logit_variance_explained(subject.logits, cos_coefficients_of(subject), key_frequencies_of(subject))
+    why = "the logits, centred over outputs, are the same for every pair: no variance to explain"
+    return present(explained, why)
+
+
+@measure(
+    title="share of pairs that the key cosines alone decide, whatever the rest of the logits does", on_request=True,
+    source="after Wu et al. (2024) and Yip et al. (2024)",
+)  # fmt: skip
+def explained_accuracy(subject: Subject) -> float:
+    """With m(δ) = Σ α_k cos w_k δ over the key k, the margin is m(0) − max m(δ ≠ 0), and the rest r is L − m(s − c).
+
+    A pair is explained where max r − min r < margin: its right logit is then the largest.
+    """
+    p, keys = subject.task.p, key_frequencies_of(subject)
+    alphas = amplitudes(cos_coefficients_of(subject), keys, p)
+    fitted = fitted_logits(alphas, subject.task.labels)
+    wave = fitted[0, 0]  # whose label is 0: m(−c) = m(c)
+    rest = subject.logits.double() - fitted
+    return float((rest.amax(-1) - rest.amin(-1) < wave[0] - wave[1:].max()).double().mean())
+
+
+@measure(
+    title="mean over the key k of how much of the neurons along u_k, v_k is a multiple of cos, sin w_k(a + b)",
+    source=NANDA,
+)  # fmt: skip
+def neuron_projection_share(subject: Subject) -> float:
+    keys = key_frequencies_of(subject)
+    shares = projection_shares(subject.neurons, subject.W_L, subject.task.labels, keys)
+    if not keys:
+        raise Missing("there is no key frequency")
+    there = [share for pair in shares.values() for share in pair if not math.isnan(share)]
+    if not there:
+        raise Missing("the neurons along u_k and v_k are the same for every pair, for each key frequency k")
+    return math.fsum(there) / len(there)
+
+
+@measure(title="share of ‖W_L‖² along cos, sin w_k c of the key k", source=NANDA)
+def neuron_logit_key_share(subject: Subject) -> float:
+    subject.needs_fourier()
+    return present(key_share(subject.W_L, key_frequencies_of(subject)), "W_L is zero, so none of it lies anywhere")

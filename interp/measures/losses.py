@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from interp.arguments import checks_arrays, numbers_below
+from interp.measures import logits as of_logits
+from interp.measures.registry import NANDA, measure
+from interp.measures.subject import Missing, Subject, quantity
 
 _of_any_values = partial(checks_arrays, values=False)  # a network that diverged has the loss nan
 
@@ -42,3 +46,146 @@ def excluded_logits(
     """L − kept for n pairs with these labels, without a mean correction; float64."""
     numbers_below("labels", labels, len(kept))
     return logits.double() - kept[labels]
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@quantity
+def cross_entropies(subject: Subject) -> Float[Tensor, "p p"]:
+    """−log softmax of every pair."""
+    return cross_entropy(subject.logits, subject.task.labels)
+
+
+@quantity
+def right(subject: Subject) -> Bool[Tensor, "p p"]:
+    """Which pairs are answered right."""
+    return correct(subject.logits, subject.task.labels)
+
+
+def train_pairs(subject: Subject) -> Bool[Tensor, "p p"] | None:
+    """Which pairs are train pairs, None where the split is unknown."""
+    try:
+        return subject.train_mask
+    except Missing:
+        return None
+
+
+@quantity
+def test_pairs(subject: Subject) -> Bool[Tensor, "p p"]:
+    """Which pairs are test pairs."""
+    if subject.train_mask.all():
+        raise Missing("every pair is a train pair; none is left to test")
+    return ~subject.train_mask
+
+
+def _mean(x: Tensor) -> float:
+    return float(x.double().mean())
+
+
+@measure(title="mean cross-entropy over all pairs", unit="nats", source=NANDA)
+def loss(subject: Subject) -> float:
+    return _mean(cross_entropies(subject))
+
+
+@measure(title="share of all pairs answered right", source=NANDA)
+def accuracy(subject: Subject) -> float:
+    return _mean(right(subject))
+
+
+@measure(title="mean cross-entropy over train pairs", unit="nats", source=NANDA)
+def train_loss(subject: Subject) -> float:
+    return _mean(cross_entropies(subject)[subject.train_mask])
+
+
+@measure(title="mean cross-entropy over test pairs", unit="nats", source=NANDA)
+def test_loss(subject: Subject) -> float:
+    return _mean(cross_entropies(subject)[test_pairs(subject)])
+
+
+@measure(title="share of train pairs answered right", source=NANDA)
+def train_accuracy(subject: Subject) -> float:
+    return _mean(right(subject)[subject.train_mask])
+
+
+@measure(title="share of test pairs answered right", source=NANDA)
+def test_accuracy(subject: Subject) -> float:
+    return _mean(right(subject)[test_pairs(subject)])
+
+
+@quantity
+def _restricted(subject: Subject) -> Float[Tensor, "p c"]:
+    """The logits of which only the key frequencies are kept: a row serves all pairs of one residue."""
+    table = of_logits.table(subject)
+    return restricted_logits(of_logits.kept(table, of_logits.key_frequencies_of(subject)), table.mean(0))
+
+
+@quantity
+def _restricted_losses(subject: Subject) -> Float[Tensor, " p"]:
+    return cross_entropy(_restricted(subject), torch.arange(subject.task.p))
+
+
+@measure(title="loss with the key frequencies of the logits alone, over all pairs", unit="nats", source=NANDA)
+def restricted_loss(subject: Subject) -> float:
+    return _mean(_restricted_losses(subject))
+
+
+@measure(title="accuracy with the key frequencies of the logits alone, over all pairs", source=NANDA)
+def restricted_accuracy(subject: Subject) -> float:
+    return _mean(correct(_restricted(subject), torch.arange(subject.task.p)))
+
+
+@measure(title="loss with the key frequencies of the logits alone, over test pairs", unit="nats", source=NANDA)
+def restricted_test_loss(subject: Subject) -> float:
+    subject.needs_fourier()
+    return _mean(_restricted_losses(subject)[subject.task.labels[test_pairs(subject)]])
+
+
+def _excluded(subject: Subject, frequencies: tuple[int, ...]) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"]]:
+    """Return the logits of the train pairs without these frequencies, and their labels."""
+    kept = of_logits.kept(of_logits.table(subject), frequencies)
+    labels = subject.task.labels[subject.train_mask]
+    return excluded_logits(subject.logits[subject.train_mask], kept, labels), labels
+
+
+@quantity
+def _without_all(subject: Subject) -> tuple[float, float]:
+    """Loss and accuracy of the train pairs without the key frequencies."""
+    logits, labels = _excluded(subject, of_logits.key_frequencies_of(subject))
+    return _mean(cross_entropy(logits, labels)), _mean(correct(logits, labels))
+
+
+@measure(title="loss with the key frequencies removed, over train pairs", unit="nats", source=NANDA)
+def excluded_loss(subject: Subject) -> float:
+    return _without_all(subject)[0]
+
+
+@measure(title="accuracy with the key frequencies removed, over train pairs", source=NANDA)
+def excluded_accuracy(subject: Subject) -> float:
+    return _without_all(subject)[1]
+
+
+@measure(
+    title="loss with one key frequency removed, over train pairs", unit="nats", source=NANDA,
+    shape="by key frequency", columns="excluded_loss_{}",
+)  # fmt: skip
+def excluded_loss_by_frequency(subject: Subject) -> dict[int, float]:
+    keys = of_logits.key_frequencies_of(subject)
+    return {k: _mean(cross_entropy(*_excluded(subject, (k,)))) for k in keys}
+
+
+@measure(
+    title="share of train pairs whose softmax float32 rounds to 1: their loss and its gradient are then 0",
+    source="Prieto et al. (2025)", on_request=True,
+)  # fmt: skip
+def softmax_collapse(subject: Subject) -> float:
+    """A pair has collapsed where Σ over c ≠ argmax of exp(L[c] − max L) ≤ 2⁻²⁴, in float64."""
+    below = subject.logits[subject.train_mask].double()
+    largest = below.max(-1, keepdim=True)
+    others = (below - largest.values).scatter(-1, largest.indices, -torch.inf).exp().sum(-1)
+    return _mean(others <= 2.0**-24)
+
+
+@measure(title="which pairs are answered right", shape="[p, p]", on_request=True)
+def answered(subject: Subject) -> Bool[Tensor, "p p"]:
+    return right(subject)

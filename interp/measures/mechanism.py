@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
 from interp.arguments import checks_arrays, numbers_below
+from interp.forward import Pairs
+from interp.measures.registry import ZHONG, measure
+from interp.measures.subject import Subject, present
+
+ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to this p, else at so many
 
 
 @checks_arrays
@@ -34,3 +42,62 @@ def distance_irrelevance(
     by_distance = right[distances.flatten().argsort(stable=True)].view(len(labels), -1)  # [d, p]
     spread = float(right.std(correction=0))
     return float(by_distance.std(1, correction=0).mean()) / spread if spread else float("nan")
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def sample_of(p: int, all_to: int, sample: int) -> Pairs:
+    """Return all pairs for p up to `all_to`, else a seeded sample of them."""
+    pairs = Pairs.all(p)
+    if p <= all_to:
+        return pairs
+    chosen = torch.randperm(p * p, generator=torch.Generator().manual_seed(0))[:sample]
+    return Pairs(p, pairs.a[chosen], pairs.b[chosen])
+
+
+@measure(
+    title="mean cosine similarity of ∂L/∂E_a and ∂L/∂E_b: near 1 for a pizza", source=ZHONG, on_request=True,
+)  # fmt: skip
+def gradient_symmetricity(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
+    pairs = sample_of(subject.task.p, all_to, sample)
+    return float(torch.cat([gradient_cosines(*both) for both in subject.gradients(pairs)]).mean())
+
+
+@measure(
+    name="distance_irrelevance",
+    title="how little the right logit depends on a − b, of its variation: near 1 for a clock", source=ZHONG,
+    on_request=True,
+)  # fmt: skip
+def distance_irrelevance_of(subject: Subject) -> float:
+    subject.needs_fourier()
+    irrelevance = distance_irrelevance(subject.logits, subject.task.labels, subject.task.distances)
+    return present(irrelevance, "the right logit is the same for every pair")
+
+
+def explained_by_difference(M: Float[Tensor, "p p"]) -> float:
+    """The share of the variance of the entries off the diagonal that (i − j) mod p explains. NaN if all are equal."""
+    p = len(M)
+    i = torch.arange(p)
+    by_difference = M.double()[i, (i - i[:, None]) % p][1:]  # [i − j, j], without i = j
+    total = by_difference.var(correction=0)
+    return float(by_difference.mean(1).var(correction=0) / total) if total else math.nan
+
+
+@measure(
+    title="how much of what the logits see of the inputs depends on differences alone",
+    source="after Mallinar et al. (2024)", on_request=True,
+)  # fmt: skip
+def translation_share(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
+    """J = ∂(L centred over c)[a, b, c]/∂(one-hot of a), and of b; M is the mean of J Jᵀ over pairs, c and both inputs.
+
+    M is centred on both sides; the share is that of its entries off the diagonal which (i − j) mod p explains.
+    """
+    W_a, W_b = subject.embeddings
+    M = torch.zeros(len(W_a), len(W_a), dtype=torch.float64)
+    for both in subject.gradients(sample_of(subject.task.p, all_to, sample)):
+        for W, gradient in zip((W_a, W_b), both, strict=True):
+            centred = (gradient - gradient.mean(1, keepdim=True)).double().flatten(0, 1)
+            M += W.double() @ (centred.T @ centred) @ W.double().T
+    M = M - M.mean(0) - M.mean(1, keepdim=True) + M.mean()
+    return present(explained_by_difference(M), "the logits do not depend on the inputs")

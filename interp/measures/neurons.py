@@ -10,6 +10,9 @@ from interp.arguments import checks_arrays, given, numbers_below
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis, sum_by_residue
+from interp.measures.logits import key_frequencies_of
+from interp.measures.registry import NANDA, measure
+from interp.measures.subject import Subject, present, quantity
 
 SINGLE_FREQUENCY_SHARE = 0.85
 
@@ -101,3 +104,53 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
             f"phases must be two tensors of the shape {tuple(output.shape)}, as output; got {given(phases)}."
         )
     return float((output - phases[0] - phases[1]).cos().mean())
+
+
+# ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@quantity
+def shares_of(subject: Subject) -> Float[Tensor, "n_frequencies d_mlp"]:
+    """`frequency_shares` of its neurons."""
+    subject.needs_fourier()
+    return frequency_shares(subject.neurons)
+
+
+@measure(
+    name="single_frequency_neurons",
+    title="share of neurons of which one frequency explains more than 0.85", source=NANDA,
+)  # fmt: skip
+def single_frequency_neurons_of(subject: Subject) -> float:
+    return single_frequency_neurons(shares_of(subject))
+
+
+@quantity
+def _single(
+    subject: Subject,
+) -> tuple[Bool[Tensor, " d_mlp"], Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Which neurons are of one frequency, and of these the frequencies, φ_a and φ_b (−φ_b for a − b)."""
+    shares = shares_of(subject)
+    single = is_single_frequency(shares)
+    frequencies = neuron_frequencies(shares)[single]
+    of_a, of_b = input_phases(subject.neurons[..., single], frequencies)
+    return single, frequencies, of_a, -of_b if subject.task.operation == "subtract" else of_b
+
+
+@measure(title="mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons", source=NANDA)
+def neuron_phase_agreement(subject: Subject) -> float:
+    single, frequencies, of_a, of_b = _single(subject)
+    agreement = phase_agreement((of_a, of_b), output_phases(subject.W_L[single], frequencies))
+    why = f"no neuron has one frequency that explains more than {SINGLE_FREQUENCY_SHARE:g} of its variance"
+    return present(agreement, why)
+
+
+@measure(
+    title="mean of cos(φ_a − φ_b) over the single-frequency neurons of each key k: 1 on a disc, 0 on a torus",
+    source="Moisescu-Pareja et al. (2025)", shape="by key frequency", columns="phase_alignment_{}", on_request=True,
+)  # fmt: skip
+def phase_alignment(subject: Subject) -> dict[int, float]:
+    """For a − b, cos(φ_a + φ_b). A key frequency without such neurons is left out."""
+    keys = key_frequencies_of(subject)
+    _, frequencies, of_a, of_b = _single(subject)
+    found = {k: (of_a - of_b)[frequencies == k] for k in keys}
+    return {k: float(difference.cos().mean()) for k, difference in found.items() if len(difference)}

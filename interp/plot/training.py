@@ -190,6 +190,42 @@ def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) ->
     return figure
 
 
+def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Draw explained accuracy, softmax collapse, naive loss minimization, translation share, ranks and phase alignment.
+
+    `trajectory` is `interp.trajectory(run, measures=[…])` with "test_accuracy", "explained_accuracy",
+    "softmax_collapse", "naive_loss_minimization", "translation_share", "effective_rank" and "phase_alignment"; a column
+    `graduated`, the share of test pairs that are right from then on, is drawn if it is there. Sources: see
+    `interp.list_measures`.
+    """
+    lines = {
+        "test accuracy": "test_accuracy",
+        "explained accuracy": "explained_accuracy",
+        "softmax collapse": "softmax_collapse",
+        "naive loss minimization": "naive_loss_minimization",
+        "translation share": "translation_share",
+    }
+    need(trajectory, "step", *lines.values(), "effective_rank_W_E")
+    lines |= {"graduated": "graduated"} if "graduated" in trajectory else {}
+    columns = [str(name) for name in trajectory.columns]
+    ranks = {f"rank of {name.removeprefix('effective_rank_')}": name for name in columns if "effective_rank_" in name}
+    discs = {f"k = {name.rsplit('_', 1)[1]}": name for name in columns if name.startswith("phase_alignment_")}
+    groups = {"Share, or cosine": lines, "Effective rank": ranks, "Phase alignment": discs}
+    groups = {title: group for title, group in groups.items() if group}
+    figure = panels(list(groups), legend_rows=-(-sum(map(len, groups.values())) // 2))
+    for row, group in enumerate(groups.values(), 1):
+        for index, (label, column) in enumerate(group.items()):
+            style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[(index + row - 1) % len(DASHES)]}
+            known = trajectory.dropna(subset=column)
+            line(figure, known["step"], known[column], label, row, style)
+    figure.update_yaxes(range=[-0.03, 1.03], row=1, col=1)
+    figure.update_yaxes(rangemode="tozero", row=2, col=1)
+    if phases is not None:
+        _shade(figure, phases)
+    _note(figure, trajectory)
+    return figure
+
+
 def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:
     """|c_k| of every cos w_k(a+b−c) over training, the key frequencies in colour and the rest in grey.
 

@@ -1,0 +1,268 @@
+"""The measures by name: `measure` declares one, `chosen` names those that are wanted, `evaluate` computes them."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar, overload
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Shaped
+from torch import Tensor
+
+from interp.arguments import given
+from interp.errors import CheckpointError, ConfigError
+from interp.measures.subject import Missing, Subject, quantity
+
+F = TypeVar("F", bound=Callable[..., Any])
+Number = float | int
+Result = Number | tuple[int, ...] | dict[Any, float] | Shaped[np.ndarray, "..."]
+
+NANDA = "Nanda et al. (2023)"
+ZHONG = "Zhong et al. (2023)"
+RESERVED = frozenset(
+    {"step", "path", "model", "p", "attention_coefficient", "key_step", "key_doubt", "missing", "doubts", "extra"}
+)
+_NAN = "the result is not a number"
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One declared measure.
+
+    name, of          its name, and the function of a subject
+    title, unit       what it is, in one phrase; "" for a pure number
+    source            who defined it
+    shape             "number", or what it returns: "[p]", "by key frequency"
+    columns           pattern of the columns that a dict or an array makes, such as "excluded_loss_{}"
+    first             the number of an array's first column
+    on_request        computed only where it is asked for
+    version           of a user's measure: a trajectory keeps its columns as long as this stays the same
+    builtin           whether it is one of interp's own
+    """
+
+    name: str
+    of: Callable[[Subject], Any]
+    title: str = ""
+    unit: str = ""
+    source: str = ""
+    shape: str = "number"
+    columns: str | None = None
+    first: int = 0
+    on_request: bool = False
+    version: str | float | None = None
+    builtin: bool = False
+
+    def flat(self, value: Result | None) -> dict[str, Number | None]:
+        """Return the columns of a result: a number is one, a dict makes one a key, an array one an entry, if named."""
+        if isinstance(value, dict):
+            return {(self.columns or f"{self.name}_{{}}").format(key): one for key, one in value.items()}
+        if isinstance(value, np.ndarray):
+            entries = value if self.columns and value.ndim == 1 else ()
+            return {(self.columns or "").format(i): float(one) for i, one in enumerate(entries, self.first)}
+        if isinstance(value, tuple):
+            return {}
+        return {self.name: value} if value is not None or self.shape == "number" else {}
+
+    def text(self, value: Result) -> str:
+        """Return a result as it is printed: of an array, the five entries that are largest in size."""
+        if isinstance(value, dict):
+            return "  ".join(f"{key}: {one:.4g}" for key, one in value.items()) or "–"
+        if isinstance(value, tuple):
+            return ", ".join(map(str, value)) or "none"
+        if not isinstance(value, np.ndarray):
+            return f"{value:,}" if isinstance(value, int) else f"{value:.6g}"
+        axes = " × ".join(map(str, value.shape))
+        if value.ndim != 1:
+            return f"[{axes}] mean: {value.mean():.4g}"
+        top = sorted(np.argsort(-np.abs(value))[:5].tolist())
+        entry = "k" if self.first else "row"
+        return f"[{axes}] largest: " + "  ".join(f"{entry} {i + self.first}: {value[i]:.4g}" for i in top)
+
+
+def flat(measures: Iterable[Measure], values: Mapping[str, Result | None]) -> dict[str, Number | None]:
+    """Return results as columns, numbers first, then those that dicts and arrays make."""
+    each = [(one, one.flat(values[one.name])) for one in measures]
+    alone = {name: value for one, columns in each for name, value in columns.items() if name == one.name}
+    return alone | {name: value for one, columns in each for name, value in columns.items() if name != one.name}
+
+
+MEASURES: dict[str, Measure] = {}
+
+
+@overload
+def measure(function: F) -> F: ...
+
+
+@overload
+def measure(
+    *,
+    name: str | None = None,
+    title: str | None = None,
+    unit: str = "",
+    source: str = "",
+    shape: str = "number",
+    columns: str | None = None,
+    first: int = 0,
+    on_request: bool = False,
+    version: str | float | None = None,
+) -> Callable[[F], F]: ...
+
+
+def measure(
+    function: Any = None,
+    *,
+    name: str | None = None,
+    title: str | None = None,
+    unit: str = "",
+    source: str = "",
+    shape: str = "number",
+    columns: str | None = None,
+    first: int = 0,
+    on_request: bool = False,
+    version: str | float | None = None,
+) -> Any:
+    """Declare a function of a Subject as a measure: `@interp.measure` or `@interp.measure(title=…, unit=…, …)`.
+
+    It is a quantity (`interp.quantity`) that `progress_measures` and `trajectory` compute from then on, under the
+    function's name or `name`; with `on_request`, only where `measures=` names it. `title` says what it is (by default
+    the first line of the docstring), `unit` in what ("nats"; "" for a pure number) and `source` where it is from.
+
+    A number is a column of a trajectory. A dict makes a column a key, named by `columns` ("ipr_{}" of 14 is ipr_14); an
+    array makes a column an entry if `columns` is given (from `first` on), and otherwise stays in the result, where
+    `trajectory(run, arrays=[…])` collects it. Say what it returns in `shape`, as "[p]". What cannot be computed raises
+    `interp.Missing("why")`, or is NaN.
+
+    With a `version`, its columns are kept beside a run as long as the version stays the same; without, they are
+    computed each time. Declaring the same name again replaces it; the names of interp's own measures are taken.
+    """
+    if function is None:
+        about = {k: v for k, v in locals().items() if k != "function"}
+        return lambda one: measure(one, **about)
+    if not callable(function) or isinstance(function, type):
+        raise ConfigError(f"measure() takes a function of a Subject; got {given(function)}.")
+    name = function.__name__ if name is None else name
+    builtin = function.__module__.startswith("interp.measures.")
+    if not isinstance(name, str) or not name.isidentifier():
+        raise ConfigError(
+            f"A measure needs a name that is a word, such as largest_neuron; got {name!r}. Give it name=."
+        )
+    if not builtin and (name in RESERVED or (name in MEASURES and MEASURES[name].builtin)):
+        raise ConfigError(f"{name} is a name of interp's own; give your measure another one.")
+    if columns is not None and (not isinstance(columns, str) or columns.count("{}") != 1):
+        raise ConfigError(f'columns must hold {{}} once, as in "{name}_{{}}"; got {columns!r}.')
+    if version is not None and not isinstance(version, str | int | float):
+        raise ConfigError(f"version must be a number or a string; got {given(version)}.")
+    of = quantity(function)
+    said = (function.__doc__ or "").strip().partition("\n")[0] if title is None else title
+    MEASURES[name] = Measure(name, of, said, unit, source, shape, columns, first, on_request, version, builtin)
+    return of
+
+
+def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None) -> list[Measure]:
+    """Return the measures that are named, in this order and once each; by default all that are not on request.
+
+    One may be a name or a function, declared or not. Raises ConfigError for an unknown name, with the nearest one.
+    """
+    if measures is None:
+        return [one for one in MEASURES.values() if not one.on_request]
+    if isinstance(measures, str) or not isinstance(measures, Iterable):
+        raise ConfigError(f"measures must be a list of names or functions; got {given(measures)}.")
+    found = [_chosen(one) for one in measures]
+    return list({one.name: one for one in found}.values())
+
+
+def _chosen(one: str | Callable[[Subject], Any]) -> Measure:
+    if isinstance(one, str):
+        if one not in MEASURES:
+            near = get_close_matches(one, MEASURES, n=3)
+            raise ConfigError(
+                f"There is no measure {one!r}; "
+                + (f"did you mean {' or '.join(near)}? " if near else "")
+                + "interp.list_measures() lists all (interp list-measures)."
+            )
+        return MEASURES[one]
+    if not callable(one):
+        raise ConfigError(f"measures must be names or functions; got {given(one)} among them.")
+    declared = next((m for m in MEASURES.values() if m.of is one), None)
+    if declared is not None:
+        return declared
+    name = getattr(one, "__name__", "")
+    if not name.isidentifier() or name in RESERVED or name in MEASURES:
+        taken = "is taken" if name.isidentifier() else "is no name"
+        raise ConfigError(
+            f"A function among measures needs a name of its own; {name!r} {taken}. Use def, or declare it."
+        )
+    return Measure(name, quantity(one))
+
+
+def list_measures() -> pd.DataFrame:
+    """Return all declared measures, interp's and yours: name, title, unit, shape, on_request, source."""
+    names = ("name", "title", "unit", "shape", "on_request", "source")
+    return pd.DataFrame([{name: getattr(one, name) for name in names} for one in MEASURES.values()], columns=names)
+
+
+@dataclass(frozen=True)
+class Values:
+    """What measures of one subject are: `values` by name, None where `missing` says why.
+
+    `failed` holds the errors of users' measures, and `needs` what each measure needs beside this subject: its
+    "key_frequencies_of", the "final" one of its run.
+    """
+
+    values: dict[str, Result | None]
+    missing: dict[str, str]
+    failed: dict[str, str]
+    needs: dict[str, set[str]]
+
+
+def evaluate(subject: Subject, measures: Iterable[Measure]) -> Values:
+    """Compute measures of one subject. An error in a user's measure is kept as the reason of that one alone."""
+    found = Values({}, {}, {}, {})
+    for one in measures:
+        found.values[one.name] = None
+        try:
+            with subject.watch() as found.needs[one.name]:
+                found.values[one.name] = _result(one.of(subject) if one.builtin else _of_user(one, subject))
+        except Missing as reason:
+            found.missing[one.name] = str(reason)
+        except (CheckpointError, ConfigError):
+            raise
+        except Exception as error:
+            if one.builtin:
+                raise
+            found.missing[one.name] = found.failed[one.name] = f"it failed with {type(error).__name__}: {error}"
+    return found
+
+
+def _of_user(one: Measure, subject: Subject) -> Any:
+    before = subject.versions()
+    value = one.of(subject)
+    if changed := [name for name, version in before.items() if subject.versions()[name] != version]:
+        raise ConfigError(
+            f"The measure {one.name} must leave its subject as it is; it changes {' and '.join(changed)} in place, "
+            "which all measures read. Work on a copy (clone)."
+        )
+    return value
+
+
+def _result(value: Any) -> Result:
+    """Return a result as plain numbers, of its own: a float or int, a dict of them, a numpy array, a tuple."""
+    if isinstance(value, Tensor):
+        value = value.detach().cpu()
+        value = value.item() if value.ndim == 0 else value.numpy().copy()
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.item() if value.ndim == 0 else value.copy()
+    if isinstance(value, Mapping):
+        return {key: float(one) for key, one in value.items()}
+    if isinstance(value, numbers.Real):
+        if math.isnan(value):
+            raise Missing(_NAN)
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    if isinstance(value, np.ndarray | tuple):
+        return value
+    raise TypeError(f"a measure must return a number, a dict of numbers, or an array; got {given(value)}")

@@ -1,0 +1,112 @@
+"""Subjects of measures: a checkpoint, through the shared forward, or a model with hooks, through these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, input_gradients, loss_gradient
+from interp.measures.subject import Missing, Subject
+from interp.model import embedding, neuron_logit_map, plain
+from interp.run import SPLIT, Checkpoint
+from interp.task import Task
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+    from interp.hooked_mlp import HookedMLP
+
+Chosen = Mapping[Callable[..., Any], Callable[[], Any]]
+_NO_NEURONS = {"neurons": "the model has no MLP, so no neurons", "W_L": "the model has no MLP, so no neurons"}
+_NO_ATTENTION = {"pattern": "the model has no attention"}
+
+
+def subject_of(
+    checkpoint: Checkpoint, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None
+) -> Subject:
+    """Return a checkpoint as a subject; `final` gives that of its run's last checkpoint, by default by reading it."""
+    weights, p, run = plain(checkpoint.weights), checkpoint.task.p, checkpoint.run
+    in_directory = run is not None and Path(run.path).is_dir()
+
+    def last() -> Subject:
+        if run is None:
+            raise Missing("the model belongs to no run, so it has no last checkpoint")
+        return subject_of(run.last_readable())
+
+    made = Subject(
+        checkpoint.task,
+        lambda: activations(checkpoint),
+        step=checkpoint.step,
+        train_mask=checkpoint.train_mask,
+        final=final or last,
+        chosen=chosen or {},
+        have={
+            "weights": lambda: weights,
+            "parameters": lambda: list(weights.values()),
+            "W_E": lambda: embedding(weights, p),
+            "W_L": lambda: neuron_logit_map(weights)[:, :p],
+            "embeddings": lambda: _embeddings(weights, p),
+            "train_loss_gradient": lambda: loss_gradient(
+                weights, made.train_mask, checkpoint.task.labels, **checkpoint.config.forward_options
+            ),
+            "gradients": lambda: lambda pairs: input_gradients(weights, pairs, **checkpoint.config.forward_options),
+        },
+        lack={
+            **_NO_ATTENTION,
+            "train_mask": (
+                f"the run has no {SPLIT}, so train and test pairs are unknown"
+                if in_directory
+                else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
+            ),
+        },
+    )
+    return made
+
+
+def _embeddings(weights: Mapping[str, Tensor], p: int) -> tuple[Tensor, Tensor]:
+    """Return the embeddings of a and of b."""
+    if "W_x" in weights:
+        return weights["W_x"], weights["W_y"]
+    W_E = weights["W_E"]
+    return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+
+
+def hooked_subject_of(
+    model: TransformerBridge | HookedMLP,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    chosen: Chosen | None = None,
+) -> Subject:
+    """Return a model with hooks as a subject; it is run, with its hooks, when this is called."""
+    acts = hooked_activations(model, task.p)
+    read = {name: getattr(model, name) for name in ("W_E", "W_x", "W_y", "W_U") if hasattr(model, name)}
+    if acts.neurons is not None and hasattr(model, "W_out"):
+        read["W_out"] = model.W_out[-1]
+    read = {name: weight.detach().float().cpu() for name, weight in read.items()}
+    have: dict[str, Callable[[], Any]] = {
+        # A bridge keeps b_U among its buffers; its state dict holds all weights.
+        "parameters": lambda: [w for w in model.state_dict().values() if w.is_floating_point()],
+        "W_E": lambda: embedding(read, task.p),
+        "embeddings": lambda: _embeddings(read, task.p),
+        "gradients": lambda: lambda pairs: hooked_input_gradients(model, pairs),
+    }
+    if acts.neurons is not None:
+        have["W_L"] = lambda: neuron_logit_map(read)[:, : task.p]
+    return Subject(
+        task,
+        lambda: acts,
+        train_mask=train_mask,
+        chosen=chosen or {},
+        have=have,
+        lack={
+            **_NO_NEURONS,
+            **_NO_ATTENTION,
+            "train_mask": "no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)",
+            "weights": "the model is measured through its hooks, and has no weights under interp's names",
+            "train_loss_gradient": "the model is measured through its hooks, and has no weights under interp's names",
+        },
+    )

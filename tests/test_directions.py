@@ -1,0 +1,61 @@
+"""Data flows in one direction: which module may know which."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+ANALYSIS = {
+    "measures", "subjects", "progress", "trajectories", "graduations", "keys", "doubts", "events", "plot", "ablate",
+}  # fmt: skip
+FILES = {"run", "disk", "files", "published", "contents", "layouts", "recorded"}
+MAY_NOT_KNOW = {  # who, and whom
+    "measures open no files": (
+        ["measures/*.py"], FILES | {"training", "config", "all_pairs"} | ANALYSIS - {"measures"},
+    ),
+    "figures measure nothing": (
+        ["plot/*.py"], {"run", "published", "training", "all_pairs", "model"} | ANALYSIS - {"events", "plot"},
+    ),
+    "training and disk know no analysis": (
+        ["training.py", "disk.py", "run.py", "config.py", "model.py", "forward.py", "task.py"], ANALYSIS,
+    ),
+    "the reader of files knows no measures": (
+        ["published.py", "files.py", "contents.py", "layouts.py", "recorded.py", "task_names.py"], ANALYSIS,
+    ),
+}  # fmt: skip
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of interp that a file imports when it runs, by their first name; those for types alone left out."""
+    found: set[str] = set()
+    nodes: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "interp":
+            inside = (node.module or "").split(".")[1:2]
+            found |= set(inside) or {name.name for name in node.names}
+        if isinstance(node, ast.Import):
+            found |= {name.name.split(".")[1] for name in node.names if name.name.startswith("interp.")}
+        nodes += ast.iter_child_nodes(node)
+    return found
+
+
+@pytest.mark.parametrize("rule", MAY_NOT_KNOW)
+def test_no_module_knows_what_it_may_not(rule):
+    who, whom = MAY_NOT_KNOW[rule]
+    files = [file for pattern in who for file in (ROOT / "interp").glob(pattern)]
+    assert len(files) >= len(who)
+    assert {file.name: imported(file) & whom for file in files if imported(file) & whom} == {}
+
+
+def test_a_module_has_not_the_name_of_a_public_function():
+    import interp
+
+    modules = {file.stem for file in (ROOT / "interp").glob("*.py")}
+    packages = {file.parent.name for file in (ROOT / "interp").glob("*/__init__.py")}
+    functions = {name for name in interp.__all__ if callable(getattr(interp, name))}
+    assert not functions & (modules | packages)
