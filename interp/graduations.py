@@ -54,11 +54,11 @@ def graduation(frame: pd.DataFrame) -> Graduation:
     stays_right = np.logical_and.accumulate(arrays["answered"][::-1].astype(bool))[::-1]
     first = (~stays_right).sum(0)  # it is right from there on
     steps = np.append(arrays.steps.astype(float), np.nan)[first]
-    found: dict[str, int | None] = dict.fromkeys(_QUARTILES)  # in the order of the fields
+    found: dict[str, int | None] = dict.fromkeys(_QUARTILES)
     missing: dict[str, str] = {}
     if arrays.train_mask is None or arrays.train_mask.all():
         why = "no train/test split is known" if arrays.train_mask is None else "every pair is a train pair"
-        return Graduation(steps, *found.values(), missing=dict.fromkeys(_QUARTILES, why))
+        return Graduation(steps, None, None, None, dict.fromkeys(_QUARTILES, why))
     test = ~arrays.train_mask
     of_test = np.sort(steps[test])  # NaN, for never, comes last
     for name, share in _QUARTILES.items():
@@ -67,4 +67,4 @@ def graduation(frame: pd.DataFrame) -> Graduation:
             missing[name] = f"{int(np.isfinite(of_test).sum()):,} of {len(of_test):,} test pairs graduate"
         else:
             found[name] = int(step)
-    return Graduation(steps, *found.values(), missing=missing, test_pairs=test)
+    return Graduation(steps, found["first_quarter"], found["half"], found["three_quarters"], missing, test)
