@@ -9,7 +9,7 @@ BROWSER := $(VENV)/.browser
 .PHONY: paper test lint types unit benchmark format clean help
 
 help:
-	@echo "make paper      measure checkpoints/mod113-seed0, print its phases, write all figures/ (under 3 minutes on two cores)"
+	@echo "make paper      measure checkpoints/mod113-seed0, print its phases, write all figures/ (some minutes on two cores)"
 	@echo "make test       lint, types and tests"
 	@echo "make benchmark  time training, measuring, ridge regression and importing against what a user would run instead"
 	@echo "make format     rewrite the code in ruff's format"
