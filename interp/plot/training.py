@@ -209,7 +209,8 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
     lines |= {"graduated": "graduated"} if "graduated" in trajectory else {}
     columns = [str(name) for name in trajectory.columns]
     ranks = {f"rank of {name.removeprefix('effective_rank_')}": name for name in columns if "effective_rank_" in name}
-    discs = {f"k = {name.rsplit('_', 1)[1]}": name for name in columns if name.startswith("phase_alignment_")}
+    of_key = sorted(int(name.rsplit("_", 1)[1]) for name in columns if re.fullmatch(r"phase_alignment_\d+", name))
+    discs = {f"k = {k}": f"phase_alignment_{k}" for k in of_key}
     groups = {"Share, or cosine": lines, "Effective rank": ranks, "Phase alignment": discs}
     groups = {title: group for title, group in groups.items() if group}
     figure = panels(list(groups), legend_rows=-(-sum(map(len, groups.values())) // 2))
