@@ -440,7 +440,7 @@ def list_measures(
     """
     import json
 
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from interp.measures.registry import list_measures as listed
 
@@ -450,7 +450,9 @@ def list_measures(
         for row in rows:
             typer.echo(json.dumps(row))
         return
-    table = Table("name", "meaning", "unit", "returns", "on request", "source", box=None, pad_edge=False)
+    table = Table(
+        Column("name", no_wrap=True), "meaning", "unit", "returns", "on request", "source", box=None, pad_edge=False
+    )
     for row in rows:
         cells = (
             row["name"],

@@ -344,7 +344,8 @@ def compare(
 
     A Run, or the path of one, stands for its last checkpoint. Columns: model, doubts (a tuple), p,
     attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), and the measures that are
-    numbers, or those of them that `measures` names; what a model cannot give is NaN. `interp.plot.mechanism` draws it.
+    numbers, or the columns of those that `measures` names; what a model cannot give is NaN. `interp.plot.mechanism`
+    draws it.
     Raises as `progress_measures` does.
     """
     share = checked_share(share)
@@ -367,9 +368,10 @@ def compare(
             m = progress_measures(checkpoint, share=share, mechanism=mechanism, measures=wanted)
             coefficient = checkpoint.config.forward_options.get("attention_coefficient")
             about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
-            rows.append({**about, "key_frequencies": m.key_frequencies, **m.scalars()})
+            numbers = m.scalars() if wanted is None else m.row()
+            rows.append({**about, "key_frequencies": m.key_frequencies, **numbers})
             if bar:
                 bar.at(len(rows))
     frame = pd.DataFrame(rows)
-    numbers = frame.columns.difference(["model", "doubts", "p", "key_frequencies"])
-    return frame.astype(dict.fromkeys(numbers, float))
+    floats = frame.columns.difference(["model", "doubts", "p", "key_frequencies"])
+    return frame.astype(dict.fromkeys(floats, float))

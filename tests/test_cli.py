@@ -11,7 +11,7 @@ from interp.cli import app, parse_steps
 from tests.processes import interp as shell
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("measure",), ("phases",)])
+@pytest.mark.parametrize("command", [(), ("train",), ("measure",), ("list-measures",), ("compare",), ("phases",)])
 def test_help_teaches_by_example(command):
     done = shell(*command, "--help")
     assert done.returncode == 0
@@ -160,3 +160,25 @@ def test_train_says_what_came_out_and_what_is_next(tmp_path):
         p=5, d_model=8, n_heads=1, d_mlp=8, steps=3, operation="subtract", train_fraction=0.5, betas=(0.8, 0.9),
         checkpoint_steps=(0, 3),
     )  # fmt: skip
+
+
+def test_measures_are_listed_and_models_compared_with_measures_of_the_users_own(small_run_path, tmp_path):
+    own = tmp_path / "mine.py"
+    own.write_text("import interp\n@interp.measure(title='largest logit', unit='nats')\n"
+                   "def largest_logit(subject):\n    return subject.logits.max()\n")  # fmt: skip
+    listed = shell("list-measures", "--json", "--import", own).stdout.splitlines()
+    rows = {row["name"]: row for row in map(json.loads, listed)}
+    assert rows["largest_logit"]["title"] == "largest logit"
+    assert rows["test_loss"]["unit"] == "nats"
+    assert rows["translation_share"]["on_request"]
+    largest = float(interp.activations(interp.load_run(small_run_path)[-1]).logits.max())
+    options = ("--import", own, "--measures", "largest_logit,effective_rank", "--json")
+    measured = json.loads(shell("measure", small_run_path, *options).stdout)
+    assert measured["largest_logit"] == pytest.approx(largest, rel=1e-6)
+    file = small_run_path / "checkpoints" / "step_00000000.safetensors"
+    both = [json.loads(line) for line in shell("compare", small_run_path, file, *options).stdout.splitlines()]
+    assert both[0]["largest_logit"] == pytest.approx(largest, rel=1e-6)
+    assert both[1]["effective_rank_W_in"] > 0
+    wrong = shell("measure", small_run_path, "--import", tmp_path / "none.py")
+    assert wrong.returncode == 2
+    assert "--import takes a Python file or module that can be imported" in " ".join(wrong.stderr.split())
