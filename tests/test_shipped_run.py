@@ -3,10 +3,11 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import interp
-from tests.conftest import SHIPPED
+from tests.conftest import ROOT, SHIPPED
 
 # Steps and measures of an independent retraining of the same run (Nanda et al.'s mainline), rounded.
 REFERENCE = {
@@ -87,3 +88,18 @@ def test_restricted_and_excluded_loss_agree_within_a_factor_of_one_and_a_half(tr
 def test_every_public_name_is_documented():
     for name in interp.__all__:
         assert getattr(interp, name).__doc__, name
+
+
+def test_the_trajectory_is_the_one_that_was_measured_before(shipped):
+    """shipped_trajectory.parquet was written before measures were declared one by one.
+
+    To 1e-5, since another processor moves measures by up to 1e-6; of cos coefficients, which fall to rounding noise,
+    to 1e-5 of the largest. Accuracies to 3e-4, which is a pair or two whose logits are as good as tied.
+    """
+    before = pd.read_parquet(ROOT / "tests" / "shipped_trajectory.parquet")
+    now = interp.trajectory(shipped, progress=False, keep=False)
+    assert set(now.columns) == set(before.columns)
+    noise = 1e-5 * float(before.filter(regex="cos_coefficient_").abs().to_numpy().max())
+    for name in before:
+        smallest = noise if name.startswith("cos_coefficient_") else 3e-4 if "accuracy" in name else 1e-10
+        np.testing.assert_allclose(now[name], before[name], rtol=1e-5, atol=smallest, err_msg=name)
