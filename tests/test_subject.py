@@ -177,6 +177,8 @@ def test_names_of_interps_own_measures_are_taken():
     for name in ("loss", "step"):
         with pytest.raises(ConfigError, match=f"{name} is a name of interp's own"):
             interp.measure(name=name)(lambda subject: 1.0)
+    with pytest.raises(ConfigError, match=r"The columns excluded_loss_\{\} are those of a measure of interp's own"):
+        interp.measure(name="mine", columns="excluded_loss_{}")(lambda subject: {14: 1.0})
 
 
 def test_a_measure_that_fails_leaves_the_others(declared, own_run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -141,17 +142,18 @@ def restricted_test_loss(subject: Subject) -> float:
     return _mean(_restricted_losses(subject)[subject.task.labels[test_pairs(subject)]])
 
 
-def _excluded(subject: Subject, frequencies: tuple[int, ...]) -> tuple[Float[Tensor, "n c"], Int[Tensor, " n"]]:
-    """Return the logits of the train pairs without these frequencies, and their labels."""
-    kept = of_logits.kept(of_logits.table(subject), frequencies)
-    labels = subject.task.labels[subject.train_mask]
-    return excluded_logits(subject.logits[subject.train_mask], kept, labels), labels
+def _excluded(subject: Subject, *some: tuple[int, ...]) -> Iterator[tuple[Float[Tensor, "n c"], Int[Tensor, " n"]]]:
+    """Yield the logits of the train pairs without each of some sets of frequencies, and their labels."""
+    table = of_logits.table(subject)
+    logits, labels = subject.logits[subject.train_mask], subject.task.labels[subject.train_mask]
+    for frequencies in some:
+        yield excluded_logits(logits, of_logits.kept(table, frequencies), labels), labels
 
 
 @quantity
 def _without_all(subject: Subject) -> tuple[float, float]:
     """Loss and accuracy of the train pairs without the key frequencies."""
-    logits, labels = _excluded(subject, of_logits.key_frequencies_of(subject))
+    ((logits, labels),) = _excluded(subject, of_logits.key_frequencies_of(subject))
     return _mean(cross_entropy(logits, labels)), _mean(correct(logits, labels))
 
 
@@ -171,7 +173,8 @@ def excluded_accuracy(subject: Subject) -> float:
 )  # fmt: skip
 def excluded_loss_by_frequency(subject: Subject) -> dict[int, float]:
     keys = of_logits.key_frequencies_of(subject)
-    return {k: _mean(cross_entropy(*_excluded(subject, (k,)))) for k in keys}
+    each = _excluded(subject, *((k,) for k in keys))
+    return {k: _mean(cross_entropy(*without)) for k, without in zip(keys, each, strict=True)}
 
 
 @measure(

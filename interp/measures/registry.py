@@ -155,6 +155,8 @@ def measure(
         raise ConfigError(f"{name} is a name of interp's own; give your measure another one.")
     if columns is not None and (not isinstance(columns, str) or columns.count("{}") != 1):
         raise ConfigError(f'columns must hold {{}} once, as in "{name}_{{}}"; got {columns!r}.')
+    if not builtin and columns in {one.columns for one in MEASURES.values() if one.builtin} - {None}:
+        raise ConfigError(f"The columns {columns} are those of a measure of interp's own; give yours another pattern.")
     if version is not None and not isinstance(version, str | int | float):
         raise ConfigError(f"version must be a number or a string; got {given(version)}.")
     of = quantity(function)
