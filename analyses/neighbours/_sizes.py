@@ -17,10 +17,10 @@ class Sizes:
     capacity: tuple[int, int] = (200, 20)  # n and draws
     removal_draws: int = 200
     epoch_draws: int = 20
-    digit_epochs: int = 1_500
-    digit_seeds: int = 8
-    digit_widths: tuple[int, ...] = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
-    digit_samples: tuple[int, ...] = (100, 150, 200, 300, 400, 500, 600, 800, 1_000, 1_200)
+    digit_epochs: int = 1_000
+    digit_seeds: int = 5
+    digit_widths: tuple[int, ...] = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
+    digit_samples: tuple[int, ...] = (100, 200, 300, 400, 500, 600, 800, 1_000, 1_200)
 
 
 PAPER = Sizes()

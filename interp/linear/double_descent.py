@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -20,7 +21,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from interp import threads
 from interp.arguments import Numbers, at_least_zero, finite, given, number, random_seed, real, room_for, sizes, whole
 from interp.computing import computing
 from interp.console import progress_bar
@@ -29,6 +29,7 @@ from interp.linear.problems import RidgeProblem, gaussian_problem
 from interp.linear.ridge import trajectory
 from interp.linear.steps import log_steps
 from interp.printed import Printed
+from interp.threads import on_one_blas_thread, side_by_side, wanted
 
 Ridge = float | Literal["tuned"]
 RATIOS = (0.1, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.95, 1.05, 1.1, 1.25, 1.5, 2.0, 3.0, 4.5, 7.0)
@@ -38,7 +39,7 @@ TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 
 @computing()
-@threads.on_one_blas_thread
+@on_one_blas_thread
 def isotropic(
     n: int = 200,
     ratios: float | Numbers = RATIOS,
@@ -48,6 +49,7 @@ def isotropic(
     seed: int = 0,
     signal: float = 1.0,
     progress: bool = True,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Least squares on isotropic Gaussian inputs: the simulated risk, and the theory's for n → ∞; a row a ratio.
 
@@ -57,6 +59,8 @@ def isotropic(
     ridge     λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" is σ²γ/r², at which the risk is least
     trials    draws of samples, teacher and noise at each ratio
     signal    r = ‖θ*‖
+    threads   how many trials to fit at a time, each on one thread; by default as many as torch uses. Results do not
+              depend on it.
 
     Columns: ratio, parameters, ridge, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
     The theory is `isotropic_risk`. Raises ConfigError for sizes below 1 and negative noise or ridge.
@@ -75,20 +79,32 @@ def isotropic(
         raise ConfigError(f"each of ratios, parameters ÷ samples, must be above 0; got {gammas.min():g}.")
     room_for("inputs [samples, parameters]", n, round(gammas.max() * n))
     rng = np.random.default_rng(random_seed(seed))
+    workers = wanted(threads)
+
+    def drawn(m: int) -> tuple[Any, Any, Any]:
+        X = rng.standard_normal((n, m))
+        teacher = rng.standard_normal(m)
+        teacher *= signal / np.linalg.norm(teacher)
+        return X, teacher, X @ teacher + noise * rng.standard_normal(n)
+
+    def errors(trial: tuple[Any, Any, Any], penalty: float) -> tuple[float, float]:
+        X, teacher, y = trial
+        theta = _fit(X, y, penalty)
+        return ((theta - teacher) ** 2).sum(), ((X @ theta - y) ** 2).mean()
+
     rows = []
-    with progress_bar("isotropic", "ratios", len(gammas), show=progress) as bar:
+    with (
+        progress_bar("isotropic", "ratios", len(gammas), show=progress) as bar,
+        ThreadPoolExecutor(workers, thread_name_prefix="interp") as pool,
+    ):
         for done, gamma in enumerate(gammas, 1):
             m = max(1, round(gamma * n))
             penalty = noise**2 * m / n / signal**2 if fixed is None else fixed
-            risks, train_errors = np.empty(trials), np.empty(trials)
-            for trial in range(trials):
-                X = rng.standard_normal((n, m))
-                teacher = rng.standard_normal(m)
-                teacher *= signal / np.linalg.norm(teacher)
-                y = X @ teacher + noise * rng.standard_normal(n)
-                theta = _fit(X, y, penalty)
-                risks[trial] = ((theta - teacher) ** 2).sum()
-                train_errors[trial] = ((X @ theta - y) ** 2).mean()
+            found: list[tuple[float, float]] = []
+            while len(found) < trials:  # drawn one after another, so that the numbers are those of one thread
+                some = [drawn(m) for _ in range(min(workers, trials - len(found)))]
+                found += pool.map(errors, some, [penalty] * len(some))
+            risks, train_errors = np.array(found).T
             rows.append(
                 {
                     "ratio": m / n, "parameters": m, "ridge": penalty, "risk": risks.mean(),
@@ -180,7 +196,7 @@ def random_features(
     X_test = shared.standard_normal((test_samples, d))
     beta = shared.standard_normal(d)
     beta /= np.linalg.norm(beta)
-    wanted = X_test @ beta
+    truth = X_test @ beta
     drawn = []
     for draw in range(draws):
         X_rng, W_rng = (np.random.default_rng([seed, 1 + draw, kind]) for kind in (0, 1))
@@ -190,7 +206,7 @@ def random_features(
 
     def fits(place: int) -> Iterator[int]:
         n, m = pairs[place]
-        predictions = np.empty((draws, len(ridges), len(wanted)))
+        predictions = np.empty((draws, len(ridges), len(truth)))
         train, fitted_noise = np.empty((2, draws, len(ridges)))
         for draw, (X, W) in enumerate(drawn):
             Phi, Phi_test = (np.maximum(x @ W[:m].T, 0) / math.sqrt(m * d) for x in (X[:n], X_test))
@@ -210,10 +226,10 @@ def random_features(
                     (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n,
                 )
             yield 1
-        errors = ((predictions - wanted) ** 2).mean(2) + fitted_noise
+        errors = ((predictions - truth) ** 2).mean(2) + fitted_noise
         best = int(errors.mean(0).argmin())
         variance = predictions[:, best].var(axis=0, ddof=1).mean()
-        off = ((predictions[:, best].mean(0) - wanted) ** 2).mean()
+        off = ((predictions[:, best].mean(0) - truth) ** 2).mean()
         rows[place] = {
             "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
             "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
@@ -222,7 +238,7 @@ def random_features(
 
     with progress_bar("random features", "fits", len(pairs) * draws, show=progress) as bar:
         jobs = [fits(place) for place in range(len(pairs))]
-        threads.side_by_side(jobs, threads.wanted(None), bar.at if bar else None)
+        side_by_side(jobs, wanted(None), bar.at if bar else None)
     return pd.DataFrame(rows)
 
 
@@ -244,7 +260,7 @@ def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
 
 
 @computing()
-@threads.on_one_blas_thread
+@on_one_blas_thread
 def removals(
     features: Float[np.ndarray, "N m"],
     targets: Float[np.ndarray, " N"],
@@ -318,7 +334,7 @@ def removals(
 
 
 @computing()
-@threads.on_one_blas_thread
+@on_one_blas_thread
 def epoch_wise(
     n: int = 200,
     features: tuple[int, int] = (120, 60),
@@ -357,7 +373,7 @@ def epoch_wise(
     signal = np.repeat(1 / np.sqrt(2 * np.array(groups)), groups) / per_feature
     rng = np.random.default_rng(random_seed(seed))
     errors: dict[str, list[np.ndarray]] = {}
-    wanted = np.unique(np.r_[0, log_steps(steps)])
+    recorded = np.unique(np.r_[0, log_steps(steps)])
     with progress_bar("epoch-wise", "draws", draws, show=progress) as bar:
         for draw in range(draws):
             problem = gaussian_problem(
@@ -371,12 +387,12 @@ def epoch_wise(
                 problem.covariance / per_feature**2,
             )  # fmt: skip
             for suffix, which in (("", problem), ("_per_group", scaled)):
-                path = trajectory(which, wanted, weight_decay=0.0, init_scale=0.0)
+                path = trajectory(which, recorded, weight_decay=0.0, init_scale=0.0)
                 for kind in ("test", "train"):
                     errors.setdefault(f"{kind}_error{suffix}", []).append(2 * path[f"{kind}_loss"].to_numpy())
             if bar:
                 bar.at(draw + 1)
-    columns: dict[str, np.ndarray] = {"step": wanted}
+    columns: dict[str, np.ndarray] = {"step": recorded}
     for suffix in ("", "_per_group"):
         found = np.array(errors[f"test_error{suffix}"])
         columns[f"test_error{suffix}"] = found.mean(0)

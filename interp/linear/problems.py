@@ -162,6 +162,11 @@ class RidgeProblem(Printed):
         """VᵀΣV, the covariance within the row space of Φ."""
         return _sealed(self.svd.directions.T @ self.covariance_times(self.svd.directions))
 
+    @cached_property
+    def null_products(self) -> dict[int, Float[np.ndarray, "m 2"]]:
+        """Σ times the null parts of the start of a seed and of the teacher, where a descent has left them."""
+        return {}
+
     def _lines(self) -> list[tuple[str, str]]:
         lines = [("samples n", f"{self.n:,}"), ("features m", f"{self.m:,}")]
         if self.teacher is not None and self.covariance is not None:

@@ -223,7 +223,8 @@ class _Path:
         self.settings = {"learning_rate": eta, "weight_decay": decay, "init_scale": init_scale, "seed": seed}
         # A stream of its own: data drawn with the same seed must not know where the descent starts.
         rng = np.random.default_rng([seed, START])
-        self.theta_0 = init_scale * rng.standard_normal(problem.m)
+        self._unit_start = rng.standard_normal(problem.m)
+        self.theta_0 = init_scale * self._unit_start
 
         s = svd.eigenvalues
         self.shrunk = decay / (s + decay)  # how much of each coordinate weight decay keeps from being learned
@@ -266,6 +267,19 @@ class _Path:
     def test_loss(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, " t"]:
         return self._in_chunks(lambda chunk: self.test_parts(chunk).sum(1), steps)
 
+    def _under_covariance(self, unseen: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m 2"]:
+        """Σ times the two null parts. What it takes is kept for the next descent from this seed: Σ is large to read."""
+        problem, seed = self.problem, self.settings["seed"]
+        last = problem.null_products.get(seed)
+        if last is None:
+            unit = self._unit_start - problem.svd.directions @ (problem.svd.directions.T @ self._unit_start)
+            if len(problem.svd.eigenvalues) == problem.m:
+                unit[:] = 0.0
+            last = problem.covariance_times(np.stack([unit, unseen]).T)
+            problem.null_products.clear()
+            problem.null_products[seed] = last
+        return last * [self.settings["init_scale"], 1.0]
+
     @cached_property
     def _test(self) -> tuple[Float[np.ndarray, "2 r"], Float[np.ndarray, "2 r"], Float[np.ndarray, "2 2"]]:
         """The error in the row space at the start and at the end; VᵀΣ of the two null parts; their products under Σ.
@@ -280,7 +294,7 @@ class _Path:
             unseen[:] = 0.0
         final_error = -self.shrunk * taught + (1 - self.shrunk) * svd.seen_noise / svd.sigma
         null_parts = np.stack([self.start_null, unseen])
-        under_covariance = problem.covariance_times(null_parts.T)
+        under_covariance = self._under_covariance(unseen)
         return (
             np.stack([self.start - taught, final_error]),
             (svd.directions.T @ under_covariance).T,
