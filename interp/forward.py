@@ -166,13 +166,14 @@ def forward(
     # pays on a CPU, and where there are more pairs than rows.
     mix = _mix_rows if rows.device.type == "cpu" and len(pairs) > len(rows) else _mix_values
     resid = last + weights["b_O"] if "b_O" in weights else last
-    pre = mix(values, W_O @ W_in, pattern, pairs) + of_pairs(resid @ W_in + weights["b_in"])
-    direct = mix(values, W_O @ W_U, pattern, pairs) + of_pairs((resid + weights["b_out"]) @ W_U)
+    # Added in place: new memory of the size of the neurons costs more than the addition.
+    pre = mix(values, W_O @ W_in, pattern, pairs).add_(of_pairs(resid @ W_in + weights["b_in"]))
+    direct = mix(values, W_O @ W_U, pattern, pairs).add_(of_pairs((resid + weights["b_out"]) @ W_U))
     if "b_U" in weights:
-        direct = direct + weights["b_U"]
-    neurons = activation_function(activation)(pre)
-    logits = direct + neurons @ (weights["W_out"] @ W_U)
-    return Forward(logits, neurons, pattern)
+        direct += weights["b_U"]
+    neurons = pre.relu_() if activation == "relu" and not pre.requires_grad else activation_function(activation)(pre)
+    direct += neurons @ (weights["W_out"] @ W_U)
+    return Forward(direct, neurons, pattern)
 
 
 def _one_hidden_layer(weights: Mapping[str, Tensor], pairs: Pairs, activation: Activation) -> Forward:

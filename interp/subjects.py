@@ -37,7 +37,21 @@ def subject_of(
             raise Missing("the model belongs to no run, so it has no last checkpoint")
         return subject_of(run.last_readable())
 
-    made = Subject(
+    no_split = (
+        f"the run has no {SPLIT}, so train and test pairs are unknown"
+        if in_directory
+        else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
+    )
+
+    def gradient() -> Mapping[str, Tensor]:
+        if checkpoint.train_mask is None:
+            raise Missing(no_split)
+        return loss_gradient(
+            weights, checkpoint.train_mask, checkpoint.task.labels, **checkpoint.config.forward_options
+        )
+
+    # Nothing here may hold the subject: it would stay in memory, with all that it has computed, for a while.
+    return Subject(
         checkpoint.task,
         lambda: activations(checkpoint),
         step=checkpoint.step,
@@ -50,21 +64,11 @@ def subject_of(
             "W_E": lambda: embedding(weights, p),
             "W_L": lambda: neuron_logit_map(weights)[:, :p],
             "embeddings": lambda: _embeddings(weights, p),
-            "train_loss_gradient": lambda: loss_gradient(
-                weights, made.train_mask, checkpoint.task.labels, **checkpoint.config.forward_options
-            ),
+            "train_loss_gradient": gradient,
             "gradients": lambda: lambda pairs: input_gradients(weights, pairs, **checkpoint.config.forward_options),
         },
-        lack={
-            **_NO_ATTENTION,
-            "train_mask": (
-                f"the run has no {SPLIT}, so train and test pairs are unknown"
-                if in_directory
-                else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
-            ),
-        },
+        lack=_NO_ATTENTION | {"train_mask": no_split},
     )
-    return made
 
 
 def _embeddings(weights: Mapping[str, Tensor], p: int) -> tuple[Tensor, Tensor]:

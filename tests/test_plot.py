@@ -173,21 +173,27 @@ def test_maps_over_pairs_show_what_they_are_given(shipped):
     assert figure.layout.coloraxis.cmin == 0
     assert figure.layout.coloraxis.colorbar.title.text == "attention to a"
 
-    purity = interp.measures.neurons.frequency_shares(acts.neurons).numpy()
-    figure = plot.neurons_over_pairs(acts.neurons.numpy(), purity)
+    neurons = interp.measures.neurons
+    shares = neurons.frequency_shares(acts.neurons)
+    shown = neurons.representatives(shares, acts.neurons.amax((0, 1)) > 0)
+    purity, frequencies = neurons.purity(shares).numpy(), neurons.neuron_frequencies(shares).numpy()
+    figure = plot.neurons_over_pairs(acts.neurons.numpy(), shown.numpy(), frequencies, purity)
     named = [int(note.text.split(":")[0]) for note in figure.layout.annotations]
-    assert [purity[:, n].argmax() + 1 for n in named[:5]] == [14, 35, 41, 42, 52]
-    assert purity[:, named[5]].max() < 0.85
+    assert [int(shares[:, n].argmax()) + 1 for n in named[:5]] == [14, 35, 41, 42, 52]
+    assert [float(shares[k - 1].max()) for k in (14, 35, 41, 42, 52)] == [float(purity[n]) for n in named[:5]]
+    assert shares[:, named[5]].max() < 0.85
     for n, trace in zip(named, figure.data, strict=True):
         np.testing.assert_allclose(trace.z, acts.neurons[:, :, n] / acts.neurons[:, :, n].max(), rtol=1e-6)
-    with pytest.raises(ConfigError, match=r"none has more than 0\.85"):
-        plot.neurons_over_pairs(acts.neurons.numpy(), np.full_like(purity, 0.01))
+    none = neurons.representatives(shares.new_full(shares.shape, 0.01), acts.neurons.amax((0, 1)) > 0)
+    assert none.tolist() == []
+    with pytest.raises(ConfigError, match="must name at least one neuron"):
+        plot.neurons_over_pairs(acts.neurons.numpy(), none.numpy(), frequencies, purity)
 
     norms = interp.measures.logits.fourier_norms_2d(acts.logits).numpy()
     (trace,) = plot.logit_fourier_norms(norms).data
     assert np.unravel_index(np.asarray(trace.z).argmax(), norms.shape) == np.unravel_index(norms.argmax(), norms.shape)
 
-    figure = plot.neuron_purity(purity)
+    figure = plot.neuron_purity(purity, frequencies, neurons.SINGLE_FREQUENCY_SHARE)
     assert sum(len(trace.x) for trace in figure.data) == 512
     assert {f"k = {k}" for k in (14, 35, 41, 42, 52)} <= {trace.name for trace in figure.data}
 

@@ -1,9 +1,11 @@
 """Subjects, quantities and measures: what is kept, what is missing, and what a user declares."""
 
+import gc
 import json
 import math
 import subprocess
 import sys
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -17,6 +19,7 @@ from interp.measures.logits import explained_accuracy, key_frequencies_of
 from interp.measures.mechanism import explained_by_difference
 from interp.measures.registry import chosen, evaluate
 from interp.progress import of_subject
+from interp.subjects import subject_of
 from tests.conftest import ROOT
 from tests.models import analytic_activations, subject
 
@@ -429,3 +432,17 @@ def test_the_further_measures_of_the_shipped_run(shipped):
     discs = {14: 0.99996, 35: 0.99977, 41: 0.99997, 42: 0.99998, 52: 0.99994}
     assert m["phase_alignment"] == pytest.approx(discs, rel=1e-4)
     assert m["translation_share"] == pytest.approx(0.9757, abs=0.02)
+
+
+def test_a_subject_is_gone_when_nothing_holds_it(shipped):
+    """With a circle of references, the arrays of many checkpoints would wait for the garbage collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        measured = subject_of(shipped.at(9_000))
+        evaluate(measured, chosen(None) + chosen(["naive_loss_minimization"]))
+        seen = weakref.ref(measured)
+        del measured
+        assert seen() is None
+    finally:
+        gc.enable()

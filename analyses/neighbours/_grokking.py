@@ -62,7 +62,7 @@ def network_delays(sizes: Sizes) -> pd.DataFrame:
     def times(swept: str, students: Sequence[two_layer.TwoLayer]) -> pd.DataFrame:
         # Only those of small weight decay need all the steps; the last of the others generalizes at 4,700 of 6,000.
         slow = [student.weight_decay < base.weight_decay for student in students]
-        found = {}
+        found: dict[int, Any] = {}
         for steps, members in (
             (sizes.student_steps, [place for place, late in enumerate(slow) if late]),
             (sizes.student_steps * 3 // 10, [place for place, late in enumerate(slow) if not late]),

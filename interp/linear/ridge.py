@@ -269,7 +269,7 @@ class _Path:
 
     def _under_covariance(self, unseen: Float[np.ndarray, " m"]) -> Float[np.ndarray, "m 2"]:
         """Σ times the two null parts. What it takes is kept for the next descent from this seed: Σ is large to read."""
-        problem, seed = self.problem, self.settings["seed"]
+        problem, seed = self.problem, int(self.settings["seed"])
         last = problem.null_products.get(seed)
         if last is None:
             unit = self._unit_start - problem.svd.directions @ (problem.svd.directions.T @ self._unit_start)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.arguments import checks_arrays, given, numbers_below
+from interp.arguments import checks_arrays, given, numbers_below, whole
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis, sum_by_residue
@@ -28,16 +28,33 @@ def frequency_shares(
     out, over the total. The four products of waves span the same space as the waves of a + b and of a − b, so
     four one-dimensional transforms do for the two-dimensional one. A neuron that never varies has share 0.
     """
+    return _shares(neurons, (neurons.sum(1), neurons.sum(0)))
+
+
+def _shares(
+    neurons: Float[Tensor, "p p d_mlp"], marginals: tuple[Float[Tensor, "p d_mlp"], Float[Tensor, "p d_mlp"]]
+) -> Float[Tensor, "n_frequencies d_mlp"]:
     p = len(neurons)
     a = torch.arange(p)
-    marginals = [neurons.sum(1), neurons.sum(0)]
     diagonals = [sum_by_residue(neurons, (a[:, None] + sign * a) % p) for sign in (1, -1)]
     basis = shared_basis(p)
-    power = [by_frequency(basis @ table.double()).square() / p for table in marginals + diagonals]
+    power = [by_frequency(basis @ table.double()).square() / p for table in (*marginals, *diagonals)]
     if p % 2 == 0:
         power[3][-1] = 0  # (−1)^(a−b) is (−1)^(a+b): counted already
-    total = neurons.flatten(0, 1).var(dim=0, correction=0).double() * p * p
+    total = _variance(neurons) * p * p
     return torch.stack(power).sum(0) / torch.where(total > 0, total, torch.inf)
+
+
+def _variance(neurons: Float[Tensor, "p p d_mlp"]) -> Float[Tensor, " d_mlp"]:
+    """Of each neuron over all pairs, in float64, a row at a time; exactly 0 for a neuron that never varies."""
+    origin = neurons[0, 0].double()  # taken off first, so that no two large numbers are subtracted
+    total, squares = torch.zeros_like(origin), torch.zeros_like(origin)
+    for row in neurons:
+        shifted = row.double() - origin
+        total += shifted.sum(0)
+        squares += shifted.square().sum(0)
+    n = len(neurons) ** 2
+    return squares / n - (total / n) ** 2
 
 
 @checks_arrays
@@ -49,6 +66,12 @@ def neuron_frequencies(
 
 
 @checks_arrays
+def purity(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Float[Tensor, " d_mlp"]:
+    """The share of each neuron's variance that its frequency explains."""
+    return shares.amax(0)
+
+
+@checks_arrays
 def single_frequency_neurons(shares: Float[Tensor, "n_frequencies d_mlp"]) -> float:
     """The fraction of neurons of which one frequency explains more than 0.85."""
     return float(is_single_frequency(shares).double().mean())
@@ -57,7 +80,7 @@ def single_frequency_neurons(shares: Float[Tensor, "n_frequencies d_mlp"]) -> fl
 @checks_arrays
 def is_single_frequency(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Bool[Tensor, " d_mlp"]:
     """Which neurons one frequency explains by more than 0.85."""
-    return shares.amax(0) > SINGLE_FREQUENCY_SHARE
+    return purity(shares) > SINGLE_FREQUENCY_SHARE
 
 
 @checks_arrays
@@ -68,12 +91,38 @@ def clusters(shares: Float[Tensor, "n_frequencies d_mlp"]) -> dict[int, Int[Tens
 
 
 @checks_arrays
+def representatives(
+    shares: Float[Tensor, "n_frequencies d_mlp"], alive: Bool[Tensor, " d_mlp"], most: int = 5
+) -> Int[Tensor, " n"]:
+    """The purest neuron of each frequency, and the least pure one that is alive.
+
+    Of the `most` frequencies that have most single-frequency neurons, ascending; the last one is left out where every
+    neuron that is alive is of one frequency. Empty where no neuron is of one frequency.
+    """
+    if alive.shape != shares.shape[1:]:
+        raise ConfigError(f"alive must have an entry for each of the {shares.shape[1]} neurons; got {len(alive)}.")
+    share, of_each = purity(shares), clusters(shares)
+    shown = sorted(sorted(of_each, key=lambda k: -len(of_each[k]))[: whole("most", most, 1)])
+    chosen = [int(of_each[k][share[of_each[k]].argmax()]) for k in shown]
+    others = (alive & ~is_single_frequency(shares)).nonzero().flatten()
+    if chosen and len(others):
+        chosen.append(int(others[share[others].argmin()]))
+    return torch.tensor(chosen, dtype=torch.int64)
+
+
+@checks_arrays
 def input_phases(
     neurons: Float[Tensor, "p p d_mlp"], frequencies: Int[Tensor, " d_mlp"]
 ) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
     """φ_a and φ_b of each neuron: its mean over the other input goes like cos(w_k a − φ_a), and cos(w_k b − φ_b)."""
     numbers_below("frequencies", frequencies, len(neurons) // 2 + 1, least=1)
-    over_a, over_b = (shared_basis(len(neurons)) @ neurons.sum(axis).double() for axis in (1, 0))
+    return _input_phases((neurons.sum(1), neurons.sum(0)), frequencies)
+
+
+def _input_phases(
+    marginals: tuple[Float[Tensor, "p d_mlp"], Float[Tensor, "p d_mlp"]], frequencies: Int[Tensor, " d_mlp"]
+) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
+    over_a, over_b = (shared_basis(len(table)) @ table.double() for table in marginals)
     return _phases(over_a, frequencies), _phases(over_b, frequencies)
 
 
@@ -110,10 +159,16 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
 
 
 @quantity
+def _marginals(subject: Subject) -> tuple[Float[Tensor, "p d_mlp"], Float[Tensor, "p d_mlp"]]:
+    """The neurons, summed over b and over a."""
+    return subject.neurons.sum(1), subject.neurons.sum(0)
+
+
+@quantity
 def shares_of(subject: Subject) -> Float[Tensor, "n_frequencies d_mlp"]:
     """`frequency_shares` of its neurons."""
     subject.needs_fourier()
-    return frequency_shares(subject.neurons)
+    return _shares(subject.neurons, _marginals(subject))
 
 
 @measure(
@@ -132,7 +187,8 @@ def _single(
     shares = shares_of(subject)
     single = is_single_frequency(shares)
     frequencies = neuron_frequencies(shares)[single]
-    of_a, of_b = input_phases(subject.neurons[..., single], frequencies)
+    over_b, over_a = _marginals(subject)
+    of_a, of_b = _input_phases((over_b[:, single], over_a[:, single]), frequencies)
     return single, frequencies, of_a, -of_b if subject.task.operation == "subtract" else of_b
 
 

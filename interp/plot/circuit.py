@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Float
+import torch
+from jaxtyping import Float, Int
 
-from interp.arguments import checks_arrays, frequencies_of
+from interp.arguments import checks_arrays, frequencies_of, number, numbers_below
 from interp.errors import ConfigError
 from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, note_doubts, panels
 
@@ -66,6 +67,12 @@ def _fit(shares: np.ndarray, over_pairs: np.ndarray) -> None:
         )
 
 
+def _one_each(neurons: int, **arrays: np.ndarray) -> None:
+    for name, array in arrays.items():
+        if len(array) != neurons:
+            raise ConfigError(f"{name} must have an entry for each of the {neurons} neurons; got {len(array)}.")
+
+
 def _waves(p: int) -> dict[str, Any]:
     """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
     every = max(1, p // 12 // 5 * 5)
@@ -92,25 +99,22 @@ def attention_over_pairs(
 
 @checks_arrays
 def neurons_over_pairs(
-    neurons: Float[np.ndarray, "p p d_mlp"], shares: Float[np.ndarray, "n_frequencies d_mlp"]
+    neurons: Float[np.ndarray, "p p d_mlp"],
+    shown: Int[np.ndarray, " n"],
+    frequencies: Int[np.ndarray, " d_mlp"],
+    purity: Float[np.ndarray, " d_mlp"],
 ) -> go.Figure:
-    """Activations over all pairs of the purest neuron of each frequency (five at the most), and of the least pure one.
+    """Activations of the `shown` neurons over all pairs, each as a share of its largest, after Nanda et al. (2023).
 
-    Each as a share of its largest. After Nanda et al. (2023). Takes `Activations.neurons` and
-    `measures.neurons.frequency_shares` of them.
+    Takes `Activations.neurons`, and `representatives`, `neuron_frequencies` and `purity` of `measures.neurons`.
     """
-    _fit(shares, neurons)
-    own, purity = shares.argmax(0), shares.max(0)
-    pure = purity > 0.85
-    found = sorted({int(k) for k in own[pure]}, key=lambda k: -int((pure & (own == k)).sum()))[:5]
-    if not found:
-        raise ConfigError(
-            "this figure shows neurons of one frequency, and none has more than 0.85 of its variance in one."
-        )
-    chosen = [int(np.where(own == k, purity, 0).argmax()) for k in sorted(found)]
-    alive = neurons.max((0, 1)) > 0
-    chosen += [int(np.where(alive, purity, np.inf).argmin())] if not pure[alive].all() else []
-    maps = [(f"{n}: k = {own[n] + 1}, {purity[n]:.0%}", neurons[:, :, n] / neurons[:, :, n].max()) for n in chosen]
+    _one_each(neurons.shape[2], frequencies=frequencies, purity=purity)
+    numbers_below("shown", torch.as_tensor(shown), neurons.shape[2])
+    if not len(shown):
+        raise ConfigError("shown must name at least one neuron; got none, as from a network without pure neurons.")
+    maps = [
+        (f"{n}: k = {frequencies[n]}, {purity[n]:.0%}", neurons[:, :, n] / (neurons[:, :, n].max() or 1)) for n in shown
+    ]
     return maps_side_by_side(
         maps, min(3, len(maps)), ("b", "a"), "activation ÷ largest", limits=(min(float(m.min()) for _, m in maps), 1.0)
     )
@@ -131,14 +135,18 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
 
 
 @checks_arrays
-def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure:
+def neuron_purity(
+    purity: Float[np.ndarray, " d_mlp"], frequencies: Int[np.ndarray, " d_mlp"], threshold: float
+) -> go.Figure:
     """How much of each neuron's variance over pairs its one frequency explains, by frequency.
 
-    Takes `measures.neurons.frequency_shares`. The line is at 0.85, from where a neuron counts as of one frequency.
+    Takes `measures.neurons.purity` and `neuron_frequencies`; a line stands at the threshold, from where a neuron counts
+    as of one frequency (`measures.neurons.SINGLE_FREQUENCY_SHARE`).
     """
     import plotly.graph_objects as go
 
-    own, purity = shares.argmax(0) + 1, shares.max(0)
+    _one_each(len(purity), frequencies=frequencies)
+    own, threshold = frequencies, number("threshold", threshold, least=0, most=1)
     counted = sorted(set(own.tolist()), key=lambda k: -int((own == k).sum()))
     shown = sorted(counted[: len(KEYS) - 1])
     figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency")
@@ -148,7 +156,7 @@ def neuron_purity(shares: Float[np.ndarray, "n_frequencies d_mlp"]) -> go.Figure
         figure.add_trace(
             go.Histogram(x=purity[members], name=name, marker_color=colour, xbins={"start": 0, "end": 1, "size": 0.025})
         )
-    figure.add_vline(x=0.85, line={"color": "#555", "width": 1.5, "dash": "dot"})
+    figure.add_vline(x=threshold, line={"color": "#555", "width": 1.5, "dash": "dot"})
     figure.update_layout(barmode="stack", margin={"t": 115}, height=620, legend_traceorder="normal")
     figure.update_xaxes(range=[0, 1], tickformat=".0%", showgrid=False)
     return figure
