@@ -8,7 +8,7 @@ import platform
 
 from interp.threads import wait_passively
 
-NAMES = ("training_step", "measures", "ridge", "whole_commands")
+NAMES = ("training_step", "measures", "recorder", "ridge", "whole_commands")
 LONG = ("busy", "rounding")  # some minutes each: only when named
 
 

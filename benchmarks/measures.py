@@ -13,7 +13,8 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import medians
-from interp import load_run, progress_measures
+from interp import ModelConfig, load_run, progress_measures
+from interp.forward import Pairs, forward
 from interp.fourier import fourier_basis, frequency_rows
 
 RUN = Path("checkpoints/mod113-seed0")
@@ -26,6 +27,8 @@ def main() -> None:
     assert checkpoint.train_mask is not None
     p, labels, mask = checkpoint.task.p, checkpoint.task.labels.flatten(), checkpoint.train_mask.flatten()
     bridge = checkpoint.model()
+    assert isinstance(checkpoint.config, ModelConfig)
+    options = checkpoint.config.forward_options
     index = torch.arange(p * p)
     tokens = torch.stack([index // p, index % p, torch.full_like(index, p)], dim=1)
     F = fourier_basis(p).float()
@@ -82,6 +85,18 @@ def main() -> None:
         if not math.isclose(value, ours[name] or 0.0, rel_tol=1e-2, abs_tol=slack):
             raise AssertionError(f"{name}: directly {value}, here {ours[name]}")
 
+    def by_hand() -> tuple[float, float]:
+        with torch.no_grad():
+            out = forward(checkpoint.weights, Pairs.all(p), **options).logits[:, :p]
+        values = -out.double().log_softmax(-1).gather(-1, labels[:, None])[:, 0]
+        return float(values[mask].mean()), float(values[~mask].mean())
+
+    def two_losses() -> tuple[float | None, float | None]:
+        m = progress_measures(checkpoint, measures=["train_loss", "test_loss"])
+        return m.train_loss, m.test_loss
+
+    assert two_losses() == by_hand()
+    two = medians({"measured": (two_losses, 3), "by hand": (by_hand, 3)})
     found = medians(
         {"progress_measures": (lambda: progress_measures(checkpoint, key_frequencies=keys), 5), "direct": (direct, 1)},
         rounds=3,
@@ -89,3 +104,5 @@ def main() -> None:
     print(f"  progress_measures                  {found['progress_measures'] * 1e3:8.0f} ms a checkpoint")
     print(f"  a cached forward a measure         {found['direct'] * 1e3:8.0f} ms a checkpoint")
     print(f"  direct / progress_measures: {found['direct'] / found['progress_measures']:.1f}")
+    print(f"  two losses alone                   {two['measured'] * 1e3:8.0f} ms")
+    print(f"  two losses / the same by hand: {two['measured'] / two['by hand']:.2f}")

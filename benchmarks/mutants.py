@@ -76,7 +76,7 @@ _STATE = "tests/test_state.py::test_nothing_that_the_caller_has_set_changes_a_re
 _ARRAYS = f"{_STATE}[all of them-functions of arrays]"
 _RETURNED = "tests/test_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
 _NONSENSE = "tests/test_nonsense.py::test_nonsense_is_refused_in_a_sentence_or_gives_finite_numbers"
-_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", _ARRAYS, _NONSENSE)
+_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", "tests/test_subject.py", _ARRAYS, _NONSENSE)
 _SPLITS = tuple(
     f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
 )
@@ -85,7 +85,7 @@ TESTS = {  # of each module, the quickest first
     "interp/measures/embedding.py": _MEASURES,
     "interp/measures/logits.py": _MEASURES,
     "interp/measures/losses.py": _MEASURES,
-    "interp/measures/mechanism.py": (*_MECHANISM, _NONSENSE),
+    "interp/measures/mechanism.py": (*_MECHANISM, "tests/test_subject.py", _NONSENSE),
     "interp/measures/neurons.py": _MEASURES,
     "interp/measures/weights.py": _MEASURES,
     "interp/measures/subject.py": ("tests/test_subject.py",),

@@ -13,6 +13,9 @@ from .all_pairs import (
     activations as activations,
     hooked_activations as hooked_activations,
 )
+from .callables import (
+    Model as Model,
+)
 from .config import (
     MLPConfig as MLPConfig,
     ModelConfig as ModelConfig,
@@ -33,6 +36,9 @@ from .graduations import (
     Graduation as Graduation,
     graduation as graduation,
 )
+from .logs import (
+    read_log as read_log,
+)
 from .measures.registry import (
     list_measures as list_measures,
     measure as measure,
@@ -51,6 +57,9 @@ from .published import (
     convert as convert,
     load_checkpoint as load_checkpoint,
     load_run as load_run,
+)
+from .recorder import (
+    Recorder as Recorder,
 )
 from .run import (
     Checkpoint as Checkpoint,

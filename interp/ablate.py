@@ -28,7 +28,7 @@ from interp.forward import Pairs
 from interp.fourier import frequency_rows, project, shared_basis
 from interp.measures import logits as logit_measures, losses, neurons as neuron_measures
 from interp.model import neuron_logit_map
-from interp.run import Checkpoint
+from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -56,6 +56,11 @@ _ONE_HIDDEN_LAYER = _HookPoints("hook_post", "hook_logits", None)
 
 
 def _points(checkpoint: Checkpoint) -> _HookPoints:
+    if isinstance(checkpoint.config, ForeignNetwork):
+        raise ConfigError(
+            "Ablations take the networks that interp computes itself; change another module or bridge with a hook of "
+            "your own, and measure it again."
+        )
     return _ONE_HIDDEN_LAYER if isinstance(checkpoint.config, MLPConfig) else _TRANSFORMER
 
 

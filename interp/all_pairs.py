@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from jaxtyping import Bool, Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from interp.computing import computing
@@ -20,7 +20,7 @@ from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
 from interp.forward import Activation, Pairs, forward
 from interp.model import Weights, plain
-from interp.run import Checkpoint
+from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -60,6 +60,8 @@ def activations(
 
     Raises ConfigError if one of these is missing, if one is given beside a Checkpoint, or if p does not fit.
     """
+    if isinstance(model, Checkpoint) and isinstance(model.config, ForeignNetwork):
+        return model.config.activations(model.weights)
     weights, p, options = _own_options(model, p, activation, attention_coefficient)
     if "W_x" not in weights:
         check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
@@ -84,6 +86,7 @@ def _own_options(
             raise ConfigError(
                 f"A Checkpoint knows its {', '.join(asked)}; got {' and '.join(given)} beside it. Leave them out."
             )
+        assert not isinstance(model.config, ForeignNetwork)
         return model.weights, model.task.p, model.config.forward_options
     lacking = [name for name in asked if name not in given and not (name == "attention_coefficient" and "W_x" in model)]
     if p is None or lacking:
@@ -119,7 +122,7 @@ def _device_of(model: Any) -> torch.device | str:
 
 
 @contextlib.contextmanager
-def evaluating(model: TransformerBridge | HookedMLP) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into evaluation mode, without dropout, and each of its modules back into its own mode afterwards.
 
     Raises ConfigError for a model on the meta device, which holds no numbers.
@@ -211,7 +214,7 @@ def _input_gradients(
         equals = weights["W_E"][-1:] if len(weights["W_pos"]) == 3 else weights["W_E"][:0]
         embedded = {"W_E": torch.cat([E_a, E_b, equals])}
     logits = forward({**weights, **embedded}, each, activation, attention_coefficient).logits
-    grad_a, grad_b = _jacobian(logits[:, :p], E_a, E_b)
+    grad_a, grad_b = jacobian(logits[:, :p], E_a, E_b)
     return grad_a, grad_b
 
 
@@ -238,11 +241,11 @@ def _hooked_input_gradients(
         )
     with evaluating(model), model.hooks(fwd_hooks=[("hook_embed", leaf)]):
         logits = at_last(model(tokens))
-    (grad,) = _jacobian(logits[:, :p], embedded[-1])
+    (grad,) = jacobian(logits[:, :p], embedded[-1])
     return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
 
 
-def _jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
+def jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
     """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
     columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
     return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))

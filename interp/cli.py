@@ -545,7 +545,11 @@ def _cell(value: Any) -> str:
 )
 def phases(
     run: Annotated[
-        str, typer.Argument(help="Run directory, file of a whole run, or the address of one.", metavar="RUN")
+        str,
+        typer.Argument(
+            help="Run directory, file of a whole run, the address of one, or a log (CSV, JSON, JSON lines, parquet).",
+            metavar="RUN",
+        ),
     ],
     threshold: Annotated[
         float, typer.Option(help="Accuracy from which train and test pairs count as learned, a fraction.")
@@ -559,6 +563,13 @@ def phases(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    every: Annotated[
+        int | None, typer.Option(help="Of a log that names no steps: how many lie between two rows.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Of a log whose names do not tell: test_loss=NAME takes that column.", metavar="NAME=COLUMN"),
+    ] = None,
     anyway: Anyway = False,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
@@ -568,14 +579,25 @@ def phases(
     often it fell and came back. What a run never does is said in words. Each event comes from the finest record that
     has it, the run's history or its checkpoints, and happened after the step in brackets.
     The trajectory of a run directory is kept in its measures.parquet, so a second call is instant.
+    Of a log of losses and accuracies, whose columns are matched by their names, all is read but memorization's end.
     """
     import json
 
     from interp.events import read_phases, records
+    from interp.files import local_file
+    from interp.logs import is_log, read_log
     from interp.published import load_run
 
     about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
-    frames = records(load_run(run, **about))
+    file, name = local_file(run)
+    if is_log(file):
+        if told := [option for option, value in about.items() if value is not None]:
+            raise ConfigError(f"{name} is a log, which needs no {' and '.join(told)}; leave these out.")
+        frames = [read_log(run, every=every, columns=_columns(column))]
+    elif every is not None or column:
+        raise ConfigError(f"--every and --column are for logs; {name} is none.")
+    else:
+        frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
     about_keys = frames[-1].attrs  # of the trajectory, if there is one
     names = ("key_frequencies", "key_step", "key_doubt", "doubts")
@@ -595,6 +617,13 @@ def phases(
         console_out.print(str(found), **plain)
     if doubts and not anyway:
         raise typer.Exit(_DOUBTFUL)
+
+
+def _columns(given: list[str] | None) -> dict[str, str]:
+    pairs = [one.partition("=") for one in given or ()]
+    if bad := [name + sign + column for name, sign, column in pairs if not (name and sign and column)]:
+        raise ConfigError(f"--column takes NAME=COLUMN, as in --column test_loss=val_nll; got {bad[0]!r}.")
+    return {name.strip(): column for name, _, column in pairs}
 
 
 @app.command(

@@ -179,6 +179,17 @@ def read_contents(file: Path, path: Path | str) -> Contents:
     return Contents(path, layout, states, single, raw)
 
 
+def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str, Any], int | None]:
+    """Return the state dict that a file holds, in whatever layout, the configuration beside it, and its step."""
+    raw = read_data(file, path)
+    raw = raw if isinstance(raw, Mapping) else {}
+    state = next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None) or _state(raw)
+    said: Any = next((raw[key] for key in ("config", "cfg") if isinstance(raw.get(key), SavedConfig | Mapping)), {})
+    counted = next((raw[key] for key in ("epoch", "step") if raw.get(key) is not None), None)
+    step = None if counted is None else _whole(counted, path, "step")
+    return state, (vars(said) if isinstance(said, SavedConfig) else said), step
+
+
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, Sequence) else 0
 

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.logs import is_log, read_log
 from interp.printed import Printed
 
 if TYPE_CHECKING:
@@ -122,6 +124,8 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     the checkpoints. The losses in the history of a run that interp trained are over all p + 1 outputs ("=" included),
     those of a trajectory over the p numbers; `phases(trajectory(run))` reads the latter alone.
 
+    The path of a log of losses and accuracies is read by `interp.read_log`.
+
     `threshold` is the accuracy from which a set counts as learned, and `sustain` in how many rows in a row.
     Raises ConfigError for a frame without `step` or rows, steps that are not whole numbers, two different values at
     one step, accuracies over 1 (percent) and negative losses; CheckpointError for a run with neither history nor
@@ -133,6 +137,8 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     from interp.run import Run
 
     if isinstance(source, str | os.PathLike):
+        if is_log(Path(os.fsdecode(source))):
+            return read_phases([read_log(source)], threshold, sustain)
         source = load_run(source)
     if not isinstance(source, Run):
         raise ConfigError(

@@ -159,6 +159,10 @@ def some(items: Sequence[str], most: int = 6) -> str:
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
+class UnknownLayoutError(CheckpointError):
+    """Raised for a state dict whose names are of no layout in the table."""
+
+
 def recognise(path: Path | str, state: State) -> Layout:
     """Return the layout of a state dict.
 
@@ -176,9 +180,14 @@ def recognise(path: Path | str, state: State) -> Layout:
     nearest = max(LAYOUTS, key=nearness)
     hint = ""
     if any(re.search(r"blocks\.[1-9]|\bln", key) for key in state):
-        hint = " More layers and layer norms are measured through hooks: progress_measures(bridge, task=...)."
+        hint = (
+            " A TransformerLens model of several layers or with layer norm is measured as a bridge: boot one with its "
+            "config (TransformerBridge.boot_native), give it the weights (convert_tl_checkpoint turns those of "
+            "TransformerLens 1 to 3 into a bridge's), and call progress_measures(bridge, task=...); "
+            "notebooks/bring_your_own_checkpoint.ipynb does so."
+        )
     found = [f"{key} {'nested' if value.is_nested else list(value.shape)}" for key, value in state.items()]
-    raise CheckpointError(
+    raise UnknownLayoutError(
         f"{path} is in no layout that interp knows: it holds {some(found, 20) or 'no tensors'}. Nearest is "
         f"{nearest.name}, but it {'; '.join(misfits[nearest.name])}. Known layouts: "
         f"{'; '.join(layout.name for layout in LAYOUTS)}.{hint}"

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from interp.callables import Array, Model, Tokens, is_callable_model
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig
 from interp.console import progress_bar
@@ -27,10 +28,10 @@ from interp.measures.registry import MEASURES, Measure, Result, chosen, evaluate
 from interp.measures.subject import Subject
 from interp.printed import Printed
 from interp.published import last_checkpoint
-from interp.run import Checkpoint, Origin, PathLike, Run
+from interp.run import Checkpoint, ForeignNetwork, Origin, PathLike, Run
 from interp.subjects import hooked_subject_of, subject_of
 from interp.task import SplitLike, Task, as_mask
-from interp.threads import for_network, keeping_threads
+from interp.threads import for_network, keeping_threads, wanted as wanted_threads
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -172,7 +173,7 @@ def in_order(measures: Iterable[Measure]) -> list[Measure]:
 @computing()
 @keeping_threads
 def progress_measures(
-    source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP,
+    source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP | Model | Callable[..., Any] | Array,
     task: Task | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -184,13 +185,16 @@ def progress_measures(
     activation: Activation | None = None,
     threads: int | None = None,
     measures: Iterable[str | Callable[[Subject], Any]] | None = None,
+    tokens: Tokens | None = None,
+    vocabulary: Mapping[str, int] | None = None,
 ) -> ProgressMeasures:
     """All progress measures of one model.
 
     `source` is a checkpoint file in any known layout or a run directory (its last checkpoint), a Checkpoint, a Run, or
     a TransformerBridge (or HookedMLP), which is measured through its hooks and needs its `task`. For a path or a
     bridge, `split` and `seed`, and for a path `attention_coefficient`, `n_heads` and `activation`, are those of
-    `load_checkpoint`.
+    `load_checkpoint`. Or it is an `interp.Model`, or what that takes: any module or function from tokens to logits, or
+    an array of logits [p, p, n], with its `task`, `split`, `seed`, `tokens` and `vocabulary`.
 
     The key frequencies are the k of which the squared cos coefficient exceeds `share` of the sum: in a run, at its last
     checkpoint with test accuracy of 0.99 or more, or at its last one if none has it, so that a run that lost what it
@@ -216,7 +220,26 @@ def progress_measures(
         raise ConfigError(f"{' and '.join(given)} is for reading a file; give it to load_checkpoint instead.")
     if isinstance(source, Run):
         source = source[-1]
-    if isinstance(source, Checkpoint):
+    if not isinstance(source, Checkpoint | Model) and is_callable_model(source, tokens):
+        if not isinstance(task, Task):
+            raise ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
+        source = Model(
+            source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary
+        )
+        task = split = seed = None
+    elif tokens is not None or vocabulary is not None:
+        raise ConfigError(
+            "tokens and vocabulary say what a module or function reads; leave them out, since a "
+            f"{type(source).__name__} knows its own."
+        )
+    if isinstance(source, Model):
+        if not task is split is seed is None:
+            raise ConfigError("an interp.Model carries its own task and split; give them to it instead.")
+        keys = _Keys(checked_frequencies(key_frequencies, source.task), share)
+        torch.set_num_threads(threads_for(source, source.task.p, threads))
+        subject = keys.subject = source.subject({key_frequencies_of: keys})
+        origins: tuple[Origin, Origin] = ("given", "given")
+    elif isinstance(source, Checkpoint):
         if not task is split is seed is None:
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
         keys = _Keys(checked_frequencies(key_frequencies, source.task), share, source)
@@ -232,8 +255,8 @@ def progress_measures(
         origins = "given", "given"
     else:
         raise ConfigError(
-            f"progress_measures takes a path, a Checkpoint, a Run, or a TransformerBridge with task=; got a "
-            f"{type(source).__name__}."
+            "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
+            f"a module, a function from tokens to logits or an array of logits; got a {type(source).__name__}."
         )
     measured = of_subject(subject, wanted)
     doubts = _doubts(source, subject, *origins)
@@ -281,13 +304,16 @@ class _Keys:
 
 
 def _doubts(
-    source: Checkpoint | TransformerBridge | HookedMLP, subject: Subject, task_origin: Origin, split_origin: Origin
+    source: Checkpoint | TransformerBridge | HookedMLP | Model,
+    subject: Subject,
+    task_origin: Origin,
+    split_origin: Origin,
 ) -> tuple[str, ...]:
     """Return what speaks against the task and split of a model, and of the run that it belongs to."""
-    points = () if isinstance(source, Checkpoint) else source.hook_dict.values()
+    points = () if isinstance(source, Checkpoint | Model) else source.hook_dict.values()
     if any(point.has_hooks(including_permanent=False) for point in points):
         return ()  # an ablation says nothing of what the model learned
-    found = doubts_of(subject, task_origin, split_origin)
+    found = (*doubts_of(subject, task_origin, split_origin), *subject.doubts)
     if not found or not isinstance(source, Checkpoint) or source.run is None:
         return found
     return found if run_doubts(source.run) else ()  # a run whose end has learned its task had not yet at this step
@@ -312,8 +338,10 @@ def run_doubts(run: Run, last: Callable[[], Subject] | None = None) -> tuple[str
 _RUN_DOUBTS: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
 
 
-def threads_for(sizes: Architecture, p: int, threads: int | None) -> int:
+def threads_for(sizes: Architecture | ForeignNetwork, p: int, threads: int | None) -> int:
     """Return on how many threads a model of these sizes is measured."""
+    if isinstance(sizes, ForeignNetwork):  # of unknown cost
+        return wanted_threads(threads)
     return for_network(p * p, sizes.d_hidden if isinstance(sizes, MLPConfig) else sizes.d_mlp, p, threads)
 
 
@@ -366,7 +394,9 @@ def compare(
     with progress_bar("measure", "models", len(models), show=progress) as bar:
         for name, checkpoint in checkpoints.items():
             m = progress_measures(checkpoint, share=share, mechanism=mechanism, measures=wanted)
-            coefficient = checkpoint.config.forward_options.get("attention_coefficient")
+            config = checkpoint.config
+            options = {} if isinstance(config, ForeignNetwork) else config.forward_options
+            coefficient = options.get("attention_coefficient")
             about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
             numbers = m.scalars() if wanted is None else m.row()
             rows.append({**about, "key_frequencies": m.key_frequencies, **numbers})

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -21,18 +21,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional
 
+from interp.arguments import given
+from interp.bridges import is_bridge_state, network_of, plain_state, settings_beside
+from interp.callables import Model
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
-from interp.contents import Contents, read_contents
+from interp.contents import Contents, read_contents, state_and_settings
 from interp.disk import as_path, look_up, make_folder, temporary_in, writing
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
 from interp.forward import ACTIVATIONS, Activation, Pairs, forward
-from interp.layouts import ONE_HIDDEN_LAYER, Layout, State
+from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, UnknownLayoutError
 from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
+    ForeignNetwork,
     Origin,
     PathLike,
     Run,
@@ -46,6 +50,7 @@ from interp.run import (
     write_history,
     write_split,
 )
+from interp.states import checkpoint_of_state, run_of_states
 from interp.task import Operation, SplitLike, Task, as_mask
 from interp.task_names import named_tasks
 
@@ -411,13 +416,15 @@ class _Epoch:
 
 @computing()
 def load_run(
-    path: PathLike,
+    path: PathLike | Mapping[int, State] | Iterable[tuple[int, State]],
     task: Task | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     attention_coefficient: float | None = None,
     n_heads: int | None = None,
     activation: Activation | None = None,
+    *,
+    model: Model | None = None,
 ) -> Run:
     """Open a run: a directory that `interp.train` wrote, or one file that holds a training of another's code.
 
@@ -428,11 +435,22 @@ def load_run(
 
     A run directory knows its task and split. For a file, the other arguments are those of `load_checkpoint`.
 
+    With `model`, an interp.Model of a module of yours, it opens a training of that module: a folder of state dicts
+    (*.pt, *.pth, *.safetensors) whose names or contents tell their steps, a dict {step: state}, or a list of
+    (step, state).
+
     A damaged checkpoint of a directory does not keep it from opening: a warning names it, `run.bad` says what is wrong.
     Raises CheckpointError for what is no run, or was written by a newer format, and ConfigError for arguments that do
     not fit.
     """
-    found = _find_run(*local_file(path), _Asked(task, split, seed, attention_coefficient, n_heads, activation))
+    asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    if model is not None:
+        return run_of_states(path, _own_model(model, asked))
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(
+            f"load_run takes a path, or with model=interp.Model(…) the states of a training; got {given(path)}."
+        )
+    found = _find_run(*local_file(path), asked)
     if found is None:
         raise CheckpointError(
             f"{path} is a file of one checkpoint; a run is a directory, or a file of many. For one checkpoint: "
@@ -441,13 +459,26 @@ def load_run(
     return found
 
 
+def _own_model(model: Model, asked: _Asked) -> Model:
+    if not isinstance(model, Model):
+        raise ConfigError(f"model must be an interp.Model, as in interp.Model(module, task); got {given(model)}.")
+    if told := asked.given():
+        raise ConfigError(f"an interp.Model carries its own task and split; leave {' and '.join(told)} out.")
+    return model
+
+
 def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
     """The run at this path; None where there is a file of one checkpoint."""
     if file.is_dir() or not file.exists():
         return _directory(file, name, asked)
     if _is_ours(file):
         return None
-    contents = read_contents(file, name)
+    try:
+        contents = read_contents(file, name)
+    except UnknownLayoutError:
+        if _bridge(file, name, asked, None) is None:
+            raise
+        return None
     if not contents.states:
         return None
     reading = _resolve(contents, asked)
@@ -485,7 +516,7 @@ def _run(
 
 @computing()
 def load_checkpoint(
-    path: PathLike,
+    path: PathLike | State,
     task: Task | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -493,6 +524,8 @@ def load_checkpoint(
     attention_coefficient: float | None = None,
     n_heads: int | None = None,
     activation: Activation | None = None,
+    *,
+    model: Model | None = None,
 ) -> Checkpoint:
     """Read one model, whoever saved it; the layout is recognised by what the file holds, never by its name.
 
@@ -514,18 +547,27 @@ def load_checkpoint(
     n_heads                of a bridge's state dict, where the model has not learned enough to tell
     activation             "relu" unless given, or told
 
+    With `model`, an interp.Model of a module of yours, `path` is a state dict of that module, or a file that holds one.
+
     Where the file records losses and the split is known, they are compared, and a mismatch is a warning with both.
 
     Raises CheckpointError for a file that is missing, damaged, unknown, of a newer format, or that holds code (which is
     never run), and ConfigError for arguments that do not fit it.
     """
+    asked = _Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    if model is not None:
+        return checkpoint_of_state(path, _own_model(model, asked), step)
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigError(
+            f"load_checkpoint takes a path, or with model=interp.Model(…) a state dict; got {given(path)}."
+        )
     file, name = local_file(path)
     if file.is_dir() and step is None:
         raise CheckpointError(
             f"{name} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
         )
     with _passing(file, name):
-        return _load(file, name, _Asked(task, split, seed, attention_coefficient, n_heads, activation), step)
+        return _load(file, name, asked, step)
 
 
 @computing()
@@ -564,7 +606,12 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
         return opened[-1] if step is None else opened.at(step)
     if home_of(file) or (file.exists() and _is_ours(file)):
         return _load_ours(file, name, asked, step)
-    contents = read_contents(file, name)
+    try:
+        contents = read_contents(file, name)
+    except UnknownLayoutError:
+        if (bridge := _bridge(file, name, asked, step)) is None:
+            raise
+        return bridge
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
     split_origin = _split_origin(contents, asked)
@@ -590,6 +637,28 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
         split_origin,
         doubts,
     )
+
+
+def _bridge(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint | None:
+    """Read the state dict of a bridge of another shape than ours, with its config; None if the file holds none."""
+    state, settings, told = state_and_settings(file, name)
+    if not is_bridge_state(state):
+        return None
+    if lost := [one for one in ("attention_coefficient", "n_heads", "activation") if one in asked.given()]:
+        raise ConfigError(f"{name} is a bridge, whose config tells its {' and '.join(lost)}; leave it out.")
+    network, p = network_of(state, settings or settings_beside(file), name)
+    if step is not None and step != told:
+        held = "does not tell its step" if told is None else f"holds step {told}, not step {step}"
+        raise CheckpointError(f"{name} {held}; leave step out.")
+    if asked.task is not None and not isinstance(asked.task, Task):
+        raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
+    task = asked.task or Task(p)
+    network.p = task.p
+    mask = as_mask(asked.split, asked.seed, task.p)
+    weights = plain_state(state)
+    network.build(weights)  # says now if they do not fit
+    origin: Origin = "given" if asked.task else "assumed"
+    return Checkpoint(weights, network, task, told, mask, name, None, origin, "given")
 
 
 def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
@@ -656,6 +725,10 @@ def convert(
         checkpoints = iter(run)
     else:
         first = _load(file, name, asked, None)
+        if isinstance(first.config, ForeignNetwork):
+            raise ConfigError(
+                f"{name} is a bridge of several layers or with layer norm, which a run directory cannot hold."
+            )
         if step is not None and first.step is not None and step != first.step:
             raise ConfigError(f"{name} holds step {first.step}, not step {step}; leave step out.")
         known = first.step if step is None else step
@@ -664,6 +737,7 @@ def convert(
         steps = [known or 0]
         checkpoints = iter([first])
         history = pd.DataFrame() if home_of(file) or _is_ours(file) else read_contents(file, name).history
+    assert not isinstance(first.config, ForeignNetwork)
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
         make_folder(target.parent)

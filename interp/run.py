@@ -18,6 +18,7 @@ import operator
 import re
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -78,6 +79,22 @@ Origin = Literal["recorded", "given", "assumed"]
 _MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
 
 
+class ForeignNetwork(ABC):
+    """What stands for the sizes of a network that other code computes: an `interp.Model`, a bridge's config."""
+
+    @abstractmethod
+    def build(self, weights: Weights) -> Any:
+        """Return a copy of the network with these weights."""
+
+    @abstractmethod
+    def activations(self, weights: Weights) -> Any:
+        """Return what it computes on all pairs with these weights."""
+
+    @abstractmethod
+    def subject_of(self, checkpoint: Checkpoint, chosen: Any, final: Callable[[], Any] | None) -> Any:
+        """Return one of its states as a subject of measures."""
+
+
 class _OwnMask:
     """An attribute that holds a mask of its own: a copy of what it is given, of which it gives copies."""
 
@@ -105,7 +122,8 @@ class Checkpoint:
 
     weights     the mapping described in `interp.model`, which this checkpoint alone holds: what is changed in it is
                 measured, and neither its run nor its file changes
-    config      its sizes: a ModelConfig, or an MLPConfig for a network of one hidden layer
+    config      its sizes: a ModelConfig, or an MLPConfig for a network of one hidden layer; or the interp.Model that it
+                is a state of
     task        what it was trained to compute
     step        updates made before it was saved, as its file counts them; None if unknown
     train_mask  bool [p, p], true = train pair, a copy each time; None where the split is unknown
@@ -116,7 +134,7 @@ class Checkpoint:
     """
 
     weights: Weights
-    config: Architecture
+    config: Architecture | ForeignNetwork
     task: Task
     step: int | None = None
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -134,8 +152,11 @@ class Checkpoint:
 
         Feed it [batch, 3] tokens (a, b, p), or (a, b) where n_ctx is 2, and read the logits of the last position.
         Constant attention is mixed in by a permanent hook on hook_pattern (see `interp.model.to_bridge`). A network of
-        one hidden layer comes as a HookedMLP with the same calls: [batch, 2] tokens (a, b), logits [batch, p].
+        one hidden layer comes as a HookedMLP with the same calls: [batch, 2] tokens (a, b), logits [batch, p]. A state
+        of an interp.Model comes as a copy of its module.
         """
+        if isinstance(self.config, ForeignNetwork):
+            return self.config.build(self.weights)
         return to_hooked(self.weights, self.config)
 
 
@@ -163,7 +184,7 @@ class Run:
     run[-1] is the last checkpoint, run[:3] a list of the first three, run.at(1400) the one of that step, and
     `for ckpt in run` streams them all. `steps` are the steps with a readable checkpoint; `bad` says what is wrong with
     every other file. `architecture` holds the sizes of its models, `config` its training settings (None if other code
-    trained it).
+    trained it), and `stopped` the step at which a callback of `interp.train` ended it (None if none did).
     """
 
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -172,7 +193,7 @@ class Run:
         self,
         path: Path | str,
         task: Task,
-        architecture: Architecture,
+        architecture: Architecture | ForeignNetwork,
         sources: Mapping[int, Source],
         read_history: Callable[[], pd.DataFrame],
         train_mask: Bool[Tensor, "p p"] | None = None,
@@ -181,8 +202,10 @@ class Run:
         task_origin: Origin = "given",
         split_origin: Origin = "given",
         doubts: tuple[str, ...] = (),
+        stopped: int | None = None,
     ) -> None:
         self.path = path
+        self.stopped = stopped
         self.task = task
         self.architecture = architecture
         self.train_mask = train_mask
@@ -351,6 +374,7 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
         bad,
         about.task_origin,
         about.split_origin,
+        stopped=about.stopped,
     )
 
 
@@ -375,6 +399,7 @@ class Description:
     training: TrainConfig | None
     task_origin: Origin = "recorded"
     split_origin: Origin = "recorded"
+    stopped: int | None = None
 
 
 def read_description(path: Path) -> Description:
@@ -413,7 +438,8 @@ def read_description(path: Path) -> Description:
                 f"{file} disagrees with itself: its {name} is {beside}, and its training settings give {meant}. "
                 "Restore it from a copy of the run."
             )
-    return Description(training.task, training.model, training)
+    stopped = content.get("stopped")
+    return Description(training.task, training.model, training, stopped=stopped if isinstance(stopped, int) else None)
 
 
 def _writer(content: Mapping[str, Any]) -> str:
@@ -564,9 +590,10 @@ def remove_unfinished(path: Path) -> None:
         remove_abandoned(folder)
 
 
-def write_config(path: Path, training: TrainConfig) -> None:
-    """Write config.json of a run with these training settings."""
-    _write_config(path, training.task, training.model, asdict(training))
+def write_config(path: Path, training: TrainConfig, stopped: int | None = None) -> None:
+    """Write config.json of a run with these training settings; `stopped` is the step at which a callback ended it."""
+    more = {} if stopped is None else {"stopped": stopped}
+    _write_config(path, training.task, training.model, asdict(training), more)
 
 
 def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
@@ -574,6 +601,7 @@ def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
     origins = {"task_origin": checkpoint.task_origin, "split_origin": checkpoint.split_origin}
     if checkpoint.train_mask is None:
         del origins["split_origin"]
+    assert not isinstance(checkpoint.config, ForeignNetwork)
     _write_config(path, checkpoint.task, checkpoint.config, None, _unrecorded(origins))
 
 

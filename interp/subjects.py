@@ -12,7 +12,7 @@ from torch import Tensor
 from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, input_gradients, loss_gradient
 from interp.measures.subject import Missing, Subject
 from interp.model import embedding, neuron_logit_map, plain
-from interp.run import SPLIT, Checkpoint
+from interp.run import SPLIT, Checkpoint, ForeignNetwork
 from interp.task import Task
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def subject_of(
     checkpoint: Checkpoint, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None
 ) -> Subject:
     """Return a checkpoint as a subject; `final` gives that of its run's last checkpoint, by default by reading it."""
-    weights, p, run = plain(checkpoint.weights), checkpoint.task.p, checkpoint.run
+    run, config = checkpoint.run, checkpoint.config
     in_directory = run is not None and Path(run.path).is_dir()
 
     def last() -> Subject:
@@ -37,6 +37,9 @@ def subject_of(
             raise Missing("the model belongs to no run, so it has no last checkpoint")
         return subject_of(run.last_readable())
 
+    if isinstance(config, ForeignNetwork):
+        return config.subject_of(checkpoint, chosen, final or last)
+    weights, p, options = plain(checkpoint.weights), checkpoint.task.p, config.forward_options
     no_split = (
         f"the run has no {SPLIT}, so train and test pairs are unknown"
         if in_directory
@@ -46,9 +49,7 @@ def subject_of(
     def gradient() -> Mapping[str, Tensor]:
         if checkpoint.train_mask is None:
             raise Missing(no_split)
-        return loss_gradient(
-            weights, checkpoint.train_mask, checkpoint.task.labels, **checkpoint.config.forward_options
-        )
+        return loss_gradient(weights, checkpoint.train_mask, checkpoint.task.labels, **options)
 
     # Nothing here may hold the subject: it would stay in memory, with all that it has computed, for a while.
     return Subject(
@@ -65,7 +66,7 @@ def subject_of(
             "W_L": lambda: neuron_logit_map(weights)[:, :p],
             "embeddings": lambda: _embeddings(weights, p),
             "train_loss_gradient": gradient,
-            "gradients": lambda: lambda pairs: input_gradients(weights, pairs, **checkpoint.config.forward_options),
+            "gradients": lambda: lambda pairs: input_gradients(weights, pairs, **options),
         },
         lack=_NO_ATTENTION | {"train_mask": no_split},
     )
@@ -84,6 +85,8 @@ def hooked_subject_of(
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     chosen: Chosen | None = None,
+    step: int | None = None,
+    final: Callable[[], Subject] | None = None,
 ) -> Subject:
     """Return a model with hooks as a subject; it is run, with its hooks, when this is called."""
     acts = hooked_activations(model, task.p)
@@ -103,7 +106,9 @@ def hooked_subject_of(
     return Subject(
         task,
         lambda: acts,
+        step=step,
         train_mask=train_mask,
+        final=final,
         chosen=chosen or {},
         have=have,
         lack={

@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from types import FrameType
@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.arguments import given
 from interp.computing import computing
 from interp.config import TrainConfig
 from interp.console import progress_bar
@@ -34,6 +35,7 @@ from interp.run import (
     HISTORY_COLUMNS,
     OPTIMIZER,
     SPLIT,
+    Checkpoint,
     Run,
     checkpoint_file,
     open_directory,
@@ -72,6 +74,8 @@ def train(
     resume: bool = False,
     progress: bool = True,
     threads: int | None = None,
+    on_record: Callable[[int, dict[str, float]], object] | None = None,
+    on_checkpoint: Callable[[Checkpoint], object] | None = None,
 ) -> Run:
     """Train with the settings `config`, write the run directory `path`, and return the run.
 
@@ -83,6 +87,11 @@ def train(
     many as torch uses. Their number is no setting of the run: another one rounds differently, which moves the run as
     another processor would, so resume on as many as before for the same bits.
 
+    `on_record` is called with the step and a dict of what was recorded there (train_loss, test_loss, train_accuracy,
+    test_accuracy), each time that the history gets a row, and `on_checkpoint` with each Checkpoint that was saved. If
+    one returns True, the run ends at that step, with a checkpoint of it: `run.stopped` is the step, and resume goes on.
+    If one raises an error, the state is saved first.
+
     Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
     `path` holds a run (without `resume`), something else, or a damaged state; TrainingError if another training
     writes there, if the loss is no longer finite, if a file cannot be written (a full disk), or if what was written is
@@ -91,6 +100,9 @@ def train(
     """
     if threads is not None:
         wanted(threads)
+    for name, function in (("on_record", on_record), ("on_checkpoint", on_checkpoint)):
+        if function is not None and not callable(function):
+            raise ConfigError(f"{name} must be a function; got {given(function)}.")
     path = as_path(path)
     if look_up(path) and not path.is_dir():
         raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
@@ -130,7 +142,7 @@ def train(
         train_pairs = int(config.train_fraction * config.p**2)
         try:
             with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
-                _train(config, path, progress)
+                _train(config, path, progress, on_record, on_checkpoint)
         except StorageError as error:
             raise TrainingError(
                 f"{str(error).rstrip('.')}. All that was saved before is intact; after that, go on with "
@@ -180,7 +192,13 @@ def new_optimizer(config: TrainConfig, weights: dict[str, Tensor]) -> torch.opti
     )
 
 
-def _train(config: TrainConfig, path: Path, progress: bool) -> None:
+def _train(
+    config: TrainConfig,
+    path: Path,
+    progress: bool,
+    on_record: Callable[[int, dict[str, float]], object] | None,
+    on_checkpoint: Callable[[Checkpoint], object] | None,
+) -> None:
     device = _device(config.device)
     options = config.model.forward_options
     mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
@@ -211,6 +229,13 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
         place.check_newest()
         saved_at = time.monotonic()
 
+    def asks_to_end(function: Callable[..., object], *arguments: object) -> bool:
+        try:
+            return function(*arguments) is True
+        except BaseException:
+            save_state()
+            raise
+
     with (
         _Place(path) as place,
         _signals() as asked,
@@ -224,7 +249,7 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
             last = step == config.steps
             recorded = step % config.history_every == 0 or last
             saving = step in schedule or last or time.monotonic() - saved_at > _STATE_SECONDS
-            stopping = asked.signum
+            stopping, ending = asked.signum, False
             if (recorded or saving or stopping) and (bad := int(first_bad)) >= 0:
                 write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
                 raise TrainingError(
@@ -241,11 +266,25 @@ def _train(config: TrainConfig, path: Path, progress: bool) -> None:
                 if bar:
                     loss_now = f"loss {history[-1][1]:.1e} test {test_loss:.1e}"
                     bar.at(step, f"{loss_now}, accuracy {train_accuracy:.3f} test {test_accuracy:.3f}")
-            if saving or stopping:
+                if on_record is not None:
+                    row = dict(zip(HISTORY_COLUMNS[1:], history[-1][1:], strict=True))
+                    ending = asks_to_end(on_record, step, row)
+            if saving or stopping or ending:
                 save_state()
-            if step in schedule:
+            if step in schedule or ending:
                 write_checkpoint(path, step, weights, config.task, config.model)
                 place.wrote(checkpoint_file(path, step))
+                if on_checkpoint is not None:
+                    own = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
+                    file = checkpoint_file(path, step)
+                    saved = Checkpoint(own, config.model, config.task, step, mask, file, None, "recorded", "recorded")
+                    if asks_to_end(on_checkpoint, saved) and not ending:
+                        ending = True
+                        save_state()
+            if ending and not last:
+                write_config(path, config, stopped=step)
+                place.check_all()
+                return
             if last:
                 if not {CONFIG, SPLIT}.issubset(names_in(path)):
                     warn(f"{path} lost its {CONFIG} or {SPLIT} while it trained; both were written again.")

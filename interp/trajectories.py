@@ -29,7 +29,7 @@ from interp.measures.registry import Measure, Number, Values, chosen, evaluate
 from interp.measures.subject import Missing, Subject
 from interp.progress import checked_frequencies, in_order, run_doubts, threads_for, warn_of
 from interp.published import load_run
-from interp.run import PathLike, Run
+from interp.run import ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
 from interp.threads import keeping_threads, side_by_side
 
@@ -143,7 +143,9 @@ def trajectory(
             found[step] = error
 
     with progress_bar("measure", "checkpoints", len(rows), len(rows) - len(todo), progress and bool(todo)) as bar:
-        _each(measure, todo, workers if all(one.builtin for one in wanted + of_arrays) else 1, bar, len(rows))
+        # A caller's measure or module may not be ready for two threads at a time.
+        ours = all(one.builtin for one in wanted + of_arrays) and not isinstance(run.architecture, ForeignNetwork)
+        _each(measure, todo, workers if ours else 1, bar, len(rows))
     failed: dict[tuple[str, str], list[int]] = {}
     arrays_of: dict[int, dict[str, np.ndarray | None]] = {}
     for step in todo:
@@ -285,7 +287,7 @@ class _Subjects:
                 subject = self._hold(step)
             except CheckpointError:
                 continue
-            if all(bool(weight.isfinite().all()) for weight in subject.weights.values()):
+            if all(bool(weight.isfinite().all()) for weight in subject.parameters):
                 return subject
         return self(self._run.last_readable().step or 0)
 
@@ -296,6 +298,8 @@ class _Subjects:
 def _may_write(run: Run) -> bool:
     """Whether a run lies in a directory that interp wrote and that may be written to."""
     if not isinstance(run.path, Path) or not run.path.is_dir():
+        return False
+    if isinstance(run.architecture, ForeignNetwork):
         return False
     return bool(run.path.stat().st_mode & 0o222) and os.access(run.path, os.W_OK)  # root may write anywhere
 

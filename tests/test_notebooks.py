@@ -68,6 +68,18 @@ def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
             ],
             11,
         ),
+        (
+            "any_model",
+            [
+                "one-hot 1.0",
+                "tied 0.",
+                "array (3,)",
+                "step 150: test loss",
+                "test_accuracy is val_acc (percent)",
+                "generalized            10,430",
+            ],
+            2,
+        ),
         ("your_own_measure", ["neuron_ipr                0.9", "embedding_norms [42, 113]", "neurons_of_14"], 1),
         ("the_circuit", ["(14, 35, 41, 42, 52)", "in no cluster", "share of W_L in 10 directions: 99.8"], 8),
     ],
@@ -82,5 +94,5 @@ def test_walkthrough(name, printed, drawn):
 def test_every_notebook_is_executed_by_a_test():
     assert {path.stem for path in NOTEBOOKS} == {
         "bring_your_own_checkpoint", "grokking_walkthrough", "ridge_and_double_descent", "the_circuit",
-        "your_own_measure",
+        "your_own_measure", "any_model",
     }  # fmt: skip

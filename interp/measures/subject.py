@@ -15,7 +15,7 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -53,6 +53,7 @@ class Subject:
     train_loss_gradient             ∂(train loss)/∂W of each weight, over all outputs that it was trained on
     gradients(pairs)                ∂L/∂E_a and ∂L/∂E_b of these pairs, in batches
     final                           the last checkpoint of its run, as a subject
+    doubts                          what its arrays leave in doubt, in sentences, once they are there
 
     All pairs are run when the first of logits, neurons and pattern is asked for, once. Do not change these arrays in
     place: every measure reads the same ones.
@@ -69,6 +70,7 @@ class Subject:
         chosen: Mapping[Callable[..., Any], Callable[[], Any]] = {},
         have: Mapping[str, Callable[[], Any]] = {},
         lack: Mapping[str, str] = {},
+        doubts: Sequence[str] = (),
     ) -> None:
         """Make a subject of what gives its arrays when they are first asked for.
 
@@ -77,7 +79,7 @@ class Subject:
         """
         self.task, self.step, self.chosen = task, step, chosen
         self._activations, self._train_mask, self._final = activations, train_mask, final
-        self._have, self._lack = have, lack
+        self._have, self._lack, self.doubts = have, lack, doubts
         self._kept: dict[Any, Any] = {}
         self._running: list[Any] = []
         self._needs: dict[Any, set[str]] = {}

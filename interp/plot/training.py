@@ -42,17 +42,23 @@ def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.F
     They are drawn as they were recorded: over all outputs that the network was trained on, "=" included, where the
     figures of a trajectory take the p numbers alone.
 
-    Where no accuracies were recorded, as in most files of other people's runs, only the losses are drawn. `phases` are
-    shaded and named as far as they are known, and a loss of what was learned and its dips are marked.
+    Of a log (`interp.read_log`) that holds only some of these, such as accuracies alone, what is there is drawn.
+    `phases` are shaded and named as far as they are known, and a loss of what was learned and its dips are marked.
     """
-    need(history, "step", "train_loss", "test_loss")
-    kinds = ["loss"]
-    if history.get("train_accuracy", pd.Series(dtype=float)).notna().any():
-        need(history, "test_accuracy", "train_accuracy")
-        kinds = ["accuracy", "loss"]
+    need(history, "step")
+    there = [
+        f"{name}_{kind}"
+        for kind in ("accuracy", "loss")
+        for name in ("train", "test")
+        if f"{name}_{kind}" in history and history[f"{name}_{kind}"].notna().any()
+    ]
+    if not there:
+        need(history, "train_loss", "test_loss")
+        raise ConfigError("this figure needs losses or accuracies; got a frame without a value of either.")
+    kinds = [kind for kind in ("accuracy", "loss") if any(column.endswith(kind) for column in there)]
     figure = panels([{"accuracy": "Accuracy", "loss": "Loss as trained (nats)"}[kind] for kind in kinds])
     for row, kind in enumerate(kinds, 1):
-        for name in ("train", "test"):
+        for name in (name for name in ("train", "test") if f"{name}_{kind}" in there):
             recorded = history.dropna(subset=f"{name}_{kind}")  # one may be recorded more often than the other
             line(figure, recorded["step"], recorded[f"{name}_{kind}"], name, row, LINES[name], legend=row == 1)
     if kinds[0] == "accuracy":

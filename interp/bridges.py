@@ -1,0 +1,141 @@
+"""Checkpoints of TransformerLens bridges of several layers or with layer norm, read with the config beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from interp.all_pairs import Activations, hooked_activations
+from interp.arguments import given, one_of
+from interp.disk import read_json
+from interp.errors import CheckpointError, ConfigError
+from interp.layouts import State
+from interp.measures.subject import Subject
+from interp.run import Checkpoint, ForeignNetwork
+from interp.subjects import hooked_subject_of
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+# What a config says beside the sizes, which the tensors tell.
+_SETTINGS = (
+    "n_heads", "d_head", "act_fn", "normalization_type", "attention_dir", "eps", "final_rms", "attn_only", "gated_mlp",
+    "use_attn_scale", "attn_scale", "scale_attn_by_inverse_layer_idx", "parallel_attn_mlp", "positional_embedding_type",
+    "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
+)  # fmt: skip
+_PLAIN = str | bool | int | float
+_SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
+
+
+class BridgeNetwork(ForeignNetwork):
+    """A TransformerBridge's config: what the states of one are built with."""
+
+    def __init__(self, settings: Mapping[str, Any], p: int) -> None:
+        self.settings, self.p = dict(settings), p
+
+    def __repr__(self) -> str:
+        shown = ("n_layers", "d_model", "n_heads", "d_mlp", "normalization_type", "act_fn")
+        said = ", ".join(f"{name}={self.settings[name]!r}" for name in shown if name in self.settings)
+        return f"BridgeNetwork({said})"
+
+    def build(self, weights: State) -> TransformerBridge:
+        """Return a bridge with these weights; ConfigError if they do not fit the config."""
+        import torch
+        from transformer_lens.config import TransformerBridgeConfig
+        from transformer_lens.model_bridge import TransformerBridge
+
+        try:
+            with torch.random.fork_rng(devices=[]):
+                bridge = TransformerBridge.boot_native(TransformerBridgeConfig(**self.settings, device="cpu"))
+            bridge.load_state_dict(dict(weights), strict=True)
+        except Exception as error:  # what TransformerLens raises for a config that it cannot build
+            raise ConfigError(
+                f"The bridge's config and weights must fit each other; TransformerLens says "
+                f"{(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}."
+            ) from error
+        return bridge
+
+    def activations(self, weights: State) -> Activations:
+        return hooked_activations(self.build(weights), self.p)
+
+    def subject_of(
+        self,
+        checkpoint: Checkpoint,
+        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        final: Callable[[], Subject] | None,
+    ) -> Subject:
+        bridge = self.build(checkpoint.weights)
+        return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, chosen, checkpoint.step, final)
+
+
+def is_bridge_state(state: State) -> bool:
+    """Whether these are the names of a bridge's state dict, of whatever depth and normalization."""
+    return {"embed.weight", "unembed.weight", "blocks.0.attn.q.weight"} <= set(state)
+
+
+def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
+    """Return the network of a bridge's state dict with its config, and the modulus that its tokens tell."""
+    if not settings:
+        raise CheckpointError(
+            f"{path} holds the weights of a TransformerLens bridge with several layers or layer norm, and no config "
+            f"beside them, so its heads, activation and norms are unknown. Save both, {_SAVE}, or the config as "
+            f"{_stem(path)}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
+        )
+    said = {}
+    for name in _SETTINGS:
+        value = settings.get(name)
+        if value is None or isinstance(value, _PLAIN):
+            said[name] = value
+        else:
+            raise CheckpointError(f"{path}: {name} must be a word or a number; got {given(value)}.")
+    said = {name: value for name, value in said.items() if value is not None or name == "normalization_type"}
+    if said.get("normalization_type") is not None:
+        one_of("normalization_type", said["normalization_type"], ("LN", "LNPre", "RMS", "RMSPre"))
+    n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d+)\.", key)))
+    if n_layers > 1_000:
+        raise CheckpointError(f"{path} must have at most 1,000 layers; its names tell {n_layers:,}.")
+    sizes: dict[str, int] = {"n_layers": n_layers}
+    for name, key, axis in (
+        ("d_vocab", "embed.weight", 0), ("d_model", "embed.weight", 1), ("n_ctx", "pos_embed.weight", 0),
+        ("d_vocab_out", "unembed.weight", 0), ("d_mlp", "blocks.0.mlp.in.weight", 0),
+    ):  # fmt: skip
+        if key in state and state[key].ndim == 2:
+            sizes[name] = state[key].shape[axis]
+    for name, size in sizes.items():
+        told = settings.get(name)
+        if isinstance(told, int) and told > 0 and told != size:
+            raise ConfigError(
+                f"{path} says {name} {told} in its config and holds weights of {name} {size}; it disagrees with itself."
+            )
+    heads = said.get("n_heads")
+    if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1 or heads > sizes.get("d_model", 0):
+        raise CheckpointError(f"{path} must tell its n_heads in its config; got {given(heads)}.")
+    p = sizes["d_vocab"] - (sizes.get("n_ctx", 3) > 2)
+    return BridgeNetwork(said | sizes, p), p
+
+
+def settings_beside(path: Path) -> Mapping[str, Any]:
+    """Return the config in the JSON of the same name, or in config.json, beside a file; empty if there is none."""
+    for file in (path.with_suffix(".json"), path.parent / "config.json"):
+        if file.is_file():
+            try:
+                found = read_json(file)
+            except (OSError, ValueError, json.JSONDecodeError) as error:
+                raise CheckpointError(f"{file} is not readable JSON ({error}).") from None
+            if isinstance(found, dict) and "n_heads" in found:
+                return found
+    return {}
+
+
+def _stem(path: Path | str) -> str:
+    return Path(str(path)).stem
+
+
+def plain_state(state: State) -> dict[str, Tensor]:
+    """Return a copy of a state dict in float32 on the CPU."""
+    return {name: value.detach().cpu().float().clone() for name, value in state.items()}

@@ -1,0 +1,716 @@
+"""Model: any callable from tokens to logits, for measures. Its module runs as it is, and nothing of it is changed."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
+
+from interp.all_pairs import Activations, InputGradients, at_last, evaluating, jacobian
+from interp.arguments import given
+from interp.computing import computing
+from interp.errors import CheckpointError, ConfigError
+from interp.forward import Pairs
+from interp.layouts import some
+from interp.measures.subject import Missing, Subject
+from interp.run import Checkpoint, ForeignNetwork
+from interp.task import SplitLike, Task, as_mask
+
+_BATCH = 4096
+_GRADIENT_BATCH = 64
+_PROBE = 64  # pairs that are run twice, alone and among others
+_SAME = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
+_HALF = {torch.float16: "float16, which holds three digits", torch.bfloat16: "bfloat16, which holds two digits"}
+
+State = Mapping[str, Tensor]
+Array = Any  # a tensor, or what speaks DLPack or numpy's array protocol
+Tokens = str | Callable[[Any, Any], Any]
+
+
+class Model(ForeignNetwork):
+    """A network of anybody's as the measures see it: `interp.progress_measures(interp.Model(f, task))`.
+
+    f       takes tokens and gives logits: an nn.Module, compiled or not, or any function. What it returns may be a
+            tensor, an array of numpy, JAX or another library that speaks DLPack, or an object with `.logits`, of shape
+            [batch, n] or [batch, position, n]; the last position counts, and of the n outputs the first p. Or an array
+            of logits [p, p, n] itself.
+    task    what it was trained to compute
+    split, seed   its train pairs, as `load_checkpoint` takes them; None if unknown
+    tokens  what f reads, as a pattern of a, b and signs: "ab=" is a, b, and the token p; "a + b =" needs a
+            `vocabulary`, {"+": 113, "=": 114}. Or a function of two tensors a and b [batch], in 0..p-1, that returns
+            what f is called with, a row a pair: token numbers, one-hot vectors, anything; a tuple for several inputs.
+    neurons, pattern   the name of the submodule that gives them, as in "mlp.act" (after the activation) or "attn" (an
+            nn.MultiheadAttention, or a module that gives [batch, head, query, key]), of whose last call the last
+            position is taken; or arrays [p, p, d_mlp] and [p, p, n_heads, n_ctx]
+    W_E, W_L   the name of a submodule or parameter, as in "embed.weight": the embedding of the numbers, and the map
+            [d_mlp, n] from neurons to logits; or arrays [p, d_model] and [d_mlp, p]. Where the neurons reach the logits
+            through two matrices, W_L names both, as in ("mlp.out", "unembed"), and is their product
+
+    What is not given is None in the measures that need it, with the reason. Nothing of f is changed: it runs in
+    evaluation mode, without gradients, and its modes, hooks, buffers and the random state are as before.
+    Raises ConfigError for what does not fit.
+    """
+
+    def __init__(
+        self,
+        f: Callable[..., Any] | Array,
+        task: Task,
+        split: SplitLike | None = None,
+        *,
+        seed: int | None = None,
+        tokens: Tokens = "ab=",
+        vocabulary: Mapping[str, int] | None = None,
+        neurons: str | Array | None = None,
+        pattern: str | Array | None = None,
+        W_E: str | Array | None = None,
+        W_L: str | Array | None = None,
+    ) -> None:
+        if not isinstance(task, Task):
+            raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(task)}.")
+        if not callable(f) and not _is_array(f):
+            raise ConfigError(
+                f"f must be a module or function from tokens to logits, or an array of logits; got {given(f)}."
+            )
+        f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
+        self.f, self.task = f, task
+        self.train_mask = as_mask(split, seed, task.p)
+        self._inputs = _inputs(tokens, vocabulary, task.p)
+        self._given = {"neurons": neurons, "pattern": pattern, "W_E": W_E, "W_L": W_L}
+        for name, what in self._given.items():
+            parts: Sequence[Any] = what if are_names(what) else [what]  # type: ignore[assignment]
+            for part in parts:
+                self._check(name, part)
+
+    def __repr__(self) -> str:
+        return f"Model({type(self.f).__name__}, {self.task})"
+
+    @property
+    def module(self) -> nn.Module | None:
+        """The module that f is, None for a function or an array."""
+        return self.f if isinstance(self.f, nn.Module) else None
+
+    def _check(self, name: str, what: str | Array | None) -> None:
+        if isinstance(what, str):
+            if self.module is None:
+                kind = "a function" if callable(self.f) else "an array"
+                raise ConfigError(f"{name}={what!r} names a part of a module, and f is {kind}; give an array instead.")
+            parts = dict(self.module.named_modules(remove_duplicate=False))
+            tensors = {} if name in ("neurons", "pattern") else _tensors(self.module)
+            if what not in parts and what not in tensors:
+                known = some([one for one in [*parts, *tensors] if one] or ["none"], 8)
+                raise ConfigError(f"{name} must name a part of the module; it has no {what!r}. It has {known}.")
+        elif what is not None:
+            shape, p = tuple(_real(name, what).shape), self.task.p
+            fits = {
+                "neurons": len(shape) == 3 and shape[:2] == (p, p),
+                "pattern": len(shape) == 4 and shape[:2] == (p, p),
+                "W_E": len(shape) == 2 and shape[0] >= p,
+                "W_L": len(shape) == 2 and shape[1] >= p,
+            }[name]
+            if not fits:
+                wanted = {
+                    "neurons": f"[{p}, {p}, d_mlp]", "pattern": f"[{p}, {p}, n_heads, n_ctx]",
+                    "W_E": f"[{p}, d_model]", "W_L": f"[d_mlp, {p}]",
+                }[name]  # fmt: skip
+                raise ConfigError(f"{name} must be an array {wanted}; got the shape {list(shape)}.")
+
+    def subject(
+        self,
+        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None = None,
+        *,
+        state: State | None = None,
+        step: int | None = None,
+        final: Callable[[], Subject] | None = None,
+    ) -> Subject:
+        """Return the model as a subject of measures, with these weights in place of its own if `state` is given.
+
+        The other arguments are those of `Subject`.
+        """
+        return _Reading(self, state).subject(chosen, step, final)
+
+    def subject_of(
+        self,
+        checkpoint: Checkpoint,
+        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        final: Callable[[], Subject] | None,
+    ) -> Subject:
+        """Return a state of the module as a subject."""
+        return self.subject(chosen, state=checkpoint.weights, step=checkpoint.step, final=final)
+
+    def build(self, weights: State) -> nn.Module:
+        """Return a copy of the module with these weights, in evaluation mode."""
+        if self.module is None:
+            raise ConfigError("A model that is a function or an array has no module to copy.")
+        module = copy.deepcopy(self.module).eval()
+        module.load_state_dict(dict(weights))
+        return module
+
+    def activations(self, weights: State) -> Activations:
+        """Return logits, neurons and pattern of all pairs with these weights."""
+        return _Reading(self, weights).activations()
+
+    def check_state(self, state: State, name: str) -> dict[str, Tensor]:
+        """Return a state under the names of the module; CheckpointError if it is not one of this module."""
+        if self.module is None:
+            raise ConfigError("States of a training need a model that is an nn.Module; got one of a function or array.")
+        own = self.module.state_dict()
+        if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+            raise CheckpointError(f"{name} must be a state dict, of tensors by name; got {given(state)}.")
+        found = {_plain_name(key): value for key, value in state.items()}
+        own_names = {_plain_name(key): key for key in own}
+        lacking, alien = [k for k in own_names if k not in found], [k for k in found if k not in own_names]
+        if lacking or alien:
+            said = [f"lacks {some(lacking)}"] if lacking else []
+            said += [f"has {some(alien)}, which the module has not"] if alien else []
+            raise CheckpointError(f"{name} must be a state of the module given; it {' and '.join(said)}.")
+        wrong = [k for k, key in own_names.items() if found[k].shape != own[key].shape]
+        if wrong:
+            k = wrong[0]
+            raise CheckpointError(
+                f"{name} must be a state of the module given; its {k} is {list(found[k].shape)}, the module's "
+                f"{list(own[own_names[k]].shape)}."
+            )
+        return {key: found[k].to(own[key].device) for k, key in own_names.items()}
+
+
+def _plain_name(key: str) -> str:
+    for prefix in ("module.", "_orig_mod."):  # of models trained in parallel, or compiled
+        key = key.removeprefix(prefix)
+    return key
+
+
+# ── what f is given ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _inputs(tokens: Tokens, vocabulary: Mapping[str, int] | None, p: int) -> Callable[[Tensor, Tensor], Any]:
+    """Return the function from a and b to what the callable reads."""
+    if callable(tokens):
+        if vocabulary is not None:
+            raise ConfigError("vocabulary says what the signs of a pattern are; leave it out beside a function.")
+        return tokens
+    if not isinstance(tokens, str):
+        raise ConfigError(
+            f'tokens must be a pattern such as "ab=", or a function of two tensors a and b; got {given(tokens)}.'
+        )
+    signs = tokens.replace(" ", "")
+    if "a" not in signs or "b" not in signs:
+        raise ConfigError(f'tokens must name a and b, as in "ab=" or "a + b ="; got {tokens!r}.')
+    others = dict.fromkeys(sign for sign in signs if sign not in "ab")
+    if vocabulary is None:
+        if unknown := [sign for sign in others if sign != "=" or signs.index("=") != len(signs) - 1]:
+            example = ", ".join(f'"{sign}": {p + place}' for place, sign in enumerate(others))
+            raise ConfigError(
+                f"tokens {tokens!r} has the sign {unknown[0]!r}, whose token is unknown; give the tokens of all signs, "
+                f"as in vocabulary={{{example}}}."
+            )
+        vocabulary = {"=": p}
+    if not isinstance(vocabulary, Mapping) or not all(
+        isinstance(token, int | np.integer) and token >= 0 for token in vocabulary.values()
+    ):
+        raise ConfigError(f"vocabulary must map signs to tokens of at least 0; got {given(vocabulary)}.")
+    if unknown := [sign for sign in others if sign not in vocabulary]:
+        raise ConfigError(f"vocabulary must give the token of every sign of {tokens!r}; it lacks {unknown[0]!r}.")
+    table = {sign: int(vocabulary[sign]) for sign in others}
+
+    def columns(a: Tensor, b: Tensor) -> Tensor:
+        each = {"a": a, "b": b} | {sign: torch.full_like(a, token) for sign, token in table.items()}
+        return torch.stack([each[sign] for sign in signs], dim=1)
+
+    return columns
+
+
+# ── what f gives ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, Tensor | np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__array__")
+
+
+def _real(name: str, x: Any) -> Float[Tensor, "..."]:
+    """Return an array of any library as a tensor of floats on the CPU; ConfigError if it is none."""
+    try:
+        if not isinstance(x, Tensor):
+            # numpy refuses to lend an array that cannot be written to.
+            if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
+                x = torch.from_dlpack(x)
+            elif hasattr(x, "__array__"):
+                x = torch.from_numpy(np.array(x))
+            else:
+                raise TypeError
+        if x.is_meta or not x.dtype.is_floating_point:
+            raise TypeError
+        x = x.detach().to("cpu")
+        x = x.to_dense() if x.layout is not torch.strided else x
+        return x if x.dtype is torch.float64 else x.float()
+    except (TypeError, ValueError, RuntimeError, BufferError):
+        what = given(x) if not isinstance(x, Tensor) else f"{str(x.dtype).removeprefix('torch.')} on {x.device}"
+        raise ConfigError(f"{name} must be an array of real numbers in floating point; got {what}.") from None
+
+
+def _tensors(module: nn.Module) -> dict[str, Tensor]:
+    """The parameters and buffers of a module by name, shared ones under each."""
+    return {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+
+
+@contextlib.contextmanager
+def _untouched(module: nn.Module | None) -> Iterator[None]:
+    """Put the random states, and a module's modes and buffers, back as they were afterwards."""
+    python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the caller's)
+    buffers = [] if module is None else [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    devices = {x.device.index or 0 for x in ([] if module is None else module.parameters()) if x.device.type == "cuda"}
+    with torch.random.fork_rng(devices=sorted(devices)):
+        try:
+            with contextlib.nullcontext() if module is None else evaluating(module):
+                yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(of_numpy)  # noqa: NPY002
+            with torch.no_grad():
+                for buffer, before in buffers:
+                    if not torch.equal(buffer, before):
+                        buffer.copy_(before)
+
+
+@dataclass(eq=False)
+class _Reading:
+    """A model with one state of its weights: what its subject asks for is computed here, when it is asked for."""
+
+    net: Model
+    state: State | None
+
+    def __post_init__(self) -> None:
+        self.module = self.net.module
+        if self.state is not None and self.module is not None and not self.state.keys() <= _tensors(self.module).keys():
+            self.module, self.state = self.net.build(self.state), None  # a state dict under names of its own
+        self.lack: dict[str, str] = {
+            name: f"the model was given without {name}; name the part that gives it ({name}=)"
+            for name, what in self.net._given.items()
+            if what is None
+        }
+        self.lack["train_mask"] = "no train/test split is known; give split= (and seed=) with the model"
+        self.lack["weights"] = self.lack["train_loss_gradient"] = (
+            "the model is measured as a callable, and has no weights under interp's names"
+        )
+        if self.module is None:
+            kind = "a function" if callable(self.net.f) else "an array of logits"
+            self.lack["parameters"] = f"the model is {kind}, whose parameters are unknown"
+        self.doubts: list[str] = []
+
+    def subject(
+        self,
+        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        step: int | None,
+        final: Callable[[], Subject] | None,
+    ) -> Subject:
+        return Subject(
+            self.net.task,
+            self.activations,
+            step=step,
+            train_mask=self.net.train_mask,
+            final=final,
+            chosen=chosen or {},
+            have={
+                "W_E": lambda: None if self.tables is None else self.tables[0],
+                "W_L": self.neuron_logit_map,
+                "embeddings": lambda: self.tables,
+                "parameters": self.parameters,
+                "gradients": lambda: self.gradients,
+            },
+            lack=self.lack,
+            doubts=self.doubts,
+        )
+
+    # ── running ──
+
+    def _call(self, inputs: Any) -> Any:
+        """Call the model on a batch, with the state in place of its own weights."""
+        module = self.module
+        args = inputs if isinstance(inputs, tuple) else (inputs,)
+        if module is not None:
+            first = next((x for x in [*module.parameters(), *module.buffers()]), None)
+            args = tuple(_as_wanted(x, first) if isinstance(x, Tensor) else x for x in args)
+        if self.state is not None and module is not None:
+            return functional_call(module, dict(self.state), args)
+        return self.net.f(*args) if module is None else module(*args)
+
+    def _inputs(self, pairs: Pairs) -> Any:
+        try:
+            inputs = self.net._inputs(pairs.a, pairs.b)
+        except Exception as error:  # the caller's function
+            raise ConfigError(
+                f"tokens must be a function of two int64 tensors a and b, here [{len(pairs)}] each; it raised "
+                f"{_said(error)}."
+            ) from error
+        for one in inputs if isinstance(inputs, tuple) else (inputs,):
+            shape: tuple[int, ...] = tuple(getattr(one, "shape", ()))
+            if not len(shape) or shape[0] != len(pairs):
+                raise ConfigError(
+                    f"tokens must return a row for each of the {len(pairs)} pairs that it is called with; got "
+                    f"{given(one)}."
+                )
+        return inputs
+
+    def _logits(self, inputs: Any, pairs: Pairs) -> tuple[Tensor, torch.dtype | None]:
+        """Return the logits of the last position [batch, p], and the dtype that the model gave them in."""
+        try:
+            out = self._call(inputs)
+        except ConfigError:
+            raise
+        except Exception as error:  # the caller's model
+            raise ConfigError(
+                f"The model must take {_described(inputs)}, the tokens of {len(pairs)} pairs; it raised "
+                f"{_said(error)}. Check tokens= and vocabulary=."
+            ) from error
+        out = getattr(out, "logits", out)
+        if isinstance(out, tuple | list | dict):
+            raise ConfigError(
+                f"The model must return logits alone; it returned a {type(out).__name__} of {len(out)}. Wrap it in a "
+                "function that picks them, such as lambda tokens: f(tokens)[0]."
+            )
+        dtype, p = out.dtype if isinstance(out, Tensor) else None, self.net.task.p
+        logits = out
+        if dtype is None or not dtype.is_floating_point or out.layout is not torch.strided or out.is_meta:
+            logits = _real("The logits that the model returns", out)
+        if logits.ndim not in (2, 3) or len(logits) != len(pairs) or logits.shape[-1] < p or not logits.shape[1]:
+            raise ConfigError(
+                f"The model must return logits [{len(pairs)}, n] or [{len(pairs)}, position, n] with n of at least "
+                f"{p}; got the shape {list(logits.shape)}."
+            )
+        return at_last(logits)[:, :p], dtype
+
+    @cached_property
+    def _computed(self) -> Activations:
+        net, p = self.net, self.net.task.p
+        if not callable(net.f):
+            return self._of_array()
+        captured: dict[str, Any] = {}
+        found: dict[str, list[Tensor]] = {"logits": [], "neurons": [], "pattern": []}
+        with _untouched(net.module), torch.no_grad(), self._hooked(captured):
+            pairs = Pairs.all(p)
+            for first in range(0, len(pairs), _BATCH):
+                batch = Pairs(p, pairs.a[first : first + _BATCH], pairs.b[first : first + _BATCH])
+                captured.clear()
+                logits, dtype = self._logits(self._inputs(batch), batch)
+                found["logits"].append(_real("The logits that the model returns", logits))
+                if not first:
+                    if dtype in _HALF:
+                        self.doubts.append(f"the logits are in {_HALF[dtype]}, and so are the losses.")
+                    kept = dict(captured)
+                    self._check_again(batch, found["logits"][0], dtype)
+                    captured |= kept
+                for name in ("neurons", "pattern"):
+                    if (value := self._captured(name, captured, len(batch))) is not None:
+                        found[name].append(value)
+        whole = {name: torch.cat(parts).unflatten(0, (p, p)) for name, parts in found.items() if parts}
+        arrays = {name: self._array(name) for name in ("neurons", "pattern")}
+        return Activations(whole["logits"], *(whole.get(name, arrays[name]) for name in arrays))
+
+    def activations(self) -> Activations:
+        return self._computed
+
+    def _check_again(self, batch: Pairs, logits: Tensor, dtype: torch.dtype | None) -> None:
+        """ConfigError where a pair's logits depend on chance, or on the pairs that are run beside it."""
+        few = Pairs(batch.p, batch.a[:_PROBE], batch.b[:_PROBE])
+        again = _real("The logits that the model returns", self._logits(self._inputs(few), few)[0])
+        scale = float(logits[:_PROBE].abs().max())
+        off = float((again - logits[: len(again)]).abs().max())
+        if off > (_SAME.get(dtype, 1e-3) if dtype else 1e-3) * max(scale, 1e-6):  # NaN is said elsewhere
+            raise ConfigError(
+                f"The model must give the same logits for the same tokens, alone or in a batch; two runs differ by "
+                f"{off:.3g}, where the largest is {scale:.3g}. Turn dropout and the like off: a function's module is "
+                "not put into evaluation mode."
+            )
+
+    def _of_array(self) -> Activations:
+        logits, p = _real("f", self.net.f), self.net.task.p
+        if logits.ndim != 3 or logits.shape[:2] != (p, p) or logits.shape[2] < p:
+            raise ConfigError(
+                f"An array of logits must be [{p}, {p}, n] with n of at least {p}; got the shape {list(logits.shape)}."
+            )
+        return Activations(logits[..., :p].clone(), self._array("neurons"), self._array("pattern"))
+
+    def _array(self, name: str) -> Tensor | None:
+        what = self.net._given[name]
+        return None if what is None or isinstance(what, str) else _real(name, what).clone()
+
+    # ── hooks ──
+
+    @contextlib.contextmanager
+    def _hooked(self, captured: dict[str, Any]) -> Iterator[None]:
+        """Let forward hooks fill `captured` with what the named submodules give at their last call."""
+        handles: list[RemovableHandle] = []
+
+        def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
+            def hook(module: nn.Module, args: Any, output: Any) -> None:
+                captured[name] = output
+
+            return hook
+
+        try:
+            for name in ("neurons", "pattern"):
+                what = self.net._given[name]
+                if isinstance(what, str) and self.module is not None:
+                    handles.append(self.module.get_submodule(what).register_forward_hook(keep(name)))
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _captured(self, name: str, captured: Mapping[str, Any], batch: int) -> Tensor | None:
+        """Return what a submodule gave, at the last position; None, with the reason in `lack`, if it gave nothing."""
+        what = self.net._given[name]
+        if not isinstance(what, str):
+            return None
+        if name not in captured:
+            self.lack[name] = f"the model's forward does not call {what}"
+            return None
+        output = captured[name]
+        if name == "neurons":
+            neurons = output[0] if isinstance(output, tuple) else output
+            if not isinstance(neurons, Tensor) or neurons.ndim not in (2, 3) or len(neurons) != batch:
+                raise ConfigError(
+                    f"neurons={what!r} must give [{batch}, d_mlp] or [{batch}, position, d_mlp]; got {given(neurons)}."
+                )
+            return _real("neurons", at_last(neurons))
+        assert self.module is not None
+        attention, heads = self.module.get_submodule(what), 1
+        if isinstance(attention, nn.MultiheadAttention):
+            heads = attention.num_heads
+        pattern = output[-1] if isinstance(output, tuple) else output
+        if pattern is None:
+            self.lack[name] = f"{what} gives no attention; call it with need_weights=True, average_attn_weights=False"
+            return None
+        if isinstance(pattern, Tensor) and pattern.ndim == 3 and heads > 1:
+            self.lack[name] = f"{what} gives the mean over its heads; call it with average_attn_weights=False"
+            return None
+        if isinstance(pattern, Tensor) and pattern.ndim == 3:
+            pattern = pattern[:, None]
+        if not isinstance(pattern, Tensor) or pattern.ndim != 4 or len(pattern) != batch:
+            raise ConfigError(f"pattern={what!r} must give [{batch}, head, query, key]; got {given(pattern)}.")
+        return _real("pattern", pattern[:, :, -1])
+
+    # ── weights ──
+
+    def _tensor(self, name: str, what: str) -> tuple[Tensor, bool | None]:
+        """Return the matrix that a name stands for, and whether its first axis is the inputs' (None: unknown)."""
+        module = self.module
+        assert module is not None
+        parts = dict(module.named_modules(remove_duplicate=False))
+        key = what
+        if what in parts:
+            key = f"{what}.weight" if what else "weight"
+        tensors = _tensors(module)
+        if key not in tensors:
+            raise ConfigError(f"{name}={what!r} must name a parameter, or a submodule with a weight.")
+        owner = parts.get(key.rpartition(".")[0])
+        value = (self.state or {}).get(key, tensors[key])
+        if value.ndim != 2:
+            raise ConfigError(f"{name}={what!r} must be a matrix; got the shape {list(value.shape)}.")
+        first = True if isinstance(owner, nn.Embedding) else False if isinstance(owner, nn.Linear) else None
+        return _real(name, value), first
+
+    @cached_property
+    def tables(self) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]] | None:
+        """The embeddings of the p numbers as a and as b."""
+        what, p = self.net._given["W_E"], self.net.task.p
+        if what is None:
+            self.lack["embeddings"] = self.lack["W_E"]
+            return None
+        if not isinstance(what, str):
+            table = _real("W_E", what)
+            return table[:p], table[p : 2 * p] if len(table) >= 2 * p else table[:p]
+        rows = self.rows
+        if rows is None:
+            self.lack["W_E"] = self.lack["embeddings"] = (
+                "the tokens do not tell which row of W_E belongs to which number; give W_E as an array [p, d_model]"
+            )
+            return None
+        table, first = self._tensor("W_E", what)
+        table = _oriented("W_E", what, table, first, int(torch.cat(rows).max()) + 1)
+        return table[rows[0]], table[rows[1]]
+
+    @cached_property
+    def rows(self) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]] | None:
+        """Which token, or which entry of a one-hot input, each number is as a and as b; None if none is to be seen."""
+        found = self.positions
+        return None if found is None else (found[0][1], found[1][1])
+
+    @cached_property
+    def positions(self) -> tuple[tuple[int, Tensor], tuple[int, Tensor]] | None:
+        """The position of a, with the token of each number, and that of b; position −1 in one-hot inputs."""
+        p = self.net.task.p
+        inputs = self._inputs(Pairs.all(p))
+        if not isinstance(inputs, Tensor) or inputs.ndim != 2:
+            return None
+        table = inputs.detach().cpu().unflatten(0, (p, p))
+        if table.dtype.is_floating_point:
+            ones = table.amin(1), table.amin(0)  # what is 1 whatever the other number is
+            if not all(torch.equal(one.sum(1), torch.ones(p)) and bool((one <= 1).all()) for one in map(_float, ones)):
+                return None
+            a, b = (one.argmax(1) for one in ones)
+            return (-1, a), (-1, b)
+        of_a = _column(table)
+        of_b = _column(table.transpose(0, 1))
+        return None if of_a is None or of_b is None else (of_a, of_b)
+
+    def neuron_logit_map(self) -> Float[Tensor, "d_mlp p"] | None:
+        what, p = self.net._given["W_L"], self.net.task.p
+        if what is None:
+            return None
+        neurons = self._computed.neurons
+        width = None if neurons is None else neurons.shape[2]
+        if isinstance(what, str) or are_names(what):
+            found: Tensor | None = None
+            names = [what] if isinstance(what, str) else list(what)
+            for place, name in enumerate(names, 1):
+                matrix = self._map(name, width if found is None else found.shape[1], p if place == len(names) else 1)
+                found = matrix if found is None else found @ matrix
+            assert found is not None
+        else:
+            found = _real("W_L", what)
+        if found.shape[1] < p or (width is not None and len(found) != width):
+            raise ConfigError(
+                f"W_L must lead from each of the {width or 'd_mlp'} neurons to at least {p} logits; {given(what)} is "
+                f'{list(found.shape)}. Through two matrices, name both: W_L=("mlp.out", "unembed").'
+            )
+        return found[:, :p]
+
+    def _map(self, name: str, rows: int | None, columns: int) -> Float[Tensor, "d_in d_out"]:
+        """Return a matrix by name, what it reads along its first axis."""
+        matrix, inputs_first = self._tensor("W_L", name)
+        if inputs_first is not None:  # a Linear is [out, in]; an Embedding that is used to read out, [token, d]
+            return matrix.T
+        as_it_is, turned = ((len(m) == rows and m.shape[1] >= columns) for m in (matrix, matrix.T))
+        if as_it_is == turned:
+            raise ConfigError(
+                f"W_L={name!r} is {list(matrix.shape)}, which does not tell what it reads from what it writes; give "
+                f"W_L as an array [d_mlp, {self.net.task.p}]."
+            )
+        return matrix.T if turned else matrix
+
+    def parameters(self) -> list[Tensor] | None:
+        module = self.module
+        if module is None:
+            return None
+        state = self.state or {}
+        own = [state.get(name, value) for name, value in module.named_parameters()]  # a shared one once
+        return [value.detach().cpu() for value in own]
+
+    # ── gradients ──
+
+    def gradients(self, pairs: Pairs) -> Iterator[InputGradients]:
+        """∂L/∂E_a and ∂L/∂E_b by a hook on the embedding that W_E names."""
+        what, module = self.net._given["W_E"], self.module
+        key = what.removesuffix(".weight") if isinstance(what, str) else ""
+        part = dict(module.named_modules(remove_duplicate=False)).get(key) if module is not None and key else None
+        where = self.positions if isinstance(part, nn.Embedding) else None
+        if not isinstance(part, nn.Embedding) or where is None or where[0][0] < 0:
+            raise Missing(
+                "gradients with respect to the embedded inputs need W_E= to name an nn.Embedding that reads the tokens"
+            )
+        for first in range(0, len(pairs), _GRADIENT_BATCH):
+            batch = Pairs(pairs.p, pairs.a[first : first + _GRADIENT_BATCH], pairs.b[first : first + _GRADIENT_BATCH])
+            yield self._gradients(part, batch, where[0][0], where[1][0])
+
+    @computing(grad=True)
+    def _gradients(self, embed: nn.Embedding, batch: Pairs, at_a: int, at_b: int) -> InputGradients:
+        embedded: list[Tensor] = []
+
+        def leaf(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            embedded.append(output.detach().requires_grad_())
+            return embedded[-1]
+
+        handle = embed.register_forward_hook(leaf)
+        try:
+            with _untouched(self.module):
+                logits, _ = self._logits(self._inputs(batch), batch)
+                if len(embedded) != 1 or embedded[0].ndim != 3 or not logits.requires_grad:
+                    raise Missing("the embedding that W_E names is not read once, for all tokens of a pair")
+                (grad,) = jacobian(logits, embedded[0])
+        finally:
+            handle.remove()
+        return grad[:, :, at_a].float().cpu(), grad[:, :, at_b].float().cpu()
+
+
+def are_names(what: Any) -> bool:
+    """Whether this is a list of names, as W_L may be."""
+    return isinstance(what, list | tuple) and bool(what) and all(isinstance(one, str) for one in what)
+
+
+def _as_wanted(x: Tensor, parameter: Tensor | None) -> Tensor:
+    """Return an input on the device of a module, and in its dtype if both are floats."""
+    if parameter is None:
+        return x
+    both = x.dtype.is_floating_point and parameter.dtype.is_floating_point
+    return x.to(parameter.device, parameter.dtype if both else x.dtype)
+
+
+def _float(x: Tensor) -> Tensor:
+    return x.float()
+
+
+def _column(tokens: Int[Tensor, "p p position"]) -> tuple[int, Int[Tensor, " p"]] | None:
+    """The first position whose token tells the first number, whatever the second is, with the token of each number."""
+    p = len(tokens)
+    for position in range(tokens.shape[2]):
+        column = tokens[:, :, position]
+        if bool((column == column[:, :1]).all()) and len(column[:, 0].unique()) == p:
+            return position, column[:, 0].long()
+    return None
+
+
+def _oriented(name: str, what: str, table: Tensor, rows_first: bool | None, rows: int) -> Tensor:
+    """Return a matrix with the tokens along its first axis, at least `rows` of them."""
+    if rows_first is None:
+        fits = [size >= rows for size in table.shape]
+        exact = [size == rows for size in table.shape]
+        choice = fits if sum(fits) == 1 else exact
+        if sum(choice) != 1 and any(fits):
+            raise ConfigError(
+                f"{name}={what!r} is {list(table.shape)}, and either axis may be that of the tokens; give {name} as an "
+                "array [p, d_model]."
+            )
+        rows_first = choice[0]
+    table = table if rows_first else table.T
+    if len(table) < rows:
+        raise ConfigError(
+            f"{name}={what!r} must have a row for each of {rows} tokens; it has {list(table.shape)} (tokens first)."
+        )
+    return table
+
+
+def _described(inputs: Any) -> str:
+    def one(x: Any) -> str:
+        return (
+            f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
+            if hasattr(x, "dtype") and hasattr(x, "shape")
+            else given(x)
+        )
+
+    return " and ".join(one(x) for x in inputs) if isinstance(inputs, tuple) else one(inputs)
+
+
+def _said(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__
+
+
+def is_callable_model(x: Any, tokens: Tokens | None) -> bool:
+    """Whether progress_measures is to take something that is no Model, path, Checkpoint or Run as a callable."""
+    if tokens is not None:
+        return callable(x) or _is_array(x)
+    return not (hasattr(x, "run_with_cache") and hasattr(x, "cfg")) and (callable(x) or _is_array(x))

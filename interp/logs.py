@@ -1,0 +1,364 @@
+"""read_log(): the losses and accuracies that other people's trainings logged, under interp's names."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from interp.arguments import given, whole
+from interp.disk import PathLike, open_regular, parse_json
+from interp.errors import CheckpointError, ConfigError, warn
+from interp.files import is_safetensors, local_file
+from interp.layouts import some
+
+_MOST_BYTES = 2**30
+_SETS = {
+    "train": {"train", "training", "tr", "trn"},
+    "test": {"test", "testing", "te", "tst"},
+    "validation": {"val", "valid", "validation", "eval", "evaluation", "dev", "heldout"},
+}
+_KINDS = {
+    "loss": {"loss", "losses", "nll", "ce", "xent"},
+    "accuracy": {"acc", "accs", "accuracy", "accuracies"},
+}
+_IDLE = {"mean", "avg", "average", "history", "hist", "curve", "values", "metrics", "log", "logs"}  # says nothing more
+_PERCENT = {"percent", "pct", "percentage"}
+_STEPS = (("step",), ("global", "step"), ("steps",), ("iteration",), ("iterations",), ("iter",), ("update",),
+          ("updates",), ("trainer", "global", "step"), ("train", "step"), ("train", "global", "step"), ("it",),
+          ("epoch",), ("epochs",), ("train", "epoch"))  # fmt: skip
+NAMES = ("train_loss", "test_loss", "train_accuracy", "test_accuracy")
+
+
+def read_log(
+    source: PathLike | pd.DataFrame,
+    *,
+    every: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    show: bool = True,
+) -> pd.DataFrame:
+    """Read a log of losses and accuracies: `interp.phases` and `interp.plot.training_curves` take the result.
+
+    `source` is a CSV file (or with tabs or semicolons), JSON of lists or of rows, JSON lines, a parquet file, an
+    address of one (hf://…), or a data frame. First and last lines that are no rows, such as {"_meta": …}, are left out.
+
+    The result has `step` and, of train_loss, test_loss, train_accuracy and test_accuracy, those that were found, under
+    these names: train_acc, val_loss, test/accuracy, eval_loss, validation accuracy and the like are matched; test goes
+    before validation, and step before epoch. Accuracies in percent become fractions. The other columns stay as they
+    are. What was matched is printed (unless `show` is false) and stands in `df.attrs["columns"]`.
+
+    every     how many steps lie between two rows of a log that names none; 1 where each row is a step
+    columns   which column of the log to take, where the names do not tell: {"test_loss": "holdout nll"}
+
+    Raises CheckpointError for a file that cannot be read, and ConfigError where nothing is matched, two columns are
+    matched alike, or no step is named.
+    """
+    if isinstance(source, pd.DataFrame):
+        frame, name = source.copy(), "the log"
+        if "step" not in frame and frame.index.names != [None]:
+            frame = frame.reset_index()
+    elif isinstance(source, str | os.PathLike):
+        file, path = local_file(source)
+        frame, name = _read(file, path), str(path)
+    else:
+        raise ConfigError(f"read_log takes the path of a log, or a data frame; got {given(source)}.")
+    if not len(frame):
+        raise ConfigError(f"{name} must hold at least one row; it holds none.")
+    frame.columns = pd.Index([str(column) for column in frame.columns])
+    matched = _match(frame, dict(columns or {}), name)
+    if "step" not in matched:
+        if every is None:
+            raise ConfigError(
+                f"{name} names no step or epoch; give every= (--every), how many steps lie between two rows, or "
+                f'columns={{"step": …}} (--column step=…). Its columns are {some(list(frame.columns), 8)}.'
+            )
+        frame.insert(0, "step", np.arange(len(frame)) * whole("every", every, 1))
+    elif every is not None:
+        raise ConfigError(f"{name} has its steps, in {matched['step']}; leave every (--every) out.")
+    others = [column for column in frame.columns if column not in matched.values() and column not in (*NAMES, "step")]
+    found = pd.DataFrame({target: frame[column] for target, column in matched.items()})
+    if "step" not in matched:
+        found.insert(0, "step", frame["step"])
+    said = {"step": matched.get("step", f"row · {every}")}
+    accuracies = [target for target in matched if target.endswith("accuracy")]
+    percent = _in_percent(found, matched, accuracies, name)
+    for target in (one for one in NAMES if one in matched):
+        said[target] = matched[target]
+        if target in accuracies and percent:
+            found[target] = _numbers(found[target], matched[target], name) / 100
+            said[target] += " (percent)"
+        else:
+            found[target] = _numbers(found[target], matched[target], name)
+    found["step"] = _numbers(found["step"], said["step"], name)
+    rows = found["step"].notna()
+    if not rows.any():
+        raise ConfigError(f"{name} has no row with a step in its column {said['step']}.")
+    whole_steps = bool((found.loc[rows, "step"] % 1 == 0).all())
+    result = pd.concat([found, frame[others]], axis=1)[rows].reset_index(drop=True)
+    if whole_steps:
+        result["step"] = result["step"].astype(np.int64)
+    result = result[["step", *(one for one in NAMES if one in matched), *others]]
+    result.attrs = {"columns": said, "log": name}
+    if show:
+        from interp.console import console
+
+        console.print(
+            f"{name}: {len(result):,} rows; " + ", ".join(f"{target} is {column}" for target, column in said.items()),
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+    return result
+
+
+def is_log(file: Path) -> bool:
+    """Whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes."""
+    if not file.is_file() or is_safetensors(file):
+        return False
+    with open_regular(file) as stream:
+        start = stream.read(256)
+    if start.startswith(b"PAR1"):
+        return True
+    if not start or start.startswith((b"PK", b"\x80", b"version https://git-lfs")) or b"\x00" in start:
+        return False
+    try:
+        text = start.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = start[: error.start].decode("utf-8-sig", "ignore") if error.start > len(start) - 4 else "\x00"
+    return all(character.isprintable() or character in "\r\n\t" for character in text)
+
+
+# ── which column is what ──
+
+
+def _words(column: str) -> tuple[str, ...]:
+    """Return the words of a name in lower case: "trainLoss", "train/loss" and "train_loss" are the same two."""
+    spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
+    return tuple(word for word in re.split(r"[^a-z0-9]+", spaced.lower().replace("%", " percent ")) if word)
+
+
+def _counts_steps(column: str) -> tuple[str, ...] | None:
+    """Return the words of a name that counts steps, None for another."""
+    words = tuple(word for word in _words(column) if word not in _IDLE)
+    return words if words in _STEPS else None
+
+
+def _meaning(column: str) -> tuple[str | None, str] | None:
+    """Return the set of pairs that a name speaks of (None if it names none) and the kind of number, or None."""
+    words = [word for word in _words(column) if word not in _IDLE and word not in _PERCENT]
+    if column.lower().startswith("log"):
+        return None  # the logarithm of a loss
+    if words[-1:] == ["entropy"] and "cross" in words:
+        words = [word for word in words if word not in ("cross", "entropy")] + ["ce"]
+    kinds = [kind for kind, names in _KINDS.items() for word in words if word in names]
+    sets = [of for of, names in _SETS.items() for word in words if word in names]
+    if len(kinds) != 1 or len(sets) > 1 or len(words) != len(kinds) + len(sets):
+        return None
+    return (sets[0] if sets else None), kinds[0]
+
+
+def _match(frame: pd.DataFrame, chosen: dict[str, str], name: str) -> dict[str, str]:
+    """Return which column is which of interp's names, step included."""
+    if unknown := [target for target in chosen if target not in (*NAMES, "step")]:
+        raise ConfigError(
+            f"columns must name some of step, {', '.join(NAMES)}; got {unknown[0]!r}, as which nothing is read."
+        )
+    if absent := [column for column in chosen.values() if column not in frame]:
+        raise ConfigError(f"{name} has no column {absent[0]!r}; it has {some(list(frame.columns), 12)}.")
+    found = dict(chosen)
+    meanings = {column: _meaning(column) for column in frame.columns if column not in chosen.values()}
+    for kind in _KINDS:
+        of: dict[str | None, list[str]] = {}
+        for column, meaning in meanings.items():
+            if meaning is not None and meaning[1] == kind:
+                of.setdefault(meaning[0], []).append(column)
+        # Without a word for the set, a loss beside a validation loss is that of training.
+        train = of.get("train") or (of.get(None) if of.get("test") or of.get("validation") else None)
+        for target, there in ((f"train_{kind}", train), (f"test_{kind}", of.get("test") or of.get("validation"))):
+            if target in found or not there:
+                continue
+            exact = [column for column in there if column == target] or there
+            if len(exact) > 1:
+                raise ConfigError(
+                    f'{name} has several columns for {target}: {some(exact)}; give columns={{"{target}": …}} '
+                    f"(--column {target}=…)."
+                )
+            found[target] = exact[0]
+    if not any(target in found for target in NAMES):
+        raise ConfigError(
+            f"{name} must have losses or accuracies of train and test pairs; none of its columns is one: "
+            f'{some(list(frame.columns), 12)}. Give columns={{"test_accuracy": …}} (--column test_accuracy=…).'
+        )
+    if "step" not in found:
+        by_words = {_counts_steps(one): one for one in reversed(frame.columns) if one not in found.values()}
+        step = next((by_words[words] for words in _STEPS if words in by_words), None)
+        if step is not None:
+            found["step"] = step
+    return found
+
+
+def _in_percent(found: pd.DataFrame, matched: Mapping[str, str], accuracies: Iterable[str], name: str) -> bool:
+    """Whether the accuracies are in percent: by their names, or since one of them is over 1; all are taken alike."""
+    percent = False
+    for target in accuracies:
+        column = found[target]
+        values = _numbers(column, matched[target], name)
+        most = values.max()
+        if most > 100 + 1e-6 or values.min() < 0:
+            raise ConfigError(
+                f"{matched[target]} of {name} must be an accuracy, from 0 to 1 or to 100 percent; it holds "
+                f"{most if most > 100 else values.min():g}."
+            )
+        marked = column.dtype == object and column.astype(str).str.contains("%").any()
+        percent = percent or bool(most > 1 + 1e-6) or bool(marked) or bool(_PERCENT & set(_words(matched[target])))
+    return percent
+
+
+def _numbers(column: pd.Series, name: str, log: str) -> pd.Series:
+    if column.dtype == object or isinstance(column.dtype, pd.StringDtype):
+        text = column.map(lambda value: value.strip().rstrip("%").strip() if isinstance(value, str) else value)
+        column = text.replace({"": None, "None": None, "null": None, "-": None})
+    try:
+        return pd.to_numeric(column).astype(float)
+    except (ValueError, TypeError):
+        bad = next(value for value in column if pd.isna(pd.to_numeric(value, errors="coerce")) and value is not None)
+        raise ConfigError(f"{name} of {log} must hold numbers; got {given(bad)}.") from None
+
+
+# ── files ──
+
+
+def _read(file: Path, name: Path | str) -> pd.DataFrame:
+    with open_regular(file, name) as stream:
+        size = os.fstat(stream.fileno()).st_size
+        if size > _MOST_BYTES:
+            raise CheckpointError(f"{name} must be at most a gigabyte; it has {size:,} bytes. Give fewer rows.")
+        content = stream.read()
+    if content.startswith(b"PAR1"):
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except Exception as error:  # damaged bytes end in errors of every kind
+            raise CheckpointError(f"{name} is no readable parquet file ({type(error).__name__}).") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise CheckpointError(
+            f"{name} must be a log: CSV, JSON, JSON lines or parquet; it is neither text in UTF-8 nor parquet."
+        ) from None
+    if not text.strip():
+        raise CheckpointError(f"{name} is empty; expected a log.")
+    if text.lstrip()[0] in "{[":
+        return _json(text, name)
+    return _csv(text, name)
+
+
+def _json(text: str, name: Path | str) -> pd.DataFrame:
+    try:
+        content = parse_json(text)
+    except ValueError:
+        return _json_lines(text, name)
+    if isinstance(content, list):
+        return _rows(content, name)
+    lists = _lists(content)
+    if not lists:
+        return _rows([content], name)
+    lengths = {key: len(values) for key, values in lists.items()}
+    # The length that most of the columns with a meaning have; a list of another length, of layers say, is no column.
+    known = [lengths[key] for key in lists if _meaning(key) or _counts_steps(key)]
+    length = max(known, key=known.count) if known else max(lengths.values())
+    kept = {key: values for key, values in lists.items() if lengths[key] == length}
+    if short := [key for key in lists if lengths[key] != length and (_meaning(key) or _counts_steps(key))]:
+        raise CheckpointError(
+            f"{name} must have lists of one length; {some(short)} has {lengths[short[0]]:,} entries, the others "
+            f"{length:,}."
+        )
+    return pd.DataFrame(kept)
+
+
+def _lists(content: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """Return the lists of a JSON object, those of objects in it too: {"train": {"loss": […]}} has "train/loss"."""
+    lists = {key: value for key, value in _flat(content).items() if isinstance(value, list) and value}
+    rows = [value for value in lists.values() if all(isinstance(one, dict) for one in value)]
+    if len(rows) == 1 and not any(_meaning(key) for key in lists):
+        frame = pd.DataFrame([_flat(row) for row in rows[0]])
+        return {str(key): frame[key].tolist() for key in frame}
+    return lists
+
+
+def _flat(content: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
+    """Return an object without objects in it: their entries under "outer/inner"."""
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, dict) and depth:
+            flat |= {f"{key}/{inner}": one for inner, one in _flat(value, depth - 1).items()}
+        else:
+            flat[str(key)] = value
+    return flat
+
+
+def _json_lines(text: str, name: Path | str) -> pd.DataFrame:
+    lines, found, bad = [line for line in text.splitlines() if line.strip()], [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            found.append(parse_json(line))
+        except ValueError:
+            bad.append(number)
+    if not found or (bad and bad != [len(lines)]):  # the last one may be cut short
+        raise CheckpointError(f"{name} must be JSON, or JSON lines; its line {bad[0]} is neither. Mend or remove it.")
+    if bad:
+        warn(f"the last line of {name} breaks off, and is left out.")
+    return _rows(found, name)
+
+
+def _rows(content: list[Any], name: Path | str) -> pd.DataFrame:
+    """Return objects as rows; those that hold no step, loss or accuracy of their own are left out."""
+    flat = [_flat(row) if isinstance(row, dict) else {} for row in content]
+    there = [
+        any((_meaning(key) or _counts_steps(key)) and _is_number(value) for key, value in row.items())
+        and not any(str(key).startswith("_") and isinstance(value, dict) for key, value in content[i].items())
+        for i, row in enumerate(flat)
+    ]
+    rows = [row for row, is_row in zip(flat, there, strict=True) if is_row]
+    if not rows:
+        raise CheckpointError(f"{name} must hold rows with a step, losses and accuracies; it holds none.")
+    first, last = there.index(True), len(there) - there[::-1].index(True)
+    if between := [i for i in range(first, last) if not there[i] and content[i]]:
+        warn(f"{len(between)} entries of {name} are no rows, and are left out; the first is entry {between[0] + 1}.")
+    return pd.DataFrame(rows)
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str)
+
+
+def _csv(text: str, name: Path | str) -> pd.DataFrame:
+    lines = text.splitlines()
+    start = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
+    header = lines[start]
+    delimiter = max(",;\t", key=header.count)
+    try:
+        names = next(csv.reader([header], delimiter=delimiter)) if delimiter in header else header.split()
+        separator = delimiter if delimiter in header else r"\s+"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = pd.read_csv(
+                io.StringIO("\n".join(lines[start:])), sep=separator, comment="#", skip_blank_lines=True,
+                index_col=False, skipinitialspace=True,
+            )  # fmt: skip
+    except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning, StopIteration, csv.Error) as error:
+        raise CheckpointError(f"{name} is no table that can be read ({str(error).splitlines()[0]}).") from None
+    if not any(_meaning(column) for column in names):
+        raise CheckpointError(
+            f"{name} must begin with the names of its columns, some of them losses or accuracies; its first line is "
+            f"{given(header)}."
+        )
+    repeated = frame[frame.columns[0]].astype(str) == str(frame.columns[0])  # a header written again by a restart
+    if repeated.any():
+        frame = frame[~repeated].reset_index(drop=True)
+    return frame

@@ -1,0 +1,264 @@
+"""Recorder: the measures of a network while it trains, in anybody's loop."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save
+from torch import nn
+
+from interp.arguments import above_zero, given, number, whole
+from interp.callables import Array, Model, Tokens
+from interp.computing import computing
+from interp.disk import PathLike, as_path, make_folder, open_regular, write_whole
+from interp.errors import CheckpointError, ConfigError, warn
+from interp.measures.logits import KEY_SHARE, key_frequencies_of
+from interp.measures.registry import chosen, evaluate
+from interp.measures.subject import Missing, Subject
+from interp.progress import in_order
+from interp.run import Run
+from interp.states import digest_of, run_of_states
+from interp.task import SplitLike, Task
+from interp.threads import keeping_threads
+from interp.trajectories import trajectory
+
+_NOTE = b"interp-record"
+_RECORD, _STATES = "record.parquet", "states"
+
+Row = dict[str, Any]
+
+
+class Recorder:
+    """Measure a network while it trains: `rec = interp.Recorder(net, task, split)`, and `rec(step)` in the loop.
+
+    model, task, split, seed, tokens, vocabulary   an interp.Model, or what it takes; the module that is being trained
+    measures    which, as names or functions; by default all that are not on request
+    every       measure at the steps that it divides; at others `rec(step)` does nothing
+    path        a folder, or a file *.parquet, that holds the rows, written whole after each: killed, the loop loses
+                none, and a Recorder of the same path goes on with them. A step that is there already is passed over
+    budget      the largest share of the wall time that measuring may take, such as 0.1; steps beyond it are left out
+                (`rec.skipped`), with a warning at the first
+    on_record   called with the step and the row (a dict) after each, as a logger wants it:
+                lambda step, row: wandb.log(row, step=step)
+    keep        save the module's state with each row, under path, so that `rec.finish()` can measure them all with the
+                key frequencies of the last
+
+    `rec.frame` has a row a record, ascending in step, with the columns of a trajectory. The key frequencies are those
+    that each row's own network has at its step, and the column key_frequencies names them ("14 35 41"); in
+    `rec.finish()` they are those of the last. The losses are over the p numbers. `rec.seconds` is the time that
+    measuring took.
+
+    The loop is not touched: gradients, training mode, buffers, random state and device of the module stay as they are,
+    so its weights are bit for bit those of a loop without a Recorder.
+    Raises ConfigError for arguments that do not fit, or a model that does not run; CheckpointError where `path` holds
+    another record or cannot be read; StorageError if it cannot be written. A network that has diverged is a row of NaN.
+    """
+
+    def __init__(
+        self,
+        model: Model | Callable[..., Any] | Array,
+        task: Task | None = None,
+        split: SplitLike | None = None,
+        *,
+        seed: int | None = None,
+        tokens: Tokens | None = None,
+        vocabulary: Mapping[str, int] | None = None,
+        measures: Iterable[str | Callable[[Subject], Any]] | None = None,
+        every: int = 100,
+        path: PathLike | None = None,
+        budget: float | None = None,
+        on_record: Callable[[int, Row], object] | None = None,
+        keep: bool = False,
+    ) -> None:
+        if isinstance(model, Model):
+            if not task is split is seed is tokens is vocabulary is None:
+                raise ConfigError("an interp.Model carries its own task, split and tokens; give them to it instead.")
+            self.net = model
+        else:
+            if not isinstance(task, Task):
+                raise ConfigError(f"Recorder needs task=interp.Task(p=…); got {given(task)}.")
+            tokens = "ab=" if tokens is None else tokens
+            self.net = Model(model, task, split, seed=seed, tokens=tokens, vocabulary=vocabulary)
+        self.measures = in_order(chosen(measures))
+        self.every = whole("every", every, 1)
+        self.budget = None if budget is None else number("budget", above_zero("budget", budget), most=1)
+        if on_record is not None and not callable(on_record):
+            raise ConfigError(f"on_record must be a function of a step and a row; got {given(on_record)}.")
+        self.on_record, self.keep = on_record, bool(keep)
+        self.file: Path | None = None
+        self.folder: Path | None = None
+        if path is not None:
+            named = as_path(path)
+            is_file = named.suffix == ".parquet"
+            self.file = named if is_file else named / _RECORD
+            self.folder = named.with_suffix("") if is_file else named
+        if self.keep and (self.folder is None or self.net.module is None):
+            raise ConfigError("keep=True saves states of a module under path; give path=, and an nn.Module as model.")
+        self.skipped: list[int] = []
+        self.seconds = 0.0
+        self._began = time.perf_counter()
+        self._last = 0.0  # seconds that the last record took
+        self._rows: dict[int, Row] = {}
+        self._digests: dict[str, str | None] = {}
+        if self.file is not None and self.file.exists():
+            self._continue(self.file)
+
+    def __repr__(self) -> str:
+        return f"Recorder({self.net!r}, {len(self._rows)} rows, every {self.every} steps)"
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The rows so far, ascending in step: a copy."""
+        rows = [self._rows[step] for step in sorted(self._rows)]
+        frame = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)) or ["step"])
+        numbers = frame.columns.difference(["step", "key_frequencies"])
+        return frame.astype({"step": int} | dict.fromkeys(numbers, float))
+
+    @property
+    def run(self) -> Run:
+        """The kept states as a Run."""
+        if not self.keep or self.folder is None:
+            raise ConfigError("A run of the states needs keep=True and path=; this Recorder keeps none.")
+        return run_of_states(self.folder / _STATES, self.net)
+
+    def __call__(self, step: int) -> Row | None:
+        """Measure the network if this step is due, and return the row; None at other steps."""
+        step = whole("step", step, 0)
+        if step % self.every:
+            return None
+        if step in self._rows:
+            self._check_same(step)
+            return None
+        if self._over_budget(step):
+            return None
+        began = time.perf_counter()
+        try:
+            row = self._record(step)
+        finally:
+            self._last = time.perf_counter() - began
+            self.seconds += self._last
+        if self.on_record is not None:
+            self.on_record(step, dict(row))
+        return dict(row)
+
+    def finish(self, progress: bool = True) -> pd.DataFrame:
+        """Measure all kept states again, with the key frequencies of the last: the trajectory of the training."""
+        asked = [one.name if one.builtin else one.of for one in self.measures]
+        return trajectory(self.run, measures=asked, progress=progress)
+
+    # ── measuring ──
+
+    def _over_budget(self, step: int) -> bool:
+        if self.budget is None or not self._last:
+            return False
+        elapsed = time.perf_counter() - self._began
+        if self.seconds + self._last <= self.budget * (elapsed + self._last):
+            return False
+        if not self.skipped:
+            warn(
+                f"a record takes {self._last:.2g} s, which every {self.every} steps is more than {self.budget:.0%} of "
+                f"the time; from step {step:,} on some are left out (rec.skipped)."
+            )
+        self.skipped.append(step)
+        return True
+
+    @computing()
+    @keeping_threads
+    def _record(self, step: int) -> Row:
+        def keys() -> tuple[int, ...]:
+            return key_frequencies_of(subject, share=KEY_SHARE)
+
+        subject = self.net.subject({key_frequencies_of: keys}, step=step)
+        row: Row = {"step": step}
+        try:
+            found = evaluate(subject, self.measures)
+        except CheckpointError as error:  # it has diverged
+            warn(f"step {step:,} is a row without values: {error}")
+            row |= {one.name: math.nan for one in self.measures if one.shape == "number"}
+        else:
+            for name, why in found.failed.items():
+                warn(f"{name} is NaN at step {step:,}: {why}.")
+            for one in self.measures:
+                columns = one.flat(found.values[one.name])
+                row |= {name: math.nan if value is None else float(value) for name, value in columns.items()}
+            if any("key_frequencies_of" in needed for needed in found.needs.values()):
+                with contextlib.suppress(Missing):  # of a task without Fourier structure
+                    row["key_frequencies"] = " ".join(map(str, keys()))
+        self._rows[step] = row
+        self._digests[str(step)] = self._digest()
+        if self.keep:
+            self._save_state(step)
+        if self.file is not None:
+            self._write(self.file)
+        return row
+
+    # ── on disk ──
+
+    def _digest(self) -> str | None:
+        """Return the hash of the weights, by which a step that comes again is known."""
+        module = self.net.module
+        return None if module is None or self.file is None else digest_of(module.state_dict())
+
+    def _check_same(self, step: int) -> None:
+        before = self._digests.get(str(step))
+        if before is not None and before != self._digest():
+            warn(
+                f"step {step:,} stands in {self.file} with other weights, so this loop does not go on where that one "
+                "stopped; its row stays as it was. Give another path to a new training."
+            )
+            self._digests[str(step)] = None  # said once
+
+    def _about(self) -> dict[str, Any]:
+        mask = self.net.train_mask
+        return {
+            "task": asdict(self.net.task),
+            "split": None if mask is None else hashlib.sha256(mask.numpy().tobytes()).hexdigest(),
+        }
+
+    def _continue(self, file: Path) -> None:
+        try:
+            with open_regular(file) as stream:
+                table = pq.read_table(io.BytesIO(stream.read()))
+            note = json.loads((table.schema.metadata or {})[_NOTE])
+            about, digests = note["about"], dict(note["digests"])
+            rows = {int(row["step"]): row for row in table.to_pandas().to_dict("records")}
+        except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
+            raise CheckpointError(
+                f"{file} is no record of a Recorder ({type(error).__name__}); give another path, or remove it."
+            ) from None
+        if about != self._about():
+            raise CheckpointError(f"{file} is a record of another task or split; give another path, or remove it.")
+        self._rows, self._digests = rows, digests
+
+    def _write(self, file: Path) -> None:
+        content = pa.Table.from_pandas(self.frame, preserve_index=False)
+        note = json.dumps({"about": self._about(), "digests": self._digests})
+        content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: note})
+
+        def write(temporary: Path) -> None:
+            with temporary.open("wb") as stream:
+                pq.write_table(content, stream)
+
+        make_folder(file.parent)
+        write_whole(file, write)
+
+    def _save_state(self, step: int) -> None:
+        assert self.folder is not None
+        assert isinstance(self.net.module, nn.Module)
+        state = {name: value.detach().cpu().clone() for name, value in self.net.module.state_dict().items()}
+        content = save({name: value.contiguous() for name, value in state.items()})
+        folder = self.folder / _STATES
+        make_folder(folder)
+        write_whole(folder / f"step_{step:08d}.safetensors", lambda temporary: temporary.write_bytes(content))
