@@ -61,7 +61,7 @@ def activations(
     Raises ConfigError if one of these is missing, if one is given beside a Checkpoint, or if p does not fit.
     """
     if isinstance(model, Checkpoint) and isinstance(model.config, ForeignNetwork):
-        return model.config.activations(model.weights)
+        return model.config.activations(model)
     weights, p, options = _own_options(model, p, activation, attention_coefficient)
     if "W_x" not in weights:
         check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
@@ -192,8 +192,8 @@ def input_gradients(
     vocabulary of its own, of 2n tokens, so that the gradient of the embedding is that of every pair's own two inputs.
     `activation` and `attention_coefficient` are those of `interp.forward.forward`.
     """
-    for a, b in zip(pairs.a.split(_GRADIENT_BATCH), pairs.b.split(_GRADIENT_BATCH), strict=True):
-        yield _input_gradients(weights, Pairs(pairs.p, a, b), activation, attention_coefficient)
+    for batch in pairs.split(_GRADIENT_BATCH):
+        yield _input_gradients(weights, batch, activation, attention_coefficient)
 
 
 @computing(grad=True)

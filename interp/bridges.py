@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from torch import Tensor
 
 from interp.all_pairs import Activations, hooked_activations
 from interp.arguments import given, one_of
 from interp.disk import read_json
 from interp.errors import CheckpointError, ConfigError
 from interp.layouts import State
-from interp.measures.subject import Subject
+from interp.measures.subject import Chosen, Subject
 from interp.run import Checkpoint, ForeignNetwork
 from interp.subjects import hooked_subject_of
 
@@ -35,8 +32,8 @@ _SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, 
 class BridgeNetwork(ForeignNetwork):
     """A TransformerBridge's config: what the states of one are built with."""
 
-    def __init__(self, settings: Mapping[str, Any], p: int) -> None:
-        self.settings, self.p = dict(settings), p
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
 
     def __repr__(self) -> str:
         shown = ("n_layers", "d_model", "n_heads", "d_mlp", "normalization_type", "act_fn")
@@ -60,13 +57,13 @@ class BridgeNetwork(ForeignNetwork):
             ) from error
         return bridge
 
-    def activations(self, weights: State) -> Activations:
-        return hooked_activations(self.build(weights), self.p)
+    def activations(self, checkpoint: Checkpoint) -> Activations:
+        return hooked_activations(self.build(checkpoint.weights), checkpoint.task.p)
 
     def subject_of(
         self,
         checkpoint: Checkpoint,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        chosen: Chosen | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
         bridge = self.build(checkpoint.weights)
@@ -84,17 +81,13 @@ def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> t
         raise CheckpointError(
             f"{path} holds the weights of a TransformerLens bridge with several layers or layer norm, and no config "
             f"beside them, so its heads, activation and norms are unknown. Save both, {_SAVE}, or the config as "
-            f"{_stem(path)}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
+            f"{Path(str(path)).stem}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
         )
-    said = {}
-    for name in _SETTINGS:
-        value = settings.get(name)
-        if value is None or isinstance(value, _PLAIN):
-            said[name] = value
-        else:
-            raise CheckpointError(f"{path}: {name} must be a word or a number; got {given(value)}.")
-    said = {name: value for name, value in said.items() if value is not None or name == "normalization_type"}
-    if said.get("normalization_type") is not None:
+    said = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
+    if odd := [name for name, value in said.items() if not isinstance(value, _PLAIN)]:
+        raise CheckpointError(f"{path}: {odd[0]} must be a word or a number; got {given(said[odd[0]])}.")
+    said.setdefault("normalization_type", None)  # whose default in TransformerLens is a norm
+    if said["normalization_type"] is not None:
         one_of("normalization_type", said["normalization_type"], ("LN", "LNPre", "RMS", "RMSPre"))
     n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d+)\.", key)))
     if n_layers > 1_000:
@@ -116,7 +109,7 @@ def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> t
     if not isinstance(heads, int) or isinstance(heads, bool) or heads < 1 or heads > sizes.get("d_model", 0):
         raise CheckpointError(f"{path} must tell its n_heads in its config; got {given(heads)}.")
     p = sizes["d_vocab"] - (sizes.get("n_ctx", 3) > 2)
-    return BridgeNetwork(said | sizes, p), p
+    return BridgeNetwork(said | sizes), p
 
 
 def settings_beside(path: Path) -> Mapping[str, Any]:
@@ -125,17 +118,8 @@ def settings_beside(path: Path) -> Mapping[str, Any]:
         if file.is_file():
             try:
                 found = read_json(file)
-            except (OSError, ValueError, json.JSONDecodeError) as error:
+            except (OSError, ValueError) as error:
                 raise CheckpointError(f"{file} is not readable JSON ({error}).") from None
             if isinstance(found, dict) and "n_heads" in found:
                 return found
     return {}
-
-
-def _stem(path: Path | str) -> str:
-    return Path(str(path)).stem
-
-
-def plain_state(state: State) -> dict[str, Tensor]:
-    """Return a copy of a state dict in float32 on the CPU."""
-    return {name: value.detach().cpu().float().clone() for name, value in state.items()}

@@ -20,10 +20,11 @@ from torch.utils.hooks import RemovableHandle
 from interp.all_pairs import Activations, InputGradients, at_last, evaluating, jacobian
 from interp.arguments import given
 from interp.computing import computing
+from interp.contents import without_prefix
 from interp.errors import CheckpointError, ConfigError
 from interp.forward import Pairs
-from interp.layouts import some
-from interp.measures.subject import Missing, Subject
+from interp.layouts import State, some
+from interp.measures.subject import Chosen, Missing, Subject
 from interp.run import Checkpoint, ForeignNetwork
 from interp.task import SplitLike, Task, as_mask
 
@@ -33,7 +34,6 @@ _PROBE = 64  # pairs that are run twice, alone and among others
 _SAME = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
 _HALF = {torch.float16: "float16, which holds three digits", torch.bfloat16: "bfloat16, which holds two digits"}
 
-State = Mapping[str, Tensor]
 Array = Any  # a tensor, or what speaks DLPack or numpy's array protocol
 Tokens = str | Callable[[Any, Any], Any]
 
@@ -88,7 +88,7 @@ class Model(ForeignNetwork):
         self._inputs = _inputs(tokens, vocabulary, task.p)
         self._given = {"neurons": neurons, "pattern": pattern, "W_E": W_E, "W_L": W_L}
         for name, what in self._given.items():
-            parts: Sequence[Any] = what if are_names(what) else [what]  # type: ignore[assignment]
+            parts: Sequence[Any] = what if _names(what) else [what]  # type: ignore[assignment]
             for part in parts:
                 self._check(name, part)
 
@@ -99,6 +99,20 @@ class Model(ForeignNetwork):
     def module(self) -> nn.Module | None:
         """The module that f is, None for a function or an array."""
         return self.f if isinstance(self.f, nn.Module) else None
+
+    @property
+    def needed_module(self) -> nn.Module:
+        """The module; ConfigError for a function or an array."""
+        if self.module is None:
+            raise ConfigError("States of a training need a model that is an nn.Module; got one of a function or array.")
+        return self.module
+
+    @property
+    def by_array(self) -> list[str]:
+        """Which parts were given by array, not by name."""
+        return [
+            name for name, what in self._given.items() if not (what is None or isinstance(what, str) or _names(what))
+        ]
 
     def _check(self, name: str, what: str | Array | None) -> None:
         if isinstance(what, str):
@@ -127,7 +141,7 @@ class Model(ForeignNetwork):
 
     def subject(
         self,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None = None,
+        chosen: Chosen | None = None,
         *,
         state: State | None = None,
         step: int | None = None,
@@ -142,7 +156,7 @@ class Model(ForeignNetwork):
     def subject_of(
         self,
         checkpoint: Checkpoint,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        chosen: Chosen | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
         """Return a state of the module as a subject."""
@@ -150,25 +164,21 @@ class Model(ForeignNetwork):
 
     def build(self, weights: State) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
-        if self.module is None:
-            raise ConfigError("A model that is a function or an array has no module to copy.")
-        module = copy.deepcopy(self.module).eval()
+        module = copy.deepcopy(self.needed_module).eval()
         module.load_state_dict(dict(weights))
         return module
 
-    def activations(self, weights: State) -> Activations:
-        """Return logits, neurons and pattern of all pairs with these weights."""
-        return _Reading(self, weights).activations()
+    def activations(self, checkpoint: Checkpoint) -> Activations:
+        """Return logits, neurons and pattern of all pairs, of a state of the module."""
+        return _Reading(self, checkpoint.weights).activations()
 
     def check_state(self, state: State, name: str) -> dict[str, Tensor]:
         """Return a state under the names of the module; CheckpointError if it is not one of this module."""
-        if self.module is None:
-            raise ConfigError("States of a training need a model that is an nn.Module; got one of a function or array.")
-        own = self.module.state_dict()
+        own = self.needed_module.state_dict()
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise CheckpointError(f"{name} must be a state dict, of tensors by name; got {given(state)}.")
-        found = {_plain_name(key): value for key, value in state.items()}
-        own_names = {_plain_name(key): key for key in own}
+        found = without_prefix(state)
+        own_names = dict(zip(without_prefix(own), own, strict=True))
         lacking, alien = [k for k in own_names if k not in found], [k for k in found if k not in own_names]
         if lacking or alien:
             said = [f"lacks {some(lacking)}"] if lacking else []
@@ -182,12 +192,6 @@ class Model(ForeignNetwork):
                 f"{list(own[own_names[k]].shape)}."
             )
         return {key: found[k].to(own[key].device) for k, key in own_names.items()}
-
-
-def _plain_name(key: str) -> str:
-    for prefix in ("module.", "_orig_mod."):  # of models trained in parallel, or compiled
-        key = key.removeprefix(prefix)
-    return key
 
 
 # ── what f is given ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -312,7 +316,7 @@ class _Reading:
 
     def subject(
         self,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] | None,
+        chosen: Chosen | None,
         step: int | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
@@ -400,13 +404,11 @@ class _Reading:
         captured: dict[str, Any] = {}
         found: dict[str, list[Tensor]] = {"logits": [], "neurons": [], "pattern": []}
         with _untouched(net.module), torch.no_grad(), self._hooked(captured):
-            pairs = Pairs.all(p)
-            for first in range(0, len(pairs), _BATCH):
-                batch = Pairs(p, pairs.a[first : first + _BATCH], pairs.b[first : first + _BATCH])
+            for place, batch in enumerate(Pairs.all(p).split(_BATCH)):
                 captured.clear()
                 logits, dtype = self._logits(self._inputs(batch), batch)
                 found["logits"].append(_real("The logits that the model returns", logits))
-                if not first:
+                if not place:
                     if dtype in _HALF:
                         self.doubts.append(f"the logits are in {_HALF[dtype]}, and so are the losses.")
                     kept = dict(captured)
@@ -424,7 +426,7 @@ class _Reading:
 
     def _check_again(self, batch: Pairs, logits: Tensor, dtype: torch.dtype | None) -> None:
         """ConfigError where a pair's logits depend on chance, or on the pairs that are run beside it."""
-        few = Pairs(batch.p, batch.a[:_PROBE], batch.b[:_PROBE])
+        few = next(batch.split(_PROBE))
         again = _real("The logits that the model returns", self._logits(self._inputs(few), few)[0])
         scale = float(logits[:_PROBE].abs().max())
         off = float((again - logits[: len(again)]).abs().max())
@@ -533,33 +535,31 @@ class _Reading:
         if not isinstance(what, str):
             table = _real("W_E", what)
             return table[:p], table[p : 2 * p] if len(table) >= 2 * p else table[:p]
-        rows = self.rows
-        if rows is None:
+        found = self.positions
+        if found is None:
             self.lack["W_E"] = self.lack["embeddings"] = (
                 "the tokens do not tell which row of W_E belongs to which number; give W_E as an array [p, d_model]"
             )
             return None
+        (_, of_a), (_, of_b) = found
         table, first = self._tensor("W_E", what)
-        table = _oriented("W_E", what, table, first, int(torch.cat(rows).max()) + 1)
-        return table[rows[0]], table[rows[1]]
-
-    @cached_property
-    def rows(self) -> tuple[Int[Tensor, " p"], Int[Tensor, " p"]] | None:
-        """Which token, or which entry of a one-hot input, each number is as a and as b; None if none is to be seen."""
-        found = self.positions
-        return None if found is None else (found[0][1], found[1][1])
+        table = _oriented("W_E", what, table, first, int(torch.cat([of_a, of_b]).max()) + 1)
+        return table[of_a], table[of_b]
 
     @cached_property
     def positions(self) -> tuple[tuple[int, Tensor], tuple[int, Tensor]] | None:
-        """The position of a, with the token of each number, and that of b; position −1 in one-hot inputs."""
+        """The position of a, with the token of each number, and that of b; None if the inputs do not tell.
+
+        In one-hot inputs the position is −1, and the token the entry that is 1 whatever the other number is.
+        """
         p = self.net.task.p
         inputs = self._inputs(Pairs.all(p))
         if not isinstance(inputs, Tensor) or inputs.ndim != 2:
             return None
         table = inputs.detach().cpu().unflatten(0, (p, p))
         if table.dtype.is_floating_point:
-            ones = table.amin(1), table.amin(0)  # what is 1 whatever the other number is
-            if not all(torch.equal(one.sum(1), torch.ones(p)) and bool((one <= 1).all()) for one in map(_float, ones)):
+            ones = table.float().amin(1), table.float().amin(0)
+            if not all(torch.equal(one.sum(1), torch.ones(p)) and bool((one <= 1).all()) for one in ones):
                 return None
             a, b = (one.argmax(1) for one in ones)
             return (-1, a), (-1, b)
@@ -573,7 +573,7 @@ class _Reading:
             return None
         neurons = self._computed.neurons
         width = None if neurons is None else neurons.shape[2]
-        if isinstance(what, str) or are_names(what):
+        if isinstance(what, str) or _names(what):
             found: Tensor | None = None
             names = [what] if isinstance(what, str) else list(what)
             for place, name in enumerate(names, 1):
@@ -622,8 +622,7 @@ class _Reading:
             raise Missing(
                 "gradients with respect to the embedded inputs need W_E= to name an nn.Embedding that reads the tokens"
             )
-        for first in range(0, len(pairs), _GRADIENT_BATCH):
-            batch = Pairs(pairs.p, pairs.a[first : first + _GRADIENT_BATCH], pairs.b[first : first + _GRADIENT_BATCH])
+        for batch in pairs.split(_GRADIENT_BATCH):
             yield self._gradients(part, batch, where[0][0], where[1][0])
 
     @computing(grad=True)
@@ -646,7 +645,7 @@ class _Reading:
         return grad[:, :, at_a].float().cpu(), grad[:, :, at_b].float().cpu()
 
 
-def are_names(what: Any) -> bool:
+def _names(what: Any) -> bool:
     """Whether this is a list of names, as W_L may be."""
     return isinstance(what, list | tuple) and bool(what) and all(isinstance(one, str) for one in what)
 
@@ -657,10 +656,6 @@ def _as_wanted(x: Tensor, parameter: Tensor | None) -> Tensor:
         return x
     both = x.dtype.is_floating_point and parameter.dtype.is_floating_point
     return x.to(parameter.device, parameter.dtype if both else x.dtype)
-
-
-def _float(x: Tensor) -> Tensor:
-    return x.float()
 
 
 def _column(tokens: Int[Tensor, "p p position"]) -> tuple[int, Int[Tensor, " p"]] | None:

@@ -358,7 +358,7 @@ def measure(
 
     import pandas as pd
 
-    from interp.disk import make_folder, printable, write_whole
+    from interp.disk import printable, write_parquet
     from interp.measures.registry import chosen
     from interp.progress import MECHANISM, progress_measures
     from interp.published import last_checkpoint, load_run
@@ -412,13 +412,7 @@ def measure(
             console_out.print(str(measures), highlight=False, markup=False, soft_wrap=True)
     if parquet:
         frame = pd.concat(frames or [pd.DataFrame(rows)], ignore_index=True)
-
-        def write(file: Path) -> None:
-            with file.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
-                frame.to_parquet(stream, index=False)
-
-        make_folder(parquet.parent)
-        write_whole(parquet, write)
+        write_parquet(parquet, frame)
         console.print(
             f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False
         )
@@ -495,7 +489,7 @@ def compare(
     """
     from rich.table import Table
 
-    from interp.disk import make_folder, printable, write_whole
+    from interp.disk import printable, write_parquet
     from interp.progress import compare as compared
 
     _import(imported)
@@ -516,13 +510,7 @@ def compare(
             table.add_row(column, *(escape(_cell(value)) for value in frame[column]))
         console_out.print(table)
     if parquet:
-
-        def write(file: Path) -> None:
-            with file.open("wb") as stream:
-                frame.to_parquet(stream, index=False)
-
-        make_folder(parquet.parent)
-        write_whole(parquet, write)
+        write_parquet(parquet, frame)
         console.print(
             f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", highlight=False, markup=False
         )
@@ -584,18 +572,16 @@ def phases(
     import json
 
     from interp.events import read_phases, records
-    from interp.files import local_file
     from interp.logs import is_log, read_log
     from interp.published import load_run
 
     about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
-    file, name = local_file(run)
-    if is_log(file):
+    if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:
-            raise ConfigError(f"{name} is a log, which needs no {' and '.join(told)}; leave these out.")
+            raise ConfigError(f"{run} is a log, which needs no {' and '.join(told)}; leave these out.")
         frames = [read_log(run, every=every, columns=_columns(column))]
     elif every is not None or column:
-        raise ConfigError(f"--every and --column are for logs; {name} is none.")
+        raise ConfigError(f"--every and --column are for logs; {run} is none.")
     else:
         frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)

@@ -22,7 +22,8 @@ from interp.layouts import PAPER, Layout, State, has_values, recognise, some
 from interp.recorded import history_of, unread
 from interp.task import PAPER_FRACTION, as_mask
 
-_STATE_KEYS = ("model", "state_dict", "model_state_dict")
+_STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "net", "weights", "params")
+_COUNTED = ("step", "global_step", "epoch", "iteration", "iter")
 _EPOCHS, _CHECKPOINT_EPOCHS = ("epochs", "steps"), ("checkpoint_epochs", "checkpoint_steps")
 _RUNS = (
     ("state_dicts", (*_EPOCHS, *_CHECKPOINT_EPOCHS)),
@@ -159,7 +160,7 @@ def read_contents(file: Path, path: Path | str) -> Contents:
             f"{path} holds a {type(raw).__name__}; expected a state dict, or a dict with one under model or "
             "state_dicts."
         )
-    single = next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None)
+    single = _single(raw)
     states: dict[int, State] = {}
     for many, counts in _RUNS:
         if many in raw and not (single and not _length(raw[many])):
@@ -183,10 +184,10 @@ def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str
     """Return the state dict that a file holds, in whatever layout, the configuration beside it, and its step."""
     raw = read_data(file, path)
     raw = raw if isinstance(raw, Mapping) else {}
-    state = next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None) or _state(raw)
+    state = _single(raw) or _state(raw)
     said: Any = next((raw[key] for key in ("config", "cfg") if isinstance(raw.get(key), SavedConfig | Mapping)), {})
-    counted = next((raw[key] for key in ("epoch", "step") if raw.get(key) is not None), None)
-    step = None if counted is None else _whole(counted, path, "step")
+    counted = next((key for key in _COUNTED if raw.get(key) is not None), None)
+    step = None if counted is None else _whole(raw[counted], path, counted)
     return state, (vars(said) if isinstance(said, SavedConfig) else said), step
 
 
@@ -228,6 +229,11 @@ def _listed(values: Any) -> list[Any] | None:
     return list(values) if isinstance(values, Sequence) and not isinstance(values, str | bytes) else None
 
 
+def _single(raw: Mapping[str, Any]) -> State | None:
+    """Return the state dict under one of the usual keys, None if none is there."""
+    return next((_state(raw[key]) for key in _STATE_KEYS if isinstance(raw.get(key), Mapping)), None)
+
+
 def _state(raw: Any) -> State:
     """Return the tensors of a state dict, without the prefix of a wrapper (DataParallel, compile) in their names."""
     if not isinstance(raw, Mapping):
@@ -237,6 +243,11 @@ def _state(raw: Any) -> State:
         for key, value in raw.items()
         if isinstance(value, Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "fiu")
     }
+    return without_prefix(state)
+
+
+def without_prefix(state: State) -> State:
+    """Return a state dict without the prefix of a wrapper, where all its names begin with it."""
     match = _PREFIX.match(next(iter(state), ""))
     if match and all(key.startswith(match[0]) for key in state):
         return {key.removeprefix(match[0]): value for key, value in state.items()}

@@ -14,9 +14,13 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from interp.errors import CheckpointError, ConfigError, StorageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
 
 try:
     import fcntl
@@ -166,6 +170,21 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
                 os.fsync(stream.fileno())
             temporary.replace(file)
         _sync_folder(file.parent)
+
+
+def write_parquet(file: Path, content: pd.DataFrame | pa.Table) -> None:
+    """Write a frame or a table as a whole parquet file, in a folder that is made if need be."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = content if isinstance(content, pa.Table) else pa.Table.from_pandas(content, preserve_index=False)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
+            pq.write_table(table, stream)
+
+    make_folder(file.parent)
+    write_whole(file, write)
 
 
 def make_folder(folder: Path) -> None:

@@ -7,7 +7,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,7 +136,7 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     from interp.run import Run
 
     if isinstance(source, str | os.PathLike):
-        if is_log(Path(os.fsdecode(source))):
+        if is_log(source):
             return read_phases([read_log(source)], threshold, sustain)
         source = load_run(source)
     if not isinstance(source, Run):

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any, Literal, get_args
@@ -63,6 +63,11 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.a)
+
+    def split(self, size: int) -> Iterator[Pairs]:
+        """Yield the pairs in batches of so many."""
+        for a, b in zip(self.a.split(size), self.b.split(size), strict=True):
+            yield Pairs(self.p, a, b)
 
     def to(self, device: torch.device) -> Pairs:
         return Pairs(self.p, self.a.to(device), self.b.to(device))

@@ -7,7 +7,7 @@ import io
 import os
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from interp.files import is_safetensors, local_file
 from interp.layouts import some
 
 _MOST_BYTES = 2**30
+_SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".log", ".txt")
 _SETS = {
     "train": {"train", "training", "tr", "trn"},
     "test": {"test", "testing", "te", "tst"},
@@ -84,28 +85,19 @@ def read_log(
     elif every is not None:
         raise ConfigError(f"{name} has its steps, in {matched['step']}; leave every (--every) out.")
     others = [column for column in frame.columns if column not in matched.values() and column not in (*NAMES, "step")]
-    found = pd.DataFrame({target: frame[column] for target, column in matched.items()})
-    if "step" not in matched:
-        found.insert(0, "step", frame["step"])
-    said = {"step": matched.get("step", f"row · {every}")}
-    accuracies = [target for target in matched if target.endswith("accuracy")]
-    percent = _in_percent(found, matched, accuracies, name)
-    for target in (one for one in NAMES if one in matched):
-        said[target] = matched[target]
-        if target in accuracies and percent:
-            found[target] = _numbers(found[target], matched[target], name) / 100
-            said[target] += " (percent)"
-        else:
-            found[target] = _numbers(found[target], matched[target], name)
-    found["step"] = _numbers(found["step"], said["step"], name)
-    rows = found["step"].notna()
+    percent = _in_percent(frame, matched, name)
+    said = {"step": f"row · {every}"}
+    result = pd.DataFrame({"step": frame["step"]} if "step" not in matched else {})
+    for target in (one for one in ("step", *NAMES) if one in matched):
+        said[target], in_percent = matched[target], percent and target.endswith("accuracy")
+        result[target] = _numbers(frame[matched[target]], matched[target], name) / (100 if in_percent else 1)
+        said[target] += " (percent)" if in_percent else ""
+    rows = result["step"].notna()
     if not rows.any():
         raise ConfigError(f"{name} has no row with a step in its column {said['step']}.")
-    whole_steps = bool((found.loc[rows, "step"] % 1 == 0).all())
-    result = pd.concat([found, frame[others]], axis=1)[rows].reset_index(drop=True)
-    if whole_steps:
+    result = pd.concat([result, frame[others]], axis=1)[rows].reset_index(drop=True)
+    if (result["step"] % 1 == 0).all():
         result["step"] = result["step"].astype(np.int64)
-    result = result[["step", *(one for one in NAMES if one in matched), *others]]
     result.attrs = {"columns": said, "log": name}
     if show:
         from interp.console import console
@@ -117,8 +109,15 @@ def read_log(
     return result
 
 
-def is_log(file: Path) -> bool:
-    """Whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes."""
+def is_log(path: PathLike) -> bool:
+    """Whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes.
+
+    An address such as hf://… goes by the end of its name, so that it is fetched once, by what reads it.
+    """
+    address = os.fsdecode(path)
+    file = Path(address)
+    if "://" in address and not file.exists():
+        return address.lower().endswith(_SUFFIXES)
     if not file.is_file() or is_safetensors(file):
         return False
     with open_regular(file) as stream:
@@ -203,20 +202,17 @@ def _match(frame: pd.DataFrame, chosen: dict[str, str], name: str) -> dict[str, 
     return found
 
 
-def _in_percent(found: pd.DataFrame, matched: Mapping[str, str], accuracies: Iterable[str], name: str) -> bool:
-    """Whether the accuracies are in percent: by their names, or since one of them is over 1; all are taken alike."""
+def _in_percent(frame: pd.DataFrame, matched: Mapping[str, str], name: str) -> bool:
+    """Whether the accuracies are in percent: by a sign or a name, or since one is over 1; all are taken alike."""
     percent = False
-    for target in accuracies:
-        column = found[target]
-        values = _numbers(column, matched[target], name)
-        most = values.max()
-        if most > 100 + 1e-6 or values.min() < 0:
+    for column in (column for target, column in matched.items() if target.endswith("accuracy")):
+        values = _numbers(frame[column], column, name)
+        if bad := [value for value in (values.min(), values.max()) if value < 0 or value > 100 + 1e-6]:
             raise ConfigError(
-                f"{matched[target]} of {name} must be an accuracy, from 0 to 1 or to 100 percent; it holds "
-                f"{most if most > 100 else values.min():g}."
+                f"{column} of {name} must be an accuracy, from 0 to 1 or to 100 percent; it holds {bad[0]:g}."
             )
-        marked = column.dtype == object and column.astype(str).str.contains("%").any()
-        percent = percent or bool(most > 1 + 1e-6) or bool(marked) or bool(_PERCENT & set(_words(matched[target])))
+        marked = frame[column].astype(str).str.contains("%").any() or _PERCENT & set(_words(column))
+        percent = percent or bool(marked) or bool(values.max() > 1 + 1e-6)
     return percent
 
 

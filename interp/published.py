@@ -7,7 +7,6 @@ still open is settled by what the model evidently learned, or asked for.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.arguments import given
-from interp.bridges import is_bridge_state, network_of, plain_state, settings_beside
+from interp.bridges import is_bridge_state, network_of, settings_beside
 from interp.callables import Model
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig, ModelConfig
@@ -33,6 +32,7 @@ from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
 from interp.forward import ACTIVATIONS, Activation, Pairs, forward
 from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, UnknownLayoutError
+from interp.model import plain
 from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
@@ -40,6 +40,7 @@ from interp.run import (
     Origin,
     PathLike,
     Run,
+    digest_of,
     home_of,
     open_directory,
     read_header,
@@ -404,11 +405,7 @@ class _Epoch:
 
     def digest(self) -> str:
         self._check()
-        digest = hashlib.sha256()
-        for key, value in self.state.items():
-            digest.update(key.encode())
-            digest.update(value.detach().reshape(-1).view(torch.uint8).numpy().data)
-        return digest.hexdigest()
+        return digest_of(self.state)
 
     def stamp(self) -> tuple[int, ...]:
         return self.opened
@@ -476,7 +473,7 @@ def _find_run(file: Path, name: Path | str, asked: _Asked) -> Run | None:
     try:
         contents = read_contents(file, name)
     except UnknownLayoutError:
-        if _bridge(file, name, asked, None) is None:
+        if not is_bridge_state(state_and_settings(file, name)[0]):
             raise
         return None
     if not contents.states:
@@ -653,9 +650,8 @@ def _bridge(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Ch
     if asked.task is not None and not isinstance(asked.task, Task):
         raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
     task = asked.task or Task(p)
-    network.p = task.p
     mask = as_mask(asked.split, asked.seed, task.p)
-    weights = plain_state(state)
+    weights = plain(state)
     network.build(weights)  # says now if they do not fit
     origin: Origin = "given" if asked.task else "assumed"
     return Checkpoint(weights, network, task, told, mask, name, None, origin, "given")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import math
@@ -16,21 +15,19 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from safetensors.torch import save
-from torch import nn
 
 from interp.arguments import above_zero, given, number, whole
 from interp.callables import Array, Model, Tokens
 from interp.computing import computing
-from interp.disk import PathLike, as_path, make_folder, open_regular, write_whole
+from interp.disk import PathLike, as_path, make_folder, open_regular, write_parquet
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.measures.logits import KEY_SHARE, key_frequencies_of
 from interp.measures.registry import chosen, evaluate
 from interp.measures.subject import Missing, Subject
 from interp.progress import in_order
-from interp.run import Run
-from interp.states import digest_of, run_of_states
-from interp.task import SplitLike, Task
+from interp.run import Run, digest_of, write_tensors
+from interp.states import run_of_states
+from interp.task import SplitLike, Task, split_digest
 from interp.threads import keeping_threads
 from interp.trajectories import trajectory
 
@@ -221,11 +218,7 @@ class Recorder:
             self._digests[str(step)] = None  # said once
 
     def _about(self) -> dict[str, Any]:
-        mask = self.net.train_mask
-        return {
-            "task": asdict(self.net.task),
-            "split": None if mask is None else hashlib.sha256(mask.numpy().tobytes()).hexdigest(),
-        }
+        return {"task": asdict(self.net.task), "split": split_digest(self.net.train_mask)}
 
     def _continue(self, file: Path) -> None:
         try:
@@ -246,19 +239,12 @@ class Recorder:
         content = pa.Table.from_pandas(self.frame, preserve_index=False)
         note = json.dumps({"about": self._about(), "digests": self._digests})
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: note})
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as stream:
-                pq.write_table(content, stream)
-
-        make_folder(file.parent)
-        write_whole(file, write)
+        write_parquet(file, content)
 
     def _save_state(self, step: int) -> None:
         assert self.folder is not None
-        assert isinstance(self.net.module, nn.Module)
-        state = {name: value.detach().cpu().clone() for name, value in self.net.module.state_dict().items()}
-        content = save({name: value.contiguous() for name, value in state.items()})
-        folder = self.folder / _STATES
-        make_folder(folder)
-        write_whole(folder / f"step_{step:08d}.safetensors", lambda temporary: temporary.write_bytes(content))
+        # Cloned, since safetensors takes no weights that share their memory.
+        state = {name: value.clone() for name, value in self.net.needed_module.state_dict().items()}
+        file = self.folder / _STATES / f"step_{step:08d}.safetensors"
+        make_folder(file.parent)
+        write_tensors(file, state, {"format": "interp-state", "step": step})

@@ -48,6 +48,7 @@ from interp.disk import (
     path_of_regular,
     read_json,
     remove_abandoned,
+    write_parquet,
     write_whole,
 )
 from interp.errors import CheckpointError, ConfigError, warn
@@ -87,8 +88,8 @@ class ForeignNetwork(ABC):
         """Return a copy of the network with these weights."""
 
     @abstractmethod
-    def activations(self, weights: Weights) -> Any:
-        """Return what it computes on all pairs with these weights."""
+    def activations(self, checkpoint: Checkpoint) -> Any:
+        """Return what one of its states computes on all pairs."""
 
     @abstractmethod
     def subject_of(self, checkpoint: Checkpoint, chosen: Any, final: Callable[[], Any] | None) -> Any:
@@ -338,6 +339,15 @@ class StepFile:
 
     def stamp(self) -> tuple[int, ...]:
         return stamp_of(self.path)
+
+
+def digest_of(weights: Mapping[str, Tensor]) -> str:
+    """Return the hash of the names and values of tensors."""
+    digest = hashlib.sha256()
+    for name, weight in weights.items():
+        digest.update(name.encode())
+        digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def stamp_of(file: Path) -> tuple[int, ...]:
@@ -634,11 +644,7 @@ def write_split(path: Path, mask: Bool[Tensor, "p p"]) -> None:
 
 
 def write_history(path: Path, history: pd.DataFrame) -> None:
-    def write(file: Path) -> None:
-        with file.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
-            history.to_parquet(stream, index=False)
-
-    write_whole(path / HISTORY, write)
+    write_parquet(path / HISTORY, history)
 
 
 def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> None:

@@ -5,44 +5,40 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Hashable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 from torch import Tensor
 
 from interp.arguments import given, whole
-from interp.callables import Model, State, are_names
+from interp.callables import Model
+from interp.contents import state_and_settings
 from interp.disk import names_in
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.files import local_file, read_data
-from interp.layouts import some
-from interp.run import HISTORY_COLUMNS, Checkpoint, PathLike, Run, Source, stamp_of
+from interp.files import local_file
+from interp.layouts import State, some
+from interp.run import HISTORY_COLUMNS, Checkpoint, PathLike, Run, Source, digest_of, stamp_of
 
 _SUFFIXES = (".pt", ".pth", ".safetensors")
-_STATES = ("model", "state_dict", "model_state_dict", "model_state", "net", "weights", "params")
-_STEPS = ("step", "global_step", "epoch", "iteration", "iter", "steps", "epochs")
 _WORD = re.compile(r"(?:step|epoch|iter(?:ation)?|checkpoint|ckpt|update)s?[-_=. ]*(\d+)", re.IGNORECASE)
 
 
 def run_of_states(states: Any, net: Model) -> Run:
     """Return a run whose checkpoints are states of the module of `net`; they are read when they are asked for."""
-    if net.module is None:
-        raise ConfigError("States of a training need a model that is an nn.Module; got one of a function or array.")
-    if fixed := [
-        name for name, what in net._given.items() if not (what is None or isinstance(what, str) or are_names(what))
-    ]:
+    module = net.needed_module
+    if net.by_array:
         raise ConfigError(
-            f"{' and '.join(fixed)} must be named parts of the module, since each state has its own; got an array."
+            f"{' and '.join(net.by_array)} must be named parts of the module, since each state has its own; got an "
+            "array."
         )
     sources: Mapping[int, Source]
     if isinstance(states, str | os.PathLike):
         path, sources = _of_folder(states, net)
     else:
-        path, sources = f"{len(_pairs(states))} states of {type(net.module).__name__}", _of_memory(states, net)
+        path, sources = f"{len(_pairs(states))} states of {type(module).__name__}", _of_memory(states, net)
     return Run(
         path, net.task, net, sources, lambda: pd.DataFrame(columns=list(HISTORY_COLUMNS), dtype=float), net.train_mask
     )
@@ -53,7 +49,7 @@ def checkpoint_of_state(state: State | PathLike, net: Model, step: int | None) -
     path: Path | str = "the state"
     if isinstance(state, str | os.PathLike):
         file, path = local_file(state)
-        state, told = _state_in(read_data(file, path), path)
+        state, told = _state_in(file, path)
         step = told if step is None else step
     return Checkpoint(net.check_state(state, str(path)), net, net.task, step, net.train_mask, path)
 
@@ -116,17 +112,7 @@ class _Memory:
     def digest(self) -> str:
         return digest_of(self.state)
 
-    def stamp(self) -> Hashable:
-        return tuple((id(value), value._version) for value in self.state.values())
-
-
-def digest_of(state: State) -> str:
-    """Return the hash of the names and values of tensors."""
-    digest = hashlib.sha256()
-    for key, value in state.items():
-        digest.update(key.encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    stamp = digest
 
 
 # ── in files ──
@@ -149,7 +135,7 @@ def _of_folder(path: PathLike, net: Model) -> tuple[Path | str, dict[int, Source
         step = named.get(file)
         if step is None:
             try:
-                _, step = _state_in(read_data(folder / file, folder / file), folder / file)
+                _, step = _state_in(folder / file, folder / file)
             except CheckpointError:
                 step = None
         if step is None:
@@ -187,24 +173,12 @@ def _steps_of_names(files: list[str]) -> dict[str, int]:
     return {} if place is None else {file: int(own[place]) for file, own in numbers.items()}
 
 
-def _state_in(content: Any, name: Path | str) -> tuple[dict[str, Tensor], int | None]:
+def _state_in(file: Path, name: Path | str) -> tuple[State, int | None]:
     """Return the state dict that a file holds, bare or under a usual key, and the step beside it."""
-
-    def is_state(value: Any) -> bool:
-        return isinstance(value, Mapping) and bool(value) and all(isinstance(one, Tensor) for one in value.values())
-
-    content = content if isinstance(content, Mapping) else {}
-    if is_state(content):
-        return dict(content), None
-    places = [key for key in _STATES if is_state(content.get(key))]
-    if not places:
-        raise CheckpointError(
-            f"{name} must hold a state dict, or one under {', '.join(_STATES)}; its entries are "
-            f"{some([str(key) for key in content] or ['none'])}."
-        )
-    steps = [content[key] for key in _STEPS if key in content]
-    step = next((int(s) for s in steps if isinstance(s, int) and not isinstance(s, bool) and s >= 0), None)
-    return dict(content[places[0]]), step
+    state, _, step = state_and_settings(file, name)
+    if not state:
+        raise CheckpointError(f"{name} must hold a state dict, bare or under a key such as model or state_dict.")
+    return state, step
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +188,7 @@ class _File:
     net: Model
 
     def weights(self) -> dict[str, Tensor]:
-        state, told = _state_in(read_data(self.path, self.path), self.path)
+        state, told = _state_in(self.path, self.path)
         if told is not None and told != self.step:
             raise CheckpointError(
                 f"{self.path} must hold step {self.step:,}, as its name says; it says step {told:,}. Rename it."

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, input_gradients, loss_gradient
-from interp.measures.subject import Missing, Subject
+from interp.measures.subject import Chosen, Missing, Subject
 from interp.model import embedding, neuron_logit_map, plain
 from interp.run import SPLIT, Checkpoint, ForeignNetwork
 from interp.task import Task
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from interp.hooked_mlp import HookedMLP
 
-Chosen = Mapping[Callable[..., Any], Callable[[], Any]]
 _NO_NEURONS = {"neurons": "the model has no MLP, so no neurons", "W_L": "the model has no MLP, so no neurons"}
 _NO_ATTENTION = {"pattern": "the model has no attention"}
 

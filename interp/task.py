@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -126,6 +127,11 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
     mask = torch.zeros(p * p, dtype=torch.bool)
     mask[chosen] = True
     return mask.view(p, p)
+
+
+def split_digest(mask: Bool[Tensor, "p p"] | None) -> str | None:
+    """Return the hash of a split, by which what is kept knows its own; None for an unknown one."""
+    return None if mask is None else hashlib.sha256(mask.numpy().tobytes()).hexdigest()
 
 
 @computing()

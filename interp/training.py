@@ -13,6 +13,7 @@ from pathlib import Path
 from types import FrameType
 
 import filelock
+import numpy as np
 import pandas as pd
 import torch
 from jaxtyping import Float, Int
@@ -231,10 +232,11 @@ def _train(
 
     def asks_to_end(function: Callable[..., object], *arguments: object) -> bool:
         try:
-            return function(*arguments) is True
+            answer = function(*arguments)
         except BaseException:
             save_state()
             raise
+        return isinstance(answer, bool | np.bool_) and bool(answer)
 
     with (
         _Place(path) as place,
@@ -276,11 +278,11 @@ def _train(
                 place.wrote(checkpoint_file(path, step))
                 if on_checkpoint is not None:
                     own = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
-                    file = checkpoint_file(path, step)
-                    saved = Checkpoint(own, config.model, config.task, step, mask, file, None, "recorded", "recorded")
-                    if asks_to_end(on_checkpoint, saved) and not ending:
-                        ending = True
-                        save_state()
+                    saved = Checkpoint(
+                        own, config.model, config.task, step, mask, checkpoint_file(path, step),
+                        task_origin="recorded", split_origin="recorded",
+                    )  # fmt: skip
+                    ending = asks_to_end(on_checkpoint, saved) or ending
             if ending and not last:
                 write_config(path, config, stopped=step)
                 place.check_all()

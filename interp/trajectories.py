@@ -20,7 +20,7 @@ from jaxtyping import Bool, Shaped
 
 from interp.computing import computing
 from interp.console import Bar, progress_bar
-from interp.disk import open_regular, write_whole
+from interp.disk import open_regular, write_parquet
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.keys import key_checkpoint
 from interp.layouts import some
@@ -31,6 +31,7 @@ from interp.progress import checked_frequencies, in_order, run_doubts, threads_f
 from interp.published import load_run
 from interp.run import ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
+from interp.task import split_digest
 from interp.threads import keeping_threads, side_by_side
 
 KEPT = "measures.parquet"
@@ -323,10 +324,9 @@ class _Kept:
 
     def __init__(self, run: Run, wanted: list[Measure], asked: list[int] | float) -> None:
         self._run, self._file, self._wanted, self._asked = run, Path(run.path) / KEPT, wanted, asked
-        mask = run.train_mask
         self._setting = {
             "fingerprint": _fingerprint(),
-            "split": None if mask is None else hashlib.sha256(mask.numpy().tobytes()).hexdigest(),
+            "split": split_digest(run.train_mask),
         }
         self._note: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
@@ -445,13 +445,8 @@ class _Kept:
             }  # fmt: skip
         content = pa.Table.from_pandas(_frame(whole), preserve_index=False)
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
-
-        def write(temporary: Path) -> None:
-            with temporary.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
-                pq.write_table(content, stream)
-
         try:
-            write_whole(self._file, write)
+            write_parquet(self._file, content)
         except OSError as error:
             warn(f"the trajectory could not be kept, so it is computed anew each time: {error}")
 

@@ -17,7 +17,8 @@ from interp.model import to_hooked
 from interp.subjects import subject_of
 from interp.task_names import meaning_of
 from tests.processes import interp as shell
-from tests.test_published import PUBLISHED, here
+from tests.test_published import here
+from tests.wild import PUBLISHED
 
 P = 11
 PAIRS = torch.arange(P * P)

@@ -234,5 +234,10 @@ def test_published_logs_are_read_as_their_authors_wrote_them(name):
     assert (found.memorized, found.generalized, found.last_step, len(log)) == expected
 
 
-def test_a_run_is_no_log():
+def test_what_is_a_log(shipped, tmp_path):
+    FRAME.to_csv(tmp_path / "x", index=False)
+    assert interp.logs.is_log(tmp_path / "x")
+    assert interp.logs.is_log("hf://someone/runs/log.CSV")  # by its name, not fetched to look
+    assert not interp.logs.is_log("hf://someone/runs/model.pt")
     assert not interp.logs.is_log(Path(__file__).parent)
+    assert not interp.logs.is_log(shipped.file(0))

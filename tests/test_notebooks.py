@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 
 from tests.conftest import ROOT
-from tests.test_published import PUBLISHED
+from tests.wild import published
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
@@ -35,9 +35,7 @@ def test_it_is_stored_without_outputs(path):
 
 @pytest.mark.parametrize("models", ["published", "its own"])
 def test_bring_your_own_checkpoint(models, monkeypatch, tmp_path):
-    folder = PUBLISHED if models == "published" else tmp_path / "none"
-    if models == "published" and not folder.is_dir():
-        pytest.skip(f"no published models in {folder}; INTERP_PUBLISHED names their folder")
+    folder = published() if models == "published" else tmp_path / "none"
     monkeypatch.setitem(os.environ, "INTERP_PUBLISHED", str(folder))
     said = run(ROOT / "notebooks" / "bring_your_own_checkpoint.ipynb")
     assert "4 heads; True" in said

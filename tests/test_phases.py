@@ -5,10 +5,8 @@ on random frames.
 """
 
 import math
-import os
 import warnings
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -18,10 +16,9 @@ from hypothesis import example, given, strategies as st
 
 import interp
 from interp import CheckpointError, ConfigError, Phases
-from tests.conftest import ROOT
 from tests.processes import outside
+from tests.wild import published
 
-PUBLISHED = Path(os.environ.get("INTERP_PUBLISHED", ROOT.parent / "shared" / "published"))
 STEPS = np.arange(0, 1100, 100)
 
 
@@ -132,10 +129,7 @@ def test_frames_that_are_no_trajectory():
 
 def test_the_reference_trajectory():
     """Somebody else's data frame, without train accuracy: its events fall near 9,400 and 13,000."""
-    file = PUBLISHED.parent / "mainline_reference.csv"
-    if not file.exists():
-        pytest.skip(f"{file} is not on this machine: the reference is not the project's to ship")
-    ph = interp.phases(pd.read_csv(file))
+    ph = interp.phases(pd.read_csv(published("../mainline_reference.csv")))
     assert abs(ph.circuit_formation_end - 9_400) <= 200
     assert abs(ph.cleanup_end - 13_000) <= 200
     assert ph.missing["memorization_end"] == "the trajectory has no train_accuracy"
@@ -605,9 +599,7 @@ def test_generated_runs_against_the_definitions_row_by_row():
 
 def test_public_histories_against_the_definitions_row_by_row():
     """150 trainings by other people's code, several of which are continued, dip, or lose what they learned."""
-    file = PUBLISHED / "histories.parquet"
-    if not file.exists():
-        pytest.skip(f"{file} is not on this machine; INTERP_PUBLISHED names its folder")
+    file = published("histories.parquet")
     columns = ["run", "step", "train_accuracy", "test_accuracy", "test_loss"]
     found = []
     for _, history in pd.read_parquet(file, columns=columns).groupby("run"):

@@ -25,6 +25,7 @@ from tests.layouts import NAMES, P, Saved, paper, properties, saved, transformer
 from tests.models import analytic_logits, random_weights
 from tests.processes import interp as shell, outside
 from tests.test_progress import assert_same
+from tests.wild import PUBLISHED
 
 MASK = interp.split_mask(P, 0.5, 3)
 
@@ -1411,7 +1412,6 @@ def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
 
 # ── real models of others ────────────────────────────────────────────────────────────────────────────────────────
 
-PUBLISHED = Path(os.environ.get("INTERP_PUBLISHED", Path(__file__).parents[2] / "shared" / "published"))
 here = pytest.mark.skipif(
     not PUBLISHED.is_dir(), reason=f"no published models in {PUBLISHED}; INTERP_PUBLISHED names their folder"
 )

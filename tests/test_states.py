@@ -52,21 +52,23 @@ def test_states_of_the_shipped_run_give_its_trajectory_and_phases(shipped):
     assert interp.phases(theirs).to_dict() == interp.phases(expected).to_dict()
 
 
-@pytest.mark.parametrize("suffix", [".pt", ".pth", ".safetensors"])
+TOLD_INSIDE = "abcde"  # a safetensors file of tensors alone cannot tell its step
+NAMES = ("step_{}", "ckpt-{:05d}", "p11_seed3_epoch{}", "{}", "run7_{}_of_lr3")
+
+
 @pytest.mark.parametrize(
-    "name", ["step_{}", "ckpt-{:05d}", "p11_seed3_epoch{}", "{}", "run7_{}_of_lr3", "model.told inside"]
+    ("name", "suffix"),
+    [(name, suffix) for name in NAMES for suffix in (".pt", ".pth", ".safetensors")]
+    + [(TOLD_INSIDE, ".pt"), (TOLD_INSIDE, ".pth")],
 )
 def test_a_folder_tells_its_steps_by_names_or_contents(tmp_path, trained, name, suffix):
     model, states = trained
-    inside = "inside" in name
-    for number, (step, state) in enumerate(states.items()):
-        file = tmp_path / ((f"{'abcde'[number]}" if inside else name.format(step)) + suffix)
-        if suffix == ".safetensors":
-            if inside:
-                pytest.skip("a safetensors file of tensors alone tells no step")
-            save_file(state, file)
+    for letter, (step, state) in zip(TOLD_INSIDE, states.items(), strict=True):
+        if name == TOLD_INSIDE:
+            torch.save({"model": state, "epoch": step}, tmp_path / (letter + suffix))
         else:
-            torch.save({"model": state, "epoch": step} if inside else state, file)
+            write = save_file if suffix == ".safetensors" else torch.save
+            write(state, tmp_path / (name.format(step) + suffix))
     run = interp.load_run(tmp_path, model=model)
     assert run.steps == tuple(states)
     one = interp.load_run(states, model=model)

@@ -145,14 +145,14 @@ class _Batch:
         self.scale = students[0].width ** -0.5
         self.rate = torch.tensor([student.learning_rate for student in students], dtype=torch.float64)[:, None]
         self.keep = 1 - self.rate * torch.tensor([[student.weight_decay] for student in students], dtype=torch.float64)
-        self._X_transposed = self.X.transpose(1, 2).contiguous()  # products of a transposed view cost twice as much
+        self._X_transposed = self.X.transpose(1, 2).contiguous()  # products of a transposed view cost more
         # Made once: new memory at every step would cost more than the products.
         self._hidden = torch.empty(len(students), *self.y.shape[1:], self.w.shape[2], dtype=torch.float64)
         self._back = torch.empty_like(self._hidden)
 
     def _residual(self) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b n"]]:
         hidden = torch.bmm(self.X, self.w, out=self._hidden).relu_()
-        # The vector goes first: as the second factor it would cost four times as much.
+        # The vector goes first: as the second factor it would cost more.
         return hidden, self.scale * torch.bmm(self.a[:, None, :], hidden.transpose(1, 2))[:, 0] - self.y
 
     def update(self) -> None:

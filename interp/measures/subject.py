@@ -33,6 +33,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+Chosen = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
+
+
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
     """Raised where a measure needs what cannot be had; the message is the reason, in words, without a full stop."""
 
