@@ -82,6 +82,10 @@ class Model(ForeignNetwork):
             raise ConfigError(
                 f"f must be a module or function from tokens to logits, or an array of logits; got {given(f)}."
             )
+        if isinstance(f, type):
+            raise ConfigError(
+                f"f must be a module or function; got the class {f.__name__}. Make one of it: {f.__name__}(…)."
+            )
         f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
         self.f, self.task = f, task
         self.train_mask = as_mask(split, seed, task.p)

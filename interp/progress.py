@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 from jaxtyping import Float
 
+from interp.arguments import given
 from interp.callables import Array, Model, Tokens, is_callable_model
 from interp.computing import computing
 from interp.config import Architecture, MLPConfig
@@ -216,8 +217,8 @@ def progress_measures(
     if isinstance(source, str | os.PathLike):
         source = last_checkpoint(source, task, split, seed, attention_coefficient, n_heads, activation)
         task = split = seed = None
-    elif given := [name for name, value in about_file.items() if value is not None]:
-        raise ConfigError(f"{' and '.join(given)} is for reading a file; give it to load_checkpoint instead.")
+    elif told := [name for name, value in about_file.items() if value is not None]:
+        raise ConfigError(f"{' and '.join(told)} is for reading a file; give it to load_checkpoint instead.")
     if isinstance(source, Run):
         source = source[-1]
     if not isinstance(source, Checkpoint | Model) and is_callable_model(source, tokens):
@@ -256,7 +257,8 @@ def progress_measures(
     else:
         raise ConfigError(
             "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
-            f"a module, a function from tokens to logits or an array of logits; got a {type(source).__name__}."
+            f"a module, a function from tokens to logits or an array of logits; got {given(source)}. A state dict is "
+            "read by load_checkpoint(state, model=interp.Model(module, task))."
         )
     measured = of_subject(subject, wanted)
     doubts = _doubts(source, subject, *origins)

@@ -456,6 +456,8 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
             lambda: interp.Model(net, interp.Task(11), tokens=3),
             lambda: interp.progress_measures(net, task=11),
             lambda: interp.Model(3, interp.Task(11)),
+            lambda: interp.Model(torch.nn.Linear, interp.Task(11)),
+            lambda: interp.progress_measures(net.state_dict(), interp.Task(11)),
             lambda: interp.Recorder(net, interp.Task(11), on_record=3),
             lambda: interp.load_run(3, model=interp.Model(net, interp.Task(11))),
             lambda: interp.load_run([(0, 3)], model=interp.Model(net, interp.Task(11))),
@@ -474,6 +476,9 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
         'tokens must be a pattern such as "ab=", or a function of two tensors a and b',
         "A Linear carries no task. Pass task=interp.Task(p=...).",
         "f must be a module or function from tokens to logits, or an array of logits",
+        "f must be a module or function",
+        "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
+        "a module, a function from tokens to logits or an array of logits",
         "on_record must be a function of a step and a row",
         "states must be a folder, a dict {step: state}, or a list of (step, state)",
         "the state of step 0 must be a state dict, of tensors by name",
