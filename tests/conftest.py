@@ -6,6 +6,13 @@ import pytest
 from hypothesis import settings
 
 import interp
+import interp.all_pairs
+import interp.logs
+import interp.model
+import interp.recorded
+import interp.run
+import interp.training
+import interp.trajectories  # tests reach into these, in any order
 
 settings.register_profile("steady", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("steady")

@@ -395,7 +395,7 @@ def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monke
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(interp.trajectories, "write_whole", refuse)
+    monkeypatch.setattr(interp.trajectories, "write_parquet", refuse)
     with pytest.warns(UserWarning, match="could not be kept"):
         assert len(interp.trajectory(own_run, progress=False)) == 4
 

@@ -126,7 +126,7 @@ def test_values_of_the_wrong_type_or_name_are_refused_in_one_sentence():
     assert "relu, gelu or gelu_new" in lines[5]
     assert "paper or transformer_lens" in lines[6]
     assert "whole number" in lines[7]
-    assert "got a int" in lines[8]
+    assert "got 3" in lines[8]
     assert "got a dict" in lines[9]
     assert "learning_rate must be a finite number above 0; got 'x'." in lines[10]
     assert "betas must be a list of numbers, such as (0.9, 0.98)" in lines[11]
