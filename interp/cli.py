@@ -96,12 +96,12 @@ class _TrainCommand(typer.core.TyperCommand):
     cls=_TrainCommand,
     epilog="Examples: the paper's mainline, which groks at step 10,430 (all of it takes 7 minutes on two cores)\n\n"
     "  interp train runs/mainline\n\n"
-    "smaller moduli on more of their pairs: p = 31 groks near step 1,100 (half a minute), and so does p = 59 (two)\n\n"
+    "smaller moduli, which need more of their pairs: both grok near step 1,100, in half a minute and in two\n\n"
     "  interp train runs/tiny --p 31 --train-fraction 0.8 --steps 2000\n\n"
     "  interp train runs/small --p 59 --train-fraction 0.5 --seed 3 --steps 5000\n\n"
-    "the mainline with checkpoints where they are wanted\n\n"
+    "the mainline with checkpoints at chosen steps\n\n"
     "  interp train runs/dense --checkpoint-steps 0,100,8000:13000:50\n\n"
-    "on after a stop, or further than planned\n\n"
+    "to go on after a stop, or to train further than planned\n\n"
     "  interp train runs/mainline --resume\n\n"
     "  interp train runs/small --resume --steps 8000",
 )
@@ -128,23 +128,33 @@ def train(
     split: Annotated[
         Split, typer.Option(help="How the train pairs are drawn: Python's shuffle (paper), or torch.randperm.")
     ] = _DEFAULT.split,
-    seed: Annotated[int, typer.Option(help="Of the initial weights, the split and random labels.")] = _DEFAULT.seed,
+    seed: Annotated[
+        int, typer.Option(help="Seed of the initial weights, of the split and of random labels.")
+    ] = _DEFAULT.seed,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = _DEFAULT.d_model,
-    n_heads: Annotated[int, typer.Option(help="Attention heads, each d_model / n_heads wide.")] = _DEFAULT.n_heads,
-    d_mlp: Annotated[int, typer.Option(help="Neurons of the MLP.")] = _DEFAULT.d_mlp,
+    n_heads: Annotated[
+        int, typer.Option(help="Number of attention heads; each is d_model / n_heads wide.")
+    ] = _DEFAULT.n_heads,
+    d_mlp: Annotated[int, typer.Option(help="Number of neurons of the MLP.")] = _DEFAULT.d_mlp,
     activation: Annotated[
-        Activation, typer.Option(help="Of the neurons; gelu_new is GELU by tanh.")
+        Activation, typer.Option(help="Activation function of the neurons; gelu_new is GELU approximated by tanh.")
     ] = _DEFAULT.activation,
-    init: Annotated[Init, typer.Option(help="Initial weights: the paper's, or TransformerLens' own.")] = _DEFAULT.init,
-    steps: Annotated[int, typer.Option(help="Updates to make.")] = _DEFAULT.steps,
-    learning_rate: Annotated[float, typer.Option(help="AdamW's, after the warmup.")] = _DEFAULT.learning_rate,
+    init: Annotated[
+        Init, typer.Option(help="Initial weights: drawn as in the paper, or as TransformerLens draws them.")
+    ] = _DEFAULT.init,
+    steps: Annotated[int, typer.Option(help="Number of updates.")] = _DEFAULT.steps,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate of AdamW after the warmup.")
+    ] = _DEFAULT.learning_rate,
     betas: Annotated[
         tuple[float, float],
-        typer.Option(help="AdamW's two, with a space between: --betas 0.9 0.98.", metavar="FLOAT FLOAT"),
+        typer.Option(help="Both betas of AdamW, separated by a space: --betas 0.9 0.98.", metavar="FLOAT FLOAT"),
     ] = _DEFAULT.betas,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's, on every parameter.")] = _DEFAULT.weight_decay,
+    weight_decay: Annotated[
+        float, typer.Option(help="Weight decay of AdamW, on every parameter.")
+    ] = _DEFAULT.weight_decay,
     warmup_steps: Annotated[
-        int, typer.Option(help="Updates over which the learning rate grows from 0.")
+        int, typer.Option(help="Number of updates over which the learning rate grows from 0.")
     ] = _DEFAULT.warmup_steps,
     checkpoint_steps: Annotated[
         str | None,
@@ -155,12 +165,12 @@ def train(
         ),
     ] = None,
     history_every: Annotated[
-        int, typer.Option(help='Steps between two rows of losses and accuracies, which count "=" among the outputs.')
+        int, typer.Option(help='Record losses and accuracies every this many steps; they count "=" among the outputs.')
     ] = _DEFAULT.history_every,
-    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1 or mps.")] = _DEFAULT.device,
+    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 or mps.")] = _DEFAULT.device,
     threads: Annotated[
         int | None,
-        typer.Option(help="Threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
+        typer.Option(help="Number of threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
     ] = None,
 ) -> None:
     """Train on modular arithmetic into a run directory; the defaults are the mainline of Nanda et al. (2023).
@@ -196,9 +206,9 @@ def train(
     console.print(f"Next: interp phases {shlex.quote(str(run))}", **plain)
 
 
-# What a file of another's code may leave open; the same for every command that reads one.
+# Options for what a file may not determine, the same for every command that reads one.
 Modulus = Annotated[
-    int | None, typer.Option("--p", help="Modulus, where the vocabulary does not tell.", rich_help_panel="Files")
+    int | None, typer.Option("--p", help="Modulus, if the vocabulary does not determine it.", rich_help_panel="Files")
 ]
 FileOperation = Annotated[
     Operation | None,
@@ -206,23 +216,28 @@ FileOperation = Annotated[
 ]
 FileSplit = Annotated[
     Split | None,
-    typer.Option("--split", help="How its train pairs (three tenths) were drawn.", rich_help_panel="Files"),
+    typer.Option("--split", help="How the train pairs (three tenths of all) were drawn.", rich_help_panel="Files"),
 ]
-SplitSeed = Annotated[int | None, typer.Option("--seed", help="Of that split.", rich_help_panel="Files")]
+SplitSeed = Annotated[int | None, typer.Option("--seed", help="Seed of that split.", rich_help_panel="Files")]
 Coefficient = Annotated[
     float | None,
     typer.Option(
         "--attention-coefficient",
-        help="Of a model with two positions: 1 for softmax attention, 0 for constant.",
+        help="For a model with two positions: 1 if its attention is softmax, 0 if it is constant.",
         rich_help_panel="Files",
     ),
 ]
 Heads = Annotated[
     int | None,
-    typer.Option("--n-heads", help="Heads of a bridge's state dict, where it does not tell.", rich_help_panel="Files"),
+    typer.Option(
+        "--n-heads",
+        help="Number of heads, if the state dict of a bridge does not determine it.",
+        rich_help_panel="Files",
+    ),
 ]
 FileActivation = Annotated[
-    Activation | None, typer.Option("--activation", help="\\[default: relu]", rich_help_panel="Files")
+    Activation | None,
+    typer.Option("--activation", help="Activation function of the neurons. \\[default: relu]", rich_help_panel="Files"),
 ]
 
 
@@ -230,7 +245,7 @@ Imported = Annotated[
     list[str] | None,
     typer.Option(
         "--import",
-        help="A Python file or module that declares measures of yours (@interp.measure); may be repeated.",
+        help="A Python file or module that declares your own measures (@interp.measure); may be repeated.",
         metavar="FILE_OR_MODULE",
     ),
 ]
@@ -238,7 +253,7 @@ Anyway = Annotated[
     bool,
     typer.Option(
         "--anyway",
-        help="Exit with 0 in place of 3 where it is in doubt what the model learned.",
+        help="Exit with 0, not 3, if it is doubtful what the model learned.",
         rich_help_panel="Files",
     ),
 ]
@@ -272,9 +287,11 @@ def _about_file(
     n_heads: int | None,
     activation: Activation | None,
 ) -> dict[str, Any]:
-    """Those options as the arguments of `load_checkpoint` and `load_run`."""
+    """Return those options as the arguments of `load_checkpoint` and `load_run`."""
     if operation is not None and p is None:
-        raise ConfigError(f"--operation {operation} says what {path} learned, modulo what is missing; give --p too.")
+        raise ConfigError(
+            f"--operation needs --p as well; got --operation {operation} alone. Add the modulus, such as --p 113."
+        )
     about = {
         "task": None if p is None else Task(p, operation or "add"),
         "split": split,
@@ -291,7 +308,7 @@ def _about_file(
     "  interp measure checkpoints/mod113-seed0\n\n"
     "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9500\n\n"
     "  interp measure checkpoints/mod113-seed0 --all --parquet all.parquet\n\n"
-    "two measures alone; one of your own, declared in mine.py\n\n"
+    "only two measures; a measure of your own, declared in mine.py\n\n"
     "  interp measure checkpoints/mod113-seed0 --measures test_loss,effective_rank\n\n"
     "  interp measure checkpoints/mod113-seed0 --import mine.py --measures largest_neuron\n\n"
     "a file away from its run, published models, an address\n\n"
@@ -309,29 +326,32 @@ def measure(
         ),
     ],
     step: Annotated[
-        list[int] | None, typer.Option(help="Of a run: this step instead of its last; may be repeated.")
+        list[int] | None, typer.Option(help="Measure this step of a run, not its last; may be repeated.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Of a run: all its checkpoints.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Measure every checkpoint of a run.")] = False,
     key: Annotated[
         list[int] | None, typer.Option(help="Key frequency to use instead of those found; may be repeated.")
     ] = None,
     share: Annotated[
-        float, typer.Option(help="Share of the squared cos coefficients from which a frequency is key.")
+        float, typer.Option(help="A frequency is key if its share of the squared cos coefficients exceeds this.")
     ] = 0.01,
     mechanism: Annotated[
         bool,
         typer.Option(
-            "--mechanism", help="Gradient symmetricity and distance irrelevance too: clock or pizza. Seconds."
+            "--mechanism",
+            help="Also compute gradient symmetricity and distance irrelevance, which tell clock from pizza (seconds).",
         ),
     ] = False,
     only: Annotated[
         str | None,
         typer.Option(
-            "--measures", help="Compute these alone: names with commas; interp list-measures has all.", metavar="NAMES"
+            "--measures",
+            help="Compute only these: names separated by commas; interp list-measures shows all.",
+            metavar="NAMES",
         ),
     ] = None,
     imported: Imported = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, arrays included.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, with the arrays.")] = False,
     parquet: Annotated[
         Path | None, typer.Option(help="Write the scalar measures to this file, a row a checkpoint.", metavar="FILE")
     ] = None,
@@ -347,12 +367,12 @@ def measure(
     """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
 
     Losses are over the p numbers; those that a run records while it trains count "=" among the outputs too.
-    In a run, the key frequencies of every step are those of its last checkpoint with test accuracy of 0.99 or more
-    (of its last, if none has it). A file's layout is recognised
-    by what it holds; what it cannot tell is given under Files.
+    Every step of a run is measured with the key frequencies of the last checkpoint whose test accuracy is at least
+    0.99, or of the last one if there is none. The layout of a file is recognised by its tensors; give what they do not
+    determine by the options under Files.
 
-    Where a model has evidently not learned the task or the split that it is measured with, the table begins with a
-    doubt, and the exit status is 3.
+    If a model has evidently not learned the task or the split that it is measured with, the table begins with a doubt,
+    and the exit status is 3.
     """
     import json
 
@@ -428,9 +448,9 @@ def list_measures(
     imported: Imported = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
 ) -> None:
-    """List every measure: its name, meaning, unit, what it returns, and its source.
+    """List every measure: its name, meaning, unit, result and source.
 
-    Those on request are computed only where --measures (in Python measures=) names them.
+    A measure on request is computed only if --measures (in Python measures=) names it.
     """
     import json
 
@@ -471,12 +491,18 @@ def compare(
     ],
     only: Annotated[
         str | None,
-        typer.Option("--measures", help="Compute these alone: names with commas.", metavar="NAMES"),
+        typer.Option(
+            "--measures",
+            help="Compute only these: names separated by commas; interp list-measures shows all.",
+            metavar="NAMES",
+        ),
     ] = None,
     imported: Imported = None,
-    mechanism: Annotated[bool, typer.Option("--mechanism", help="Clock or pizza too. Seconds.")] = False,
+    mechanism: Annotated[
+        bool, typer.Option("--mechanism", help="Also compute the two measures that tell clock from pizza, in seconds.")
+    ] = False,
     share: Annotated[
-        float, typer.Option(help="Share of the squared cos coefficients from which a frequency is key.")
+        float, typer.Option(help="A frequency is key if its share of the squared cos coefficients exceeds this.")
     ] = 0.01,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a model.")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write the table to this file.", metavar="FILE")] = None,
@@ -484,8 +510,7 @@ def compare(
 ) -> None:
     """Print the measures of several models side by side, a column a model.
 
-    Where a model has evidently not learned the task that it is measured with, a doubt says so, and the exit status is
-    3.
+    If a model has evidently not learned the task that it is measured with, a doubt says so, and the exit status is 3.
     """
     from rich.table import Table
 
@@ -540,10 +565,10 @@ def phases(
         ),
     ],
     threshold: Annotated[
-        float, typer.Option(help="Accuracy from which train and test pairs count as learned, a fraction.")
+        float, typer.Option(help="Accuracy, as a fraction, from which train and test pairs count as learned.")
     ] = 0.99,
-    sustain: Annotated[int, typer.Option(help="In how many rows in a row they have to be at it.")] = 1,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, the interval of each event included.")] = False,
+    sustain: Annotated[int, typer.Option(help="Number of consecutive rows that must reach the threshold.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with the interval of each event.")] = False,
     split: FileSplit = None,
     seed: SplitSeed = None,
     attention_coefficient: Coefficient = None,
@@ -552,22 +577,27 @@ def phases(
     n_heads: Heads = None,
     activation: FileActivation = None,
     every: Annotated[
-        int | None, typer.Option(help="Of a log that names no steps: how many lie between two rows.")
+        int | None, typer.Option(help="For a log without a column of steps: the number of steps between two rows.")
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(help="Of a log whose names do not tell: test_loss=NAME takes that column.", metavar="NAME=COLUMN"),
+        typer.Option(
+            help="For a log with other column names: test_loss=val_nll reads test loss from val_nll.",
+            metavar="NAME=COLUMN",
+        ),
     ] = None,
     anyway: Anyway = False,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
     Memorization ends where excluded loss is least, circuit formation where log test loss has fallen a tenth of its
-    way, cleanup where it has fallen ninety-nine hundredths; lost is where test accuracy fell for good, and dips is how
-    often it fell and came back. What a run never does is said in words. Each event comes from the finest record that
-    has it, the run's history or its checkpoints, and happened after the step in brackets.
-    The trajectory of a run directory is kept in its measures.parquet, so a second call is instant.
-    Of a log of losses and accuracies, whose columns are matched by their names, all is read but memorization's end.
+    way, and cleanup where it has fallen 99 % of it. "lost" is the step at which test accuracy fell for good, and
+    "dips" counts how often it fell and came back. If a run never reaches an event, the line says so. Each event is
+    read from the finest record that has it, the history of the run or its checkpoints; it happened after the step in
+    brackets.
+
+    The trajectory of a run directory is kept in its measures.parquet, so a second call is instant. The columns of a
+    log are matched by their names; a log gives every event but the end of memorization, which needs checkpoints.
     """
     import json
 
@@ -578,10 +608,10 @@ def phases(
     about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
     if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:
-            raise ConfigError(f"{run} is a log, which needs no {' and '.join(told)}; leave these out.")
+            raise ConfigError(f"A log needs no {' and '.join(told)}; leave them out to read {run}.")
         frames = [read_log(run, every=every, columns=_columns(column))]
     elif every is not None or column:
-        raise ConfigError(f"--every and --column are for logs; {run} is none.")
+        raise ConfigError(f"--every and --column describe a log; {run} is not a log. Leave them out.")
     else:
         frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
@@ -622,7 +652,7 @@ def convert(
     source: Annotated[str, typer.Argument(help="File of any known layout, or its address.", metavar="SOURCE")],
     run: Annotated[Path, typer.Argument(help="Run directory to write.", metavar="RUN_DIR")],
     step: Annotated[
-        int | None, typer.Option(help="At which step a lone checkpoint stands, where its file does not tell.")
+        int | None, typer.Option(help="Step of a single checkpoint, if its file does not record it.")
     ] = None,
     split: FileSplit = None,
     seed: SplitSeed = None,
@@ -632,7 +662,7 @@ def convert(
     n_heads: Heads = None,
     activation: FileActivation = None,
 ) -> None:
-    """Write another's checkpoint, or whole run, as a run directory: its weights, split and losses, without pickle."""
+    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle."""
     from interp.published import convert as convert_file
 
     about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)

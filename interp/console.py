@@ -1,4 +1,4 @@
-"""What interp says: results on stdout, everything else on stderr, and the progress bar of every long job."""
+"""Output of interp: results go to stdout, messages and progress bars to stderr."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def end_quietly() -> int:
-    """Drop what is left to print, since nobody reads it (as with `| head`), and return the exit status to end with."""
+    """Discard further output after the reader of a pipe (`| head`) has gone, and return the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
     return 1
 
 
 class Bar:
-    """A bar to move: `bar.at(done, text)`. Where no terminal shows it, a line every half minute takes its place."""
+    """A progress bar, moved by `bar.at(done, text)`. Without a terminal it prints a line every half minute instead."""
 
     def __init__(self, name: str, unit: str, total: int, start: int, live: Progress | None) -> None:
         self._name, self._unit, self._total, self._start, self._live = name, unit, total, start, live
@@ -48,7 +48,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(name: str, unit: str, total: int, start: int = 0, show: bool = True) -> Iterator[Bar | None]:
-    """A rich progress bar, or None where `show` is false."""
+    """Show a rich progress bar within this context; give None if `show` is false."""
     if not show:
         yield None
         return
