@@ -173,6 +173,18 @@ def test_one_step_of_a_run_can_be_named(own_run):
         interp.load_checkpoint(own_run / STEP, step=20)
 
 
+@pytest.mark.parametrize(
+    ("said", "read"), [("recorded",) * 2, ("given",) * 2, ("assumed",) * 2, ("nobody", "assumed"), (3, "assumed")]
+)
+def test_who_named_the_task_and_split_of_another_codes_run_is_read_back(own_run, said, read):
+    """A word that is no answer leaves the task assumed, so that it is tested; no word is a run of this code's own."""
+    content = json.loads((own_run / "config.json").read_text())
+    content |= {"training": None, "task_origin": said}
+    (own_run / "config.json").write_text(json.dumps(content))
+    run = interp.load_run(own_run)
+    assert (run.config, run.task_origin, run.split_origin) == (None, read, "recorded")
+
+
 def write_weights(path, change):
     weights, header = load_file(path), interp.run.read_header(path)
     change(weights, header)

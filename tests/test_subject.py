@@ -3,9 +3,11 @@
 import gc
 import json
 import math
+import re
 import subprocess
 import sys
 import weakref
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -184,6 +186,47 @@ def test_names_of_interps_own_measures_are_taken():
         interp.measure(name="mine", columns="excluded_loss_{}")(lambda subject: {14: 1.0})
 
 
+def test_a_declaration_says_what_it_is(declared):
+    """By default a measure is computed always, and titled by the first line of its docstring."""
+
+    @interp.measure
+    def tide(subject):
+        """Height of the tide.
+
+        In metres above the mean."""
+        return 1.0
+
+    listed = interp.list_measures().set_index("name").loc["tide"]
+    assert (listed["title"], listed["unit"], listed["shape"], listed["on_request"]) == (
+        "Height of the tide.", "", "number", False,
+    )  # fmt: skip
+    assert "tide" in [one.name for one in chosen(None)]
+    for wrong in (3, "tide", int, dict):
+        with pytest.raises(ConfigError, match="takes a function of a Subject"):
+            interp.measure(wrong)
+    assert not set(ON_REQUEST) & {one.name for one in chosen(None)}
+    assert set(ON_REQUEST) <= set(interp.list_measures()["name"])
+
+
+ON_REQUEST = (
+    "explained_accuracy", "softmax_collapse", "naive_loss_minimization", "effective_rank", "answered",
+    "phase_alignment", "translation_share", "gradient_symmetricity", "distance_irrelevance",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("step", "'step' is taken"), ("loss", "'loss' is taken"), ("<lambda>", "'<lambda>' is no name")],
+)
+def test_a_function_that_is_not_declared_needs_a_name_that_is_free(small_run, name, said):
+    def one(subject):
+        return 1.0
+
+    one.__name__ = name
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        interp.progress_measures(small_run, measures=[one])
+
+
 def test_a_measure_that_fails_leaves_the_others(declared, own_run):
     @interp.measure
     def fails_later(subject):
@@ -223,6 +266,13 @@ def test_a_measure_that_changes_its_subject_is_refused():
 
     with pytest.raises(ConfigError, match="halves must leave its subject as it is; it changes logits in place"):
         of_subject(of_waves(), chosen(["loss", halves]))
+
+    def halves_what_is_kept(subject):
+        losses.cross_entropies(subject).mul_(0.5)
+        return 1.0
+
+    with pytest.raises(ConfigError, match="must leave its subject as it is; it changes cross_entropies in place"):
+        of_subject(of_waves(), chosen(["loss", halves_what_is_kept]))
 
 
 def test_dicts_and_arrays_make_columns(own_run):
@@ -383,6 +433,42 @@ def test_translation_share_of_a_circulant_is_one_and_of_another_less():
     total = mean * (1 - mean)
     between = (2 * (1 / 4 - mean) ** 2 + mean**2) / 3
     assert explained_by_difference(halves) == pytest.approx(between / total)
+    diagonal = halves + 5 * torch.eye(4, dtype=torch.float64)  # entries on the diagonal do not count
+    assert explained_by_difference(diagonal) == pytest.approx(between / total)
+    assert math.isnan(explained_by_difference(torch.full((4, 4), 3.0)))
+
+
+def test_translation_share_is_that_of_the_inputs_gradients_written_out(small_run):
+    """M by its definition: a Jacobian of the centred logits for each of all pairs, by autograd, in float64."""
+    checkpoint = small_run[-1]
+    p, W = checkpoint.task.p, {name: weight.double() for name, weight in checkpoint.weights.items()}
+    pairs, options = interp.forward.Pairs.all(p), checkpoint.config.forward_options
+    M = torch.zeros(p, p, dtype=torch.float64)
+    for a, b in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True):
+
+        def centred(one_hots, a=a, b=b):
+            """Logits of a pair whose embeddings are mixtures: rows p + 1 and p + 2 of a longer vocabulary."""
+            W_E = torch.stack([one_hots[0] @ W["W_E"][:p], one_hots[1] @ W["W_E"][:p], W["W_E"][p]])
+            few = interp.forward.Pairs(2, torch.tensor([0]), torch.tensor([1]))
+            L = interp.forward.forward({**W, "W_E": W_E}, few, **options).logits[0, :p]
+            return L - L.mean()
+
+        one_hots = torch.nn.functional.one_hot(torch.tensor([a, b]), p).double()
+        for J in torch.autograd.functional.jacobian(centred, one_hots).unbind(1):  # [c, i] of a and of b
+            M += J.T @ J
+    M = M - M.mean(0) - M.mean(1, keepdim=True) + M.mean()
+    off = [[M[i, (i - d) % p] for i in range(p)] for d in range(1, p)]
+    by_difference = torch.tensor(off)
+    expected = by_difference.mean(1).var(correction=0) / by_difference.var(correction=0)
+    m = interp.progress_measures(checkpoint, measures=["translation_share"])
+    assert m["translation_share"] == pytest.approx(float(expected), rel=1e-4)  # gradients there are float32
+
+
+def test_a_network_without_weights_has_no_alignment_with_its_gradient(small_run):
+    still = replace(small_run[-1], weights={name: torch.zeros_like(w) for name, w in small_run[-1].weights.items()})
+    m = interp.progress_measures(still, measures=["naive_loss_minimization"])
+    assert m["naive_loss_minimization"] is None
+    assert m.missing["naive_loss_minimization"] == "the weights or the gradient of the train loss are zero"
 
 
 def test_naive_loss_minimization_is_the_cosine_of_a_step_with_the_weights(small_run):

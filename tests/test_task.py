@@ -196,6 +196,13 @@ def test_a_list_of_pairs_may_hold_the_equals_sign_too(p):
         assert as_mask(split, None, p).nonzero().tolist() == pairs
 
 
+def test_the_least_modulus_and_seed_are_taken():
+    assert as_mask([0], None, 2).tolist() == [[True, False], [False, False]]
+    assert split_mask(2, 0.5, 0).sum() == 2
+    assert split_mask(5, 0.5, -(2**63), "torch").sum() == split_mask(5, 0.5, -(2**63)).sum() == 12
+    assert Task(2, "random", -(2**63)).labels.max() <= 1
+
+
 def test_a_sparse_mask_is_no_split():
     with pytest.raises(ConfigError, match="split must be a bool mask"):
         as_mask(split_mask(7, 0.5, 0).to_sparse(), None, 7)
