@@ -2,27 +2,79 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import json
+import os
+import select
 import subprocess
 import sys
+import tempfile
 import textwrap
 from pathlib import Path
+from typing import Any
 
 from choreographer.browsers.chromium import Chromium
 
 ROOT = Path(__file__).parent.parent
 HAS_BROWSER = Chromium.find_browser(skip_local=False) is not None  # without one, figures come as HTML only
 
+Done = subprocess.CompletedProcess[str]
+_SECONDS = 300
 
-def outside(code: str) -> str:
-    """What a fresh interpreter prints; the test fails with its traceback where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, cwd=ROOT, timeout=300
-    )
+
+def outside(code: str, fresh: bool = False) -> str:
+    """What code prints in a process without the tests' type checks; the test fails with its traceback if it fails.
+
+    Such processes are forked from one that has interp loaded, which saves seconds; `fresh` starts a new interpreter,
+    where it matters when something is imported or how much memory is in use.
+    """
+    code = textwrap.dedent(code)
+    done = _run([sys.executable, "-c", code]) if fresh else _forked(code=code)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def interp(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The `interp` command, as a user's shell runs it."""
-    command = [sys.executable, "-m", "interp", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=300)
+def interp(*arguments: object, fresh: bool = False) -> Done:
+    """The `interp` command, as a user's shell runs it; forked like `outside` unless `fresh`."""
+    return module("interp", *arguments, fresh=fresh)
+
+
+def module(name: str, *arguments: object, fresh: bool = False, **environment: str) -> Done:
+    """Run `python -m name`."""
+    given = list(map(str, arguments))
+    if fresh:
+        return _run([sys.executable, "-m", name, *given], os.environ | environment)
+    return _forked(module=name, arguments=given, environment=environment)
+
+
+def _run(command: list[str], environment: dict[str, str] | None = None) -> Done:
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=_SECONDS, env=environment)
+
+
+@functools.cache
+def _warm() -> subprocess.Popen[str]:
+    """The process that forks (see tests.warm), started when it is first needed."""
+    command = [sys.executable, str(ROOT / "tests" / "warm.py")]  # as a module it would bring the type checks
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    atexit.register(process.kill)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def _forked(environment: dict[str, str] | None = None, **request: Any) -> Done:
+    process = _warm()
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        request |= {"stdout": str(out), "stderr": str(err), "environment": environment or {}}
+        process.stdin.write(json.dumps(request) + "\n")
+        process.stdin.flush()
+        if not select.select([process.stdout], [], [], _SECONDS)[0]:
+            process.kill()
+            _warm.cache_clear()
+            raise subprocess.TimeoutExpired(str(request), _SECONDS)
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(str(request), status, out.read_text(), err.read_text())

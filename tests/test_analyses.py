@@ -1,19 +1,14 @@
 """`python -m analyses` on the shipped run: its phases on the screen, its figures and tables on the disk."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 
 import pandas as pd
 import pytest
 
 import interp
-from tests.processes import HAS_BROWSER, ROOT
+from tests.processes import HAS_BROWSER, module
 
-
-def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "analyses", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | environment, timeout=300)
+run = partial(module, "analyses")
 
 
 @pytest.mark.parametrize("browser", ["/nonexistent/chrome", "/bin/false"])

@@ -262,14 +262,17 @@ def test_any_name_that_the_system_takes_can_be_trained_measured_and_converted(tm
     torch.save({**interp.load_run(run)[-1].weights}, model := tmp_path / "model.pth")
     foreign = model.rename(tmp_path / f"{name}.pth")
     assert interp.convert(foreign, converted, step=2, progress=False).steps == (2,)
-    printed = outside(f"""
+    printed = outside(
+        f"""
         import os
         os.environ["COLUMNS"] = "300"  # titles of that width are not cut
         from interp.cli import app
         app(["measure", {str(run)!r}, {str(foreign)!r}, "--parquet", {str(parquet)!r}], standalone_mode=False)
         app(["measure", {str(run)!r}], standalone_mode=False)
         app(["train", {str(run)!r}, "--resume", "--steps", "3"], standalone_mode=False)
-    """)
+    """,
+        fresh=True,
+    )
     assert list(pd.read_parquet(parquet.open("rb"))["path"]) == [printable(run), printable(foreign)]
     if name == LATIN:  # the other is longer
         assert "caf\\udce9 ─" in printed

@@ -419,7 +419,8 @@ def test_importing_interp_brings_no_torch_and_measuring_neither_transformer_lens
         print([m for m in heavy if m in sys.modules])
         interp.progress_measures, interp.train
         print([m for m in heavy if m in sys.modules])
-        """
+        """,
+        fresh=True,
     )
     assert said.splitlines() == ["[]", "['torch', 'pandas']"]
 
@@ -457,6 +458,7 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         first = peak(5)
         print(peak(200) - first)
-        """
+        """,
+        fresh=True,
     )
     assert float(said) < 60

@@ -572,7 +572,7 @@ def test_a_run_is_not_read_whole(tmp_path):
         run.at(3)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before)
         """
-    grown = int(outside(code))
+    grown = int(outside(code, fresh=True))
     assert int(size) > 190e6
     assert grown < int(size) / 2
 
@@ -1407,7 +1407,7 @@ def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
     bad = shell("convert", tmp_path / "none.pth", tmp_path / "x")
     assert bad.returncode == 2
     assert "does not exist" in bad.stderr
-    assert "--p too" in shell("measure", file, "--operation", "subtract").stderr
+    assert "--operation needs --p as well" in shell("measure", file, "--operation", "subtract").stderr
 
 
 # ── real models of others ────────────────────────────────────────────────────────────────────────────────────────

@@ -103,13 +103,13 @@ def test_grokking_times_agree_with_the_steps_taken(make, weight_decay, share):
     top = float(np.linalg.eigvalsh(problem.features.T @ problem.features / problem.n)[-1])
     settings = {"learning_rate": share * 2 / (top + weight_decay), "weight_decay": weight_decay, "init_scale": 4.0}
     times = ridge.grokking_times(problem, **settings, tolerance=0.2 * problem.teacher_variance)
-    taken = ridge.simulate(problem, range(6_001), **settings, progress=False)
+    taken = ridge.simulate(problem, range(2_501), **settings, progress=False)
     for event, loss in (("overfitting", "train_loss"), ("generalization", "test_loss")):
         above = np.flatnonzero(taken[loss] > times.tolerance)
         last = above[-1] if len(above) else -1
-        expected = None if last == 6_000 else last + 1
+        expected = None if last == 2_500 else last + 1
         found = getattr(times, event)
-        assert found == expected or (expected is None and found > 6_000), (event, found, expected)
+        assert found == expected or (expected is None and found > 2_500), (event, found, expected)
     if times.generalization is None:
         assert "settles at" in times.missing["generalization"]
         assert times.delay is None

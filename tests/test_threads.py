@@ -186,7 +186,8 @@ def test_commands_choose_it_before_torch_is_loaded(module):
         sys.meta_path.insert(0, Watch())
         sys.argv = ["{module}", "--run", "nowhere", "phases"] if "{module}" == "analyses" else ["{module}"]
         runpy.run_module("{module}", run_name="__main__")
-        """
+        """,
+        fresh=True,
     )
     assert told == "torch PASSIVE\n"
 
@@ -216,7 +217,8 @@ def test_the_version_is_told_without_torch():
         sys.argv = ["interp", "--version"]
         from interp.__main__ import main
         main()
-        """
+        """,
+        fresh=True,
     )
     assert told.startswith("interp ")
 

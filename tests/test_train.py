@@ -20,7 +20,7 @@ from interp import CheckpointError, ConfigError, TrainConfig, TrainingError, Tra
 from interp.model import initial_weights, to_bridge
 from interp.run import read_header
 from tests.conftest import ROOT, SMALL
-from tests.processes import outside
+from tests.processes import module, outside
 
 BITS = ("config.json", "history.parquet", "split.npz", "optimizer.safetensors")
 
@@ -115,13 +115,13 @@ def test_every_kind_of_run_learns_its_train_pairs(tmp_path, changes):
 
 # ── stopping and resuming ────────────────────────────────────────────────────────────────────────────────────────
 
-LONG = replace(SMALL, steps=3000, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 3000))
+LONG = replace(SMALL, steps=1500, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 1500))
 
 
 def command(path, *extra: str) -> list[str]:
     options = [
-        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "3000",
-        "--checkpoint-steps", "0,3,200:1200:200,3000",
+        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "1500",
+        "--checkpoint-steps", "0,3,200:1200:200,1500",
     ]  # fmt: skip
     return [sys.executable, "-m", "interp", "train", str(path), *options, *extra]
 
@@ -150,7 +150,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tm
         wait_for(path / awaited, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (path / "checkpoints" / "step_00003000.safetensors").exists()
+        assert not (path / "checkpoints" / "step_00001500.safetensors").exists()
     subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
     assert same_bits(path, unstopped)
     assert not list(path.rglob(".*.part"))
@@ -190,7 +190,7 @@ def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path, unstopped, signum
     assert "--resume" in said
     assert "Traceback" not in said
     stopped = read_header(path / "optimizer.safetensors")["step"]
-    assert 400 <= stopped < 3000
+    assert 400 <= stopped < 1500
     assert interp.load_run(path).history["step"].max() <= stopped
     subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
     assert same_bits(path, unstopped)
@@ -217,14 +217,15 @@ def test_the_last_step_is_always_saved():
 
 
 def test_a_finished_run_can_be_taken_further(tmp_path, unstopped):
-    short = interp.train(
-        replace(LONG, steps=600, checkpoint_steps=(0, 3, 200, 400, 600)), tmp_path / "run", progress=False
-    )
-    assert short.steps[-1] == 600
-    longer = interp.train(LONG, tmp_path / "run", resume=True, progress=False)
-    assert longer.steps == LONG.checkpoint_steps
-    assert same_bits(longer.path, unstopped)
-    again = interp.train(None, tmp_path / "run", resume=True, progress=False)
+    run = tmp_path / "run"
+    short = module("interp", *command(run, "--steps", "600", "--checkpoint-steps", "0,3,200,400,600")[3:])
+    assert short.returncode == 0, short.stderr
+    assert interp.load_run(run).steps[-1] == 600
+    longer = module("interp", *command(run, "--resume")[3:])
+    assert longer.returncode == 0, longer.stderr
+    assert interp.load_run(run).steps == LONG.checkpoint_steps
+    assert same_bits(run, unstopped)
+    again = interp.train(None, run, resume=True, progress=False)
     assert same_bits(again.path, unstopped)
 
 
@@ -268,7 +269,8 @@ def test_a_second_training_into_one_directory_is_refused(tmp_path):
     finally:
         process.kill()
         process.wait()
-    assert interp.train(None, path, resume=True, progress=False).steps[-1] == 3000
+    resumed = interp.train(None, path, resume=True, progress=False, on_record=lambda *_: True)
+    assert resumed.stopped is not None
 
 
 def test_a_loss_that_is_no_longer_finite_stops_at_its_step_and_keeps_the_rest(tmp_path):
@@ -435,7 +437,7 @@ def test_precision_is_put_back(tmp_path):
 def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
     assert json.loads((unstopped / "config.json").read_text())["training"]["d_mlp"] == 24
     assert interp.load_run(unstopped).config == LONG
-    assert load_file(unstopped / "checkpoints" / "step_00003000.safetensors")["W_in"].shape == (16, 24)
+    assert load_file(unstopped / "checkpoints" / "step_00001500.safetensors")["W_in"].shape == (16, 24)
 
 
 def test_the_smallest_run_that_the_docstring_names_groks(tmp_path):
