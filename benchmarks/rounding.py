@@ -12,7 +12,6 @@ from interp.console import progress_bar
 from interp.forward import Pairs, forward
 from interp.measures.logits import cos_coefficients, key_frequencies, logit_table
 from interp.model import initial_weights
-from interp.task import split_mask
 from interp.training import new_optimizer, training_loss
 
 SEEDS = (1, 2)
@@ -23,7 +22,7 @@ FORMED = 4.0  # nats: near a tenth of the way from the peak of log test loss to 
 def main() -> None:
     config = TrainConfig()
     p, labels, options = config.p, config.task.labels, config.model.forward_options
-    mask = split_mask(p, config.train_fraction, config.seed, config.split)
+    mask = config.train_mask
     train_pairs, test_pairs = (Pairs(p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
     for seed in SEEDS:
         generator = torch.Generator().manual_seed(seed)

@@ -12,13 +12,12 @@ from benchmarks.timing import medians
 from interp.config import TrainConfig
 from interp.forward import Pairs, forward
 from interp.model import initial_weights, to_bridge
-from interp.task import split_mask
 from interp.training import new_optimizer, training_loss
 
 
 def main() -> None:
     config = TrainConfig()
-    mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
+    mask = config.train_mask
     train_labels, test_labels = config.task.labels[mask], config.task.labels[~mask]
     train_pairs, test_pairs = (Pairs(config.p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
 

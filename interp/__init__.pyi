@@ -65,6 +65,13 @@ from .run import (
     Checkpoint as Checkpoint,
     Run as Run,
 )
+from .sweeps.running import (
+    sweep as sweep,
+)
+from .sweeps.table import (
+    Sweep as Sweep,
+    load_sweep as load_sweep,
+)
 from .task import (
     Task as Task,
     split_mask as split_mask,

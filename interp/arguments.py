@@ -67,9 +67,9 @@ def _power(below: int) -> str:
     return f"2**{below.bit_length() - 1} - 1" if below > 10**9 else f"{below - 1:,}"
 
 
-def random_seed(value: Any, least: int = 0) -> int:
+def random_seed(value: Any, least: int = 0, name: str = "seed") -> int:
     """Return `value` as a seed that torch and numpy take: a whole number from `least` to 2**64 - 1."""
-    return whole("seed", value, least, 2**64)
+    return whole(name, value, least, 2**64)
 
 
 def number(

@@ -1,7 +1,8 @@
-"""The `interp` command: train, measure, list-measures, compare, phases, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, convert."""
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import sys
 import warnings
@@ -9,17 +10,24 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
 from rich.markup import escape
 
-from interp.config import Init, TrainConfig, check_number_of_checkpoints, nearest_settings
+from interp.config import Init, ModelConfig, TrainConfig, check_number_of_checkpoints, nearest_settings
 from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.forward import Activation
 from interp.task import Operation, Split, Task
+
+if TYPE_CHECKING:
+    from interp.run import Checkpoint
+    from interp.sweeps.running import Estimate
+    from interp.sweeps.table import Sweep
+
+Engine = Literal["local", "ray"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -103,7 +111,9 @@ class _TrainCommand(typer.core.TyperCommand):
     "  interp train runs/dense --checkpoint-steps 0,100,8000:13000:50\n\n"
     "to go on after a stop, or to train further than planned\n\n"
     "  interp train runs/mainline --resume\n\n"
-    "  interp train runs/small --resume --steps 8000",
+    "  interp train runs/small --resume --steps 8000\n\n"
+    "from a checkpoint on, without weight decay\n\n"
+    "  interp train runs/undecayed --from runs/mainline@9000 --set weight_decay=0",
 )
 def train(
     context: typer.Context,
@@ -127,10 +137,13 @@ def train(
     ] = _DEFAULT.train_fraction,
     split: Annotated[
         Split, typer.Option(help="How the train pairs are drawn: Python's shuffle (paper), or torch.randperm.")
-    ] = _DEFAULT.split,
+    ] = "paper",
     seed: Annotated[
         int, typer.Option(help="Seed of the initial weights, of the split and of random labels.")
     ] = _DEFAULT.seed,
+    split_seed: Annotated[
+        int | None, typer.Option(help="Seed of the split alone. \\[default: the same as --seed]")
+    ] = None,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = _DEFAULT.d_model,
     n_heads: Annotated[
         int, typer.Option(help="Number of attention heads; each is d_model / n_heads wide.")
@@ -167,7 +180,28 @@ def train(
     history_every: Annotated[
         int, typer.Option(help='Record losses and accuracies every this many steps; they count "=" among the outputs.')
     ] = _DEFAULT.history_every,
-    device: Annotated[str, typer.Option(help="Where to train: cpu, cuda, cuda:1 or mps.")] = _DEFAULT.device,
+    device: Annotated[
+        str, typer.Option(help="Where to train: cpu, cuda, cuda:1, mps, or auto for the best of these.")
+    ] = _DEFAULT.device,
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="Begin with the weights of this checkpoint: a file, a run (its last), or RUN@STEP. The settings are "
+            "those of its run, unless options change them.",
+            metavar="RUN@STEP",
+        ),
+    ] = None,
+    with_optimizer: Annotated[
+        bool,
+        typer.Option(
+            "--with-optimizer", help="Begin with the optimizer's state of --from too; its newest step has it."
+        ),
+    ] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any setting, as in --set weight_decay=0; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(help="Number of threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
@@ -186,13 +220,22 @@ def train(
     }
     if checkpoint_steps is not None:
         settings["checkpoint_steps"] = parse_steps(checkpoint_steps)
+    settings |= _single_values(changes)
+    checkpoint = None if start is None else _checkpoint_at(start)
+    base = _DEFAULT
+    if checkpoint is not None:
+        base = _settings_of(checkpoint)
     if run is None:
-        named = replace(_DEFAULT, **settings)
+        named = replace(base, **settings)
         run = Path("runs") / f"{named.operation}-{named.p}-seed{named.seed}"
     begun = resume and (run / CONFIG).exists()
-    config = replace(read_config(run) if begun else _DEFAULT, **settings)
+    config = replace(read_config(run) if begun else base, **settings)
+    if begun:
+        checkpoint = None  # which it began with
     try:
-        trained = train_run(config, run, resume=resume, threads=threads)
+        trained = train_run(
+            config, run, resume=resume, threads=threads, start=checkpoint, with_optimizer=with_optimizer and not begun
+        )
     except TrainingInterrupted as stop:
         console.print(f"Stopped at step {stop.step:,}; all of it is saved.", **plain)
         console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume", **plain)
@@ -204,6 +247,42 @@ def train(
         **plain,
     )
     console.print(f"Next: interp phases {shlex.quote(str(run))}", **plain)
+
+
+def _single_values(words: list[str] | None) -> dict[str, Any]:
+    """Return the settings that --set gives, each with one value."""
+    from interp.sweeps.grid import parsed_settings
+
+    grid = parsed_settings(words or ())
+    if several := [name for name, values in grid.items() if len(values) > 1]:
+        raise ConfigError(
+            f"--set of interp train takes one value; got {len(grid[several[0]])} of {several[0]}. Use interp sweep for "
+            "several runs."
+        )
+    return {name: values[0] for name, values in grid.items()}
+
+
+def _checkpoint_at(address: str) -> Checkpoint:
+    """Return the checkpoint that RUN@STEP, a run or a file names."""
+    from interp.published import last_checkpoint, load_run
+
+    run, at, step = address.rpartition("@")
+    if at and step.isdecimal():
+        return load_run(run).at(int(step))
+    return last_checkpoint(address)
+
+
+def _settings_of(checkpoint: Checkpoint) -> TrainConfig:
+    """Return the settings of the run of a checkpoint, or the defaults with the task and sizes of a lone one."""
+    if checkpoint.run is not None and checkpoint.run.config is not None:
+        return replace(checkpoint.run.config, checkpoint_steps=None)
+    sizes, task = checkpoint.config, checkpoint.task
+    if not isinstance(sizes, ModelConfig):
+        raise ConfigError(f"--from takes a transformer of one layer; {checkpoint.path} holds {type(sizes).__name__}.")
+    return TrainConfig(
+        p=task.p, operation=task.operation, d_model=sizes.d_model, n_heads=sizes.n_heads, d_mlp=sizes.d_mlp,
+        activation=sizes.activation,
+    )  # fmt: skip
 
 
 # Options for what a file may not determine, the same for every command that reads one.
@@ -304,6 +383,140 @@ def _about_file(
 
 
 @app.command(
+    epilog="Examples: does weight decay or learning rate change the delay at p = 23? 45 runs, then their table\n\n"
+    "  interp sweep runs/delay --set p=23 --set train_fraction=0.7 --set steps=4000 "
+    "--set weight_decay=0.5,1,2 --set learning_rate=0.001,0.002,0.004 --set seed=0:5 --stop-when generalized\n\n"
+    "which runs these are and how long they take, without training\n\n"
+    "  interp sweep runs/delay --file delay.toml --dry-run\n\n"
+    "the third of sixteen shares, as an array of jobs runs them; on a Ray cluster\n\n"
+    "  interp sweep /shared/delay --file delay.toml --share 3/16\n\n"
+    "  interp sweep /shared/delay --file delay.toml --engine ray --address auto",
+)
+def sweep(
+    context: typer.Context,
+    path: Annotated[Path, typer.Argument(help="Directory of the sweep: all its runs and their table.", metavar="DIR")],
+    words: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting and its values, with commas: weight_decay=0.3,1,3; 0:5 is 0 to 4. All combinations of "
+            "several --set are run.",
+            metavar="NAME=VALUES",
+        ),
+    ] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="TOML file with a table [grid] of settings.", metavar="TOML")
+    ] = None,
+    stop_when: Annotated[
+        str | None,
+        typer.Option(help="End a run early: generalized, or generalized+500 for 500 steps more.", metavar="EVENT"),
+    ] = None,
+    threshold: Annotated[
+        float, typer.Option(help="Accuracy, as a fraction, from which train and test pairs count as learned.")
+    ] = 0.99,
+    workers: Annotated[
+        int | None, typer.Option(help="Number of runs at a time on this machine. \\[default: all cores]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of each run. \\[default: 1 for a small network]")] = None,
+    engine: Annotated[Engine, typer.Option(help="Where to train: on this machine, or on a Ray cluster.")] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="Address of the Ray cluster, or auto. \\[default: one of this machine]", metavar="HOST:PORT"),
+    ] = None,
+    share: Annotated[
+        str | None, typer.Option(help="Do this share of the runs alone: 3/16 is the third of 16.", metavar="I/N")
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to a sweep of other runs, none of which is asked for here.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the runs and say how long they take; train nothing.")
+    ] = False,
+) -> None:
+    """Train many runs into one directory, and write their table, results.parquet.
+
+    Run the command again to do what is missing: runs that are done are left alone, runs that were stopped go on, more
+    steps extend runs, and new values add runs. Ctrl-C saves all that run. A run keeps its first and last checkpoints
+    and its optimizer's state; --set checkpoint_steps=0:16000:200 keeps more.
+
+    In Python, interp.load_sweep(DIR) gives the table and each run, and interp.plot.sweep draws the table.
+    """
+    from interp.sweeps.grid import configurations, parsed_settings, read_plan
+    from interp.sweeps.running import estimate, sweep as run_sweep
+
+    options: dict[str, Any] = {"stop_when": stop_when, "threshold": threshold, "workers": workers}
+    if file is not None:
+        plan = read_plan(file)
+        options |= {name: value for name, value in plan.options.items() if not _given(context, name)}
+        grid: Any = plan.configs
+        if words:
+            changed = parsed_settings(words)
+            grid = [replace(one, **chosen) for one in plan.configs for chosen in _combined(changed)]
+    elif words:
+        grid = parsed_settings(words)
+    else:
+        raise ConfigError("A sweep needs its runs; give --set weight_decay=0.3,1,3, or --file with a TOML file.")
+    configs = configurations(grid)
+    options |= {"threads": threads, "share": share, "add": add}
+    if dry_run:
+        _print_estimate(estimate(configs, path, **options))
+        return
+    try:
+        done = run_sweep(configs, path, **options, engine=engine, address=address)
+    except KeyboardInterrupt:
+        console.print("Stopped; all that ran is saved. The same command goes on.", highlight=False)
+        raise typer.Exit(130) from None
+    _print_sweep(done)
+    if done.table["error"].notna().any():
+        raise typer.Exit(1)
+
+
+def _combined(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
+
+
+def _print_estimate(found: Estimate) -> None:
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+    rows = found.runs
+    for row in rows.to_dict("records"):
+        state = "done" if row["done"] else _duration(float(row["seconds"]))
+        console_out.print(f"{row['run']}  {state:>8}  {row['settings']}", **plain)
+    console_out.print(
+        f"{len(rows)} runs, {int(rows['done'].sum())} of them done; the others take about "
+        f"{_duration(found.seconds)} with {found.workers} workers, less where they end early.", **plain
+    )  # fmt: skip
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
+
+
+def _print_sweep(done: Sweep) -> None:
+    from pandas import isna as is_missing
+    from rich.table import Column, Table
+
+    frame = done.table
+    varied = [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
+    shown = ["run", *varied, "last_step", "test_accuracy", "memorized", "generalized", "grokking_delay", "error"]
+    if frame["error"].isna().all():
+        shown.remove("error")
+    table = Table(*(Column(name, overflow="fold") for name in shown), box=None, pad_edge=False)
+    most = 40
+    for row in frame[shown].head(most).itertuples(index=False):
+        table.add_row(*(escape("–" if is_missing(value) else _cell(value)) for value in row))
+    console_out.print(table)
+    if len(frame) > most:
+        console_out.print(f"… and {len(frame) - most} more runs", highlight=False)
+    learned, censored = int(frame["generalized"].notna().sum()), int((frame["censored"] == True).sum())  # noqa: E712
+    console_out.print(
+        f"{done.path / 'results.parquet'}: {len(frame)} runs; {learned} generalized, {censored} had not by their last "
+        f"step, {int(frame['error'].notna().sum())} failed", highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+
+
+@app.command(
     epilog="Examples: the last checkpoint of a run, two of its steps, all of them\n\n"
     "  interp measure checkpoints/mod113-seed0\n\n"
     "  interp measure checkpoints/mod113-seed0 --step 1400 --step 9500\n\n"
@@ -382,7 +595,6 @@ def measure(
     from interp.measures.registry import chosen
     from interp.progress import MECHANISM, progress_measures
     from interp.published import last_checkpoint, load_run
-    from interp.run import Checkpoint
     from interp.trajectories import trajectory
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:

@@ -10,12 +10,15 @@ from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Literal, get_args
 
+import numpy as np
 import torch
+from jaxtyping import Bool
+from torch import Tensor
 
 from interp.arguments import above_zero, at_least_zero, given, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
-from interp.task import PAPER_FRACTION, Operation, Split, Task, check_split
+from interp.task import PAPER_FRACTION, Operation, Split, Task, as_mask, check_split, split_mask
 
 Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
@@ -141,8 +144,10 @@ class TrainConfig:
                         with 0.5; p = 59 (seed 3) at 1,080 with 0.5; p = 113 at 10,430 with 0.3. Of public histories
                         with 0.3, those of p ≥ 89 generalize by step 9,000, 8 of 12 of p = 59 and 67 between 7,200 and
                         33,100, and none of 8 of p ≤ 31 within 40,000
-    split               "paper" (Python's shuffle) or "torch" (randperm)
-    seed                of the initial weights, the split, and random labels
+    split               "paper" (Python's shuffle) or "torch" (randperm); or the train pairs themselves, as a bool mask
+                        [p, p] or as indices a * p + b, which are kept as a tuple of indices and set train_fraction
+    seed                of the initial weights, random labels, and the split, unless it has its own:
+    split_seed          of the split; None: the same as `seed`
     d_model, n_heads, d_mlp, activation   the network: one layer, d_head = d_model / n_heads; "relu", "gelu" or
                         "gelu_new" (its tanh approximation)
     init                "paper", or "transformer_lens" (its gpt2 mode, with trained attention biases)
@@ -151,7 +156,7 @@ class TrainConfig:
                         learning rate grows linearly from 0 over the first warmup_steps updates
     checkpoint_steps    the steps to save, the last beside them; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200
     history_every       steps between two rows of the history
-    device              "cpu", "cuda", "cuda:1", "mps"
+    device              "cpu", "cuda", "cuda:1", "mps"; "auto": cuda if there is one, else mps, else cpu
 
     Raises ConfigError for a value that cannot be used.
     """
@@ -159,8 +164,9 @@ class TrainConfig:
     p: int = 113
     operation: Operation = "add"
     train_fraction: float = PAPER_FRACTION
-    split: Split = "paper"
+    split: Split | tuple[int, ...] = "paper"
     seed: int = 0
+    split_seed: int | None = None
     d_model: int = 128
     n_heads: int = 4
     d_mlp: int = 512
@@ -184,7 +190,12 @@ class TrainConfig:
         fix("learning_rate", above_zero("learning_rate", self.learning_rate))
         fix("weight_decay", at_least_zero("weight_decay", self.weight_decay))
         room_for("the logits of all pairs", task.p, task.p, task.p + 1)
-        check_split(task.p, self.train_fraction, self.split)
+        if self.split_seed is not None:
+            fix("split_seed", random_seed(self.split_seed, name="split_seed"))
+        if isinstance(self.split, str):
+            check_split(task.p, self.train_fraction, self.split)
+        else:
+            self._take_given_split()
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
             fix(name, whole(name, getattr(self, name), least))
         fix("warmup_steps", whole("warmup_steps", self.warmup_steps, 0))
@@ -220,6 +231,30 @@ class TrainConfig:
                 f"{self.history_every:,} give {self.steps // self.history_every:,}. Raise history_every."
             )
         fix("device", _device_name(self.device))
+
+    def _take_given_split(self) -> None:
+        """Keep a split that names its train pairs as a tuple of their indices, which can be compared and written."""
+        if self.split_seed is not None:
+            raise ConfigError("split_seed draws a split, and split names the train pairs; leave one of them out.")
+        listed: Any = self.split
+        indices = isinstance(listed, tuple) and all(isinstance(one, int) for one in listed)  # as this keeps them
+        mask = as_mask(np.array(listed) if indices else listed, None, self.p)
+        assert mask is not None
+        if mask.all():
+            raise ConfigError("split must leave a test pair; it has all pairs as train pairs. Drop one of them.")
+        train = mask.flatten().nonzero()[:, 0].tolist()
+        object.__setattr__(self, "split", tuple(train))
+        object.__setattr__(self, "train_fraction", len(train) / self.p**2)
+
+    @property
+    def train_mask(self) -> Bool[Tensor, "{self.p} {self.p}"]:
+        """Which pairs are trained on: bool [p, p], true = train."""
+        if isinstance(self.split, str):
+            seed = self.seed if self.split_seed is None else self.split_seed
+            return split_mask(self.p, self.train_fraction, seed, self.split)
+        mask = as_mask(np.array(self.split), None, self.p)
+        assert mask is not None
+        return mask
 
     @cached_property
     def task(self) -> Task:
@@ -277,11 +312,12 @@ def _device_name(device: Any) -> str:
     name = str(device) if isinstance(device, torch.device) else device
     try:
         if isinstance(name, str):
-            torch.device(name)
+            if name != "auto":
+                torch.device(name)
             return name
     except RuntimeError:
         pass
-    raise ConfigError(f"device must be cpu, cuda, cuda:N or mps; got {given(device)}.")
+    raise ConfigError(f"device must be cpu, cuda, cuda:N, mps or auto; got {given(device)}.")
 
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,10 @@ class TrainingError(InterpError, RuntimeError):
     """A training that cannot start or had to stop; everything saved before it is intact."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is no longer finite: begun again with the same settings, it would end alike."""
+
+
 class StorageError(InterpError, OSError):
     """A file or folder that could not be written: the disk is full, say, or its folder does not permit it."""
 

@@ -185,7 +185,9 @@ class Run:
     run[-1] is the last checkpoint, run[:3] a list of the first three, run.at(1400) the one of that step, and
     `for ckpt in run` streams them all. `steps` are the steps with a readable checkpoint; `bad` says what is wrong with
     every other file. `architecture` holds the sizes of its models, `config` its training settings (None if other code
-    trained it), and `stopped` the step at which a callback of `interp.train` ended it (None if none did).
+    trained it), and `stopped` the step at which a callback of `interp.train` ended it (None if none did). `start`
+    describes the checkpoint that it began with (None for random weights): its path, its step, the hash of its weights,
+    and whether the optimizer's state was taken too.
     """
 
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -204,9 +206,11 @@ class Run:
         split_origin: Origin = "given",
         doubts: tuple[str, ...] = (),
         stopped: int | None = None,
+        start: Mapping[str, Any] | None = None,
     ) -> None:
         self.path = path
         self.stopped = stopped
+        self.start = None if start is None else dict(start)
         self.task = task
         self.architecture = architecture
         self.train_mask = train_mask
@@ -385,6 +389,7 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
         about.task_origin,
         about.split_origin,
         stopped=about.stopped,
+        start=about.start,
     )
 
 
@@ -410,6 +415,7 @@ class Description:
     task_origin: Origin = "recorded"
     split_origin: Origin = "recorded"
     stopped: int | None = None
+    start: dict[str, Any] | None = None
 
 
 def read_description(path: Path) -> Description:
@@ -448,8 +454,11 @@ def read_description(path: Path) -> Description:
                 f"{file} disagrees with itself: its {name} is {beside}, and its training settings give {meant}. "
                 "Restore it from a copy of the run."
             )
-    stopped = content.get("stopped")
-    return Description(training.task, training.model, training, stopped=stopped if isinstance(stopped, int) else None)
+    stopped, start = content.get("stopped"), content.get("start")
+    return Description(
+        training.task, training.model, training,
+        stopped=stopped if isinstance(stopped, int) else None, start=start if isinstance(start, dict) else None,
+    )  # fmt: skip
 
 
 def _writer(content: Mapping[str, Any]) -> str:
@@ -463,6 +472,11 @@ def read_config(path: Path) -> TrainConfig:
     if training is None:
         raise CheckpointError(f"{path} was converted from another format; its training settings are not known.")
     return training
+
+
+def read_start(path: Path) -> dict[str, Any] | None:
+    """Read what the config.json in `path` says of the checkpoint that the run began with; None if there is none."""
+    return read_description(path).start if (path / CONFIG).exists() else None
 
 
 def _architecture(sizes: Mapping[str, Any]) -> Architecture:
@@ -600,9 +614,14 @@ def remove_unfinished(path: Path) -> None:
         remove_abandoned(folder)
 
 
-def write_config(path: Path, training: TrainConfig, stopped: int | None = None) -> None:
-    """Write config.json of a run with these training settings; `stopped` is the step at which a callback ended it."""
-    more = {} if stopped is None else {"stopped": stopped}
+def write_config(
+    path: Path, training: TrainConfig, stopped: int | None = None, start: Mapping[str, Any] | None = None
+) -> None:
+    """Write config.json of a run with these training settings.
+
+    `stopped` is the step at which a callback ended it, and `start` describes the checkpoint that it began with.
+    """
+    more = {name: value for name, value in (("stopped", stopped), ("start", start)) if value is not None}
     _write_config(path, training.task, training.model, asdict(training), more)
 
 

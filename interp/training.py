@@ -8,9 +8,10 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import filelock
 import numpy as np
@@ -24,11 +25,11 @@ from interp.arguments import given
 from interp.computing import computing
 from interp.config import TrainConfig
 from interp.console import progress_bar
-from interp.disk import PathLike, as_path, look_up, make_folder, names_in, writing
-from interp.errors import CheckpointError, ConfigError, StorageError, TrainingError, warn
+from interp.disk import PathLike, as_path, look_up, make_folder, names_in, printable, writing
+from interp.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainingError, warn
 from interp.forward import Pairs, forward
 from interp.layouts import some
-from interp.model import initial_weights
+from interp.model import Weights, initial_weights
 from interp.run import (
     CHECKPOINTS,
     CONFIG,
@@ -39,9 +40,12 @@ from interp.run import (
     Checkpoint,
     Run,
     checkpoint_file,
+    digest_of,
     open_directory,
     read_config,
+    read_header,
     read_history,
+    read_start,
     read_tensors,
     remove_unfinished,
     write_checkpoint,
@@ -50,10 +54,10 @@ from interp.run import (
     write_split,
     write_tensors,
 )
-from interp.task import split_mask
 from interp.threads import for_network, on, wanted
 
 _LOCK = ".lock"
+_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, of each weight
 _STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
 
 # What may change when a run is resumed: how far, what is saved, and where it runs.
@@ -77,6 +81,8 @@ def train(
     threads: int | None = None,
     on_record: Callable[[int, dict[str, float]], object] | None = None,
     on_checkpoint: Callable[[Checkpoint], object] | None = None,
+    start: Checkpoint | None = None,
+    with_optimizer: bool = False,
 ) -> Run:
     """Train with the settings `config`, write the run directory `path`, and return the run.
 
@@ -92,6 +98,11 @@ def train(
     test_accuracy), each time that the history gets a row, and `on_checkpoint` with each Checkpoint that was saved. If
     one returns True, the run ends at that step, with a checkpoint of it: `run.stopped` is the step, and resume goes on.
     If one raises an error, the state is saved first.
+
+    `start` is a Checkpoint whose weights the run begins with, in place of random ones: of any run or file, and of
+    another task if its sizes fit. Steps count from 0 anew, and config.json says where the weights came from
+    (`run.start`). The optimizer begins anew too; `with_optimizer` takes its state from the run of `start`, which keeps
+    that of its newest step alone.
 
     Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
     `path` holds a run (without `resume`), something else, or a damaged state; TrainingError if another training
@@ -124,7 +135,7 @@ def train(
     if config is None and not (path / CONFIG).exists():
         raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
     if config is not None:
-        _device(config.device)
+        device_of(config.device)
     make_folder(path)
     with writing(path / _LOCK):
         try:
@@ -138,12 +149,15 @@ def train(
         if (path / CONFIG).exists():
             if not resume:
                 raise CheckpointError(f"{path} already holds a run, begun just now by another process.")
+            if start is not None:
+                raise ConfigError(f"{path} holds a run that has begun; leave start out to resume it.")
             config = _agreed(config, read_config(path), path)
         assert config is not None
-        train_pairs = int(config.train_fraction * config.p**2)
+        begin = None if start is None else _Start.of(start, config, with_optimizer)
+        train_pairs = round(config.train_fraction * config.p**2)
         try:
             with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
-                _train(config, path, progress, on_record, on_checkpoint)
+                _train(config, path, progress, on_record, on_checkpoint, begin)
         except StorageError as error:
             raise TrainingError(
                 f"{str(error).rstrip('.')}. All that was saved before is intact; after that, go on with "
@@ -156,7 +170,7 @@ def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> Tr
     if wanted is None:
         return recorded
     differ = [
-        f"{field.name} {getattr(wanted, field.name)!r} (the run has {getattr(recorded, field.name)!r})"
+        f"{field.name} {given(getattr(wanted, field.name))} (the run has {given(getattr(recorded, field.name))})"
         for field in fields(TrainConfig)
         if field.name not in _MAY_CHANGE and getattr(wanted, field.name) != getattr(recorded, field.name)
     ]
@@ -165,7 +179,10 @@ def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> Tr
     return replace(recorded, **{name: getattr(wanted, name) for name in _MAY_CHANGE})
 
 
-def _device(name: str) -> torch.device:
+def device_of(name: str) -> torch.device:
+    """Return the device of this name; "auto" is the best one here. Raises ConfigError if this machine has none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
     there = {
         "cpu": True,
@@ -199,10 +216,11 @@ def _train(
     progress: bool,
     on_record: Callable[[int, dict[str, float]], object] | None,
     on_checkpoint: Callable[[Checkpoint], object] | None,
+    begin: _Start | None,
 ) -> None:
-    device = _device(config.device)
+    device = device_of(config.device)
     options = config.model.forward_options
-    mask = split_mask(config.p, config.train_fraction, config.seed, config.split)
+    mask = config.train_mask
     train_pairs = Pairs(config.p, *mask.nonzero(as_tuple=True)).to(device)
     test_pairs = Pairs(config.p, *(~mask).nonzero(as_tuple=True)).to(device)
     train_labels = config.task.labels[mask].to(device)
@@ -211,13 +229,23 @@ def _train(
     initial = initial_weights(config.model, config.seed, config.init)
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
     optimizer = new_optimizer(config, weights)
-    step, history = _restore(path, weights, optimizer)
+    about_start = begin.about if begin else read_start(path)
+    if begin is None and about_start is not None and not (path / OPTIMIZER).exists():
+        raise CheckpointError(
+            f"{path} stopped before its first state was saved, so it cannot be resumed. Delete it and begin again "
+            f"with start (--from {about_start['path']}@{about_start['step']})."
+        )
+    if begin:
+        begin.put_into(weights, optimizer)
+    step, history = (0, []) if begin else _restore(path, weights, optimizer)
     if step > config.steps:
         raise ConfigError(
             f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for; ask for more."
         )
-    write_config(path, config)  # first: it is what makes the directory a run
+    write_config(path, config, start=about_start)  # first: it is what makes the directory a run
     write_split(path, mask)
+    if begin:
+        _save_state(path, step, weights, optimizer)
     schedule = set(config.schedule)
     first_bad = torch.full((), -1, device=device)
     saved_at = time.monotonic()
@@ -254,7 +282,7 @@ def _train(
             stopping, ending = asked.signum, False
             if (recorded or saving or stopping) and (bad := int(first_bad)) >= 0:
                 write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
-                raise TrainingError(
+                raise DivergedError(
                     f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
                     "Train in another directory with a lower learning_rate or a longer warmup."
                 )
@@ -284,13 +312,13 @@ def _train(
                     )  # fmt: skip
                     ending = asks_to_end(on_checkpoint, saved) or ending
             if ending and not last:
-                write_config(path, config, stopped=step)
+                write_config(path, config, stopped=step, start=about_start)
                 place.check_all()
                 return
             if last:
                 if not {CONFIG, SPLIT}.issubset(names_in(path)):
                     warn(f"{path} lost its {CONFIG} or {SPLIT} while it trained; both were written again.")
-                    write_config(path, config)
+                    write_config(path, config, start=about_start)
                     write_split(path, mask)
                 place.check_all()
                 return
@@ -359,11 +387,14 @@ def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"])
 
 def _save_state(path: Path, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
     tensors = {f"weights.{name}": weight for name, weight in weights.items()}
+    updates = 0
     for name, weight in weights.items():
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if weight in optimizer.state:
-                tensors[f"{moment}.{name}"] = optimizer.state[weight][moment]
-    write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step})
+        if weight in optimizer.state:
+            updates = int(optimizer.state[weight]["step"])
+            tensors |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
+    # The optimizer's count of updates is that of the run, unless it began with the state of another run.
+    counted = {} if updates == step else {"updates": updates}
+    write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step, **counted})
 
 
 def _restore(
@@ -376,23 +407,86 @@ def _restore(
                 f"{path} has checkpoints but no {OPTIMIZER}, so it cannot be resumed; it can still be measured."
             )
         return 0, []
-    tensors, header = read_tensors(path / OPTIMIZER, "interp-optimizer")
-    try:
-        step = int(header["step"])
-        for name, weight in weights.items():
-            with torch.no_grad():
-                weight.copy_(tensors[f"weights.{name}"])
-            if step > 0:
-                optimizer.state[weight] = {
-                    "step": torch.tensor(float(step), device=weight.device),
-                    "exp_avg": tensors[f"exp_avg.{name}"].to(weight.device),
-                    "exp_avg_sq": tensors[f"exp_avg_sq.{name}"].to(weight.device),
-                }
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"{path / OPTIMIZER} is not the state of this run ({error}).") from None
+    step = _read_state(path, weights, optimizer)
+    if step == 0 and not (path / HISTORY).exists():  # killed between the state that it starts with and the first row
+        return 0, []
     history = read_history(path / HISTORY)
     kept = history[history["step"] < step]
     return step, [tuple(row) for row in kept[list(HISTORY_COLUMNS)].itertuples(index=False)]
+
+
+def _read_state(path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
+    """Read the saved state of the run in `path` into weights and optimizer, and return its step."""
+    tensors, header = read_tensors(path / OPTIMIZER, "interp-optimizer")
+    try:
+        step = int(header["step"])
+        updates = int(header.get("updates", step))
+        for name, weight in weights.items():
+            with torch.no_grad():
+                weight.copy_(tensors[f"weights.{name}"])
+            if updates > 0:
+                optimizer.state[weight] = {
+                    "step": torch.tensor(float(updates), device=weight.device),
+                    **{moment: tensors[f"{moment}.{name}"].to(weight.device) for moment in _MOMENTS},
+                }
+    except (KeyError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path / OPTIMIZER} is not the state of this run ({error}).") from None
+    return step
+
+
+@dataclass(frozen=True)
+class _Start:
+    """The checkpoint that a run begins with, checked against its settings."""
+
+    weights: Weights
+    about: dict[str, Any]  # what config.json says of it
+    state_of: Path | None  # the run whose optimizer's state is taken too
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint, config: TrainConfig, with_optimizer: bool) -> _Start:
+        if not isinstance(checkpoint, Checkpoint):
+            raise ConfigError(
+                f"start must be a Checkpoint, such as interp.load_run(path).at(9_000); got {given(checkpoint)}."
+            )
+        expected = {name: list(w.shape) for name, w in initial_weights(config.model, 0, config.init).items()}
+        found = {name: list(weight.shape) for name, weight in checkpoint.weights.items()}
+        if found != expected:
+            differ = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+            sizes = "; ".join(
+                f"{name} is {found.get(name, 'absent')}, expected {expected.get(name, 'absent')}" for name in differ[:3]
+            )
+            raise ConfigError(
+                f"start must have the weights of the network that the settings describe; {sizes}. Give the settings "
+                "(p, d_model, n_heads, d_mlp, init) of the checkpoint."
+            )
+        home = None
+        if with_optimizer:
+            home = None if checkpoint.run is None else Path(checkpoint.run.path)
+            if home is None or not (home / OPTIMIZER).is_file():
+                raise ConfigError(
+                    f"with_optimizer needs the {OPTIMIZER} of the run of start; there is none. Leave it out, and the "
+                    "optimizer begins anew."
+                )
+            there = int(read_header(home / OPTIMIZER).get("step", -1))
+            if there != checkpoint.step:
+                raise ConfigError(
+                    f"with_optimizer needs the optimizer's state of step {checkpoint.step:,}; {home} keeps that of "
+                    f"step {there:,} alone. Start from that step, or leave it out, and the optimizer begins anew."
+                )
+        about = {
+            "path": None if checkpoint.path is None else printable(checkpoint.path),
+            "step": checkpoint.step,
+            "weights": digest_of(checkpoint.weights),
+            "with_optimizer": with_optimizer,
+        }
+        return cls(checkpoint.weights, about, home)
+
+    def put_into(self, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+        if self.state_of is not None:
+            _read_state(self.state_of, weights, optimizer)
+        with torch.no_grad():
+            for name, weight in weights.items():
+                weight.copy_(self.weights[name])
 
 
 class _Asked:

@@ -349,9 +349,9 @@ def test_a_state_of_another_run_is_refused(own_run, tmp_path):
 def test_a_number_of_a_gpu_counts_those_of_the_machine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    assert [interp.training._device(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
+    assert [interp.training.device_of(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
     with pytest.raises(ConfigError, match="device is 'cuda:2', and this machine has none"):
-        interp.training._device("cuda:2")
+        interp.training.device_of("cuda:2")
 
 
 def test_sizes_that_have_been_trained_by_others_are_possible():

@@ -1,0 +1,1 @@
+"""Sweeps: which runs (grid), what one run is (jobs), who works on it (owners), where (local, cluster), the table."""

@@ -1,0 +1,231 @@
+"""Which runs a sweep has: configurations from lists, grids, NAME=VALUES and TOML files, each known by its hash."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from interp.arguments import given
+from interp.config import TrainConfig, nearest_settings
+from interp.disk import PathLike, as_path, open_regular
+from interp.errors import ConfigError
+
+_LISTS = {"betas", "checkpoint_steps"}  # settings whose value is itself a list
+_WORDS = {"operation", "split", "activation", "init", "device"}
+_WHOLE = {
+    "p", "seed", "split_seed", "d_model", "n_heads", "d_mlp", "steps", "warmup_steps", "history_every",
+}  # fmt: skip
+_NOT_IN_HASH = {"steps", "device"}  # how far and where: more steps extend a run
+_MOST_RUNS = 10**7
+_OPTIONS = ("stop_when", "threshold", "workers")
+
+Grid = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a TOML file asks for: its configurations, and the options of the sweep that it sets."""
+
+    configs: tuple[TrainConfig, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def configurations(configs: TrainConfig | Grid | Iterable[TrainConfig | Grid]) -> tuple[TrainConfig, ...]:
+    """Return all configurations that are asked for, in order.
+
+    `configs` is a dict of settings, each a value or a list of values, which stands for all combinations; or a list of
+    TrainConfigs and of such dicts. Raises ConfigError for an unknown setting (with the nearest one), a value that
+    cannot be used, an empty grid, and two configurations that are the same run.
+    """
+    if isinstance(configs, TrainConfig | Mapping):
+        configs = [configs]
+    if isinstance(configs, str) or not isinstance(configs, Iterable):
+        raise ConfigError(f"configs must be a dict of lists, or a list of TrainConfigs; got {given(configs)}.")
+    found: list[TrainConfig] = []
+    for one in configs:
+        if isinstance(one, TrainConfig):
+            found.append(one)
+        elif isinstance(one, Mapping):
+            found.extend(_combinations(one))
+        else:
+            raise ConfigError(f"configs must hold TrainConfigs or dicts of settings; got {given(one)} among them.")
+    if not found:
+        raise ConfigError("A sweep must have at least one run; got an empty list. Give a TrainConfig or a dict.")
+    own = [_plain(config) for config in found]
+    first: dict[str, TrainConfig] = {}
+    for config in own:
+        twin = first.setdefault(run_id(config), config)
+        if twin is not config:
+            raise ConfigError(
+                f"Each run must be asked for once; got {described(config) or 'the defaults'} twice (steps and device "
+                "do not tell runs apart). Drop one of them."
+            )
+    return tuple(own)
+
+
+def _combinations(grid: Grid) -> list[TrainConfig]:
+    """Return a configuration for each combination of values; the last setting varies fastest."""
+    lists: list[list[Any]] = []
+    for name, values in grid.items():
+        check_setting(str(name))
+        lists.append(_values(str(name), values))
+        if not lists[-1]:
+            raise ConfigError(f"{name} must have at least one value; got an empty list. Drop it for the default.")
+    number = int(np.prod([len(values) for values in lists], dtype=float))
+    if number > _MOST_RUNS:
+        raise ConfigError(f"A sweep must have at most {_MOST_RUNS:,} runs; these lists give {number:,}.")
+    return [TrainConfig(**dict(zip(grid, values, strict=True))) for values in itertools.product(*lists)]
+
+
+def _values(name: str, values: Any) -> list[Any]:
+    """Return the values of a setting: a list of several, or one alone."""
+    if isinstance(values, str):
+        return parsed_values(name, values) if ":" in values and name in _WHOLE else [values]
+    if isinstance(values, Tensor | np.ndarray) and name == "split":
+        return [values]
+    if not isinstance(values, Iterable):
+        return [values]
+    listed = list(values)
+    if name in _LISTS and all(np.isscalar(one) for one in listed):
+        return [listed]
+    if name == "split" and listed and not any(isinstance(one, str) or np.ndim(one) == 2 for one in listed):
+        return [listed]  # the indices of the train pairs
+    return listed
+
+
+def check_setting(name: str) -> None:
+    """Raise ConfigError, with the nearest setting, unless there is a setting of this name."""
+    if name not in TrainConfig.names():
+        near = " or ".join(nearest_settings(name))
+        hint = f"Did you mean {near}?" if near else f"It has {', '.join(TrainConfig.names())}."
+        raise ConfigError(f"A sweep must set settings of TrainConfig; got {name!r}, which is none. {hint}")
+
+
+# ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def parsed_settings(words: Iterable[str]) -> dict[str, list[Any]]:
+    """Return a grid from words such as "weight_decay=0.3,1,3" and "seed=0:5", which is 0 to 4."""
+    grid: dict[str, list[Any]] = {}
+    for word in words:
+        name, sign, text = word.partition("=")
+        name = name.strip().replace("-", "_")
+        if not (sign and name and text.strip()):
+            raise ConfigError(f"--set takes NAME=VALUES, as in --set weight_decay=0.3,1,3; got {word!r}.")
+        check_setting(name)
+        if name in grid:
+            raise ConfigError(f"--set must name each setting once; got {name} again. List its values with commas.")
+        grid[name] = parsed_values(name, text)
+    return grid
+
+
+def parsed_values(name: str, text: str) -> list[Any]:
+    """Return the values of a setting that a text names, with commas; FIRST:END counts up to but not including END."""
+    pieces = [piece.strip() for piece in text.split(",")]
+    if name in _LISTS:  # one value
+        return [tuple(itertools.chain.from_iterable(_parsed(name, piece, whole=name != "betas") for piece in pieces))]
+    if name in _WORDS:
+        return pieces
+    return [one for piece in pieces for one in _parsed(name, piece, whole=name in _WHOLE)]
+
+
+def _parsed(name: str, piece: str, whole: bool) -> list[Any]:
+    if whole and piece.lower() == "none" and name == "split_seed":
+        return [None]
+    try:
+        if not whole:
+            return [float(piece)]
+        numbers = [int(part) for part in piece.split(":")]
+    except ValueError:
+        raise ConfigError(
+            f"{name} must be {'whole numbers' if whole else 'numbers'}, as in --set "
+            f"{name}={'0:5 or 0,1,2' if whole else '0.3,1,3'}; got {piece!r}."
+        ) from None
+    match numbers:
+        case [one]:
+            return [one]
+        case [first, end] if end > first:
+            return _counted(name, range(first, end))
+        case [first, end, by] if end > first and by > 0:
+            return _counted(name, range(first, end, by))
+    raise ConfigError(f"{name} must count up, as 0:5 (0 to 4) and 0:1000:100 do; got {piece!r}.")
+
+
+def _counted(name: str, values: range) -> list[int]:
+    if len(values) > _MOST_RUNS:
+        raise ConfigError(f"{name} must have at most {_MOST_RUNS:,} values; got {len(values):,}.")
+    return list(values)
+
+
+def read_plan(file: PathLike) -> Plan:
+    """Read a TOML file: options such as stop_when at its top, and settings in a table [grid], or several [[grid]].
+
+    stop_when = "generalized+500"
+
+    [grid]
+    p = 23
+    weight_decay = [0.3, 1, 3]
+    seed = "0:5"
+    """
+    file = as_path(file)
+    try:
+        with open_regular(file) as stream:
+            content = tomllib.load(stream)
+    except FileNotFoundError:
+        raise ConfigError(f"{file} does not exist; expected a TOML file with a table [grid].") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} must be TOML; it cannot be read ({error}).") from None
+    grids = content.pop("grid", None)
+    if isinstance(grids, Mapping):
+        grids = [grids]
+    if not isinstance(grids, list) or not all(isinstance(grid, Mapping) for grid in grids) or not grids:
+        raise ConfigError(f"{file} must have a table [grid] of settings, each a value or a list of values.")
+    if unknown := [name for name in content if name not in _OPTIONS]:
+        raise ConfigError(
+            f"{file} has {', '.join(unknown)} outside [grid]; expected {', '.join(_OPTIONS)}. Settings of TrainConfig "
+            "belong under [grid]."
+        )
+    try:
+        return Plan(configurations(grids), content)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+# ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _plain(config: TrainConfig) -> TrainConfig:
+    """Return the configuration without a split_seed that says what `seed` says."""
+    return replace(config, split_seed=None) if config.split_seed == config.seed else config
+
+
+def changed(config: TrainConfig) -> dict[str, Any]:
+    """Return the settings that differ from the defaults and tell runs apart."""
+    default = TrainConfig()
+    about = {name: getattr(config, name) for name in TrainConfig.names() if name not in _NOT_IN_HASH}
+    about = {name: value for name, value in about.items() if value != getattr(default, name)}
+    if isinstance(config.split, tuple):  # which sets the fraction
+        about.pop("train_fraction", None)
+    return about
+
+
+def run_id(config: TrainConfig) -> str:
+    """Return what a run is known by: a hash of the settings that differ from the defaults, without device and steps."""
+    text = json.dumps(changed(_plain(config)), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def described(config: TrainConfig) -> str:
+    """Return those settings in words."""
+    return ", ".join(
+        f"{name}={'a mask' if name == 'split' and isinstance(value, tuple) else value}"
+        for name, value in changed(config).items()
+    )

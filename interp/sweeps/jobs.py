@@ -1,0 +1,324 @@
+"""What one run of a sweep is: owned, trained or resumed, measured at its end, and written down as result.json.
+
+`python -m interp.sweeps.jobs` is a worker: it reads jobs as lines of JSON, and answers in lines of JSON.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from interp.arguments import number
+from interp.config import TrainConfig
+from interp.disk import make_folder, read_json, write_whole
+from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
+from interp.events import EVENTS, LEARNED, Phases, read_phases
+from interp.sweeps.grid import described, run_id
+from interp.sweeps.owners import Held, owning
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from interp.run import Run
+
+RUNS, RESULT = "runs", "result.json"
+RESULT_VERSION = 1
+GENERALIZED = "generalized"
+_SECONDS_BETWEEN_REPORTS = 0.5
+
+End = Literal["done", "failed", "held", "interrupted"]  # of a run
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a run ends early: some steps after it generalized."""
+
+    more: int = 0
+
+    @classmethod
+    def parsed(cls, text: str | None) -> Stop | None:
+        """Return what "generalized" or "generalized+500" asks for; None for None."""
+        if text is None:
+            return None
+        what, plus, more = text.partition("+") if isinstance(text, str) else ("", "", "")
+        if what.strip() != GENERALIZED or (plus and not more.strip().isdecimal()):
+            raise ConfigError(
+                f"stop_when must be {GENERALIZED}, or {GENERALIZED}+500 for 500 steps more; got {text!r}."
+            )
+        return cls(int(more or 0))
+
+    def __str__(self) -> str:
+        return f"{GENERALIZED}+{self.more}" if self.more else GENERALIZED
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep: its settings, its folder, when it ends early, and on how many threads it computes."""
+
+    config: TrainConfig
+    folder: Path
+    stop: Stop | None = None
+    threshold: float = LEARNED
+    threads: int | None = None
+    commit: str | None = None
+    token: str | None = None
+
+    def line(self) -> str:
+        stop = None if self.stop is None else str(self.stop)
+        return json.dumps({**vars(self), "config": asdict(self.config), "folder": str(self.folder), "stop": stop})
+
+    @classmethod
+    def of_line(cls, line: str) -> Job:
+        about = json.loads(line)
+        settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in about.pop("config").items()}
+        return cls(
+            config=TrainConfig(**settings),
+            folder=Path(about.pop("folder")),
+            stop=Stop.parsed(about.pop("stop")),
+            **about,
+        )
+
+
+def folder_of(sweep: Path, config: TrainConfig) -> Path:
+    """Return the directory of a run: in 256 folders, since a folder of 10⁵ entries is slow to list on shared disks."""
+    name = run_id(config)
+    return sweep / RUNS / name[:2] / name
+
+
+def checked_threshold(threshold: Any) -> float:
+    """Return an accuracy from which a set counts as learned; ConfigError if it cannot be one."""
+    return number("threshold", threshold, above=0, most=1)
+
+
+# ── one run ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def perform(job: Job, report: Callable[[int], None] | None = None) -> End:
+    """Train a run to its end, or go on with it, and write its result; return how that ended.
+
+    "held": another process works on it. "failed": the error is in its result. "interrupted": all of it is saved.
+    """
+    from interp.training import TrainingInterrupted
+
+    try:
+        with owning(job.folder, job.token):
+            if is_finished(read_result(job.folder), job):
+                return "done"
+            try:
+                return _trained(job, report)
+            except TrainingInterrupted:
+                return "interrupted"
+            except Exception as error:
+                write_failure(job, error)
+                return "failed"
+    except Held:
+        return "held"
+
+
+def _trained(job: Job, report: Callable[[int], None] | None) -> End:
+    from interp.training import train
+
+    begun = time.monotonic()
+    before = read_result(job.folder) or {}
+    (job.folder / RESULT).unlink(missing_ok=True)  # of a shorter run, or of one that failed
+    watch = _Watch(job, report)
+    config = job.config
+    if config.checkpoint_steps is None:
+        config = replace(config, checkpoint_steps=(0,))  # the first, and the last beside it
+    watch.begin(job.folder)
+    config = replace(config, steps=max(config.steps, _saved_step(job.folder)))
+    train(config, job.folder, resume=True, progress=False, threads=job.threads, on_record=watch)
+    spent = time.monotonic() - begun + float(before.get("seconds") or 0.0)
+    write_result(job.folder, result_of(job, spent))
+    return "done"
+
+
+def _saved_step(folder: Path) -> int:
+    """Return the step at which the run in a folder stands; it may be past those that are asked for now."""
+    from interp.run import OPTIMIZER, read_header
+
+    return int(read_header(folder / OPTIMIZER).get("step", 0)) if (folder / OPTIMIZER).exists() else 0
+
+
+class _Watch:
+    """Follows a training: reports its step, and ends it when the run has generalized and gone on for long enough."""
+
+    def __init__(self, job: Job, report: Callable[[int], None] | None) -> None:
+        self._job, self._report, self._said = job, report, 0.0
+        self._generalized: int | None = None
+
+    def begin(self, folder: Path) -> None:
+        """Read what was recorded before: a run that generalized before it was stopped still ends in time."""
+        history = recorded(folder)
+        if self._job.stop is None or history is None or not len(history):
+            return
+        learned = history.loc[history["test_accuracy"] >= self._job.threshold, "step"]
+        if len(learned):
+            self._generalized = int(learned.iloc[0])
+
+    def __call__(self, step: int, row: dict[str, float]) -> bool:
+        if self._report and time.monotonic() - self._said >= _SECONDS_BETWEEN_REPORTS:
+            self._said = time.monotonic()
+            self._report(step)
+        if self._job.stop is None:
+            return False
+        if self._generalized is None and row["test_accuracy"] >= self._job.threshold:
+            self._generalized = step
+        return self._generalized is not None and step >= self._generalized + self._job.stop.more
+
+
+def recorded(folder: Path) -> pd.DataFrame | None:
+    """Return the history of the run in a folder, None if there is none yet."""
+    from interp.run import HISTORY, read_history
+
+    try:
+        return read_history(folder / HISTORY) if (folder / HISTORY).exists() else None
+    except CheckpointError:
+        return None
+
+
+# ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def read_result(folder: Path) -> dict[str, Any] | None:
+    """Return the result of the run in a folder, None if it has not ended."""
+    try:
+        content = read_json(folder / RESULT)
+    except (FileNotFoundError, NotADirectoryError, ValueError, CheckpointError):
+        return None
+    return content if isinstance(content, dict) and content.get("format") == "interp-result" else None
+
+
+def write_result(folder: Path, result: dict[str, Any]) -> None:
+    make_folder(folder)
+    text = json.dumps(result, indent=2) + "\n"
+    write_whole(folder / RESULT, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
+    """Whether a result answers a job: it went as far, or ended early as the job asks, or can only fail again."""
+    if result is None:
+        return False
+    if result.get("error"):
+        return bool(result.get("diverged"))
+    last, generalized = result.get("last_step") or 0, result.get("generalized")
+    if last >= job.config.steps:
+        return True
+    same = result.get("threshold") == job.threshold
+    return job.stop is not None and same and generalized is not None and last >= generalized + job.stop.more
+
+
+def result_of(job: Job, seconds: float) -> dict[str, Any]:
+    """Return what is written of a run that ended: what it was, how it ended, when it learned, and on what."""
+    from interp.published import load_run
+    from interp.training import device_of
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        run = load_run(job.folder)
+        history = run.history
+        keys, doubt = _key_frequencies(run)
+    last = history.iloc[-1]
+    return {
+        **_about(job),
+        "last_step": int(last["step"]),
+        "stopped": run.stopped,
+        **{name: float(last[name]) for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")},
+        "key_frequencies": keys,
+        "key_doubt": doubt,
+        **phases_row(read_phases([history], job.threshold)),
+        "seconds": round(seconds, 3),
+        "device": device_of(job.config.device).type,
+        "error": None,
+    }
+
+
+def _key_frequencies(run: Run) -> tuple[list[int] | None, str | None]:
+    from interp.progress import progress_measures
+
+    m = progress_measures(run.last_readable(), measures=["key_frequencies"])
+    return (None if m.key_frequencies is None else list(m.key_frequencies)), m.key_doubt
+
+
+def phases_row(found: Phases) -> dict[str, Any]:
+    """Return the columns of the phases: each event, the step before it, the delay, and whether that is censored.
+
+    A run that had not generalized by its last step is censored: its delay is longer than the steps from `memorized` on.
+    """
+    row: dict[str, Any] = {}
+    for name in EVENTS:
+        row[name] = getattr(found, name)
+        row[f"{name}_after"] = found.intervals.get(name, (None, None))[0]
+    return {
+        **row,
+        "grokking_delay": found.grokking_delay,
+        "censored": found.generalized is None,
+        "dips": found.dips,
+        "threshold": found.threshold,
+    }
+
+
+def write_failure(job: Job, error: Exception) -> None:
+    """Write down that a run failed, and say so."""
+    said = str(error) if isinstance(error, InterpError | OSError) else f"{type(error).__name__}: {error}"
+    failure = {**_about(job), "error": said, "diverged": isinstance(error, DivergedError)}
+    with contextlib.suppress(InterpError, OSError):  # a full disk: the sweep says so, and the next one tries again
+        write_result(job.folder, failure)
+    warn(f"{job.folder} failed ({described(job.config) or 'the defaults'}): {said}")
+
+
+def note_death(job: Job, tries: int) -> None:
+    """Write down that the process of a run died so many times."""
+    write_failure(job, TrainingError(f"its process died {tries} times (killed from outside, or out of memory)"))
+
+
+def _about(job: Job) -> dict[str, Any]:
+    """Return what is known of a run before it begins."""
+    settings = asdict(job.config)
+    if isinstance(job.config.split, tuple):
+        settings["split"] = "given"
+    return {
+        "format": "interp-result",
+        "format_version": RESULT_VERSION,
+        "run": job.folder.name,
+        "settings": settings,
+        "stop_when": None if job.stop is None else str(job.stop),
+        "threshold": job.threshold,
+        "interp": metadata.version("interp"),
+        "torch": metadata.version("torch"),
+        "commit": job.commit,
+    }
+
+
+# ── a worker ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def main() -> None:
+    """Do jobs until there are no more: a line of JSON each on stdin, answered on stdout by steps and how it ended."""
+    answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
+    os.dup2(2, 1)  # whatever else is printed is no answer
+    warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the sweep tells its workers itself
+
+    def answer(**said: object) -> None:
+        answers.write(json.dumps(said) + "\n")
+
+    for line in sys.stdin:
+        answer(end=perform(Job.of_line(line), lambda step: answer(at=step)))
+
+
+if __name__ == "__main__":
+    from interp.threads import wait_passively
+
+    wait_passively()
+    main()

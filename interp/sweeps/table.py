@@ -1,0 +1,262 @@
+"""The table of a sweep: results.parquet, a row a run, made from the directories of its runs; and load_sweep."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import pandas as pd
+
+from interp.config import TrainConfig
+from interp.console import progress_bar
+from interp.disk import (
+    PathLike,
+    as_path,
+    look_up,
+    make_folder,
+    names_in,
+    path_of_regular,
+    read_json,
+    write_parquet,
+    write_whole,
+    writing,
+)
+from interp.errors import CheckpointError, ConfigError
+from interp.events import EVENTS
+from interp.run import Run
+from interp.sweeps.jobs import RESULT, RUNS, read_result
+
+SWEEP, RESULTS = "sweep.json", "results.parquet"
+SWEEP_VERSION = 1
+_LOCK = ".lock"
+_SECONDS = 30.0  # between two writings of the table while runs go on
+_SHARE = 0.05  # of the time, at most, goes into the table of a sweep of very many runs
+
+_STEPS = ["last_step", "stopped", "grokking_delay", "dips"] + [
+    f"{name}{end}" for name in EVENTS for end in ("", "_after")
+]
+COLUMNS = (
+    "run", *TrainConfig.names(), "stop_when", "last_step", "stopped", "train_loss", "test_loss", "train_accuracy",
+    "test_accuracy", "key_frequencies", "key_doubt", *(f"{name}{end}" for name in EVENTS for end in ("", "_after")),
+    "grokking_delay", "censored", "dips", "threshold", "seconds", "trained_on", "interp", "torch", "commit", "error",
+    "stamp",
+)  # fmt: skip
+
+
+class Table:
+    """The results of the runs in a sweep's directory, as they are known, and their parquet file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._rows: dict[str, dict[str, Any]] = {}
+        self._written = 0.0
+        self._took = 0.0
+        self._read_file()
+
+    def _read_file(self) -> None:
+        file = self.path / RESULTS
+        if look_up(file) is None:
+            return
+        try:
+            with path_of_regular(file) as name:
+                frame = pd.read_parquet(name)
+            rows = frame.to_dict("records")
+            self._rows = {row["run"]: _plain({str(name): value for name, value in row.items()}) for row in rows}
+        except (OSError, ValueError, KeyError, CheckpointError):
+            self._rows = {}  # made again from the directories
+
+    def refresh(self) -> None:
+        """Read the results that are new or written again since the last time; rows without a directory stay."""
+        for folder in folders(self.path):
+            file = folder / RESULT
+            try:
+                about = file.stat()
+            except OSError:
+                if self._rows.get(folder.name, {}).get("stamp") is not None:
+                    self._rows.pop(folder.name)  # it goes on
+                continue
+            stamp = f"{about.st_size} {about.st_mtime_ns}"
+            if self._rows.get(folder.name, {}).get("stamp") != stamp and (result := read_result(folder)):
+                self._rows[folder.name] = {**row_of(result), "stamp": stamp}
+
+    def row(self, run: str) -> dict[str, Any] | None:
+        return self._rows.get(run)
+
+    def frame(self) -> pd.DataFrame:
+        """Return a row a run, sorted by what differs between them."""
+        frame = pd.DataFrame(list(self._rows.values()), columns=list(COLUMNS))
+        whole = [*_STEPS, "split_seed"]
+        frame[whole] = frame[whole].astype("Int64")
+        varied = [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
+        frame = frame.sort_values([*varied, "run"], key=_sortable, ignore_index=True)
+        return frame
+
+    def write(self, anyway: bool = True) -> None:
+        """Write results.parquet; unless `anyway`, only if the last writing is long ago and nobody else writes."""
+        if not anyway and time.monotonic() - self._written < max(_SECONDS, self._took / _SHARE):
+            return
+        begun = time.monotonic()
+        with writing(self.path / _LOCK):
+            lock = filelock.FileLock(self.path / _LOCK)
+            try:
+                lock.acquire(timeout=60 if anyway else 0)
+            except filelock.Timeout:
+                if anyway:
+                    raise ConfigError(
+                        f"{self.path} is locked by another process that writes its table; try again."
+                    ) from None
+                return
+        with lock:
+            self.refresh()
+            write_parquet(self.path / RESULTS, self.frame())
+        self._written = time.monotonic()
+        self._took = self._written - begun
+
+
+def _sortable(column: pd.Series) -> pd.Series:
+    return column if column.dtype.kind in "iufb" or str(column.dtype) == "Int64" else column.map(repr)
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row of the parquet file as it was written: lists for arrays, None for missing values."""
+
+    def one(value: Any) -> Any:
+        if hasattr(value, "tolist"):
+            value = value.tolist()
+        return None if not isinstance(value, list) and pd.isna(value) else value
+
+    return {name: one(value) for name, value in row.items()}
+
+
+def row_of(result: dict[str, Any]) -> dict[str, Any]:
+    """Return the row of a result: its settings beside the rest."""
+    settings = dict(result.get("settings") or {})
+    about = {name: value for name, value in result.items() if name in COLUMNS}
+    trained_on = result.get("device")
+    row = {**settings, **about, "trained_on": trained_on}
+    return {name: row.get(name) for name in COLUMNS}
+
+
+def folders(path: Path) -> Iterator[Path]:
+    """Give the directories of all runs, begun or ended."""
+    for shard in names_in(path / RUNS):
+        for name in names_in(path / RUNS / shard):
+            yield path / RUNS / shard / name
+
+
+def open_sweep(path: PathLike, make: bool = False) -> Path:
+    """Return the directory of a sweep; with `make`, one that is new or empty becomes a sweep.
+
+    Raises CheckpointError for a directory that is something else, or a sweep of a newer format.
+    """
+    path = as_path(path)
+    about = look_up(path)
+    if about is not None and not path.is_dir():
+        raise CheckpointError(f"{path} is a file; a sweep is a directory. Name another one.")
+    if look_up(path / SWEEP) is not None:
+        try:
+            content = read_json(path / SWEEP)
+        except (ValueError, OSError) as error:
+            raise CheckpointError(f"{path / SWEEP} is not readable JSON ({error}); restore or delete it.") from None
+        version = content.get("format_version") if isinstance(content, dict) else None
+        if not isinstance(version, int) or content.get("format") != "interp-sweep":
+            raise CheckpointError(f"{path / SWEEP} does not describe a sweep; name another directory.")
+        if version > SWEEP_VERSION:
+            raise CheckpointError(
+                f"{path} is a sweep of format {version}; this interp reads up to {SWEEP_VERSION}. Upgrade interp."
+            )
+        return path
+    if look_up(path / RESULTS) is not None:  # only the table was shipped
+        return path
+    if not make:
+        what = "does not exist" if about is None else f"holds no {SWEEP} and no {RESULTS}"
+        raise CheckpointError(f"{path} {what}; expected the directory of a sweep, as interp sweep writes it.")
+    if others := [name for name in names_in(path) if not name.startswith(".")]:
+        raise CheckpointError(
+            f"{path} is not empty and holds no sweep (found {', '.join(others[:3])}); name a new directory."
+        )
+    make_folder(path)
+    text = json.dumps({"format": "interp-sweep", "format_version": SWEEP_VERSION}) + "\n"
+    write_whole(path / SWEEP, lambda file: file.write_text(text, encoding="utf-8"))
+    return path
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """The runs of a sweep: `table` has a row a run, and run(name) opens one.
+
+    The columns of `table`: `run`, by which a run is known; every setting of TrainConfig; `last_step`, and `stopped`
+    where it ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
+    row before it under its name with _after; `grokking_delay`, and `censored` where the run had not generalized by its
+    last step; `dips`; `threshold`; `seconds` of wall time; `trained_on`, the device; versions; `commit`; `error`, None
+    where there was none.
+    """
+
+    path: Path
+    table: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __repr__(self) -> str:
+        failed = int(self.table["error"].notna().sum())
+        learned = int(self.table["generalized"].notna().sum())
+        return f"Sweep({str(self.path)!r}: {len(self)} runs, {learned} generalized, {failed} failed)"
+
+    def folder(self, run: str | int) -> Path:
+        """Return the directory of a run, by its name or its position in the table."""
+        name = str(self.table["run"].iloc[run]) if isinstance(run, int) else str(run)
+        if name not in set(self.table["run"]):
+            raise ConfigError(f"{self.path} has no run {name!r}; see the column run of its table.")
+        return self.path / RUNS / name[:2] / name
+
+    def run(self, run: str | int) -> Run:
+        """Open a run, by its name or its position in the table; CheckpointError if only its row is here."""
+        from interp.published import load_run
+
+        folder = self.folder(run)
+        if look_up(folder) is None:
+            raise CheckpointError(f"{folder} is not here; of this run only the row of the table was kept.")
+        return load_run(folder)
+
+    def histories(self, progress: bool = True) -> pd.DataFrame:
+        """Return the recorded losses and accuracies of all runs that are here, with the column `run`."""
+        return self._gathered(lambda run: run.history, "read", progress)
+
+    def trajectories(self, measures: list[Any] | None = None, progress: bool = True) -> pd.DataFrame:
+        """Return the measures of every checkpoint of all runs that are here, with the column `run`."""
+        from interp.trajectories import trajectory
+
+        return self._gathered(lambda run: trajectory(run, measures=measures, progress=False), "measure", progress)
+
+    def _gathered(self, of: Any, what: str, progress: bool) -> pd.DataFrame:
+        frames = []
+        names = [name for name in self.table["run"] if (self.path / RUNS / name[:2] / name / RESULT).is_file()]
+        with progress_bar(what, "runs", len(names), show=progress) as bar:
+            for done, name in enumerate(names, 1):
+                if self.table.loc[self.table["run"] == name, "error"].isna().all():
+                    frame = of(self.run(name))
+                    frame.attrs = {}
+                    frame.insert(0, "run", name)
+                    frames.append(frame)
+                if bar:
+                    bar.at(done)
+        if not frames:
+            raise CheckpointError(f"{self.path} holds no directories of runs; only their table was kept.")
+        return pd.concat(frames, ignore_index=True)
+
+
+def load_sweep(path: PathLike) -> Sweep:
+    """Open the directory of a sweep: its table, made anew from its runs where these are newer, and each run.
+
+    A directory that holds results.parquet alone is read too. Raises CheckpointError for anything else.
+    """
+    path = open_sweep(path)
+    table = Table(path)
+    table.refresh()
+    return Sweep(path, table.frame().drop(columns="stamp"))
