@@ -65,6 +65,9 @@ from .run import (
     Checkpoint as Checkpoint,
     Run as Run,
 )
+from .survival import (
+    fit_exponents as fit_exponents,
+)
 from .sweeps.running import (
     sweep as sweep,
 )

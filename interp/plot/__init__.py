@@ -23,6 +23,7 @@ from interp.plot.neighbours import (
     steps_to_fit_and_generalize,
 )
 from interp.plot.saving import one_browser, save
+from interp.plot.sweeps import accuracies_by_setting, survival, sweep, sweep_map
 from interp.plot.training import (
     accuracies,
     circuit_formation,
@@ -37,6 +38,7 @@ from interp.plot.training import (
 
 __all__ = [
     "accuracies",
+    "accuracies_by_setting",
     "attention_over_pairs",
     "attention_scores",
     "circuit_formation",
@@ -64,5 +66,8 @@ __all__ = [
     "save",
     "slider",
     "steps_to_fit_and_generalize",
+    "survival",
+    "sweep",
+    "sweep_map",
     "training_curves",
 ]

@@ -1,0 +1,165 @@
+"""Delays of runs of which some had not grokked by their last step: these are censored, neither averaged nor dropped.
+
+Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). A power law of the delay is fitted by maximum likelihood with
+log-normal scatter, in which a censored run counts by the probability that its delay is longer than it was watched.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from interp.arguments import given
+from interp.computing import computing
+from interp.errors import ConfigError, warn
+from interp.printed import Printed
+
+_Z = 1.959963984540054  # standard errors to each side of a 95 % interval
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A Kaplan-Meier estimate: the share of runs that have not generalized `steps` after they memorized.
+
+    steps   where it falls, ascending, from 0
+    share   its value from each of these on
+    low, high   the 95 % interval at each (log-log; scipy)
+    """
+
+    steps: Float[np.ndarray, " n"]
+    share: Float[np.ndarray, " n"]
+    low: Float[np.ndarray, " n"]
+    high: Float[np.ndarray, " n"]
+
+    @property
+    def median(self) -> float:
+        """The delay that half of the runs exceed, NaN if more than half were still waiting at their ends."""
+        below = np.flatnonzero(self.share <= 0.5)
+        return float(self.steps[below[0]]) if len(below) else math.nan
+
+
+@dataclass(frozen=True, repr=False)
+class Exponents(Printed):
+    """How the delay depends on settings: delay ∝ Π setting^exponent, with 95 % intervals.
+
+    exponents   of each setting: its value, and the low and high ends of its interval
+    scatter     standard deviation of log delay about the fit
+    runs        how many were fitted, of which `censored` had not generalized by their last step
+    """
+
+    exponents: dict[str, tuple[float, float, float]]
+    scatter: float
+    runs: int
+    censored: int
+
+    def _lines(self) -> list[tuple[str, str]]:
+        fits = [(name, f"{value:.2f} [{low:.2f}, {high:.2f}]") for name, (value, low, high) in self.exponents.items()]
+        runs = f"{self.runs}" + (f", {self.censored} of them censored" if self.censored else "")
+        return [*fits, ("scatter", f"{self.scatter:.2f} of log delay"), ("runs", runs)]
+
+
+def waits(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of a sweep's table that have a delay, known or censored, with columns `delay` and `censored`.
+
+    The delay is generalized − memorized; that of a run that had not generalized is longer than last_step − memorized.
+    Runs that failed, never memorized, or generalized no later than they memorized have none, and are left out with a
+    warning. Raises ConfigError for a frame without these columns.
+    """
+    columns = ("memorized", "generalized", "last_step")
+    if not isinstance(table, pd.DataFrame) or not set(columns) <= set(table):
+        raise ConfigError(
+            f"This needs the table of a sweep, with {', '.join(columns)}, as interp.load_sweep(path).table; got "
+            f"{given(table) if not isinstance(table, pd.DataFrame) else given(list(table))}."
+        )
+    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in columns)
+    censored = generalized.isna() & memorized.notna()
+    delay = generalized.where(~censored, last) - memorized
+    there = delay > 0
+    if left := int((~there).sum()):
+        warn(f"{left} of {len(table)} runs have no delay (they failed, never memorized, or did both at once).")
+    return table[there].assign(delay=delay[there], censored=censored[there])
+
+
+@computing()
+def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"]) -> Curve:
+    """Return the Kaplan-Meier estimate of how many runs still wait, from delays of which some are censored."""
+    from scipy.stats import CensoredData, ecdf
+
+    if len(delay) == 0 or len(delay) != len(censored):
+        raise ConfigError(
+            f"kaplan_meier() needs a delay and a bool for each run; got {len(delay)} and {len(censored)} of them."
+        )
+    found = ecdf(CensoredData(delay[~censored], right=delay[censored])).sf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        interval = found.confidence_interval(method="log-log")
+    falls = found.quantiles
+    low, high = (np.asarray(end.probabilities, dtype=float) for end in (interval.low, interval.high))
+    share = np.asarray(found.probabilities, dtype=float)
+    one = np.ones(1)
+    return Curve(
+        np.r_[0.0, falls], np.r_[one, share], np.r_[one, np.where(np.isnan(low), share, low)],
+        np.r_[one, np.where(np.isnan(high), share, high)],
+    )  # fmt: skip
+
+
+@computing()
+def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
+    """Fit delay ∝ Π setting^exponent to the runs of a sweep, those that had not generalized as censored.
+
+    `table` is that of `interp.load_sweep`, and `settings` names columns of it whose values are above 0 and differ.
+    Raises ConfigError for other settings, and for fewer than three runs with a delay.
+    """
+    names = [settings] if isinstance(settings, str) else list(settings)
+    runs = waits(table)
+    for name in names:
+        if name not in runs or not pd.api.types.is_numeric_dtype(runs[name]) or not (runs[name] > 0).all():
+            raise ConfigError(f"settings must name columns of numbers above 0; got {name!r}.")
+        if runs[name].nunique() < 2:
+            raise ConfigError(f"settings must vary to have an exponent; {name} has one value.")
+    seen = ~runs["censored"].to_numpy(dtype=bool)
+    if seen.sum() < 3:
+        raise ConfigError(f"An exponent needs at least three runs that generalized; got {int(seen.sum())}.")
+    X = np.column_stack([np.ones(len(runs)), *(np.log(runs[name].to_numpy(dtype=float)) for name in names)])
+    slopes, errors, scatter = censored_fit(X, np.log(runs["delay"].to_numpy(dtype=float)), ~seen)
+    of = zip(names, slopes[1:], errors[1:], strict=True)
+    exponents = {name: (float(s), float(s - _Z * e), float(s + _Z * e)) for name, s, e in of}
+    return Exponents(exponents, scatter, len(runs), int((~seen).sum()))
+
+
+def censored_fit(
+    X: Float[np.ndarray, "runs k"], y: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"]
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
+    """Fit y = X β + σ · normal by maximum likelihood, where y of a censored run is a lower bound (Tobin, 1958).
+
+    Returns β, its standard errors from the observed information, and σ. Without censored runs β is that of least
+    squares, and σ² the mean squared residual.
+    """
+    from scipy.optimize import minimize
+    from scipy.stats import norm
+
+    centre, seen = X[:, 1:].mean(0), ~censored
+    Z = np.column_stack([X[:, :1], X[:, 1:] - centre])  # centred, so that the search is well conditioned
+    start, *_ = np.linalg.lstsq(Z, y, rcond=None)
+    spread = float(np.sqrt(np.mean((y - Z @ start) ** 2))) or 1e-3
+
+    def objective(theta: Float[np.ndarray, " k1"]) -> tuple[float, Float[np.ndarray, " k1"]]:
+        beta, log_sigma = theta[:-1], theta[-1]
+        sigma = math.exp(log_sigma)
+        z = (y - Z @ beta) / sigma
+        value = -(norm.logpdf(z[seen]) - log_sigma).sum() - norm.logsf(z[censored]).sum()
+        by_z = np.where(seen, z, np.exp(norm.logpdf(z) - norm.logsf(z)))  # of −log likelihood
+        by_beta = -(by_z @ Z) / sigma
+        by_log_sigma = seen.sum() - (by_z * z).sum()
+        return float(value), np.r_[by_beta, by_log_sigma]
+
+    found = minimize(objective, np.r_[start, math.log(spread)], jac=True, method="BFGS", options={"gtol": 1e-9})
+    theta = found.x
+    steps = 1e-5 * np.eye(len(theta))
+    information = np.array([(objective(theta + h)[1] - objective(theta - h)[1]) / 2e-5 for h in steps])
+    errors = np.sqrt(np.diag(np.linalg.inv((information + information.T) / 2)))[:-1]
+    return theta[:-1], errors, math.exp(theta[-1])
