@@ -18,7 +18,7 @@ from torch import Tensor
 from interp.arguments import above_zero, at_least_zero, given, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
 from interp.forward import ACTIVATIONS, Activation
-from interp.task import PAPER_FRACTION, Operation, Split, Task, as_mask, check_split, split_mask
+from interp.task import PAPER_FRACTION, Operation, SplitLike, Task, as_mask, check_split, split_mask
 
 Init = Literal["paper", "transformer_lens"]
 INITS: tuple[Init, ...] = get_args(Init)
@@ -164,7 +164,7 @@ class TrainConfig:
     p: int = 113
     operation: Operation = "add"
     train_fraction: float = PAPER_FRACTION
-    split: Split | tuple[int, ...] = "paper"
+    split: SplitLike = "paper"
     seed: int = 0
     split_seed: int | None = None
     d_model: int = 128
@@ -251,7 +251,8 @@ class TrainConfig:
         """Which pairs are trained on: bool [p, p], true = train."""
         if isinstance(self.split, str):
             seed = self.seed if self.split_seed is None else self.split_seed
-            return split_mask(self.p, self.train_fraction, seed, self.split)
+            drawn: Any = self.split
+            return split_mask(self.p, self.train_fraction, seed, drawn)
         mask = as_mask(np.array(self.split), None, self.p)
         assert mask is not None
         return mask

@@ -95,7 +95,7 @@ class Task:
         return _NO_FOURIER.get(self.operation)
 
 
-def check_split(p: int, fraction: float, split: Split) -> int:
+def check_split(p: int, fraction: float, split: str) -> int:
     """Return how many train pairs such a split has, without drawing it; ConfigError if that cannot be done."""
     one_of("split", split, SPLITS)
     fraction = number("train_fraction", fraction, above=0, below=1)

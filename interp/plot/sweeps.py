@@ -30,8 +30,8 @@ def sweep(
     """A result of every run of a sweep against a setting: a point a run, and a line through their medians.
 
     `table` is that of `interp.load_sweep`; `x`, `y` and `color` are its columns. Axes are log where the values are
-    above 0 and span a factor of five. Of "grokking_delay", a run that had not generalized by its last step is drawn as △ at
-    the steps for which it was watched, and the medians are those of Kaplan and Meier, which count it as longer.
+    above 0 and span a factor of five. Of "grokking_delay", a run that had not generalized by its last step is drawn as
+    △ at the steps for which it was watched, and the medians are those of Kaplan and Meier, which count it as longer.
     """
     _need(table, x, *([] if color is None else [color]))
     delays = y == "grokking_delay"

@@ -94,8 +94,8 @@ def _values(name: str, values: Any) -> list[Any]:
     if not isinstance(values, Iterable):
         return [values]
     listed = list(values)
-    if name in _LISTS and all(np.isscalar(one) for one in listed):
-        return [listed]
+    if name in _LISTS:
+        return [tuple(listed)] if all(np.isscalar(one) for one in listed) else [tuple(one) for one in listed]
     if name == "split" and listed and not any(isinstance(one, str) or np.ndim(one) == 2 for one in listed):
         return [listed]  # the indices of the train pairs
     return listed

@@ -75,12 +75,12 @@ def sweep(
     again unless its loss was no longer finite. Raises ConfigError for settings that cannot be used and for a directory
     whose runs are all others (unless `add`); CheckpointError for a directory that holds something else.
     """
-    plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add, make=True)
     one_of("engine", engine, ("local", "ray"))
     if address is not None and engine != "ray":
         raise ConfigError(
             "address is that of a Ray cluster; give engine='ray' (--engine ray) with it, or leave it out."
         )
+    plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add, make=True)
     with progress_bar("sweep", "steps", plan.total_steps, show=progress) as bar:
         following = _Following(plan, bar)
         try:

@@ -176,7 +176,7 @@ def open_sweep(path: PathLike, make: bool = False) -> Path:
     if not make:
         what = "does not exist" if about is None else f"holds no {SWEEP} and no {RESULTS}"
         raise CheckpointError(f"{path} {what}; expected the directory of a sweep, as interp sweep writes it.")
-    if others := [name for name in names_in(path) if not name.startswith(".")]:
+    if others := [name for name in names_in(path) if not name.startswith(".") and not name.endswith((".toml", ".md"))]:
         raise CheckpointError(
             f"{path} is not empty and holds no sweep (found {', '.join(others[:3])}); name a new directory."
         )

@@ -1,0 +1,602 @@
+"""Sweeps: what is run, that nothing is lost or done twice whatever is killed, and what is said of bad input."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+import interp
+from interp import CheckpointError, ConfigError, TrainConfig
+from interp.sweeps import owners
+from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
+from interp.sweeps.jobs import Job, Stop, perform, read_result
+from interp.sweeps.owners import OWNER, Held, owning
+from interp.sweeps.running import estimate
+from tests.processes import ROOT, interp as shell, outside
+
+TINY = {"p": 5, "train_fraction": 0.6, "d_model": 8, "n_heads": 1, "d_mlp": 8, "steps": 6, "history_every": 2}
+SLOW = {**TINY, "p": 11, "d_model": 16, "d_mlp": 16, "steps": 600}  # a second or so
+NOT_COMPARED = ["seconds", "commit"]
+
+
+def rows(table: pd.DataFrame) -> pd.DataFrame:
+    """The table without what the clock and the checkout say."""
+    return table.drop(columns=NOT_COMPARED).sort_values("run", ignore_index=True)
+
+
+def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    pd.testing.assert_frame_equal(rows(one), rows(other), check_exact=True)
+
+
+def command(path, *words: str) -> list[str]:
+    return [sys.executable, "-m", "interp", "sweep", str(path), *words]
+
+
+def settings(grid: dict) -> list[str]:
+    lists = {name: values if isinstance(values, list) else [values] for name, values in grid.items()}
+    return [word for name, values in lists.items() for word in ("--set", f"{name}={','.join(map(str, values))}")]
+
+
+# ── which runs ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_dict_of_lists_is_all_combinations_and_a_list_is_itself():
+    found = configurations({"p": 23, "weight_decay": [0.3, 1.0], "seed": range(3)})
+    assert [(c.p, c.weight_decay, c.seed) for c in found] == [(23, w, s) for w in (0.3, 1.0) for s in range(3)]
+    listed = configurations([TrainConfig(p=5), {"p": [7, 11]}])
+    assert [c.p for c in listed] == [5, 7, 11]
+    assert configurations({"seed": "0:3", "betas": [0.9, 0.99]})[2].betas == (0.9, 0.99)
+    assert [c.betas for c in configurations({"betas": [[0.9, 0.98], [0.8, 0.98]]})] == [(0.9, 0.98), (0.8, 0.98)]
+
+
+def test_words_of_the_shell_are_values_and_ranges():
+    assert parsed_settings(["weight_decay=0.3,1,3", "seed=0:5", "split=paper,torch"]) == {
+        "weight_decay": [0.3, 1.0, 3.0], "seed": [0, 1, 2, 3, 4], "split": ["paper", "torch"],
+    }  # fmt: skip
+    assert parsed_values("steps", "100:400:100,1000") == [100, 200, 300, 1000]
+    assert parsed_values("betas", "0.9,0.98") == [(0.9, 0.98)]
+    assert parsed_values("checkpoint_steps", "0:300:100") == [(0, 100, 200)]
+    assert parsed_values("split_seed", "none,3") == [None, 3]
+
+
+def test_a_run_is_known_by_what_differs_from_the_defaults_without_steps_and_device():
+    assert run_id(TrainConfig()) == run_id(TrainConfig(steps=3, device="auto")) == run_id(TrainConfig(split_seed=0))
+    others = [TrainConfig(seed=1), TrainConfig(seed=1, split_seed=0), TrainConfig(p=23), TrainConfig(weight_decay=2)]
+    assert len({run_id(one) for one in [TrainConfig(), *others]}) == 5
+    mask = interp.split_mask(113, 0.3, 0)
+    assert run_id(TrainConfig(split=mask)) == run_id(TrainConfig(split=mask.flatten().nonzero()[:, 0].tolist()))
+    assert run_id(TrainConfig(split=~mask)) != run_id(TrainConfig(split=mask))
+
+
+@pytest.mark.parametrize(
+    ("configs", "said"),
+    [
+        ({"weight_decai": [1]}, "got 'weight_decai', which is none. Did you mean weight_decay?"),
+        ({"lr": [1]}, "Did you mean learning_rate?"),
+        ({"seed": []}, "seed must have at least one value"),
+        ([], "at least one run; got an empty list"),
+        ([TrainConfig(seed=1), {"seed": [0, 1]}], "asked for once; got seed=1 twice"),
+        ({"steps": [100, 200]}, "asked for once; got the defaults twice"),
+        ({"p": [23, 1]}, "p must be a whole number of at least 2; got 1"),
+        ({"seed": range(10**6), "p": range(5, 100)}, "at most 10,000,000 runs"),
+    ],
+)
+def test_runs_that_cannot_be_are_refused_before_anything_is_written(tmp_path, configs, said):
+    with pytest.raises(ConfigError) as error:
+        configurations(configs)
+    assert said in str(error.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_of_other_types_are_refused_in_a_sentence():
+    """In a process of its own: here the tests' own type checks would answer first."""
+    said = outside(
+        """
+        import interp
+        for configs, more in (
+            ("weight_decay", {}), ([3], {}), (3, {}), ({"seed": 1}, {"share": "x"}), ({"seed": 1}, {"share": (4, 3)}),
+            ({"seed": 1}, {"threshold": "x"}), ({"seed": 1}, {"engine": "slurm"}), ({"seed": 1}, {"workers": 1.5}),
+        ):
+            try:
+                interp.sweep(configs, "/nonexistent/sweep", **more)
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    words = ["configs must be a dict of lists", "configs must hold TrainConfigs", "configs must be a dict",
+             "share must be one of several", "share must be one of several", "threshold must be a finite number",
+             "engine must be local or ray", "workers must be a whole number"]  # fmt: skip
+    assert len(said.splitlines()) == len(words)
+    assert all(word in line for word, line in zip(words, said.splitlines(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--set", "weight_decai=1"], "Did you mean weight_decay?"),
+        (["--set", "seed=5:2"], "seed must count up"),
+        (["--set", "seed=a"], "seed must be whole numbers"),
+        (["--set", "weight_decay"], "--set takes NAME=VALUES"),
+        (["--set", "seed=1", "--set", "seed=2"], "each setting once; got seed again"),
+        ([], "A sweep needs its runs; give --set"),
+        (["--file", "nowhere.toml"], "nowhere.toml does not exist"),
+        (["--set", "seed=1", "--share", "4/3"], "share must be one of several"),
+        (["--set", "seed=1", "--stop-when", "memorized"], "stop_when must be generalized"),
+        (["--set", "seed=1", "--address", "auto"], "address is that of a Ray cluster"),
+        (["--set", "seed=1", "--workers", "0"], "workers must be a whole number of at least 1"),
+        (["--set", "seed=1", "--threshold", "95"], "threshold must be a finite number"),
+        (["--set", "seed=1", "--engine", "ray", "--address", "127.0.0.1:9"], "nobody answers at '127.0.0.1:9'"),
+    ],
+)
+def test_what_is_wrong_is_one_sentence_and_nothing_runs(tmp_path, words, said):
+    done = shell("sweep", tmp_path / "sweep", *words)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.rglob("config.json"))
+
+
+def test_a_toml_file_holds_options_and_grids(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text(
+        'stop_when = "generalized+50"\n[[grid]]\np = 5\nseed = "0:2"\n[[grid]]\np = 7\nbetas = [0.9, 0.99]\n'
+    )
+    plan = read_plan(file)
+    assert [(c.p, c.seed, c.betas) for c in plan.configs] == [
+        (5, 0, (0.9, 0.98)),
+        (5, 1, (0.9, 0.98)),
+        (7, 0, (0.9, 0.99)),
+    ]
+    assert plan.options == {"stop_when": "generalized+50"}
+    for content, said in [
+        ("p = 5\n", "must have a table"),
+        ("weight_decay = 1\n[grid]\np = 5\n", "has weight_decay outside"),
+        ("[grid]\nq = 5\n", "plan.toml: A sweep must set settings"),
+        ("[grid\n", "must be TOML"),
+    ]:
+        file.write_text(content)
+        with pytest.raises(ConfigError, match=said):
+            read_plan(file)
+
+
+# ── the same runs, however they are worked on ────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> interp.Sweep:
+    """Six tiny runs by one worker."""
+    path = tmp_path_factory.mktemp("sweeps") / "whole"
+    return interp.sweep({**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2]}, path, workers=1, progress=False)
+
+
+def test_the_table_says_what_the_runs_were_and_how_they_ended(whole):
+    table = whole.table
+    assert len(table) == len(whole) == 6
+    assert table["weight_decay"].tolist() == [0.5] * 3 + [1.0] * 3 or table["seed"].tolist() == [0, 0, 1, 1, 2, 2]
+    assert table["error"].isna().all()
+    assert set(table["last_step"]) == {6}
+    for position, row in enumerate(table.to_dict("records")):
+        run = whole.run(position)
+        assert run.steps == (0, 6)  # the first and the last
+        last = run.history.iloc[-1]
+        assert (row["test_loss"], row["train_accuracy"]) == (last["test_loss"], last["train_accuracy"])
+        found = interp.phases(run.history)
+        assert (row["memorized"] if pd.notna(row["memorized"]) else None) == found.memorized
+        assert row["censored"] == (found.generalized is None)
+        assert row["run"] == run_id(run.config)
+        assert list(row["key_frequencies"]) == list(interp.progress_measures(run).key_frequencies)
+    histories = whole.histories(progress=False)
+    assert list(histories.groupby("run").size()) == [4] * 6
+    trajectories = whole.trajectories(measures=["test_loss"], progress=False)
+    assert sorted(trajectories["step"]) == [0] * 6 + [6] * 6
+    with pytest.raises(ConfigError, match="has no run 'x'"):
+        whole.run("x")
+
+
+def test_two_workers_make_what_one_makes(whole, tmp_path):
+    two = interp.sweep(
+        {**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2]}, tmp_path / "two", workers=2, progress=False
+    )
+    same(two.table, whole.table)
+    for position in range(6):
+        one, other = whole.run(position)[-1].weights, two.run(whole.table["run"][position])[-1].weights
+        assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_three_shares_make_what_one_command_makes(whole, tmp_path):
+    """In any order, as an array of jobs runs them."""
+    grid = settings({**TINY, "weight_decay": [0.5, 1.0], "seed": "0:3"})
+    for share in ("3/3", "1/3", "2/3"):
+        done = shell("sweep", tmp_path / "shares", *grid, "--workers", 1, "--share", share)
+        assert done.returncode == 0, done.stderr
+    assert "6 runs" in done.stdout
+    same(interp.load_sweep(tmp_path / "shares").table, whole.table)
+
+
+def test_the_same_call_does_nothing_more_and_another_does_what_is_new(whole, tmp_path):
+    path = tmp_path / "grown"
+    first = interp.sweep({**TINY, "seed": [0, 1]}, path, progress=False, workers=1)
+    written = {file: file.stat().st_mtime_ns for file in path.rglob("*.safetensors")}
+    interp.sweep({**TINY, "seed": [0, 1]}, path, progress=False, workers=1)
+    assert {file: file.stat().st_mtime_ns for file in path.rglob("*.safetensors")} == written
+    more = interp.sweep({**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2]}, path, progress=False, workers=1)
+    same(more.table, whole.table)
+    assert {file: file.stat().st_mtime_ns for file in written} == written
+    longer = interp.sweep({**TINY, "seed": [0, 1], "steps": 10}, path, progress=False, workers=1)
+    assert len(longer) == 6
+    extended = longer.table.set_index("run").loc[first.table["run"]]
+    assert extended["last_step"].tolist() == [10, 10]
+    unstopped = interp.train(
+        TrainConfig(**{**TINY, "steps": 10, "checkpoint_steps": (0,)}), tmp_path / "one", progress=False
+    )
+    assert torch.equal(longer.run(first.table["run"][0])[-1].weights["W_E"], unstopped[-1].weights["W_E"])
+    with pytest.raises(ConfigError, match="a sweep of 6 other runs, none of which is asked for here"):
+        interp.sweep({**TINY, "p": 7}, path, progress=False)
+    added = interp.sweep({**TINY, "p": 7}, path, progress=False, workers=1, add=True)
+    assert len(added) == 7
+
+
+def test_a_table_that_was_shipped_alone_counts_as_done_and_one_that_is_gone_is_made_again(whole, tmp_path):
+    table = whole.path / "results.parquet"
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "results.parquet").write_bytes(table.read_bytes())
+    shipped = interp.load_sweep(alone)
+    same(shipped.table, whole.table)
+    with pytest.raises(CheckpointError, match="of this run only the row of the table was kept"):
+        shipped.run(0)
+    grid = {**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2, 3]}
+    more = interp.sweep(grid, alone, progress=False, workers=1)
+    assert len(more) == 8
+    assert len(list(alone.glob("runs/*/*"))) == 2  # seed 3 alone was trained
+    kept = table.read_bytes()
+    table.unlink()
+    same(interp.load_sweep(whole.path).table, whole.table)
+    table.write_bytes(b"garbage")
+    same(interp.load_sweep(whole.path).table, whole.table)
+    table.write_bytes(kept)
+
+
+@pytest.mark.parametrize("what", ["a run", "papers", "newer", "file"])
+def test_a_directory_of_something_else_is_refused(tmp_path, small_run_path, what):
+    path = tmp_path / "place"
+    if what == "a run":
+        path = small_run_path
+    elif what == "file":
+        path.touch()
+    else:
+        path.mkdir()
+        name, content = (
+            ("sweep.json", {"format": "interp-sweep", "format_version": 9}) if what == "newer" else ("a.tex", {})
+        )
+        (path / name).write_text(json.dumps(content))
+    before = sorted(path.rglob("*"))
+    with pytest.raises(CheckpointError, match=r"holds no sweep|format 9|is a file"):
+        interp.sweep({**TINY}, path, progress=False)
+    assert sorted(path.rglob("*")) == before
+
+
+# ── kills, stops, owners ─────────────────────────────────────────────────────────────────────────────────────────
+
+
+def wait_for(condition, process, seconds: float = 120) -> None:
+    begun = time.monotonic()
+    while not condition():
+        assert process.poll() is None, "the sweep ended too early"
+        assert time.monotonic() - begun < seconds
+        time.sleep(0.01)
+
+
+def workers_of(process) -> list[int]:
+    """The worker processes of a sweep, which know their parent."""
+    found = []
+    for about in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parent = int(about.read_text().rpartition(")")[2].split()[1])
+            line = (about.parent / "cmdline").read_text()
+        except (OSError, ValueError):
+            continue
+        if parent == process.pid and "interp.sweeps.jobs" in line:
+            found.append(int(about.parent.name))
+    return found
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory) -> interp.Sweep:
+    path = tmp_path_factory.mktemp("sweeps") / "slow"
+    return interp.sweep({**SLOW, "seed": [0, 1, 2]}, path, workers=2, progress=False)
+
+
+def test_a_worker_that_is_killed_is_replaced_and_its_run_resumes(slow, tmp_path):
+    path = tmp_path / "killed"
+    process = subprocess.Popen(
+        command(path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", "1"), cwd=ROOT, stderr=subprocess.PIPE
+    )
+    wait_for(lambda: list(path.glob("runs/*/*/checkpoints/step_00000000.safetensors")), process)
+    (worker,) = workers_of(process)
+    os.kill(worker, signal.SIGKILL)
+    assert process.wait(timeout=120) == 0
+    same(interp.load_sweep(path).table, slow.table)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_saves_what_runs_and_goes_on(slow, tmp_path, signum):
+    path = tmp_path / "stopped"
+    words = [*settings({**SLOW, "seed": [0, 1, 2]}), "--workers", "2"]
+    process = subprocess.Popen(
+        command(path, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    wait_for(lambda: len(list(path.glob("runs/*/*/checkpoints/step_00000000.safetensors"))) == 2, process)
+    process.send_signal(signum)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Stopped; all that ran is saved. The same command goes on." in said
+    assert "Traceback" not in said
+    assert not workers_of(process)
+    assert not list(path.glob(f"runs/*/*/{OWNER}"))
+    done = subprocess.run(command(path, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    same(interp.load_sweep(path).table, slow.table)
+
+
+def test_two_hundred_runs_stopped_five_times_are_two_hundred_rows(tmp_path):
+    """Killed with all its workers, at any moment; at the end nothing is missing and nothing is there twice."""
+    path = tmp_path / "many"
+    words = [*settings({**TINY, "steps": 2, "seed": "0:200"}), "--workers", "2"]
+    for ended in range(1, 6):
+        process = subprocess.Popen(
+            command(path, *words), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+        )
+        wait_for(lambda: len(list(path.glob("runs/*/*/result.json"))) >= 30 * ended, process)  # noqa: B023
+        for worker in workers_of(process):
+            os.kill(worker, signal.SIGKILL)
+        process.kill()
+        process.wait()
+    done = subprocess.run(command(path, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    table = interp.load_sweep(path).table
+    assert len(table) == table["run"].nunique() == 200
+    assert table["seed"].tolist() == list(range(200))
+    assert table["error"].isna().all()
+    assert set(table["last_step"]) == {2}
+
+
+def test_memory_does_not_grow_with_the_number_of_runs(tmp_path):
+    """One process does 60 runs; the peak after the last is that after the tenth, to 20 MB."""
+    said = outside(
+        f"""
+        import resource
+        from pathlib import Path
+        from interp import TrainConfig
+        from interp.sweeps.jobs import Job, perform
+        peaks = []
+        for seed in range(60):
+            config = TrainConfig(p=11, d_model=32, n_heads=2, d_mlp=64, steps=4, seed=seed)
+            assert perform(Job(config, Path({str(tmp_path)!r}, str(seed)), threads=1)) == "done"
+            peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        print(peaks[-1] - peaks[9])
+        """,
+        fresh=True,
+    )
+    assert float(said) < 20
+
+
+def test_a_run_that_another_holds_is_not_touched_and_not_failed(tmp_path):
+    folder = tmp_path / "run"
+    job = Job(TrainConfig(**TINY), folder, threads=1)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", f"""
+import time
+from pathlib import Path
+from interp.sweeps.owners import owning
+with owning(Path({str(folder)!r})):
+    print("mine", flush=True)
+    time.sleep(600)
+"""], stdout=subprocess.PIPE, text=True, cwd=ROOT)  # fmt: skip
+    assert holder.stdout.readline() == "mine\n"
+    assert perform(job) == "held"
+    assert read_result(folder) is None
+    assert not (folder / "config.json").exists()
+    holder.kill()
+    holder.wait()
+    assert (folder / OWNER).exists()  # left behind, by a process that is gone
+    assert perform(job) == "done"
+    assert not (folder / OWNER).exists()
+
+
+def test_an_owner_on_another_host_counts_until_five_minutes_without_a_beat(tmp_path, monkeypatch):
+    """Its lock is not seen here, as on a disk whose locks hold on one node only."""
+    other = {"host": "elsewhere", "process": 1, "started": "7", "job": "12", "token": "theirs"}
+    owners._write(tmp_path, other)
+    with pytest.raises(Held), owning(tmp_path):
+        pass
+    assert json.loads((tmp_path / OWNER).read_text()) == other
+    old = time.time() - owners.STALE - 5
+    os.utime(tmp_path / OWNER, (old, old))
+    with owning(tmp_path):
+        assert json.loads((tmp_path / OWNER).read_text())["process"] == os.getpid()
+    owners._write(tmp_path, other)
+    with owning(tmp_path, token="theirs"):  # an earlier try of the same job, whose node died
+        pass
+    monkeypatch.setattr(owners, "_BEAT", 0.05)
+    with owning(tmp_path):
+        os.utime(tmp_path / OWNER, (old, old))
+        time.sleep(0.5)
+        assert time.time() - (tmp_path / OWNER).stat().st_mtime < 5
+
+
+# ── how a run ends ───────────────────────────────────────────────────────────────────────────────────────────────
+
+GROKS = {"p": 7, "train_fraction": 0.8, "d_model": 32, "n_heads": 2, "d_mlp": 64, "learning_rate": 0.01, "steps": 3000}
+
+
+def test_a_run_ends_when_it_has_generalized_and_is_finished_then(tmp_path):
+    path = tmp_path / "early"
+    early = interp.sweep({**GROKS}, path, stop_when="generalized", threshold=0.9, workers=1, progress=False)
+    (row,) = early.table.to_dict("records")
+    assert row["last_step"] == row["stopped"] == row["generalized"] < 3000
+    assert not row["censored"]
+    assert row["grokking_delay"] == row["generalized"] - row["memorized"]
+    written = (early.folder(0) / "result.json").stat().st_mtime_ns
+    interp.sweep({**GROKS}, path, stop_when="generalized", threshold=0.9, workers=1, progress=False)
+    assert (early.folder(0) / "result.json").stat().st_mtime_ns == written
+    later = interp.sweep({**GROKS}, path, stop_when="generalized+30", threshold=0.9, workers=1, progress=False)
+    assert later.table["last_step"][0] == row["generalized"] + 30
+    assert later.table["generalized"][0] == row["generalized"]
+
+
+def test_a_run_that_fails_is_recorded_and_the_others_go_on(tmp_path):
+    """A loss that is no longer finite would be so again; a device that is missing may be there next time."""
+    configs = [
+        TrainConfig(**TINY),
+        TrainConfig(**{**TINY, "learning_rate": 1e30, "weight_decay": 0.0, "warmup_steps": 0}),
+        TrainConfig(**{**TINY, "seed": 1, "device": "cuda:7"}),
+    ]
+    with pytest.warns(UserWarning, match="failed") as said:
+        done = _all_in_this_process(configs, tmp_path)
+    assert len(said) == 2
+    table = done.table.set_index("run")
+    assert table.loc[run_id(configs[0]), "error"] is None or pd.isna(table.loc[run_id(configs[0]), "error"])
+    assert "no longer finite" in table.loc[run_id(configs[1]), "error"]
+    assert "this machine has none" in table.loc[run_id(configs[2]), "error"]
+    again = interp.sweep(
+        [configs[0], configs[1], replace(configs[2], device="cpu")], tmp_path, workers=1, progress=False
+    )
+    assert again.table["error"].notna().sum() == 1
+    assert "2 generalized" not in repr(again)
+    assert "1 failed" in repr(again)
+
+
+def _all_in_this_process(configs, path) -> interp.Sweep:
+    from interp.sweeps.jobs import folder_of
+    from interp.sweeps.table import open_sweep
+
+    open_sweep(path, make=True)
+    for config in configs:
+        perform(Job(config, folder_of(path, config), threads=1))
+    return interp.load_sweep(path)
+
+
+def test_stop_is_read_and_written():
+    assert Stop.parsed("generalized") == Stop(0)
+    assert Stop.parsed("generalized + 500") == Stop(500)
+    assert str(Stop(500)) == "generalized+500"
+    assert Stop.parsed(None) is None
+    for wrong in ("generalized+", "generalized-5", "grokked", 3):
+        with pytest.raises(ConfigError, match="stop_when must be generalized"):
+            Stop.parsed(wrong)
+
+
+def test_a_job_is_the_same_after_its_line():
+    config = TrainConfig(**TINY, split=np.arange(10), checkpoint_steps=[0, 3], seed=5)
+    job = Job(config, Path("/x/y"), Stop(5), 0.9, 2, "abc", "token")
+    assert Job.of_line(job.line()) == job
+
+
+def test_a_dry_run_lists_the_runs_and_their_time_and_writes_nothing(whole, tmp_path):
+    path = tmp_path / "none"
+    done = shell("sweep", path, *settings({**TINY, "seed": "0:3"}), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "3 runs, 0 of them done" in done.stdout
+    assert not path.exists()
+    found = estimate({**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2, 3]}, whole.path, workers=2)
+    assert found.runs["done"].sum() == 6
+    left = found.runs.loc[~found.runs["done"], "seconds"]
+    assert (left > 0).all()
+    assert found.seconds == pytest.approx(left.sum() / 2)
+
+
+# ── settings of two kinds of seeds, splits of one's own, a start ─────────────────────────────────────────────────
+
+
+def test_weights_and_split_have_seeds_of_their_own(tmp_path):
+    both = TrainConfig(**TINY, seed=3, split_seed=8)
+    assert torch.equal(both.train_mask, interp.split_mask(5, 0.6, 8))
+    assert torch.equal(TrainConfig(**TINY, seed=3).train_mask, interp.split_mask(5, 0.6, 3))
+    run = interp.train(both, tmp_path / "run", progress=False)
+    assert torch.equal(run.train_mask, both.train_mask)
+    one = interp.train(TrainConfig(**TINY, seed=3), tmp_path / "one", progress=False)
+    assert torch.equal(run.at(0).weights["W_E"], one.at(0).weights["W_E"])
+    assert interp.load_run(tmp_path / "run").config == both
+
+
+@pytest.mark.parametrize("kind", [lambda m: m, lambda m: m.numpy(), lambda m: m.nonzero().tolist()])
+def test_a_split_of_ones_own_is_kept_and_read_back(tmp_path, kind):
+    mask = torch.zeros(5, 5, dtype=torch.bool)
+    mask[0, 3] = mask[4, 1] = True
+    config = TrainConfig(**{**TINY, "train_fraction": 0.3}, split=kind(mask))
+    assert config.split == (3, 21)
+    assert config.train_fraction == 2 / 25
+    run = interp.train(config, tmp_path / "run", progress=False)
+    assert torch.equal(run.train_mask, mask)
+    assert interp.load_run(tmp_path / "run").config == config
+    resumed = interp.train(replace(config, steps=8), tmp_path / "run", resume=True, progress=False)
+    assert resumed.steps[-1] == 8
+    with pytest.raises(ConfigError, match="split must leave a test pair"):
+        TrainConfig(**TINY, split=torch.ones(5, 5, dtype=torch.bool))
+    with pytest.raises(ConfigError, match="split_seed draws a split"):
+        TrainConfig(**TINY, split=mask, split_seed=1)
+
+
+def test_auto_is_a_device_of_this_machine(tmp_path):
+    run = interp.train(TrainConfig(**TINY, device="auto"), tmp_path / "run", progress=False)
+    assert run.config.device == "auto"
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert interp.training.device_of("auto").type == best
+
+
+def test_a_run_may_begin_with_a_checkpoint(small_run, tmp_path):
+    """Its first step is that checkpoint, on another task and without weight decay."""
+    start = small_run.at(40)
+    config = replace(small_run.config, weight_decay=0.0, operation="subtract", steps=5, checkpoint_steps=None)
+    run = interp.train(config, tmp_path / "run", progress=False, start=start)
+    assert all(torch.equal(run.at(0).weights[name], start.weights[name]) for name in start.weights)
+    assert (run.start["step"], run.start["with_optimizer"]) == (40, False)
+    assert run.start["path"] == str(start.path)
+    longer = interp.train(replace(config, steps=9), tmp_path / "run", resume=True, progress=False)
+    assert longer.start == run.start
+    at_once = interp.train(replace(config, steps=9), tmp_path / "at once", progress=False, start=start)
+    assert all(torch.equal(longer[-1].weights[name], at_once[-1].weights[name]) for name in start.weights)
+    with pytest.raises(ConfigError, match="holds a run that has begun; leave start out"):
+        interp.train(config, tmp_path / "run", resume=True, progress=False, start=start)
+    with pytest.raises(ConfigError, match=r"W_E is \[14, 16\], expected \[14, 32\]"):
+        interp.train(replace(config, d_model=32), tmp_path / "wide", progress=False, start=start)
+    assert not (tmp_path / "wide" / "config.json").exists()
+
+
+def test_with_the_optimizers_state_it_goes_on_as_if_it_had_not_stopped(small_run, tmp_path):
+    """Steps 60 to 65 of the run itself, bit for bit, once the warmup is over in both."""
+    path = tmp_path / "went on"
+    import shutil
+
+    shutil.copytree(small_run.path, path)
+    on = interp.train(replace(small_run.config, steps=65), path, resume=True, progress=False)
+    config = replace(small_run.config, steps=5, warmup_steps=0, checkpoint_steps=None)
+    run = interp.train(config, tmp_path / "run", progress=False, start=small_run.at(60), with_optimizer=True)
+    assert all(torch.equal(run[-1].weights[name], on[-1].weights[name]) for name in on[-1].weights)
+    without = interp.train(config, tmp_path / "without", progress=False, start=small_run.at(60))
+    assert not torch.equal(without[-1].weights["W_E"], on[-1].weights["W_E"])
+    with pytest.raises(ConfigError, match=r"state of step 40; .* keeps that of step 60 alone"):
+        interp.train(config, tmp_path / "x", progress=False, start=small_run.at(40), with_optimizer=True)
+    more = interp.train(replace(config, steps=8), tmp_path / "run", resume=True, progress=False)
+    further = interp.train(replace(small_run.config, steps=68), path, resume=True, progress=False)
+    assert all(torch.equal(more[-1].weights[name], further[-1].weights[name]) for name in on[-1].weights)
+
+
+def test_the_shell_begins_with_a_checkpoint_too(small_run, tmp_path):
+    done = shell("train", tmp_path / "run", "--from", f"{small_run.path}@40", "--set", "weight_decay=0", "--steps", 3)
+    assert done.returncode == 0, done.stderr
+    run = interp.load_run(tmp_path / "run")
+    assert run.config == replace(small_run.config, weight_decay=0.0, steps=3, checkpoint_steps=None)
+    assert torch.equal(run.at(0).weights["W_E"], small_run.at(40).weights["W_E"])
+    assert "one value; got 2 of seed" in shell("train", tmp_path / "x", "--set", "seed=1,2").stderr
+    assert "has no checkpoint of step 41" in shell("train", tmp_path / "x", "--from", f"{small_run.path}@41").stderr
