@@ -21,7 +21,7 @@ import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args, overload, runtime_checkable
@@ -634,6 +634,12 @@ def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
     _write_config(path, checkpoint.task, checkpoint.config, None, _unrecorded(origins))
 
 
+@cache
+def version(package: str) -> str:
+    """Return the version of an installed package: its metadata take milliseconds to read."""
+    return metadata.version(package)
+
+
 def _unrecorded(origins: Mapping[str, Origin]) -> dict[str, Origin]:
     """Return what has to be written of the origins: nothing where all was recorded, as in a run of our own."""
     return {name: origin for name, origin in origins.items() if origin != "recorded"}
@@ -648,7 +654,7 @@ def _write_config(
         "task": asdict(task),
         "model": asdict(architecture),
         "training": training,
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         **more,
     }
     write_whole(path / CONFIG, lambda file: file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))

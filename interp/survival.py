@@ -19,8 +19,6 @@ from interp.computing import computing
 from interp.errors import ConfigError, warn
 from interp.printed import Printed
 
-_Z = 1.959963984540054  # standard errors to each side of a 95 % interval
-
 
 @dataclass(frozen=True)
 class Curve:
@@ -114,6 +112,8 @@ def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
     `table` is that of `interp.load_sweep`, and `settings` names columns of it whose values are above 0 and differ.
     Raises ConfigError for other settings, and for fewer than three runs with a delay.
     """
+    from scipy.stats import t as student
+
     names = [settings] if isinstance(settings, str) else list(settings)
     runs = waits(table)
     for name in names:
@@ -126,8 +126,9 @@ def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
         raise ConfigError(f"An exponent needs at least three runs that generalized; got {int(seen.sum())}.")
     X = np.column_stack([np.ones(len(runs)), *(np.log(runs[name].to_numpy(dtype=float)) for name in names)])
     slopes, errors, scatter = censored_fit(X, np.log(runs["delay"].to_numpy(dtype=float)), ~seen)
+    wide = float(student.ppf(0.975, max(int(seen.sum()) - X.shape[1], 1)))
     of = zip(names, slopes[1:], errors[1:], strict=True)
-    exponents = {name: (float(s), float(s - _Z * e), float(s + _Z * e)) for name, s, e in of}
+    exponents = {name: (float(s), float(s - wide * e), float(s + wide * e)) for name, s, e in of}
     return Exponents(exponents, scatter, len(runs), int((~seen).sum()))
 
 
@@ -136,8 +137,9 @@ def censored_fit(
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
     """Fit y = X β + σ · normal by maximum likelihood, where y of a censored run is a lower bound (Tobin, 1958).
 
-    Returns β, its standard errors from the observed information, and σ. Without censored runs β is that of least
-    squares, and σ² the mean squared residual.
+    Returns β, its standard errors from the observed information, and σ. Both are corrected for the k numbers that were
+    fitted to the n runs that are not censored, by √(n / (n − k)), so that without censored runs β, its errors and σ are
+    those of least squares.
     """
     from scipy.optimize import minimize
     from scipy.stats import norm
@@ -162,4 +164,5 @@ def censored_fit(
     steps = 1e-5 * np.eye(len(theta))
     information = np.array([(objective(theta + h)[1] - objective(theta - h)[1]) / 2e-5 for h in steps])
     errors = np.sqrt(np.diag(np.linalg.inv((information + information.T) / 2)))[:-1]
-    return theta[:-1], errors, math.exp(theta[-1])
+    corrected = math.sqrt(seen.sum() / max(seen.sum() - X.shape[1], 1))
+    return theta[:-1], errors * corrected, math.exp(theta[-1]) * corrected

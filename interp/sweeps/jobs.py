@@ -14,7 +14,6 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,6 +22,7 @@ from interp.config import TrainConfig
 from interp.disk import make_folder, read_json, write_whole
 from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
 from interp.events import EVENTS, LEARNED, Phases, read_phases
+from interp.run import version
 from interp.sweeps.grid import described, run_id
 from interp.sweeps.owners import Held, owning
 
@@ -294,8 +294,8 @@ def _about(job: Job) -> dict[str, Any]:
         "settings": settings,
         "stop_when": None if job.stop is None else str(job.stop),
         "threshold": job.threshold,
-        "interp": metadata.version("interp"),
-        "torch": metadata.version("torch"),
+        "interp": version("interp"),
+        "torch": version("torch"),
         "commit": job.commit,
     }
 
