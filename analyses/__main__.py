@@ -11,6 +11,7 @@ from pathlib import Path
 
 import analyses
 import analyses.neighbours
+import analyses.sweeps
 import interp  # its names load torch at their first use, within main
 from analyses.neighbours._sizes import PAPER, QUICK
 from interp.console import end_quietly, progress_bar
@@ -29,15 +30,17 @@ def _modules(package: str, paths: list[str]) -> dict[str, str]:
 OF_RUN = _modules("analyses", list(analyses.__path__))
 OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
 BOTH = {"unified"}  # a neighbours' figure with the run in it
-GROUPS = {"run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS)}
+OF_SWEEP = _modules("analyses.sweeps", list(analyses.sweeps.__path__))
+GROUPS = {"run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS), "sweep": list(OF_SWEEP)}
+ALL = OF_RUN | OF_NEIGHBOURS | OF_SWEEP
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables, and those of its\n"
-        "solvable neighbours: ridge regression, two-layer networks and double descent.",
+        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables, those of its\n"
+        "solvable neighbours (ridge regression, two-layer networks and double descent), and those of a sweep.",
         epilog="examples:\n"
         "  python -m analyses --run runs/mine --out figures/mine run   all that is drawn from one run\n"
         "  python -m analyses neighbours --quick                       the neighbours, small, in a minute or two\n"
@@ -45,17 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
                         help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--sweep", default="checkpoints/delay-mod23", metavar="DIR",
+                        help="directory of a sweep over weight_decay and learning_rate (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
                         help="draw the neighbours at small sizes, whose numbers are no results")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help=f"run: all of {', '.join(OF_RUN)}; neighbours: all of {', '.join(OF_NEIGHBOURS)}; or any "
-                        "of these (default: everything)")  # fmt: skip
+                        help=f"run: all of {', '.join(OF_RUN)}; neighbours: all of {', '.join(OF_NEIGHBOURS)}; sweep: "
+                        f"all of {', '.join(OF_SWEEP)}; or any of these (default: everything)")  # fmt: skip
     given = parser.parse_args(arguments)
-    modules = OF_RUN | OF_NEIGHBOURS
-    if unknown := [name for name in given.names if name not in modules and name not in GROUPS]:
-        known = ", ".join([*GROUPS, *modules])
+    if unknown := [name for name in given.names if name not in ALL and name not in GROUPS]:
+        known = ", ".join([*GROUPS, *ALL])
         parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
     names = list(dict.fromkeys(one for name in given.names or GROUPS for one in GROUPS.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
@@ -74,9 +78,9 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
 
     from analyses._over_training import over_training
 
-    modules = OF_RUN | OF_NEIGHBOURS
     try:
         run = interp.load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
+        sweep = interp.load_sweep(given.sweep) if any(name in OF_SWEEP for name in names) else None
         if run is not None and any(name in OF_RUN for name in names):
             measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
@@ -90,10 +94,10 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
             progress_bar("write", "figures and tables", len(names)) as bar,
         ):
             for done, name in enumerate(names, 1):
-                of_run = [run] if name in OF_RUN or name in BOTH else []
+                of = [run] if name in OF_RUN or name in BOTH else [sweep] if name in OF_SWEEP else []
                 sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
                 try:
-                    written = importlib.import_module(modules[name]).main(*of_run, given.out, *sizes)
+                    written = importlib.import_module(ALL[name]).main(*of, given.out, *sizes)
                     print(f"{name}: {', '.join(str(file) for file in written)}")
                 except interp.ConfigError as error:
                     print(f"Skipped {name}: {error}", file=sys.stderr)
