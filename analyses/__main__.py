@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
                         help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
     parser.add_argument("--sweep", default="checkpoints/delay-mod23", metavar="DIR",
-                        help="directory of a sweep over weight_decay and learning_rate (default: %(default)s)")  # fmt: skip
+                        help="sweep over weight_decay and learning_rate (default: %(default)s)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
