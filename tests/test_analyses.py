@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 import interp
-from tests.processes import HAS_BROWSER, module
+from tests.processes import HAS_BROWSER, ROOT, module
 
 run = partial(module, "analyses")
 
@@ -38,6 +38,7 @@ NEIGHBOUR_FIGURES = (
     "double_descent_parts", "double_descent_samples", "double_descent_removals", "double_descent_epochs",
     "double_descent_digits", "unified", "unified_descents",
 )  # fmt: skip
+SWEEP_FIGURES = ("sweep_delay", "sweep_delay_map", "sweep_survival")
 KINDS = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
 
 
@@ -90,6 +91,21 @@ def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
     history = shipped.history
     marks = pd.read_csv(tmp_path / "unified_descents.csv").set_index("what")["value"]
     assert marks["peak_error"] == pytest.approx(history["test_loss"].max())
+
+
+def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
+    """Without the run and the neighbours; the exponents are those of the table that is shipped."""
+    done = run("--run", tmp_path / "none", "--out", tmp_path, "sweep")
+    assert done.returncode == 0, done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == files(SWEEP_FIGURES, ("sweep_exponents",))
+    table = interp.load_sweep(ROOT / "checkpoints" / "delay-mod23").table
+    found = interp.fit_exponents(table, ["weight_decay", "learning_rate"])
+    written = pd.read_csv(tmp_path / "sweep_exponents.csv").set_index("setting")
+    assert written["exponent"].to_dict() == {
+        name: pytest.approx(value, abs=0.005) for name, (value, _, _) in found.exponents.items()
+    }
+    assert len(table) == 125
+    assert table["error"].isna().all()
 
 
 def test_the_neighbours_need_no_run(tmp_path):
