@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shlex
 import sys
@@ -513,6 +514,27 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5_400 else f"{seconds / 3_600:.1f} h"
 
 
+def _print_exponents(done: Sweep, varied: list[str]) -> None:
+    """Print how the delay depends on the settings that vary, if enough runs generalized to tell."""
+    from interp.survival import fit_exponents
+
+    numbers = [name for name in varied if name in ("weight_decay", "learning_rate", "train_fraction", "p", "d_mlp")]
+    frame = done.table
+    swept = [name for name in numbers if (frame[name] > 0).all()]
+    if not swept:
+        return
+    with warnings.catch_warnings(), contextlib.suppress(ConfigError):
+        warnings.simplefilter("ignore", UserWarning)  # runs without a delay are counted below
+        found = fit_exponents(frame, swept)
+        powers = ", ".join(
+            f"{name}^{v:.2f} [{low:.2f}, {high:.2f}]" for name, (v, low, high) in found.exponents.items()
+        )
+        console_out.print(
+            f"delay ∝ {powers} (95 % intervals; {found.runs} runs, {found.censored} censored)",
+            highlight=False, markup=False, soft_wrap=True,
+        )  # fmt: skip
+
+
 def _print_sweep(done: Sweep) -> None:
     from pandas import isna as is_missing
     from rich.table import Column, Table
@@ -529,6 +551,7 @@ def _print_sweep(done: Sweep) -> None:
     console_out.print(table)
     if len(frame) > most:
         console_out.print(f"… and {len(frame) - most} more runs", highlight=False)
+    _print_exponents(done, varied)
     learned, censored = int(frame["generalized"].notna().sum()), int((frame["censored"] == True).sum())  # noqa: E712
     console_out.print(
         f"{done.path / 'results.parquet'}: {len(frame)} runs; {learned} generalized, {censored} had not by their last "
