@@ -206,7 +206,7 @@ def test_the_shell_reads_logs(tmp_path):
     assert json.loads(done.stdout)["generalized"] == 300
     assert "test_accuracy is holdout" in " ".join(done.stderr.split())
     assert shell("phases", file, "--column", "holdout").returncode == 2
-    assert "leave these out" in shell("phases", file, "--p", "7").stderr
+    assert "leave them out" in shell("phases", file, "--p", "7").stderr
 
 
 def test_published_histories_have_the_same_phases_however_they_are_logged(tmp_path):
