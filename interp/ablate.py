@@ -21,6 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from interp.all_pairs import at_last, evaluating, tokens_of
+from interp.arguments import given
 from interp.computing import computing
 from interp.config import MLPConfig
 from interp.errors import ConfigError
@@ -56,6 +57,11 @@ _ONE_HIDDEN_LAYER = _HookPoints("hook_post", "hook_logits", None)
 
 
 def _points(checkpoint: Checkpoint) -> _HookPoints:
+    if not isinstance(checkpoint, Checkpoint):
+        raise ConfigError(
+            f"Ablations take a Checkpoint, such as interp.load_run(path)[-1]; got {given(checkpoint)}. Cut a "
+            "network of your own in a forward hook, and measure it as an interp.Model."
+        )
     if isinstance(checkpoint.config, ForeignNetwork):
         raise ConfigError(
             "Ablations take the networks that interp computes itself; change another module or bridge with a hook of "

@@ -62,6 +62,11 @@ def activations(
     """
     if isinstance(model, Checkpoint) and isinstance(model.config, ForeignNetwork):
         return model.config.activations(model)
+    if isinstance(model, ForeignNetwork):
+        raise ConfigError(
+            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Its arrays are "
+            "net.subject().logits, .neurons and .pattern."
+        )
     weights, p, options = _own_options(model, p, activation, attention_coefficient)
     if "W_x" not in weights:
         check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))

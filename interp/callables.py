@@ -383,11 +383,12 @@ class _Reading:
                 f"The model must take {_described(inputs)}, the tokens of {len(pairs)} pairs; it raised "
                 f"{_said(error)}. Check tokens= and vocabulary=."
             ) from error
-        out = getattr(out, "logits", out)
+        out = out["logits"] if isinstance(out, Mapping) and "logits" in out else getattr(out, "logits", out)
         if isinstance(out, tuple | list | dict):
+            key = repr(next(iter(out))) if isinstance(out, dict) and out else "0"
             raise ConfigError(
                 f"The model must return logits alone; it returned a {type(out).__name__} of {len(out)}. Wrap it in a "
-                "function that picks them, such as lambda tokens: f(tokens)[0]."
+                f"function that picks them, such as lambda tokens: f(tokens)[{key}]."
             )
         dtype, p = out.dtype if isinstance(out, Tensor) else None, self.net.task.p
         logits = out
@@ -582,6 +583,11 @@ class _Reading:
             names = [what] if isinstance(what, str) else list(what)
             for place, name in enumerate(names, 1):
                 matrix = self._map(name, width if found is None else found.shape[1], p if place == len(names) else 1)
+                if found is not None and found.shape[1] != matrix.shape[0]:
+                    raise ConfigError(
+                        f"W_L must name matrices in the order in which the neurons meet them; {names[place - 2]} ends "
+                        f"in {found.shape[1]} numbers, and {name} reads {matrix.shape[0]}. Check their order."
+                    )
                 found = matrix if found is None else found @ matrix
             assert found is not None
         else:

@@ -1,9 +1,10 @@
 """Doubts: whether a model has evidently learned the task that it is measured as, on the split that it is given.
 
 Chance is log p, the loss of a model that answers each of p numbers alike. A task that a file records is taken at its
-word. One that the caller gives is doubted where the loss is more than twice chance, and one that nobody gives where
-it is not under half of chance: over the train pairs, or over all pairs where the split is unknown. A split that the
-caller gives is doubted where its train pairs are answered no better than the others.
+word. One that the caller gives is doubted where the loss is more than twice chance, or more than chance while another
+task that is known here has evidently been learned; one that nobody gives, where it is not under half of chance: over
+the train pairs, or over all pairs where the split is unknown. A split that the caller gives is doubted where its train
+pairs are answered no better than the others.
 """
 
 from __future__ import annotations
@@ -60,7 +61,10 @@ def doubts_of(subject: Subject, task_origin: Origin, split_origin: Origin) -> tu
     task, nll, right = subject.task, losses.cross_entropies(subject), losses.right(subject)
     loss = float((nll if train is None else nll[train]).mean())
     most = {"assumed": LEARNED_SHARE, "given": REFUTED_SHARE, "recorded": REFUTED_SHARE}[task_origin]
-    if not loss < most * math.log(task.p):  # a loss that is not a number is doubted too
+    refuted = not loss < most * math.log(task.p)  # a loss that is not a number is doubted too
+    if not refuted and task_origin != "recorded" and loss > math.log(task.p):
+        refuted = _learned_instead(task, subject.logits, train) is not None
+    if refuted:
         of_train = float((right if train is None else right[train]).double().mean())
         return (_task_doubt(task, task_origin, subject.logits, train, loss, of_train),)
     if not split_given or train is None:
@@ -97,6 +101,8 @@ def _task_doubt(
         perhaps = ["have memorized train pairs that are unknown (give split and seed)", f"have {also}"]
     else:
         perhaps = ["have been trained on another split", f"have {also}"]
+    if loss >= 1.25 * chance and accuracy < 2 / p:
+        perhaps.insert(0, "not be trained yet")
     ask = "; give task= (--p, --operation) to say what it learned" if origin == "assumed" else ""
     return f"{said}: it may {', or '.join(one for one in perhaps if one != 'have ')}{ask}."
 

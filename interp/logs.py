@@ -68,7 +68,7 @@ def read_log(
             frame = frame.reset_index()
     elif isinstance(source, str | os.PathLike):
         file, path = local_file(source)
-        frame, name = _read(file, path), str(path)
+        frame, name = _read(file, path, set((columns or {}).values())), str(path)
     else:
         raise ConfigError(f"read_log takes the path of a log, or a data frame; got {given(source)}.")
     if not len(frame):
@@ -230,8 +230,12 @@ def _numbers(column: pd.Series, name: str, log: str) -> pd.Series:
 # ── files ──
 
 
-def _read(file: Path, name: Path | str) -> pd.DataFrame:
-    with open_regular(file, name) as stream:
+def _read(file: Path, name: Path | str, chosen: set[str]) -> pd.DataFrame:
+    try:
+        opened = open_regular(file, name)
+    except FileNotFoundError:
+        raise CheckpointError(f"{name} does not exist; expected a log: CSV, JSON, JSON lines or parquet.") from None
+    with opened as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > _MOST_BYTES:
             raise CheckpointError(f"{name} must be at most a gigabyte; it has {size:,} bytes. Give fewer rows.")
@@ -251,7 +255,7 @@ def _read(file: Path, name: Path | str) -> pd.DataFrame:
         raise CheckpointError(f"{name} is empty; expected a log.")
     if text.lstrip()[0] in "{[":
         return _json(text, name)
-    return _csv(text, name)
+    return _csv(text, name, chosen)
 
 
 def _json(text: str, name: Path | str) -> pd.DataFrame:
@@ -333,7 +337,7 @@ def _is_number(value: Any) -> bool:
     return value is None or isinstance(value, int | float | str)
 
 
-def _csv(text: str, name: Path | str) -> pd.DataFrame:
+def _csv(text: str, name: Path | str, chosen: set[str]) -> pd.DataFrame:
     lines = text.splitlines()
     start = next((i for i, line in enumerate(lines) if line.strip() and not line.lstrip().startswith("#")), 0)
     header = lines[start]
@@ -349,7 +353,7 @@ def _csv(text: str, name: Path | str) -> pd.DataFrame:
             )  # fmt: skip
     except (ValueError, pd.errors.ParserError, pd.errors.ParserWarning, StopIteration, csv.Error) as error:
         raise CheckpointError(f"{name} is no table that can be read ({str(error).splitlines()[0]}).") from None
-    if not any(_meaning(column) for column in names):
+    if not any(_meaning(column) or column.strip() in chosen for column in names):
         raise CheckpointError(
             f"{name} must begin with the names of its columns, some of them losses or accuracies; its first line is "
             f"{given(header)}."

@@ -223,7 +223,7 @@ def progress_measures(
         source = source[-1]
     if not isinstance(source, Checkpoint | Model) and is_callable_model(source, tokens):
         if not isinstance(task, Task):
-            raise ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
+            raise no_task(source, task)
         source = Model(
             source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary
         )
@@ -249,7 +249,7 @@ def progress_measures(
         origins = source.task_origin, source.split_origin
     elif hasattr(source, "run_with_cache"):
         if not isinstance(task, Task):
-            raise ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
+            raise no_task(source, task)
         keys = _Keys(checked_frequencies(key_frequencies, task), share)
         mask = as_mask(split, seed, task.p)
         subject = keys.subject = hooked_subject_of(source, task, mask, {key_frequencies_of: keys})
@@ -265,6 +265,13 @@ def progress_measures(
     warn_of(doubts, source.path if isinstance(source, Checkpoint) else None)
     read = source.doubts if isinstance(source, Checkpoint) else ()  # warned of when the file was read
     return replace(measured, key_step=keys.step, doubts=(*read, *doubts), key_doubt=keys.doubt)
+
+
+def no_task(source: Any, task: Any) -> ConfigError:
+    """Return the error of a model that is given without its task."""
+    if task is not None:
+        return ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(task)}.")
+    return ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
 
 
 def of_subject(subject: Subject, measures: Iterable[Measure]) -> ProgressMeasures:
@@ -364,7 +371,7 @@ def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, .
 
 @computing()
 def compare(
-    models: Mapping[str, Checkpoint | Run | PathLike],
+    models: Mapping[str, Checkpoint | Run | PathLike | Model],
     mechanism: bool = False,
     share: float = KEY_SHARE,
     progress: bool = True,
@@ -383,20 +390,21 @@ def compare(
     if not isinstance(models, Mapping) or not models:
         what = f"a {type(models).__name__}" if models or not isinstance(models, Mapping) else "an empty dict"
         raise ConfigError(f"compare() takes a dict of models by name; got {what}.")
-    checkpoints: dict[str, Checkpoint] = {}
+    checkpoints: dict[str, Checkpoint | Model] = {}
     for name, model in models.items():  # all are opened before the first is measured
         opened = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
         opened = opened[-1] if isinstance(opened, Run) else opened
-        if not isinstance(opened, Checkpoint):
+        if not isinstance(opened, Checkpoint | Model):
             raise ConfigError(
-                f"A model to compare must be a Checkpoint, a Run, or a path; {name!r} is a {type(model).__name__}."
+                f"A model to compare must be a Checkpoint, a Run, an interp.Model, or a path; {name!r} is a "
+                f"{type(model).__name__}."
             )
         checkpoints[name] = opened
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
         for name, checkpoint in checkpoints.items():
             m = progress_measures(checkpoint, share=share, mechanism=mechanism, measures=wanted)
-            config = checkpoint.config
+            config = checkpoint.config if isinstance(checkpoint, Checkpoint) else checkpoint
             options = {} if isinstance(config, ForeignNetwork) else config.forward_options
             coefficient = options.get("attention_coefficient")
             about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}

@@ -38,7 +38,9 @@ def subject_of(
 
     if isinstance(config, ForeignNetwork):
         return config.subject_of(checkpoint, chosen, final or last)
-    weights, p, options = plain(checkpoint.weights), checkpoint.task.p, config.forward_options
+    # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
+    weights = {name: weight.clone() for name, weight in plain(checkpoint.weights).items()}
+    p, options = checkpoint.task.p, config.forward_options
     no_split = (
         f"the run has no {SPLIT}, so train and test pairs are unknown"
         if in_directory

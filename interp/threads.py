@@ -121,7 +121,7 @@ def side_by_side(jobs: Iterable[Iterator[int]], threads: int, done: Callable[[in
                     done(total)
 
     with on(1), threadpool_limits(1, "blas"):  # the workers, too: a thread starts with the number that was set last
-        if threads == 1 or len(jobs) == 1:
+        if threads == 1 or len(jobs) <= 1:
             for job in jobs:
                 run(job)
             return

@@ -155,7 +155,7 @@ def test_what_does_not_fit_is_refused_when_the_model_is_made(arguments, said):
         (lambda t: torch.zeros(len(t), P - 1), r"n of at least 11; got the shape \[121, 10\]"),
         (lambda t: torch.zeros(7, P), r"got the shape \[7, 11\]"),
         (lambda t: (torch.zeros(len(t), P), None), "returned a tuple of 2"),
-        (lambda t: {"logits": 1}, "returned a dict of 1"),
+        (lambda t: {"out": 1}, r"returned a dict of 1\. .* f\(tokens\)\['out'\]"),
         (lambda t: torch.zeros(len(t), P, dtype=torch.long), "in floating point; got int64"),
         (lambda t: "no", "in floating point; got 'no'"),
         (lambda t: torch.zeros(len(t), P, device="meta"), "on meta"),
@@ -474,7 +474,7 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
     assert said.splitlines() == [
         "True",
         'tokens must be a pattern such as "ab=", or a function of two tensors a and b',
-        "A Linear carries no task. Pass task=interp.Task(p=...).",
+        "task must be an interp.Task, such as interp.Task(113)",
         "f must be a module or function from tokens to logits, or an array of logits",
         "f must be a module or function",
         "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
@@ -486,3 +486,39 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
         "read_log takes the path of a log, or a data frame",
         "on_checkpoint must be a function",
     ]
+
+
+def test_a_model_stands_beside_others_and_where_it_cannot_a_sentence_says_so(small_run):
+    ckpt = small_run[-1]
+    net = Model(lambda tokens: {"logits": ckpt.model()(tokens), "loss": None}, ckpt.task, ckpt.train_mask)
+    table = interp.compare({"mine": net, "its checkpoint": ckpt}, progress=False).set_index("model")
+    mine, theirs = table.loc["mine"], table.loc["its checkpoint"]
+    assert mine["test_loss"] == pytest.approx(theirs["test_loss"], rel=1e-5)
+    assert np.isnan(mine["embedding_gini"])
+    said = outside(
+        """
+        import interp, torch
+        net = interp.Model(lambda tokens: torch.zeros(len(tokens), 7), interp.Task(7))
+        bridge = interp.TrainConfig(p=7, d_model=8, n_heads=1, d_mlp=8)
+        for wrong in (
+            lambda: interp.activations(net), lambda: interp.ablate.logits(net, remove=[1]),
+            lambda: interp.progress_measures(lambda tokens: tokens, 113),
+        ):
+            try:
+                wrong()
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    of_activations, of_ablate, of_task = said.splitlines()
+    assert "net.subject().logits" in of_activations
+    assert "Ablations take a Checkpoint" in of_ablate
+    assert of_task == "task must be an interp.Task, such as interp.Task(113); got 113."
+
+
+def test_matrices_in_another_order_are_a_sentence():
+    net = nn.Sequential(
+        nn.Embedding(P, 8), nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 9), nn.Linear(9, P)
+    )
+    with pytest.raises(ConfigError, match="W_L must name matrices in the order in which the neurons meet them"):
+        progress_measures(Model(net, Task(P), tokens="ab", neurons="3", W_L=("5", "4")))

@@ -378,3 +378,21 @@ def test_published_models_of_other_groups_are_doubted(name):
     n = interp.load_checkpoint(path).task.p
     (doubt,) = doubted(path, task=Task(n))
     assert doubt.startswith(f"the task given is a + b mod {n}, but")
+
+
+def test_another_task_that_was_evidently_learned_is_named_under_twice_chance_too():
+    """Logits of an adding network, small: as subtraction its loss is over chance, and not over twice chance."""
+    task = interp.Task(11)
+    L = 2.5 * torch.nn.functional.one_hot(task.labels, 11).float()
+    m = None
+    with pytest.warns(UserWarning, match=r"it has evidently learned a \+ b mod 11"):
+        m = interp.progress_measures(L, interp.Task(11, "subtract"))
+    assert math.log(11) < m.loss < 2 * math.log(11)
+    assert interp.progress_measures(L, task).doubts == ()
+
+
+def test_an_untrained_network_of_large_logits_may_be_untrained():
+    L = 40 * torch.randn(11, 11, 11, generator=torch.Generator().manual_seed(0))
+    with pytest.warns(UserWarning, match="it may not be trained yet, or"):
+        m = interp.progress_measures(L, interp.Task(11), split="paper", seed=0)
+    assert "trained on another split" in m.doubts[0]

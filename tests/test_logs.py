@@ -241,3 +241,18 @@ def test_what_is_a_log(shipped, tmp_path):
     assert not interp.logs.is_log("hf://someone/runs/model.pt")
     assert not interp.logs.is_log(Path(__file__).parent)
     assert not interp.logs.is_log(shipped.file(0))
+
+
+def test_columns_of_any_name_may_be_chosen_and_a_missing_file_is_said(tmp_path):
+    file = tmp_path / "strange.csv"
+    file.write_text("it,Ltr,Lte,Atr,Ate\n0,3,3,0.1,0.1\n10,0.1,0.2,1.0,0.995\n")
+    chosen = {"train_loss": "Ltr", "test_loss": "Lte", "train_accuracy": "Atr", "test_accuracy": "Ate"}
+    log = interp.read_log(file, columns=chosen, show=False)
+    assert log["step"].tolist() == [0, 10]
+    assert log["test_accuracy"].tolist() == [0.1, 0.995]
+    done = shell(
+        "phases", file, *(word for target, name in chosen.items() for word in ("--column", f"{target}={name}"))
+    )
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(CheckpointError, match=r"nofile.csv does not exist; expected a log"):
+        interp.read_log(tmp_path / "nofile.csv")

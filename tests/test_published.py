@@ -1488,3 +1488,11 @@ def test_a_published_mlp_has_minor_frequencies_at_a_smaller_share():
 def test_the_wrong_seed_of_a_published_run_is_said():
     with pytest.warns(UserWarning, match=r"train loss is 0.0033\d+ and 0.00029\d+ is recorded"):
         interp.load_checkpoint(PUBLISHED / "paper_p113_seed1_float32.pth", split="paper", seed=2)
+
+
+def test_a_single_checkpoint_that_was_converted_has_a_trajectory_of_one_row(tmp_path):
+    write(tmp_path / "m.pth", saved("paper").state)
+    run = interp.convert(tmp_path / "m.pth", tmp_path / "run", split="paper", seed=0, step=7, progress=False)
+    frame = interp.trajectory(run, progress=False)
+    assert frame["step"].tolist() == [7]
+    assert interp.phases(run).last_step == 7

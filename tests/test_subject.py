@@ -532,3 +532,33 @@ def test_a_subject_is_gone_when_nothing_holds_it(shipped):
         assert seen() is None
     finally:
         gc.enable()
+
+
+# ── what a measure must leave alone ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_measure_that_changes_what_it_is_the_first_to_read_is_refused_and_the_checkpoint_stays(small_run):
+    """In any order; and a measure of the same checkpoint afterwards gives what it gave before."""
+    checkpoint = small_run[-1]
+    before = interp.progress_measures(checkpoint, measures=["test_loss"]).test_loss
+
+    def centred(subject):
+        W = subject.W_E
+        W -= W.mean(0)
+        return float(W.max())
+
+    def silent(subject):
+        x = subject.logits
+        x *= 0
+        return 1.0
+
+    for measures, said in [([centred], "W_E"), ([silent, "test_loss"], "logits"), (["test_loss", silent], "logits")]:
+        with pytest.raises(ConfigError, match=f"must leave its subject as it is; it changes {said}"):
+            interp.progress_measures(checkpoint, measures=measures)
+        assert interp.progress_measures(checkpoint, measures=["test_loss"]).test_loss == before
+
+
+def test_a_measure_may_not_take_the_name_of_a_column(declared):
+    for name in ("excluded_loss_14", "cos_coefficient_3"):
+        with pytest.raises(ConfigError, match=f"{name} is a column that a measure of interp's own makes"):
+            interp.measure(name=name)(lambda subject: 1.0)

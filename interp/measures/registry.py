@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -153,6 +154,9 @@ def measure(
         )
     if not builtin and (name in RESERVED or (name in MEASURES and MEASURES[name].builtin)):
         raise ConfigError(f"{name} is a name of interp's own; give your measure another one.")
+    patterns = [m.columns for m in MEASURES.values() if m.builtin and m.columns]
+    if not builtin and any(re.fullmatch(re.escape(pattern).replace(r"\{\}", r"\d+"), name) for pattern in patterns):
+        raise ConfigError(f"{name} is a column that a measure of interp's own makes; give your measure another name.")
     if columns is not None and (not isinstance(columns, str) or columns.count("{}") != 1):
         raise ConfigError(f'columns must hold {{}} once, as in "{name}_{{}}"; got {columns!r}.')
     if not builtin and columns in {one.columns for one in MEASURES.values() if one.builtin} - {None}:
@@ -242,9 +246,8 @@ def evaluate(subject: Subject, measures: Iterable[Measure]) -> Values:
 
 
 def _of_user(one: Measure, subject: Subject) -> Any:
-    before = subject.versions()
     value = one.of(subject)
-    if changed := [name for name, version in before.items() if subject.versions()[name] != version]:
+    if changed := subject.changed():
         raise ConfigError(
             f"The measure {one.name} must leave its subject as it is; it changes {' and '.join(changed)} in place, "
             "which all measures read. Work on a copy (clone)."

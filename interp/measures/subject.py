@@ -84,6 +84,8 @@ class Subject:
         self._activations, self._train_mask, self._final = activations, train_mask, final
         self._have, self._lack, self.doubts = have, lack, doubts
         self._kept: dict[Any, Any] = {}
+        self._born: dict[str, tuple[Tensor, int]] = {}  # each array that was handed out, and its version then
+        self._note("train_mask", train_mask)
         self._running: list[Any] = []
         self._needs: dict[Any, set[str]] = {}
 
@@ -140,6 +142,8 @@ class Subject:
     @functools.cached_property
     def _acts(self) -> Activations:
         acts = self._activations()
+        for name, value in vars(acts).items():
+            self._note(name, value)
         # A finite sum has finite terms, and costs a tenth of looking at each; one that overflows is looked at.
         if not torch.isfinite(acts.logits.sum()) and not torch.isfinite(acts.logits).all():
             raise not_finite(self)
@@ -148,6 +152,7 @@ class Subject:
     def _own(self, name: str) -> Any:
         if name not in self._kept:
             self._kept[name] = self._have[name]() if name in self._have else None
+            self._note(name, self._kept[name])
         return self._there(name, self._kept[name])
 
     def _there(self, name: str, value: T | None) -> T:
@@ -177,14 +182,15 @@ class Subject:
         if self.task.why_no_fourier:
             raise Missing(self.task.why_no_fourier)
 
-    def versions(self) -> dict[str, int]:
-        """Return how often each array that is here has been changed in place."""
-        acts = vars(self).get("_acts")
-        arrays = dict(vars(acts)) if acts else {}
-        for key, value in self._kept.items():
-            name = key if isinstance(key, str) else key[0].__name__
-            arrays |= value if isinstance(value, Mapping) else {name: value}
-        return {str(name): value._version for name, value in arrays.items() if isinstance(value, Tensor)}
+    def _note(self, name: str, value: Any) -> None:
+        """Note the versions of arrays before anybody reads them."""
+        for one, array in value.items() if isinstance(value, Mapping) else [(name, value)]:
+            if isinstance(array, Tensor):
+                self._born[str(one)] = array, array._version
+
+    def changed(self) -> list[str]:
+        """Return which of the arrays that were handed out have been changed in place since."""
+        return [name for name, (array, version) in self._born.items() if array._version != version]
 
     def result(self, of: Callable[..., T], settings: Mapping[str, Any]) -> T:
         """Return what a function gives for this subject: computed once; kept unless it is as large as the logits."""
@@ -208,6 +214,7 @@ class Subject:
             self._running.pop()
         if not isinstance(value, Tensor) or value.numel() < self.task.p**3:
             self._kept[key] = value
+            self._note(of.__name__, value)
         return value
 
 
