@@ -7,6 +7,7 @@ log-normal scatter, in which a censored run counts by the probability that its d
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -93,7 +94,8 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
             f"kaplan_meier() needs a delay and a bool for each run; got {len(delay)} and {len(censored)} of them."
         )
     found = ecdf(CensoredData(delay[~censored], right=delay[censored])).sf
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # at 1 and at 0 there is no interval
         interval = found.confidence_interval(method="log-log")
     falls = found.quantiles
     low, high = (np.asarray(end.probabilities, dtype=float) for end in (interval.low, interval.high))

@@ -9,10 +9,9 @@ from interp import Sweep, plot
 
 
 def main(sweep: Sweep, out: Path) -> list[Path]:
-    table = sweep.table.assign(
-        series=[f"p = {p}, rate {rate:g}" for p, rate in sweep.table[["p", "learning_rate"]].values]
-    )
+    table = sweep.table.assign(series=[f"rate {rate:g}" for rate in sweep.table["learning_rate"]])
     public = public_delays()
     if public is not None:
-        table = pd.concat([table, public.assign(series="public, p = 113, rate 0.001")], ignore_index=True)
-    return plot.save(plot.sweep(table, "weight_decay", "grokking_delay", color="series"), out, "sweep_delay")
+        table = pd.concat([table, public.assign(series="public runs, p = 113")], ignore_index=True)
+    figure = plot.sweep(table, "weight_decay", "grokking_delay", color="series")
+    return plot.save(figure.update_layout(legend_title_text=""), out, "sweep_delay")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ TITLES = {
     "test_loss": "Test loss (nats)", "train_loss": "Train loss (nats)", "test_accuracy": "Test accuracy",
 }  # fmt: skip
 _MOST = len(KEYS)
+_WAITING = "not by the last step"
 
 
 def sweep(
@@ -45,7 +47,9 @@ def sweep(
     import plotly.graph_objects as go
 
     groups = _groups(runs, color)
-    figure = panels([TITLES.get(y, y)], height=380, x_title=TITLES.get(x, x), legend_rows=1 + len(groups) // 3)
+    waiting = bool(runs["censored"].any())
+    names = [name for name, _ in groups] + [_WAITING] * waiting
+    figure = panels([TITLES.get(y, y)], height=420, x_title=TITLES.get(x, x), legend_rows=_legend_rows(names, color))
     for index, (name, own) in enumerate(groups):
         colour = KEYS[index % _MOST]
         for kind, symbol in ((False, "circle"), (True, "triangle-up-open")):
@@ -54,9 +58,9 @@ def sweep(
                 figure.add_trace(
                     go.Scatter(
                         x=some[x].astype(float), y=some["delay"], mode="markers", legendgroup=name,
-                        name=f"{name} not by the last step".strip() if kind else name or "a run",
-                        showlegend=kind or not name,
-                        marker={"color": colour, "symbol": symbol, "size": 11, "line": {"width": 2}, "opacity": 0.75},
+                        name=name or "a run", showlegend=not name and not kind,
+                        marker={"color": colour, "symbol": symbol, "size": 10, "opacity": 0.6,
+                                "line": {"width": 2 if kind else 0, "color": colour}},
                     ),
                     row=1, col=1,
                 )  # fmt: skip
@@ -69,6 +73,14 @@ def sweep(
         if len(points):
             style = {"color": colour, "dash": DASHES[index % len(DASHES)]}
             line(figure, points.index.to_series(), points, name or "median", 1, style)
+    if waiting:
+        figure.add_trace(
+            go.Scatter(
+                x=[None], y=[None], mode="markers", name=_WAITING,
+                marker={"symbol": "triangle-up-open", "size": 11, "color": "#444", "line": {"width": 2}},
+            ),
+            row=1, col=1,
+        )  # fmt: skip
     _scale(figure, runs[x].astype(float), "x")
     _scale(figure, runs["delay"], "y")
     figure.update_layout(hovermode="closest")
@@ -122,9 +134,6 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
     figure.update_layout(plot_bgcolor="#ddd", hovermode="closest")
-    for i, j in np.argwhere(np.isnan(values)):
-        if texts[i, j]:
-            figure.add_annotation(x=int(j), y=int(i), text=texts[i, j], showarrow=False, font={"size": 16})
     return figure
 
 
@@ -141,9 +150,12 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     import plotly.graph_objects as go
 
     groups = _groups(runs, by)
-    figure = panels(
-        ["Not yet generalized"], height=380, x_title="Steps since memorized", legend_rows=1 + len(groups) // 3
-    )
+    labels = {}
+    for name, own in groups:
+        waiting = int(own["censored"].sum())
+        labels[name] = f"{name or 'all runs'} ({len(own)}{f', {waiting} {_WAITING}' if waiting else ''})"
+    rows = _legend_rows(labels.values(), by)
+    figure = panels(["Not yet generalized"], height=420, x_title="Steps since memorized", legend_rows=rows)
     for index, (name, own) in enumerate(groups):
         curve = kaplan_meier(own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool))
         curve = _prolonged(curve, float(own["delay"].max()))
@@ -156,11 +168,9 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
             ),
             row=1, col=1,
         )  # fmt: skip
-        waiting = int(own["censored"].sum())
-        label = f"{name or 'all runs'} ({len(own)}{f', {waiting} not by the last step' if waiting else ''})"
         figure.add_trace(
             go.Scatter(
-                x=curve.steps, y=curve.share, name=label, legendgroup=name, mode="lines",
+                x=curve.steps, y=curve.share, name=labels[name], legendgroup=name, mode="lines",
                 line={"shape": "hv", "color": colour, "width": 3, "dash": DASHES[index % len(DASHES)]},
             ),
             row=1, col=1,
@@ -184,7 +194,7 @@ def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str 
             )
     joined = histories.merge(table[["run", by]], on="run")
     groups = _groups(joined, by)
-    figure = panels(["Test accuracy"], height=380, legend_rows=1 + len(groups) // 3)
+    figure = panels(["Test accuracy"], height=380, legend_rows=_legend_rows([name for name, _ in groups], by))
     for index, (name, own) in enumerate(groups):
         style = {"color": KEYS[index % _MOST], "dash": DASHES[index % len(DASHES)]}
         for _, run in own.groupby("run"):
@@ -214,6 +224,12 @@ def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
             f"A figure tells at most {2 * _MOST} values of {by} apart; got {len(found)}. Choose some of them."
         )
     return found
+
+
+def _legend_rows(names: Iterable[str], title: str | None) -> int:
+    """Return how many rows a legend of these names takes above a figure: each has a line beside it."""
+    taken = sum(len(name) + 9 for name in names) + (0 if title is None else len(TITLES.get(title, title)) + 4)
+    return -(-taken // 50)
 
 
 def _scale(figure: go.Figure, values: pd.Series, axis: str) -> None:
