@@ -20,7 +20,7 @@ from torch.utils.hooks import RemovableHandle
 from interp.all_pairs import Activations, InputGradients, at_last, evaluating, jacobian
 from interp.arguments import given
 from interp.computing import computing
-from interp.contents import without_prefix
+from interp.contents import unwrapped, without_prefix
 from interp.errors import CheckpointError, ConfigError
 from interp.forward import Pairs
 from interp.layouts import State, some
@@ -176,9 +176,10 @@ class Model(ForeignNetwork):
         """Return logits, neurons and pattern of all pairs, of a state of the module."""
         return _Reading(self, checkpoint.weights).activations()
 
-    def check_state(self, state: State, name: str) -> dict[str, Tensor]:
+    def check_state(self, state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         """Return a state under the names of the module; CheckpointError if it is not one of this module."""
         own = self.needed_module.state_dict()
+        state = unwrapped(state)
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
             raise CheckpointError(f"{name} must be a state dict, of tensors by name; got {given(state)}.")
         found = without_prefix(state)
@@ -448,6 +449,10 @@ class _Reading:
             raise ConfigError(
                 f"An array of logits must be [{p}, {p}, n] with n of at least {p}; got the shape {list(logits.shape)}."
             )
+        dtype = str(getattr(self.net.f, "dtype", "")).rpartition(".")[2]
+        half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(dtype)
+        if half is not None:
+            self.doubts.append(f"the logits are in {_HALF[half]}, and so are the losses.")
         return Activations(logits[..., :p].clone(), self._array("neurons"), self._array("pattern"))
 
     def _array(self, name: str) -> Tensor | None:

@@ -184,11 +184,23 @@ def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str
     """Return the state dict that a file holds, in whatever layout, the configuration beside it, and its step."""
     raw = read_data(file, path)
     raw = raw if isinstance(raw, Mapping) else {}
-    state = _single(raw) or _state(raw)
+    state = state_in(raw)
     said: Any = next((raw[key] for key in ("config", "cfg") if isinstance(raw.get(key), SavedConfig | Mapping)), {})
     counted = next((key for key in _COUNTED if raw.get(key) is not None), None)
     step = None if counted is None else _whole(raw[counted], path, counted)
     return state, (vars(said) if isinstance(said, SavedConfig) else said), step
+
+
+def state_in(raw: Mapping[str, Any]) -> State:
+    """Return the state dict that a saved dict is or holds, as under "model" or "state_dict"; empty if there is none."""
+    return _single(raw) or _state(raw)
+
+
+def unwrapped(saved: Any) -> Any:
+    """Return the state dict that a training loop saved among other things; what is none as it is."""
+    if isinstance(saved, Mapping) and not all(isinstance(value, Tensor) for value in saved.values()):
+        return state_in(saved) or saved
+    return saved
 
 
 def _length(value: Any) -> int:

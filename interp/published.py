@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -413,7 +414,7 @@ class _Epoch:
 
 @computing()
 def load_run(
-    path: PathLike | Mapping[int, State] | Iterable[tuple[int, State]],
+    path: PathLike | Mapping[int, Mapping[str, Any]] | Iterable[tuple[int, Mapping[str, Any]]],
     task: Task | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,

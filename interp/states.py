@@ -15,7 +15,7 @@ from torch import Tensor
 
 from interp.arguments import given, whole
 from interp.callables import Model
-from interp.contents import state_and_settings
+from interp.contents import state_and_settings, unwrapped
 from interp.disk import names_in
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import local_file
@@ -44,7 +44,7 @@ def run_of_states(states: Any, net: Model) -> Run:
     )
 
 
-def checkpoint_of_state(state: State | PathLike, net: Model, step: int | None) -> Checkpoint:
+def checkpoint_of_state(state: Mapping[str, Any] | PathLike, net: Model, step: int | None) -> Checkpoint:
     """Return one state, a dict of tensors or a file that holds one, as a checkpoint."""
     path: Path | str = "the state"
     if isinstance(state, str | os.PathLike):
@@ -57,7 +57,7 @@ def checkpoint_of_state(state: State | PathLike, net: Model, step: int | None) -
 # ── in memory ──
 
 
-def _pairs(states: Any) -> list[tuple[int, State]]:
+def _pairs(states: Any) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the states with their steps; ConfigError for anything that is not a dict or a list of pairs."""
     if isinstance(states, Mapping):
         found = list(states.items())
@@ -73,7 +73,7 @@ def _pairs(states: Any) -> list[tuple[int, State]]:
             raise ConfigError("states must be a list of pairs (step, state); got other entries.")
     if not found:
         raise ConfigError("states must hold at least one state; got none.")
-    pairs = [(whole("the step of a state", step, 0), state) for step, state in found]
+    pairs = [(whole("the step of a state", step, 0), unwrapped(state)) for step, state in found]
     if twice := [step for step, _ in pairs if [one for one, _ in pairs].count(step) > 1]:
         raise ConfigError(f"states must have one state a step; got several of step {twice[0]:,}.")
     return pairs
@@ -99,7 +99,7 @@ def _of_memory(states: Any, net: Model) -> dict[int, Source]:
 @dataclass(frozen=True, eq=False)
 class _Memory:
     step: int
-    state: State
+    state: Mapping[str, Any]
     net: Model
 
     @property

@@ -522,3 +522,11 @@ def test_matrices_in_another_order_are_a_sentence():
     )
     with pytest.raises(ConfigError, match="W_L must name matrices in the order in which the neurons meet them"):
         progress_measures(Model(net, Task(P), tokens="ab", neurons="3", W_L=("5", "4")))
+
+
+def test_logits_in_half_precision_are_a_doubt_as_an_array_too():
+    L = 5 * torch.nn.functional.one_hot(Task(P).labels, P)
+    for half in (L.half(), L.bfloat16(), L.numpy().astype(np.float16)):
+        with pytest.warns(UserWarning, match="digits, and so are the losses"):
+            assert "digits, and so are the losses" in progress_measures(half, Task(P)).doubts[0]
+    assert progress_measures(L.double(), Task(P)).doubts == ()

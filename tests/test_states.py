@@ -152,3 +152,13 @@ def test_what_is_no_training_of_the_module_is_a_sentence(tmp_path, trained):
         interp.load_run(states, model=Model(lambda t: t, Task(P)))
     with pytest.raises(ConfigError, match="must be named parts"):
         interp.load_run(states, model=Model(model.module, Task(P), tokens="ab", W_E=torch.zeros(P, 3)))
+
+
+@pytest.mark.parametrize("key", ["model", "state_dict", "model_state_dict"])
+def test_states_that_are_wrapped_as_training_loops_save_them_are_unwrapped(trained, key):
+    model, states = trained
+    plain = interp.load_run(states, model=model)
+    wrapped = interp.load_run([(step, {key: state, "epoch": step}) for step, state in states.items()], model=model)
+    assert wrapped.steps == plain.steps
+    one, other = wrapped[-1].weights, plain[-1].weights
+    assert all(torch.equal(one[name], other[name]) for name in other)

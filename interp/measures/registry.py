@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import numbers
 import re
+import traceback
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, TypeVar, overload
 
 import numpy as np
@@ -241,7 +243,9 @@ def evaluate(subject: Subject, measures: Iterable[Measure]) -> Values:
         except Exception as error:
             if one.builtin:
                 raise
-            found.missing[one.name] = found.failed[one.name] = f"it failed with {type(error).__name__}: {error}"
+            at = traceback.extract_tb(error.__traceback__)[-1]
+            said = f"it failed with {type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno})"
+            found.missing[one.name] = found.failed[one.name] = said
     return found
 
 
