@@ -146,7 +146,7 @@ def test_one_table_of_another_run(small_run_path, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, accuracies"),
+        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, sweep, accuracies"),
         (("--run", "nowhere"), "does not exist"),
     ],
 )

@@ -1191,7 +1191,7 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.compare([ckpt])", "takes a dict of models by name; got a list"),
         ("interp.compare({})", "takes a dict of models by name; got an empty dict"),
         ("interp.convert(file, folder / 'x', step=True)", "step is True; it is a whole number"),
-        ("interp.compare({'x': 3})", "must be a Checkpoint, a Run, or a path; 'x' is a int"),
+        ("interp.compare({'x': 3})", "must be a Checkpoint, a Run, an interp.Model, or a path; 'x' is a int"),
         (
             "interp.progress_measures(ckpt, key_frequencies='14')",
             r"must be whole numbers, .*; got '14'",

@@ -146,7 +146,7 @@ def test_a_config_of_impossible_settings_is_refused_before_anything_is_built(own
     """In a process without the type checker of the tests."""
     changes = [
         ("p", 10**5), ("p", 10**400), ("d_model", 10**11), ("steps", 10**11), ("steps", 10**12), ("device", 10**11),
-        ("split", [1]), ("betas", 3), ("checkpoint_steps", 3), ("activation", {}), ("seed", None),
+        ("split", [-1]), ("betas", 3), ("checkpoint_steps", 3), ("activation", {}), ("seed", None),
     ]  # fmt: skip
     file = own_run / "config.json"
     outside(f"""

@@ -24,7 +24,7 @@ from interp.sweeps.running import estimate
 from tests.processes import ROOT, interp as shell, outside
 
 TINY = {"p": 5, "train_fraction": 0.6, "d_model": 8, "n_heads": 1, "d_mlp": 8, "steps": 6, "history_every": 2}
-SLOW = {**TINY, "p": 11, "d_model": 16, "d_mlp": 16, "steps": 300}  # a second or so
+SLOW = {**TINY, "p": 11, "d_model": 16, "d_mlp": 16, "steps": 800}  # a second or two
 NOT_COMPARED = ["seconds", "commit"]
 
 

@@ -331,7 +331,7 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
         ({"lr": 0.1}, r"TrainConfig has no setting lr; did you mean learning_rate\?"),
         ({"d_modle": 64}, r"TrainConfig has no setting d_modle; did you mean .*d_model"),
         ({"dropout": 0.1}, "TrainConfig has no setting dropout; it has p, operation, train_fraction"),
-        ({"device": "abacus"}, "device must be cpu, cuda, cuda:N or mps; got 'abacus'"),
+        ({"device": "abacus"}, "device must be cpu, cuda, cuda:N, mps or auto; got 'abacus'"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_refused_where_it_is_made(change, message):
@@ -382,8 +382,8 @@ WRONG_TYPES = """
     said(lambda: interp.train(T(), 3))
 """
 SAID_OF_TYPES = """
-device must be cpu, cuda, cuda:N or mps; got 100000000000.
-split must be paper or torch; got a ndarray of shape (113, 113).
+device must be cpu, cuda, cuda:N, mps or auto; got 100000000000.
+split must have at least one train pair among the 12769 of p = 113, true = train; got none.
 activation must be relu, gelu or gelu_new; got ['relu'].
 checkpoint_steps must be a list of numbers, such as (0, 1000, 2000); got 3.
 checkpoint_steps must be a list of numbers, such as (0, 1000, 2000); got '012'.

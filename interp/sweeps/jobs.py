@@ -313,8 +313,14 @@ def main() -> None:
     def answer(**said: object) -> None:
         answers.write(json.dumps(said) + "\n")
 
-    for line in sys.stdin:
-        answer(end=perform(Job.of_line(line), lambda step: answer(at=step)))
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    # A training catches it and saves its state; before and after one, the run is given up as it is.
+    signal.signal(signal.SIGTERM, stop)
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in sys.stdin:
+            answer(end=perform(Job.of_line(line), lambda step: answer(at=step)))
 
 
 if __name__ == "__main__":
