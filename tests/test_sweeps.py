@@ -551,6 +551,16 @@ def test_a_split_of_ones_own_is_kept_and_read_back(tmp_path, kind):
         TrainConfig(**TINY, split=mask, split_seed=1)
 
 
+def test_the_fast_preset_memorizes_and_then_generalizes(tmp_path):
+    """Seed 3, one of the quickest; the bounds are those that all of 20 seeds keep."""
+    done = shell("train", tmp_path / "run", "--preset", "fast", "--seed", 3)
+    assert done.returncode == 0, done.stderr
+    found = interp.phases(interp.load_run(tmp_path / "run").history)
+    assert found.memorized <= 500
+    assert 3 * found.memorized <= found.generalized <= 4_000
+    assert "preset must be fast; got 'slow'" in shell("train", tmp_path / "x", "--preset", "slow").stderr
+
+
 def test_auto_is_a_device_of_this_machine(tmp_path):
     run = interp.train(TrainConfig(**TINY, device="auto"), tmp_path / "run", progress=False)
     assert run.config.device == "auto"
