@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
@@ -21,14 +21,13 @@ from interp.config import PRESETS, Init, ModelConfig, TrainConfig, check_number_
 from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.forward import Activation
+from interp.sweeps.grid import Engine
 from interp.task import Operation, Split, Task
 
 if TYPE_CHECKING:
     from interp.run import Checkpoint
     from interp.sweeps.running import Estimate
     from interp.sweeps.table import Sweep
-
-Engine = Literal["local", "ray"]
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -396,9 +395,9 @@ def _about_file(
 
 
 @app.command(
-    epilog="Examples: does weight decay or learning rate change the delay at p = 23? 45 runs, then their table\n\n"
-    "  interp sweep runs/delay --set p=23 --set train_fraction=0.7 --set steps=4000 "
-    "--set weight_decay=0.5,1,2 --set learning_rate=0.001,0.002,0.004 --set seed=0:5 --stop-when generalized\n\n"
+    epilog="Examples: does weight decay or learning rate change the delay at p = 23? 60 runs, then their table\n\n"
+    "  interp sweep runs/delay --set p=23 --set train_fraction=0.7 --set d_model=64 --set d_mlp=256 --set steps=20000 "
+    "--set weight_decay=0.5,1,2,4 --set learning_rate=0.001,0.002,0.004 --set seed=0:5 --stop-when generalized\n\n"
     "which runs these are and how long they take, without training\n\n"
     "  interp sweep runs/delay --file delay.toml --dry-run\n\n"
     "the third of sixteen shares, as an array of jobs runs them; on a Ray cluster\n\n"
@@ -539,9 +538,11 @@ def _print_sweep(done: Sweep) -> None:
     from pandas import isna as is_missing
     from rich.table import Column, Table
 
+    from interp.sweeps.table import varied
+
     frame = done.table
-    varied = [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
-    shown = ["run", *varied, "last_step", "test_accuracy", "memorized", "generalized", "grokking_delay", "error"]
+    settings = varied(frame)
+    shown = ["run", *settings, "last_step", "test_accuracy", "memorized", "generalized", "grokking_delay", "error"]
     if frame["error"].isna().all():
         shown.remove("error")
     table = Table(*(Column(name, overflow="fold") for name in shown), box=None, pad_edge=False)
@@ -551,7 +552,7 @@ def _print_sweep(done: Sweep) -> None:
     console_out.print(table)
     if len(frame) > most:
         console_out.print(f"… and {len(frame) - most} more runs", highlight=False)
-    _print_exponents(done, varied)
+    _print_exponents(done, settings)
     learned, censored = int(frame["generalized"].notna().sum()), int((frame["censored"] == True).sum())  # noqa: E712
     console_out.print(
         f"{done.path / 'results.parquet'}: {len(frame)} runs; {learned} generalized, {censored} had not by their last "

@@ -8,7 +8,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
@@ -28,6 +28,8 @@ _MOST_RUNS = 10**7
 _OPTIONS = ("stop_when", "threshold", "workers")
 
 Grid = Mapping[str, Any]
+Configs = TrainConfig | Grid | Iterable[TrainConfig | Grid]
+Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-def configurations(configs: TrainConfig | Grid | Iterable[TrainConfig | Grid]) -> tuple[TrainConfig, ...]:
+def configurations(configs: Configs) -> tuple[TrainConfig, ...]:
     """Return all configurations that are asked for, in order.
 
     `configs` is a dict of settings, each a value or a list of values, which stands for all combinations; or a list of

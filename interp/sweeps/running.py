@@ -7,11 +7,11 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -21,12 +21,10 @@ from interp.console import progress_bar
 from interp.disk import PathLike
 from interp.errors import ConfigError
 from interp.events import LEARNED
-from interp.sweeps.grid import Grid, configurations, described, run_id
+from interp.sweeps.grid import Configs, Engine, configurations, described, run_id
 from interp.sweeps.jobs import End, Job, Stop, checked_threshold, folder_of, is_finished
 from interp.sweeps.table import Sweep, Table, load_sweep, open_sweep
 from interp.threads import SMALL
-
-Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Estimate:
 
 
 def sweep(
-    configs: TrainConfig | Grid | Iterable[TrainConfig | Grid],
+    configs: Configs,
     path: PathLike,
     *,
     stop_when: str | None = None,
@@ -80,7 +78,7 @@ def sweep(
         raise ConfigError(
             "address is that of a Ray cluster; give engine='ray' (--engine ray) with it, or leave it out."
         )
-    plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add, make=True)
+    plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add)
     with progress_bar("sweep", "steps", plan.total_steps, show=progress) as bar:
         following = _Following(plan, bar)
         try:
@@ -110,7 +108,7 @@ class Planned:
     @classmethod
     def of(
         cls,
-        configs: TrainConfig | Grid | Iterable[TrainConfig | Grid],
+        configs: Configs,
         path: PathLike,
         stop_when: str | None,
         threshold: float,
@@ -118,7 +116,7 @@ class Planned:
         threads: int | None,
         share: str | tuple[int, int] | None,
         add: bool,
-        make: bool,
+        write: bool = True,
     ) -> Planned:
         wanted = configurations(configs)
         stop, threshold = Stop.parsed(stop_when), checked_threshold(threshold)
@@ -127,7 +125,7 @@ class Planned:
         if threads is not None:
             threads = whole("threads", threads, 1)
         where, of = _share(share)
-        folder = open_sweep(path, make=make)
+        folder = open_sweep(path, make=True, write=write)
         table = Table(folder)
         table.refresh()
         _check_same_sweep(folder, wanted, table, add)
@@ -218,7 +216,7 @@ class _Following:
 
 
 def estimate(
-    configs: TrainConfig | Grid | Iterable[TrainConfig | Grid],
+    configs: Configs,
     path: PathLike,
     *,
     stop_when: str | None = None,
@@ -232,22 +230,18 @@ def estimate(
 
     Nothing is written. Runs that end early take less time than is said here.
     """
-    with tempfile.TemporaryDirectory() as empty:
-        there = Path(path).exists() if isinstance(path, str | os.PathLike) else True
-        plan = Planned.of(
-            configs, path if there else empty, stop_when, threshold, workers, threads, share, add, make=not there
-        )
-        left = {job.folder.name: job for job in plan.jobs}
-        steps: dict[Any, float] = {}
-        rows = []
-        for config in plan.configs:
-            job = left.get(run_id(config))
-            size = (config.p, round(config.train_fraction, 3), config.d_model, config.d_mlp, config.n_heads)
-            if job is not None and size not in steps:
-                steps[size] = seconds_a_step(config, job.threads)
-            seconds = config.steps * steps[size] if job is not None else 0.0
-            rows.append({"run": run_id(config), "settings": described(config) or "the defaults", "steps": config.steps,
-                         "done": job is None, "seconds": seconds})  # fmt: skip
+    plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add, write=False)
+    left = {job.folder.name: job for job in plan.jobs}
+    steps: dict[Any, float] = {}
+    rows = []
+    for config in plan.configs:
+        job = left.get(run_id(config))
+        size = (config.p, round(config.train_fraction, 3), config.d_model, config.d_mlp, config.n_heads)
+        if job is not None and size not in steps:
+            steps[size] = seconds_a_step(config, job.threads)
+        seconds = config.steps * steps[size] if job is not None else 0.0
+        rows.append({"run": run_id(config), "settings": described(config) or "the defaults", "steps": config.steps,
+                     "done": job is None, "seconds": seconds})  # fmt: skip
     return Estimate(pd.DataFrame(rows), plan.workers)
 
 

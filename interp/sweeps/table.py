@@ -92,9 +92,7 @@ class Table:
         frame = pd.DataFrame(list(self._rows.values()), columns=list(COLUMNS))
         whole = [*_STEPS, "split_seed"]
         frame[whole] = frame[whole].astype("Int64")
-        varied = [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
-        frame = frame.sort_values([*varied, "run"], key=_sortable, ignore_index=True)
-        return frame
+        return frame.sort_values([*varied(frame), "run"], key=_sortable, ignore_index=True)
 
     def write(self, anyway: bool = True) -> None:
         """Write results.parquet; unless `anyway`, only if the last writing is long ago and nobody else writes."""
@@ -116,6 +114,11 @@ class Table:
             write_parquet(self.path / RESULTS, self.frame())
         self._written = time.monotonic()
         self._took = self._written - begun
+
+
+def varied(frame: pd.DataFrame) -> list[str]:
+    """Return the settings that differ between the runs of a table."""
+    return [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
 
 
 def _sortable(column: pd.Series) -> pd.Series:
@@ -149,8 +152,8 @@ def folders(path: Path) -> Iterator[Path]:
             yield path / RUNS / shard / name
 
 
-def open_sweep(path: PathLike, make: bool = False) -> Path:
-    """Return the directory of a sweep; with `make`, one that is new or empty becomes a sweep.
+def open_sweep(path: PathLike, make: bool = False, write: bool = True) -> Path:
+    """Return the directory of a sweep; with `make`, one that is new or empty becomes a sweep (without `write`, later).
 
     Raises CheckpointError for a directory that is something else, or a sweep of a newer format.
     """
@@ -180,6 +183,8 @@ def open_sweep(path: PathLike, make: bool = False) -> Path:
         raise CheckpointError(
             f"{path} is not empty and holds no sweep (found {', '.join(others[:3])}); name a new directory."
         )
+    if not write:
+        return path
     make_folder(path)
     text = json.dumps({"format": "interp-sweep", "format_version": SWEEP_VERSION}) + "\n"
     write_whole(path / SWEEP, lambda file: file.write_text(text, encoding="utf-8"))
@@ -193,8 +198,8 @@ class Sweep:
     The columns of `table`: `run`, by which a run is known; every setting of TrainConfig; `last_step`, and `stopped`
     where it ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
     row before it under its name with _after; `grokking_delay`, and `censored` where the run had not generalized by its
-    last step; `dips`; `threshold`; `seconds` of wall time; `trained_on`, the device; versions; `commit`; `error`, None
-    where there was none.
+    last step; `dips`; `threshold`; `seconds` of wall time, without tries that were stopped; `trained_on`, the device;
+    versions; `commit`; `error`, None where there was none.
     """
 
     path: Path
