@@ -345,8 +345,9 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_goes_on(slow, tmp_path):
     words = [*settings({**SLOW, "seed": [0, 1, 2]}), "--workers", "2"]
     for begun, signum in ((2, signal.SIGINT), (3, signal.SIGTERM)):
         process = subprocess.Popen(
-            command(path, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
-        )
+            command(path, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
+        )  # fmt: skip
         wait_for(lambda: len(list(path.glob("runs/*/*/checkpoints/step_00000000.safetensors"))) >= begun, process)  # noqa: B023
         process.send_signal(signum)
         _, said = process.communicate(timeout=120)
