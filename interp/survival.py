@@ -62,26 +62,40 @@ class Exponents(Printed):
         return [*fits, ("scatter", f"{self.scatter:.2f} of log delay"), ("runs", runs)]
 
 
-def waits(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of a sweep's table that have a delay, known or censored, with columns `delay` and `censored`.
+_EVENTS = (("memorized", "generalized"), ("overfitting", "generalization"))
 
-    The delay is generalized − memorized; that of a run that had not generalized is longer than last_step − memorized.
-    Runs that failed, never memorized, or generalized no later than they memorized have none, and are left out with a
-    warning. Raises ConfigError for a frame without these columns.
+
+def with_delays(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs with columns `delay` and `censored`; the delay of a run that has none is NaN.
+
+    `table` is that of a sweep, or of `two_layer.grokking_times`. The delay is generalized − memorized; that of a run
+    that had not generalized is longer than last_step − memorized, and stands here as this, censored.
+    Raises ConfigError for a frame without these columns.
     """
-    columns = ("memorized", "generalized", "last_step")
-    if not isinstance(table, pd.DataFrame) or not set(columns) <= set(table):
+    has = set(table) if isinstance(table, pd.DataFrame) else set()
+    found = next((pair for pair in _EVENTS if {*pair, "last_step"} <= has), None)
+    if found is None:
         raise ConfigError(
-            f"This needs the table of a sweep, with {', '.join(columns)}, as interp.load_sweep(path).table; got "
-            f"{given(table) if not isinstance(table, pd.DataFrame) else given(list(table))}."
+            f"This needs the table of a sweep, with memorized, generalized, last_step, as "
+            f"interp.load_sweep(path).table, or that of two_layer.grokking_times; got "
+            f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
         )
-    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in columns)
-    censored = generalized.isna() & memorized.notna()
-    delay = generalized.where(~censored, last) - memorized
-    there = delay > 0
+    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in (*found, "last_step"))
+    censored = generalized.isna() & memorized.notna() & last.notna()
+    return table.assign(delay=generalized.where(~censored, last) - memorized, censored=censored)
+
+
+def waits(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of `with_delays` that have a delay above 0, known or censored.
+
+    Runs that failed, never memorized, or generalized no later than they memorized have none, and are left out with a
+    warning.
+    """
+    runs = with_delays(table)
+    there = runs["delay"] > 0
     if left := int((~there).sum()):
         warn(f"{left} of {len(table)} runs have no delay (they failed, never memorized, or did both at once).")
-    return table[there].assign(delay=delay[there], censored=censored[there])
+    return runs[there]
 
 
 @computing()
@@ -111,7 +125,9 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
 def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
     """Fit delay ∝ Π setting^exponent to the runs of a sweep, those that had not generalized as censored.
 
-    `table` is that of `interp.load_sweep`, and `settings` names columns of it whose values are above 0 and differ.
+    `table` is that of `interp.load_sweep`, or of `two_layer.grokking_times`; `settings` names columns of it whose
+    values are above 0 and differ. Without censored runs this is least squares in the logarithms, with intervals of
+    Student's t.
     Raises ConfigError for other settings, and for fewer than three runs with a delay.
     """
     from scipy.stats import t as student
@@ -150,6 +166,9 @@ def censored_fit(
     Z = np.column_stack([X[:, :1], X[:, 1:] - centre])  # centred, so that the search is well conditioned
     start, *_ = np.linalg.lstsq(Z, y, rcond=None)
     spread = float(np.sqrt(np.mean((y - Z @ start) ** 2))) or 1e-3
+    if not censored.any():  # least squares, which a search would only come near to
+        sigma = float(np.linalg.norm(y - Z @ start)) / math.sqrt(max(len(y) - X.shape[1], 1))
+        return start, sigma * np.sqrt(np.diag(np.linalg.inv(Z.T @ Z))), sigma
 
     def objective(theta: Float[np.ndarray, " k1"]) -> tuple[float, Float[np.ndarray, " k1"]]:
         beta, log_sigma = theta[:-1], theta[-1]

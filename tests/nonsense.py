@@ -207,7 +207,6 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     ),
     (two_layer.trajectories, {"students": two_layer.TwoLayer(n=5, d=3, width=4), "steps": 3, "records": 3, **silent}),
     (two_layer.grokking_times, {"trained": trained, "tolerance": 0.1}),
-    (two_layer.fit_exponent, {"setting": [1.0, 2.0, 3.0], "delay": [3.0, 2.0, 1.0], "draws": 100, "seed": 0}),
     (attention.attention_shares, {"pattern": torch.rand(P, P, 2, 3)}),
     (attention.score_vectors, {"weights": W, "p": P}),
     (attention.score_shares, {"scores": torch.rand(2, P)}),

@@ -10,7 +10,6 @@ import pytest
 
 from interp import ConfigError, plot
 from interp.linear import double_descent, ridge
-from interp.linear.two_layer import Exponent
 
 
 def drawn(figure: go.Figure, name: str) -> go.Scatter:
@@ -78,17 +77,24 @@ def test_whoever_generalizes_at_once_is_not_said_to_never_generalize():
 
 
 def test_delays_draw_the_fitted_power_law_through_the_runs():
-    value = np.repeat([1.0, 10.0, 100.0], 2)
-    frame = pd.DataFrame({"swept": "weight_decay", "value": value, "delay": 1e4 / value * np.tile([0.5, 2.0], 3)})
-    figure = plot.delays(
-        {"network": frame}, {("network", "weight_decay"): Exponent(-1.0, -1.1, -0.9)}, {"weight_decay": "λ"}
-    )
+    value = np.repeat([1.0, 10.0, 100.0], 3)
+    frame = pd.DataFrame({"swept": "weight_decay", "value": value, "delay": 1e4 / value * np.tile([0.5, 1.0, 2.0], 3)})
+    figure = plot.delays({"network": frame}, {("network", "weight_decay"): -1.0}, {"weight_decay": "λ"})
     dots, fit = drawn(figure, "network"), drawn(figure, "network fit")
-    np.testing.assert_allclose(dots.y, [1e4, 1e3, 1e2])  # geometric means
+    np.testing.assert_allclose(dots.y, [1e4, 1e3, 1e2])  # medians
     np.testing.assert_allclose(dots.error_y.array, [1e4, 1e3, 1e2])  # up to twice as much
     np.testing.assert_allclose(dots.error_y.arrayminus, [5e3, 5e2, 5e1])
     np.testing.assert_allclose(fit.y, [1e4, 1e2])
     assert titles(figure) == (["λ"], ["Delay (steps)"])
+
+
+def test_delays_of_runs_that_had_not_generalized_count_as_longer():
+    """Of 1, 2 and 3 steps, the 2 censored: at 1 a third has generalized, at 3 all; Kaplan and Meier's median is 3."""
+    frame = pd.DataFrame({"swept": "n", "value": 10.0, "delay": [1.0, 2.0, 3.0], "censored": [False, True, False]})
+    figure = plot.delays({"network": frame}, {}, {"n": "n"})
+    dots, waiting = drawn(figure, "network"), drawn(figure, "network: not by the last step")
+    assert (list(dots.y), list(dots.error_y.array), list(dots.error_y.arrayminus)) == ([3.0], [0.0], [2.0])
+    assert (list(waiting.y), waiting.marker.symbol) == ([2.0], "triangle-up-open")
 
 
 def test_delays_mark_the_runs_that_have_none():

@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.stats import linregress, t as student_t
 
-from interp import ConfigError, TrainingError
+from interp import ConfigError, TrainingError, fit_exponents
 from interp.linear import two_layer
 from interp.linear.two_layer import TwoLayer
 from tests.processes import outside
@@ -79,7 +80,7 @@ def test_the_delay_is_about_inversely_proportional_to_weight_decay():
     students = [replace(TwoLayer(), weight_decay=decay, seed=s) for decay in (5e-4, 1e-3, 2e-3) for s in range(3)]
     times = two_layer.grokking_times(two_layer.trajectories(students, steps=6_000, progress=False))
     assert (times["delay"] > 10 * times["overfitting"]).all()
-    assert two_layer.fit_exponent(times["weight_decay"], times["delay"]).value == pytest.approx(-1, abs=0.1)
+    assert fit_exponents(times, ["weight_decay"]).exponents["weight_decay"][0] == pytest.approx(-1, abs=0.1)
 
 
 def test_grokking_times_are_the_first_recorded_steps_under_the_tolerance_for_good():
@@ -95,20 +96,41 @@ def test_grokking_times_are_the_first_recorded_steps_under_the_tolerance_for_goo
     assert times["overfitting"].tolist() == [30, 0]
     assert times["generalization"].isna().tolist() == [True, False]
     assert times["delay"].tolist()[1] == 20
+    assert times["last_step"].tolist() == [30, 30]
+
+
+def _times(x: np.ndarray, delay: np.ndarray, last_step: float = 1e9) -> pd.DataFrame:
+    """The table of students of these delays; who generalizes after `last_step` has not generalized."""
+    generalization = pd.Series(10 + delay).where(10 + delay <= last_step)
+    return pd.DataFrame(
+        {"weight_decay": x, "overfitting": 10.0, "generalization": generalization, "last_step": last_step}
+    )
 
 
 def test_the_exponent_of_a_power_law_is_found_exactly():
     x = np.array([1.0, 2.0, 5.0, 10.0])
-    found = two_layer.fit_exponent(x, 7 * x**-1.5)
-    assert (found.value, found.low, found.high) == pytest.approx((-1.5, -1.5, -1.5), abs=1e-12)
+    found = fit_exponents(_times(x, 7 * x**-1.5), ["weight_decay"]).exponents["weight_decay"]
+    assert found == pytest.approx((-1.5, -1.5, -1.5), abs=1e-12)
     noisy = np.repeat(x, 10)
     scattered = noisy**2 * np.exp(0.3 * np.random.default_rng(0).standard_normal(40))
-    found = two_layer.fit_exponent(noisy, scattered)
-    assert found.low < 2 < found.high
-    # The standard error of this slope is 0.3 / √Σ(log x − mean)², and a 95 % interval 3.9 of them wide.
-    logs = np.log(noisy)
-    width = 3.92 * 0.3 / math.sqrt(((logs - logs.mean()) ** 2).sum())
-    assert found.high - found.low == pytest.approx(width, rel=0.3)
+    value, low, high = fit_exponents(_times(noisy, scattered), ["weight_decay"]).exponents["weight_decay"]
+    line = linregress(np.log(noisy), np.log(scattered))
+    assert value == pytest.approx(line.slope, rel=1e-12)
+    assert (high - low) / 2 == pytest.approx(student_t.ppf(0.975, 38) * line.stderr, rel=1e-12)
+
+
+def test_students_that_had_not_generalized_are_censored_in_the_exponent():
+    """Left out, the slowest at each decay would pull the exponent up; censored, it stays where it was."""
+    x = np.repeat(np.array([1.0, 2.0, 4.0, 8.0]), 200)
+    delay = 8_000 / x * np.exp(0.5 * np.random.default_rng(1).standard_normal(len(x)))
+    cut = _times(x, delay, last_step=8_010.0)
+    found = fit_exponents(cut, ["weight_decay"])
+    assert found.censored == int((delay > 8_000).sum()) > 100
+    _, low, high = found.exponents["weight_decay"]
+    assert low < -1 < high
+    assert high - low < 0.2
+    dropped = cut.dropna(subset=["generalization"])
+    assert fit_exponents(dropped, ["weight_decay"]).exponents["weight_decay"][0] > -0.9
 
 
 def test_a_small_weight_decay_is_not_rounded_away():
@@ -120,12 +142,6 @@ def test_a_small_weight_decay_is_not_rounded_away():
     )
     assert with_decay / without == pytest.approx(math.exp(-1e-3 * 1e-4 * 1_000), abs=3e-5)
     assert with_decay < without
-
-
-def test_an_interval_from_few_runs_is_no_garbage():
-    """Draws that hold one setting alone have no slope, and do not count."""
-    found = two_layer.fit_exponent([1e-3, 1e-3, 3e-3], [1_000.0, 1_100.0, 400.0])
-    assert -1.2 < found.low <= found.value <= found.high < -0.6
 
 
 def test_a_student_that_diverges_is_named():
@@ -174,10 +190,11 @@ def test_bad_input_is_refused_in_a_sentence():
     with pytest.raises(ConfigError, match="at least one row"):
         two_layer.grokking_times(frame.iloc[:0])
     for x, y, said in [
-        ([1.0, 2.0], [1.0, 2.0], "at least three"),
-        ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "two different"),
-        ([1.0, 2.0, 3.0], [1.0, 2.0, 0.0], "values above 0"),
-        ([1.0, 2.0, 3.0], [1.0, 2.0], "for each of the 3 settings; got 2"),
+        ([1.0, 2.0], [1.0, 2.0], "at least three runs that generalized; got 2"),
+        ([1.0, 1.0, 1.0], [1.0, 2.0, 3.0], "must vary to have an exponent; weight_decay has one value"),
+        ([0.0, 1.0, 2.0], [1.0, 2.0, 3.0], "columns of numbers above 0; got 'weight_decay'"),
     ]:
         with pytest.raises(ConfigError, match=said):
-            two_layer.fit_exponent(x, y)
+            fit_exponents(_times(np.array(x), np.array(y)), ["weight_decay"])
+    with pytest.raises(ConfigError, match=r"needs the table of a sweep, .* or that of two_layer.grokking_times; got"):
+        fit_exponents(pd.DataFrame({"weight_decay": [1.0]}), ["weight_decay"])

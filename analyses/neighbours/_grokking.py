@@ -11,6 +11,7 @@ import pandas as pd
 from analyses.neighbours._sizes import Sizes
 from interp.console import progress_bar
 from interp.linear import ridge, two_layer
+from interp.survival import with_delays
 from interp.threads import side_by_side, wanted
 
 SWEPT = {
@@ -98,7 +99,8 @@ def ridge_delays(sizes: Sizes) -> pd.DataFrame:
             samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
             problem = ridge.random_features_problem(samples, d, features, seed=seed)
             moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
-            rows[place] = ridge.grokking_times(problem, seed=seed, **moved).to_dict()
+            # Its times are exact: what does not come within any number of steps is not censored.
+            rows[place] = {**ridge.grokking_times(problem, seed=seed, **moved).to_dict(), "last_step": None}
             yield 1
 
         with progress_bar(f"ridge, {swept}", "problems", len(settings)) as bar:
@@ -118,6 +120,6 @@ def _swept(
     for swept, own in values.items():
         runs = [(value, seed) for value in own for seed in range(seeds)]
         found = times(swept, [setting(swept, value, seed) for value, seed in runs])
-        frames.append(found[["overfitting", "generalization", "delay"]].astype("Float64").assign(
-            swept=swept, value=[value for value, _ in runs]))  # fmt: skip
+        events = found[["overfitting", "generalization", "last_step"]].astype("Float64")
+        frames.append(with_delays(events).assign(swept=swept, value=[value for value, _ in runs]))
     return pd.concat(frames, ignore_index=True)

@@ -7,8 +7,7 @@ import pandas as pd
 from analyses._tables import write_table
 from analyses.neighbours._grokking import SWEPT, network_delays, ridge_delays
 from analyses.neighbours._sizes import PAPER, Sizes
-from interp import ConfigError, plot
-from interp.linear.two_layer import fit_exponent
+from interp import ConfigError, fit_exponents, plot
 
 
 def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
@@ -17,16 +16,18 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     for swept in SWEPT:
         row: dict[str, object] = {"setting": swept}
         for system, frame in measured.items():
-            own = frame[(frame["swept"] == swept) & (frame["delay"].fillna(0) > 0)]
+            own = frame[frame["swept"] == swept]
+            there = int((own["delay"] > 0).sum())
             try:
-                fit = fit_exponent(own["value"].tolist(), own["delay"].tolist())
+                fit = fit_exponents(own, ["value"])
             except ConfigError:
-                row[system] = f"– ({len(own)} runs have a delay)"
+                row[system] = f"– ({there} runs have a delay)"
                 continue
-            fits[system, swept] = fit
-            of = (frame["swept"] == swept).sum()
-            row[system] = str(fit) if len(own) == of else f"{fit} ({len(own)} of {of} runs have a delay)"
-        row["linear prediction"] = "-1" if swept == "weight_decay" else "–"
-        rows.append(row)
+            value, low, high = fit.exponents["value"]
+            fits[system, swept] = value
+            row[system] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+            if there < len(own) or fit.censored:
+                row[system] += f" ({there} of {len(own)} runs have a delay, {fit.censored} of them censored)"
+        rows.append(row | {"linear prediction": "-1" if swept == "weight_decay" else "–"})
     written = plot.save(plot.delays(measured, fits, SWEPT), out, "ridge_and_network")
     return written + write_table(pd.DataFrame(rows), out, "grokking_exponents")

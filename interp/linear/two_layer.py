@@ -8,10 +8,8 @@ and weight decay. The teacher is such a network of a few neurons, its outputs of
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +19,6 @@ from torch import Tensor
 
 from interp.arguments import (
     LARGEST,
-    Numbers,
     above_zero,
     at_least_zero,
     columns,
@@ -214,7 +211,8 @@ def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFram
     """Return when each student of `trajectories` fits and when it generalizes; a row a student.
 
     Columns: run and its settings; overfitting and generalization, the first recorded step from which train and test
-    loss stay at the tolerance or under it; delay, their difference. An event that has not come is <NA>.
+    loss stay at the tolerance or under it; delay, their difference; last_step, the last that is recorded. An event that
+    has not come is <NA>; `interp.fit_exponents` takes such a run as censored.
     `tolerance` is a loss; the default is a tenth of the teacher's variance, which is 1.
     Raises ConfigError for a tolerance that is not above 0 and for a frame without these columns.
     """
@@ -229,7 +227,7 @@ def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFram
             for name, kind in (("overfitting", "train"), ("generalization", "test"))
         }
         settings = {name: own[name].iloc[0] for name in SETTINGS if name in own}
-        rows.append({"run": run, **settings, **times})
+        rows.append({"run": run, **settings, **times, "last_step": int(own["step"].iloc[-1])})
     table = pd.DataFrame(rows).astype({"overfitting": "Int64", "generalization": "Int64"})
     return table.assign(delay=table["generalization"] - table["overfitting"])
 
@@ -239,49 +237,3 @@ def _settled(steps: Int[np.ndarray, " t"], losses: Float[np.ndarray, " t"], tole
     if not len(above):
         return int(steps[0])
     return int(steps[above[-1] + 1]) if above[-1] + 1 < len(steps) else None
-
-
-@dataclass(frozen=True, repr=False)
-class Exponent:
-    """delay ∝ setting^value, with a 95 % bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-    __repr__ = __str__
-
-
-@computing()
-def fit_exponent(setting: Numbers, delay: Numbers, draws: int = 2_000, seed: int = 0) -> Exponent:
-    """Fit the slope of log delay over log setting by least squares, with an interval from resampled runs.
-
-    Raises ConfigError for fewer than three runs, a single setting, or values that are not above 0.
-    """
-    x, y = finite("setting", setting, 1), finite("delay", delay, 1)
-    if len(x) != len(y):
-        raise ConfigError(f"delay must have an entry for each of the {len(x)} settings; got {len(y)}.")
-    if len(x) < 3 or len(set(x.tolist())) < 2 or min(x.min(), y.min()) <= 0:
-        raise ConfigError(
-            f"an exponent needs at least three runs, two different settings, and values above 0; got {len(x)} runs, "
-            f"{len(set(x.tolist()))} settings, and values from {min(x.min(), y.min()):g}."
-        )
-    from scipy.stats import DegenerateDataWarning, bootstrap
-
-    def slope(x: Float[np.ndarray, "*draws runs"], y: Float[np.ndarray, "*draws runs"], axis: int = -1) -> Any:
-        centred = x - x.mean(axis, keepdims=True)
-        squares = np.where(x.max(axis) > x.min(axis), (centred**2).sum(axis), np.nan)  # one setting alone has no slope
-        return (centred * y).sum(axis) / squares
-
-    logs = np.log(x), np.log(y)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # of those draws
-        drawn = bootstrap(
-            logs, slope, paired=True, vectorized=True, method="percentile",
-            n_resamples=whole("draws", draws, 100, 100_001), rng=np.random.default_rng(random_seed(seed)),
-        ).bootstrap_distribution  # fmt: skip
-    low, high = np.nanquantile(drawn, [0.025, 0.975])
-    return Exponent(float(slope(*logs)), float(low), float(high))

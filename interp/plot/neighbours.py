@@ -27,13 +27,13 @@ from interp.plot.base import (
     need,
     panels,
 )  # fmt: skip
+from interp.survival import kaplan_meier
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from interp.linear.double_descent import Descents
     from interp.linear.ridge import GrokkingTimes
-    from interp.linear.two_layer import Exponent
 
 _GREY = "#777"
 _GUIDE = {"color": _GREY, "width": 1.5, "dash": "dot"}
@@ -142,22 +142,23 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
 
 def delays(
     measured: Mapping[str, pd.DataFrame],
-    exponents: Mapping[tuple[str, str], Exponent],
+    exponents: Mapping[tuple[str, str], float],
     titles: Mapping[str, str],
 ) -> go.Figure:
     """The grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
 
-    measured    a frame a system, with `swept` (the setting's name), `value` and `delay`; runs of one value are drawn
-                as their geometric mean and range. Runs without a delay above 0, which did not generalize by their last
-                step, or not after they fitted, are left out of it: a warning counts them, and ▽ marks them
+    measured    a frame a system, with `swept` (the setting's name), `value`, `delay` and, where runs are, `censored`:
+                the run had not generalized by its last step, so its delay is longer than this. Runs of one value are
+                drawn as their median, which is Kaplan and Meier's, with the range of those that generalized; △ marks
+                the others. Runs without a delay above 0 are left out: a warning counts them, and ▽ marks them
     exponents   of each (system, setting); those that are there are drawn as a line
     titles      setting → title of its axis
     """
     titles, measured = frames(titles, "titles"), frames(measured, "measured")
     if not titles:
         raise ConfigError("this figure needs at least one setting in titles.")
-    if not isinstance(exponents, Mapping) or not all(hasattr(fit, "value") for fit in exponents.values()):
-        raise ConfigError(f"exponents must map (system, setting) to what fit_exponent returns; got {given(exponents)}.")
+    if not isinstance(exponents, Mapping):
+        raise ConfigError(f"exponents must map (system, setting) to a number; got {given(exponents)}.")
     for frame in measured.values():
         need(frame, "value", "delay", of="frame", text=["swept"])
         if not (finite("the column value", frame["value"], 1) > 0).all():
@@ -174,18 +175,27 @@ def delays(
                 _without_delay(figure, without, system, setting, row, KEYS[index % len(KEYS)], len(own))
             if own.empty:
                 continue
-            logs = own["delay"].astype(float).map(np.log).groupby(own["value"])
-            middle = logs.mean().map(np.exp)
+            own = own.assign(value=own["value"].astype(float), delay=own["delay"].astype(float), censored=(
+                own["censored"].fillna(False).astype(bool) if "censored" in own else False))  # fmt: skip
             colour, symbol = KEYS[index % len(KEYS)], ("circle", "diamond", "square")[index % 3]
-            bars = {"type": "data", "symmetric": False, "array": logs.max().map(np.exp) - middle,
-                    "arrayminus": middle - logs.min().map(np.exp)}  # fmt: skip
+            waiting = own[own["censored"]]
+            if len(waiting):
+                name = f"{system}: not by the last step"
+                _dots(
+                    figure, waiting["value"], waiting["delay"], name, row, "triangle-up-open", colour, legend=row == 1
+                )
+            middle = own.groupby("value")[["delay", "censored"]].apply(
+                lambda runs: kaplan_meier(runs["delay"].to_numpy(), runs["censored"].to_numpy()).median
+            ).dropna()  # fmt: skip
+            seen = own[~own["censored"]].groupby("value")["delay"]
+            bars = {"type": "data", "symmetric": False, "array": seen.max().reindex(middle.index) - middle,
+                    "arrayminus": middle - seen.min().reindex(middle.index)}  # fmt: skip
             _dots(figure, middle.index, middle, system, row, symbol, colour, legend=row == 1, error_y=bars)
-            if (fit := exponents.get((system, setting))) is not None:
+            if (slope := exponents.get((system, setting))) is not None and len(middle):
                 x = pd.Series([middle.index.min(), middle.index.max()], dtype=float)
-                centre = own[["delay", "value"]].astype(float).map(np.log).mean()
-                anchor = np.exp(centre["delay"] - fit.value * centre["value"])
+                anchor = np.exp((np.log(middle) - slope * np.log(middle.index.to_numpy())).mean())
                 style = {"color": colour, "dash": DASHES[index % len(DASHES)]}
-                line(figure, x, anchor * x**fit.value, f"{system} fit", row, style, legend=False)
+                line(figure, x, anchor * x**slope, f"{system} fit", row, style, legend=False)
         decades(figure, row)
         log_x(figure, row)
     figure.update_layout(hovermode="closest")
