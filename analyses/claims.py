@@ -9,7 +9,6 @@ from analyses._tables import write_table
 from interp import ConfigError, Run, ablate, activations, progress_measures
 from interp.doubts import key_doubt
 from interp.measures.logits import projection_shares
-from interp.model import neuron_logit_map
 from interp.subjects import subject_of
 
 PAPER = "Nanda et al. (2023)"
@@ -25,14 +24,15 @@ def claims(run: Run) -> pd.DataFrame:
     The claims are about a network that has grokked. Of one that has not, none agrees: where its number is in the
     paper's range, that is "doubtful", and a last column says why.
     """
-    ckpt, p = run[-1], run.task.p
+    ckpt = run[-1]
     m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
-    doubt = m.key_doubt or key_doubt(subject_of(ckpt))  # the frequencies may be of an earlier checkpoint, before a loss
+    subject = subject_of(ckpt)
+    doubt = m.key_doubt or key_doubt(subject)  # the frequencies may be of an earlier checkpoint, before a loss
     acts = activations(ckpt)
     if acts.neurons is None:
         raise ConfigError("the claims are about neurons, and this model has none.")
-    read = projection_shares(acts.neurons, neuron_logit_map(ckpt.weights)[:, :p], run.task.labels, keys)
+    read = projection_shares(acts.neurons, subject.W_L, run.task.labels, keys)
     least = min((share for both in read.values() for share in both if share == share), default=float("nan"))
     others = ablate.logits(ckpt, keep=keys)
     without = {k: ablate.logits(ckpt, remove=[k]) for k in keys}

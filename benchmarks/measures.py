@@ -13,9 +13,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.timing import medians
-from interp import ModelConfig, load_run, progress_measures
-from interp.forward import Pairs, forward
+from interp import Transformer, load_run, progress_measures
 from interp.fourier import fourier_basis, frequency_rows
+from interp.networks.base import UNTAPPED
+from interp.networks.pairs import Pairs
 
 RUN = Path("checkpoints/mod113-seed0")
 
@@ -27,8 +28,8 @@ def main() -> None:
     assert checkpoint.train_mask is not None
     p, labels, mask = checkpoint.task.p, checkpoint.task.labels.flatten(), checkpoint.train_mask.flatten()
     bridge = checkpoint.model()
-    assert isinstance(checkpoint.config, ModelConfig)
-    options = checkpoint.config.forward_options
+    network = checkpoint.config
+    assert isinstance(network, Transformer)
     index = torch.arange(p * p)
     tokens = torch.stack([index // p, index % p, torch.full_like(index, p)], dim=1)
     F = fourier_basis(p).float()
@@ -87,7 +88,7 @@ def main() -> None:
 
     def by_hand() -> tuple[float, float]:
         with torch.no_grad():
-            out = forward(checkpoint.weights, Pairs.all(p), **options).logits[:, :p]
+            out = network.forward(checkpoint.weights, Pairs.all(p), UNTAPPED)[:, :p]
         values = -out.double().log_softmax(-1).gather(-1, labels[:, None])[:, 0]
         return float(values[mask].mean()), float(values[~mask].mean())
 

@@ -10,9 +10,9 @@ import torch
 
 from benchmarks.timing import medians
 from interp.config import TrainConfig
-from interp.forward import Pairs, forward
-from interp.model import initial_weights, to_bridge
-from interp.training import new_optimizer, training_loss
+from interp.networks.base import UNTAPPED
+from interp.networks.pairs import Pairs
+from interp.updates import Updates, training_loss
 
 
 def main() -> None:
@@ -21,23 +21,21 @@ def main() -> None:
     train_labels, test_labels = config.task.labels[mask], config.task.labels[~mask]
     train_pairs, test_pairs = (Pairs(config.p, *m.nonzero(as_tuple=True)) for m in (mask, ~mask))
 
-    options = config.model.forward_options
-    weights = {n: w.requires_grad_() for n, w in initial_weights(config.model, config.seed).items()}
-    optimizer = new_optimizer(config, weights)
-    optimizer.param_groups[0]["lr"] = config.learning_rate
+    network = config.model
+    weights = {n: w.requires_grad_() for n, w in network.initial_weights(config.seed).items()}
+    update = Updates(config, weights)
 
     def step() -> None:
-        training_loss(forward(weights, train_pairs, **options).logits, train_labels).backward()
-        optimizer.step()
-        optimizer.zero_grad()
+        training_loss(network.forward(weights, train_pairs, UNTAPPED), train_labels).backward()
+        update(config.warmup_steps)
 
     def ten_steps_and_test() -> None:
         for _ in range(10):
             step()
         with torch.no_grad():
-            training_loss(forward(weights, test_pairs, **options).logits, test_labels)
+            training_loss(network.forward(weights, test_pairs, UNTAPPED), test_labels)
 
-    bridge = to_bridge({n: w.detach() for n, w in weights.items()}, config.model)
+    bridge = network.hooked({n: w.detach() for n, w in weights.items()}, config.p)
     ordinary = torch.optim.AdamW(bridge.parameters(), lr=1e-3, betas=config.betas, weight_decay=config.weight_decay)
 
     def tokens(pairs: Pairs) -> torch.Tensor:

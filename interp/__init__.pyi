@@ -2,10 +2,10 @@
 
 from . import (
     ablate as ablate,
-    forward as forward,
     fourier as fourier,
     linear as linear,
     measures as measures,
+    networks as networks,
     plot as plot,
 )
 from .all_pairs import (
@@ -17,8 +17,6 @@ from .callables import (
     Model as Model,
 )
 from .config import (
-    MLPConfig as MLPConfig,
-    ModelConfig as ModelConfig,
     TrainConfig as TrainConfig,
 )
 from .errors import (
@@ -47,6 +45,19 @@ from .measures.subject import (
     Missing as Missing,
     Subject as Subject,
     quantity as quantity,
+)
+from .networks.base import (
+    Network as Network,
+    network as network,
+)
+from .networks.layers import (
+    LayeredTransformer as LayeredTransformer,
+)
+from .networks.one_hidden_layer import (
+    OneHiddenLayer as OneHiddenLayer,
+)
+from .networks.transformer import (
+    Transformer as Transformer,
 )
 from .progress import (
     ProgressMeasures as ProgressMeasures,

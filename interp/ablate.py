@@ -4,7 +4,7 @@
     interp.ablate.neurons(ckpt, remove=[14])      # remove the waves of one frequency from the neurons
     interp.ablate.attention(ckpt, "mean")         # make attention the same for all pairs
 
-They take transformers and, but for `attention`, networks of one hidden layer. Each returns an Effect: losses and
+They take every network that interp trains, as far as it has what they change. Each returns an Effect: losses and
 accuracies before and after. All p*p pairs run as one batch, so that a hook sees all of them. The hooks are removed
 afterwards, also after an exception. `through_hooks` takes hooks of your own.
 """
@@ -20,21 +20,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from interp.all_pairs import at_last, evaluating, tokens_of
+from interp.all_pairs import evaluating, tokens_of
 from interp.arguments import given
 from interp.computing import computing
-from interp.config import MLPConfig
 from interp.errors import ConfigError
-from interp.forward import Pairs
 from interp.fourier import frequency_rows, project, shared_basis
 from interp.measures import logits as logit_measures, losses, neurons as neuron_measures
-from interp.model import neuron_logit_map
+from interp.networks import Network
+from interp.networks.base import HookPoints, at_last
+from interp.networks.pairs import Pairs
 from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from interp.hooked_mlp import HookedMLP
+    from transformer_lens import HookedRootModule
 
 Hook = tuple[str, Callable[..., Any]]
 Change = Callable[[Float[Tensor, "p p d"]], Float[Tensor, "p p d"]]
@@ -42,21 +40,7 @@ AttentionBy = Literal["mean", "degree-2"]
 Cut = Literal["zero", "mean"]
 
 
-@dataclass(frozen=True)
-class _HookPoints:
-    """The names of a network's hook points; pattern is None without attention."""
-
-    neurons: str
-    logits: str
-    pattern: str | None
-    embed: str = "hook_embed"
-
-
-_TRANSFORMER = _HookPoints("blocks.0.mlp.hook_post", "unembed.hook_out", "blocks.0.attn.hook_pattern")
-_ONE_HIDDEN_LAYER = _HookPoints("hook_post", "hook_logits", None)
-
-
-def _points(checkpoint: Checkpoint) -> _HookPoints:
+def _network(checkpoint: Checkpoint) -> Network:
     if not isinstance(checkpoint, Checkpoint):
         raise ConfigError(
             f"Ablations take a Checkpoint, such as interp.load_run(path)[-1]; got {given(checkpoint)}. Cut a "
@@ -67,7 +51,11 @@ def _points(checkpoint: Checkpoint) -> _HookPoints:
             "Ablations take the networks that interp computes itself; change another module or bridge with a hook of "
             "your own, and measure it again."
         )
-    return _ONE_HIDDEN_LAYER if isinstance(checkpoint.config, MLPConfig) else _TRANSFORMER
+    return checkpoint.config
+
+
+def _points(checkpoint: Checkpoint) -> HookPoints:
+    return _network(checkpoint).points
 
 
 @dataclass(frozen=True)
@@ -116,14 +104,14 @@ def through_hooks(
     checkpoint: Checkpoint,
     hooks: Sequence[Hook],
     name: str = "hooks",
-    bridge: TransformerBridge | HookedMLP | None = None,
+    bridge: HookedRootModule | None = None,
 ) -> Effect:
     """Score a checkpoint without and with forward hooks, each a (hook point, function of (activation, hook)).
 
     The batch is all p*p pairs in lexicographic order, pair a * p + b. A transformer's activations are [p*p, n_ctx, …],
-    answered at position -1; a HookedMLP's are [p*p, …]. `bridge` is the checkpoint's model (`checkpoint.model()`) to
-    use, in evaluation mode, instead of a new one: hooks that it already has act before and after, and only those given
-    are removed. Raises ConfigError for a hook point that the model does not have.
+    answered at position -1; a HookedNetwork's are [p*p, …]. `bridge` is the checkpoint's model (`checkpoint.model()`)
+    to use, in evaluation mode, instead of a new one: hooks that it already has act before and after, and only those
+    given are removed. Raises ConfigError for a hook point that the model does not have.
     """
     model: Any = checkpoint.model() if bridge is None else bridge
     if unknown := [point for point, _ in hooks if point not in model.hook_dict]:
@@ -198,7 +186,10 @@ def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep:
         part = project(table, named)
         return table.double() - part if keep is None else part + table.double().mean(0)
 
-    of_a, of_b = (change(table) for table in _embeddings(checkpoint))
+    tables = _network(checkpoint).embeddings(checkpoint.weights, checkpoint.task.p)
+    if tables is None:
+        raise ConfigError(f"embedding() needs a network with an embedding; {_network(checkpoint).name} has none.")
+    of_a, of_b = (change(table) for table in tables)
 
     def hook(embed: Tensor, hook: object) -> Tensor:
         embed = embed.clone()
@@ -206,15 +197,6 @@ def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep:
         return embed
 
     return through_hooks(checkpoint, [(_points(checkpoint).embed, hook)], f"embedding {words}")
-
-
-def _embeddings(checkpoint: Checkpoint) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
-    """Return the tables that embed a and b."""
-    weights, p = checkpoint.weights, checkpoint.task.p
-    if isinstance(checkpoint.config, MLPConfig):
-        return weights["W_x"], weights["W_y"]
-    W_E = weights["W_E"]
-    return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
 
 
 @computing()
@@ -261,11 +243,11 @@ def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
     """Replace attention from the last position by its mean over pairs, or by its best fit in one frequency.
 
     "degree-2" projects each head's attention to each position, over pairs, on the eight waves of the frequency that
-    explains most of it (`measures.attention`), its mean kept. Raises ConfigError for a network of one hidden layer.
+    explains most of it (`measures.attention`), its mean kept. Raises ConfigError for a network without attention.
     """
-    point = _points(checkpoint).pattern
-    if point is None:
-        raise ConfigError("attention() needs a network with attention; got a network of one hidden layer.")
+    point, model = _points(checkpoint).pattern, checkpoint.model()
+    if point not in model.hook_dict:
+        raise ConfigError(f"attention() needs a network with attention; {_network(checkpoint).name} has none.")
     if by not in get_args(AttentionBy):
         raise ConfigError(f"by must be {' or '.join(get_args(AttentionBy))}; got {by!r}.")
 
@@ -276,13 +258,13 @@ def attention(checkpoint: Checkpoint, by: AttentionBy = "mean") -> Effect:
 
     def hook(pattern: Tensor, hook: object) -> Tensor:
         pattern = pattern.clone()
-        last = pattern[:, :, -1]  # [pairs, n_heads, n_ctx]
+        last = pattern[:, :, -1] if pattern.ndim == 4 else pattern  # [pairs, n_heads, n_ctx], a view
         maps = change(last.flatten(1).unflatten(0, (p, p)))
-        pattern[:, :, -1] = maps.flatten(0, 1).unflatten(1, last.shape[1:]).to(pattern)
+        last.copy_(maps.flatten(0, 1).unflatten(1, last.shape[1:]))
         return pattern
 
     fit = "mean over pairs" if by == "mean" else "best fit in one frequency"
-    return through_hooks(checkpoint, [(point, hook)], f"attention by its {fit}")
+    return through_hooks(checkpoint, [(point, hook)], f"attention by its {fit}", model)
 
 
 @computing()
@@ -336,7 +318,10 @@ def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Eff
     """
     words, named = _chosen(checkpoint, None, frequencies)
     p = checkpoint.task.p
-    W_L = neuron_logit_map(checkpoint.weights)[:, :p]
+    W_L = _network(checkpoint).neuron_logit_map(checkpoint.weights)
+    if W_L is None:
+        raise ConfigError(f"output_directions() needs a neuron-logit map; {_network(checkpoint).name} has none.")
+    W_L = W_L[:, :p]
     lost = W_L.double() - project(W_L.T, named).T
     seen: list[Tensor] = []
 

@@ -1,4 +1,4 @@
-"""What a model computes on all p*p pairs, at the last position: by the shared forward, or through hooks.
+"""What a model computes on all p*p pairs, at the last position: by its own forward, or through hooks.
 
 Its activations, and the gradients of its logits with respect to the two embedded inputs.
 """
@@ -16,16 +16,25 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from interp.computing import computing
-from interp.config import MLPConfig, check_vocabulary
 from interp.errors import ConfigError
-from interp.forward import Activation, Pairs, forward
-from interp.model import Weights, plain
+from interp.networks import Network, Weights
+from interp.networks.base import (
+    UNTAPPED,
+    Activation,
+    InputGradients,
+    at_last,
+    check_weights,
+    jacobian,
+    network_of,
+    network_of_weights,
+    plain,
+)
+from interp.networks.pairs import Pairs
+from interp.networks.transformer import check_vocabulary
 from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from interp.hooked_mlp import HookedMLP
+    from transformer_lens import HookedRootModule
 
 _HOOK_BATCH = 4096
 _GRADIENT_BATCH = 256
@@ -52,11 +61,13 @@ def activations(
     p: int | None = None,
     activation: Activation | None = None,
     attention_coefficient: float | None = None,
+    network: Network | None = None,
 ) -> Activations:
-    """Run all pairs through the shared forward of `interp.forward`.
+    """Run all pairs through a network's own forward.
 
     `model` is a Checkpoint, which knows the rest, or weights alone. Weights do not tell how they are used: with them
-    give `p`, `activation` and, for a transformer, `attention_coefficient` (1 for softmax attention, 0 for constant).
+    give `p`, and the `network`, or `activation` and, for a transformer, `attention_coefficient` (1 for softmax
+    attention, 0 for constant).
 
     Raises ConfigError if one of these is missing, if one is given beside a Checkpoint, or if p does not fit.
     """
@@ -67,24 +78,25 @@ def activations(
             f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Its arrays are "
             "net.subject().logits, .neurons and .pattern."
         )
-    weights, p, options = _own_options(model, p, activation, attention_coefficient)
-    if "W_x" not in weights:
-        check_vocabulary(p, len(weights["W_E"]), weights["W_U"].shape[1], len(weights["W_pos"]))
-    elif len(weights["W_x"]) != p:
-        raise ConfigError(f"W_x has {len(weights['W_x'])} rows; a task of p = {p} has {p} numbers.")
-    out = forward(plain(weights), Pairs.all(p), **options)
+    weights, p, network = _own_network(model, p, activation, attention_coefficient, network)
+    network.check_modulus(p)
+    out = network.run(plain(weights), Pairs.all(p))
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
-        out.neurons.unflatten(0, (p, p)),
-        None if out.pattern is None else out.pattern.transpose(1, 2).unflatten(0, (p, p)),
+        None if out.neurons is None else out.neurons.unflatten(0, (p, p)),
+        None if out.pattern is None else out.pattern.unflatten(0, (p, p)),
     )
 
 
-def _own_options(
-    model: Checkpoint | Weights, p: int | None, activation: Activation | None, attention_coefficient: float | None
-) -> tuple[Weights, int, dict[str, Any]]:
-    """Return the weights of a model, its modulus, and the options of `forward`; ConfigError if one is lacking."""
-    asked = {"p": p, "activation": activation, "attention_coefficient": attention_coefficient}
+def _own_network(
+    model: Checkpoint | Weights,
+    p: int | None,
+    activation: Activation | None,
+    attention_coefficient: float | None,
+    network: Network | None,
+) -> tuple[Weights, int, Network]:
+    """Return the weights of a model, its modulus, and its network; ConfigError if something is lacking."""
+    asked = {"p": p, "activation": activation, "attention_coefficient": attention_coefficient, "network": network}
     given = [name for name, value in asked.items() if value is not None]
     if isinstance(model, Checkpoint):
         if given:
@@ -92,27 +104,36 @@ def _own_options(
                 f"A Checkpoint knows its {', '.join(asked)}; got {' and '.join(given)} beside it. Leave them out."
             )
         assert not isinstance(model.config, ForeignNetwork)
-        return model.weights, model.task.p, model.config.forward_options
-    lacking = [name for name in asked if name not in given and not (name == "attention_coefficient" and "W_x" in model)]
+        return model.weights, model.task.p, model.config
+    options = {"activation": activation, "attention_coefficient": attention_coefficient}
+    if network is None:
+        network = network_of_weights(model)  # with options of its own choosing: which of them it has, is what counts
+        options = {name: value for name, value in options.items() if hasattr(network, name)}
+        lacking = [name for name, value in {"p": p, **options}.items() if value is None]
+    else:
+        lacking = ["p"] if p is None else []
+        options = {}
     if p is None or lacking:
         raise ConfigError(
             f"Weights alone do not tell how they are used; {' and '.join(lacking)} must be given. "
-            "Call activations(checkpoint), or activations(weights, p, **checkpoint.config.forward_options)."
+            "Call activations(checkpoint), or activations(weights, p, network=checkpoint.config)."
         )
-    return model, p, {"activation": activation, "attention_coefficient": attention_coefficient}
+    network = network_of({**network.to_dict(), **options}).sized(p)
+    check_weights(model, network)
+    return model, p, network
 
 
 @computing()
-def tokens_of(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
+def tokens_of(model: HookedRootModule, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
     """What the model reads for these pairs: (a, b), and "=", its last token, where it has a third position.
 
     Where it has 2p tokens beside "=", the second p are b's. Raises ConfigError where its vocabulary is not that of a
     task of modulus p.
     """
     cfg, p = model.cfg, pairs.p
-    if isinstance(cfg, MLPConfig):
+    if isinstance(cfg, Network):
         cfg.check_modulus(p)
-        return torch.stack([pairs.a, pairs.b], dim=1).to(_device_of(model))
+        return cfg.tokens(pairs).to(_device_of(model))
     equals = cfg.n_ctx > 2
     check_vocabulary(p, cfg.d_vocab, cfg.d_vocab_out, cfg.n_ctx)
     b = pairs.b if cfg.d_vocab == p + equals else p + pairs.b
@@ -149,16 +170,18 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @computing()
-def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activations:
+def hooked_activations(model: HookedRootModule, p: int) -> Activations:
     """All pairs through a model's hooks, your own included, in evaluation mode.
 
-    It is a TransformerBridge of any depth and normalization, or a HookedMLP. A model with three
+    It is a TransformerBridge of any depth and normalization, or a HookedNetwork. A model with three
     positions or more reads (a, b, p), one with two reads (a, b).
     Raises ConfigError where its vocabulary is not that of a task of modulus p.
     """
     cfg = model.cfg
-    if isinstance(cfg, MLPConfig):
-        at_pattern, at_neurons = "", "hook_post"
+    if isinstance(cfg, Network):
+        at_pattern, at_neurons = (
+            name if name in model.hook_dict else "" for name in (cfg.points.pattern, cfg.points.neurons)
+        )
     else:
         block = f"blocks.{cfg.n_layers - 1}"
         at_pattern = f"{block}.attn.hook_pattern"
@@ -170,7 +193,8 @@ def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activati
             out, cache = model.run_with_cache(batch, names_filter=wanted)
             logits.append(at_last(out)[:, :p].float().cpu())
             if at_pattern:
-                patterns.append(cache[at_pattern][:, :, -1].float().cpu())
+                pattern = cache[at_pattern]  # of all positions, or of the last alone
+                patterns.append((pattern[:, :, -1] if pattern.ndim == 4 else pattern).float().cpu())
             if at_neurons:
                 neurons.append(at_last(cache[at_neurons]).float().cpu())
     return Activations(
@@ -180,59 +204,14 @@ def hooked_activations(model: TransformerBridge | HookedMLP, p: int) -> Activati
     )
 
 
-def at_last(x: Tensor) -> Float[Tensor, "batch d"]:
-    """Return the activations at the last position; a network of one hidden layer has no positions."""
-    return x[:, -1] if x.ndim == 3 else x
-
-
-InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
-
-
-def input_gradients(
-    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float | None = None
-) -> Iterator[InputGradients]:
-    """∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b of these pairs for all c, a batch of pairs at a time.
-
-    d is d_model or d_embed, E_a and E_b are the embedded inputs. By the shared forward: a batch of n pairs is given a
-    vocabulary of its own, of 2n tokens, so that the gradient of the embedding is that of every pair's own two inputs.
-    `activation` and `attention_coefficient` are those of `interp.forward.forward`.
-    """
-    for batch in pairs.split(_GRADIENT_BATCH):
-        yield _input_gradients(weights, batch, activation, attention_coefficient)
-
-
-@computing(grad=True)
-def _input_gradients(
-    weights: Weights, pairs: Pairs, activation: Activation, attention_coefficient: float | None
-) -> InputGradients:
-    p, a, b, weights = pairs.p, pairs.a, pairs.b, plain(weights)
-    each = Pairs(len(a), torch.arange(len(a)), torch.arange(len(a)))
-    if "W_x" in weights:
-        E_a, E_b = weights["W_x"][a], weights["W_y"][b]
-    else:
-        own = weights["W_E"][p : 2 * p] if len(weights["W_E"]) >= 2 * p else weights["W_E"]
-        E_a, E_b = weights["W_E"][a], own[b]
-    E_a, E_b = E_a.detach().requires_grad_(), E_b.detach().requires_grad_()
-    if "W_x" in weights:
-        embedded = {"W_x": E_a, "W_y": E_b}
-    else:
-        equals = weights["W_E"][-1:] if len(weights["W_pos"]) == 3 else weights["W_E"][:0]
-        embedded = {"W_E": torch.cat([E_a, E_b, equals])}
-    logits = forward({**weights, **embedded}, each, activation, attention_coefficient).logits
-    grad_a, grad_b = jacobian(logits[:, :p], E_a, E_b)
-    return grad_a, grad_b
-
-
-def hooked_input_gradients(model: TransformerBridge | HookedMLP, pairs: Pairs) -> Iterator[InputGradients]:
+def hooked_input_gradients(model: HookedRootModule, pairs: Pairs) -> Iterator[InputGradients]:
     """The same through a model's hooks, your own included: with respect to hook_embed at positions 0 and 1."""
     for tokens in tokens_of(model, pairs).split(_GRADIENT_BATCH):
         yield _hooked_input_gradients(model, tokens, pairs.p)
 
 
 @computing(grad=True)
-def _hooked_input_gradients(
-    model: TransformerBridge | HookedMLP, tokens: Int[Tensor, "n n_ctx"], p: int
-) -> InputGradients:
+def _hooked_input_gradients(model: HookedRootModule, tokens: Int[Tensor, "n n_ctx"], p: int) -> InputGradients:
     embedded: list[Tensor] = []
 
     def leaf(value: Tensor, hook: object) -> Tensor:
@@ -250,23 +229,13 @@ def _hooked_input_gradients(
     return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
 
 
-def jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
-    """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
-    columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
-    return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))
-
-
 @computing(grad=True)
 def loss_gradient(
-    weights: Weights,
-    train_mask: Bool[Tensor, "p p"],
-    labels: Int[Tensor, "p p"],
-    activation: Activation,
-    attention_coefficient: float | None = None,
+    network: Network, weights: Weights, train_mask: Bool[Tensor, "p p"], labels: Int[Tensor, "p p"]
 ) -> dict[str, Tensor]:
     """∂(mean cross-entropy of the train pairs)/∂W of each weight, over all outputs, "=" included as in training."""
     weights = {name: weight.detach().requires_grad_() for name, weight in plain(weights).items()}
     pairs = Pairs(len(labels), *train_mask.nonzero(as_tuple=True))
-    logits = forward(weights, pairs, activation, attention_coefficient).logits
+    logits = network.forward(weights, pairs, UNTAPPED)
     loss = functional.cross_entropy(logits.double(), labels[train_mask])
     return dict(zip(weights, torch.autograd.grad(loss, list(weights.values())), strict=True))

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
-from interp.all_pairs import Activations, InputGradients, at_last, evaluating, jacobian
+from interp.all_pairs import Activations, evaluating
 from interp.arguments import given
 from interp.computing import computing
 from interp.contents import unwrapped, without_prefix
 from interp.errors import CheckpointError, ConfigError
-from interp.forward import Pairs
 from interp.layouts import State, some
 from interp.measures.subject import Chosen, Missing, Subject
+from interp.networks.base import InputGradients, at_last, jacobian
+from interp.networks.pairs import Pairs
 from interp.run import Checkpoint, ForeignNetwork
 from interp.task import SplitLike, Task, as_mask
 

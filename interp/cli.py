@@ -17,10 +17,11 @@ import typer
 import typer.core
 from rich.markup import escape
 
-from interp.config import PRESETS, Init, ModelConfig, TrainConfig, check_number_of_checkpoints, nearest_settings
+from interp.config import TrainConfig, check_number_of_checkpoints, nearest_settings, preset_settings
 from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
-from interp.forward import Activation
+from interp.networks.base import Activation, Network
+from interp.networks.transformer import Init
 from interp.sweeps.grid import Engine
 from interp.task import Operation, Split, Task
 
@@ -97,6 +98,24 @@ def parse_steps(text: str) -> tuple[int, ...]:
     return tuple(steps)
 
 
+Imported = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        help="A Python file or module that declares your own measures (@interp.measure) or networks (@interp.network); "
+        "may be repeated.",
+        metavar="FILE_OR_MODULE",
+    ),
+]
+
+
+def _import(names: list[str] | None) -> None:
+    """Import the files and modules that declare a user's measures and networks; ConfigError where that fails."""
+    from interp.imports import import_all
+
+    import_all(names or ())
+
+
 class _TrainCommand(typer.core.TyperCommand):
     """The train command, which names the option that another name may mean: --learning-rate for --lr."""
 
@@ -155,6 +174,14 @@ def train(
     ] = _DEFAULT.seed,
     split_seed: Annotated[
         int | None, typer.Option(help="Seed of the split alone. \\[default: the same as --seed]")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            help="Network: one_hidden_layer, layered_transformer, transformer, or one of yours (--import); --set "
+            "network.d_hidden=64 says its sizes. \\[default: the transformer of the next options]",
+            metavar="NAME",
+        ),
     ] = None,
     d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = _DEFAULT.d_model,
     n_heads: Annotated[
@@ -218,6 +245,7 @@ def train(
         int | None,
         typer.Option(help="Number of threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
     ] = None,
+    imported: Imported = None,
 ) -> None:
     """Train on modular arithmetic into a run directory; the defaults are the mainline of Nanda et al. (2023).
 
@@ -226,6 +254,7 @@ def train(
     from interp.run import CONFIG, read_config
     from interp.training import TrainingInterrupted, train as train_run
 
+    _import(imported)
     plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     settings = {
         name: value for name, value in context.params.items() if name in TrainConfig.names() and _given(context, name)
@@ -234,14 +263,14 @@ def train(
         settings["checkpoint_steps"] = parse_steps(checkpoint_steps)
     settings |= _single_values(changes)
     checkpoint = None if start is None else _checkpoint_at(start)
-    base = _DEFAULT if preset is None else TrainConfig.preset(preset)
+    base = _DEFAULT if preset is None else TrainConfig(**preset_settings(preset, settings))
     if checkpoint is not None:
         base = _settings_of(checkpoint)
     if run is None:
-        named = replace(base, **settings)
+        named = base.changed(settings)
         run = Path("runs") / f"{named.operation}-{named.p}-seed{named.seed}"
     begun = resume and (run / CONFIG).exists()
-    config = replace(read_config(run) if begun else base, **settings)
+    config = (read_config(run) if begun else base).changed(settings)
     if begun:
         checkpoint = None  # which it began with
     try:
@@ -289,12 +318,9 @@ def _settings_of(checkpoint: Checkpoint) -> TrainConfig:
     if checkpoint.run is not None and checkpoint.run.config is not None:
         return replace(checkpoint.run.config, checkpoint_steps=None)
     sizes, task = checkpoint.config, checkpoint.task
-    if not isinstance(sizes, ModelConfig):
-        raise ConfigError(f"--from takes a transformer of one layer; {checkpoint.path} holds {type(sizes).__name__}.")
-    return TrainConfig(
-        p=task.p, operation=task.operation, d_model=sizes.d_model, n_heads=sizes.n_heads, d_mlp=sizes.d_mlp,
-        activation=sizes.activation,
-    )  # fmt: skip
+    if not isinstance(sizes, Network):
+        raise ConfigError(f"--from takes a network that interp trains; {checkpoint.path} holds {type(sizes).__name__}.")
+    return TrainConfig(p=task.p, operation=task.operation, network=sizes)
 
 
 # Options for what a file may not determine, the same for every command that reads one.
@@ -332,14 +358,6 @@ FileActivation = Annotated[
 ]
 
 
-Imported = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--import",
-        help="A Python file or module that declares your own measures (@interp.measure); may be repeated.",
-        metavar="FILE_OR_MODULE",
-    ),
-]
 Anyway = Annotated[
     bool,
     typer.Option(
@@ -348,24 +366,6 @@ Anyway = Annotated[
         rich_help_panel="Files",
     ),
 ]
-
-
-def _import(names: list[str] | None) -> None:
-    """Import the files and modules that declare a user's measures; ConfigError if one cannot be imported."""
-    import importlib
-    import runpy
-
-    for name in names or ():
-        try:
-            if Path(name).suffix == ".py":
-                runpy.run_path(name)
-            else:
-                importlib.import_module(name)
-        except Exception as error:
-            raise ConfigError(
-                f"--import takes a Python file or module that can be imported; {name} cannot "
-                f"({type(error).__name__}: {error})."
-            ) from error
 
 
 def _about_file(
@@ -445,6 +445,7 @@ def sweep(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and say how long they take; train nothing.")
     ] = False,
+    imported: Imported = None,
 ) -> None:
     """Train many runs into one directory, and write their table, results.parquet.
 
@@ -457,6 +458,7 @@ def sweep(
     from interp.sweeps.grid import configurations, parsed_settings, read_plan
     from interp.sweeps.running import estimate, sweep as run_sweep
 
+    _import(imported)
     options: dict[str, Any] = {"stop_when": stop_when, "threshold": threshold, "workers": workers}
     if file is not None:
         plan = read_plan(file)
@@ -464,11 +466,12 @@ def sweep(
         grid: Any = plan.configs
         if words:
             changed = parsed_settings(words)
-            grid = [replace(one, **chosen) for one in plan.configs for chosen in _combined(changed)]
+            grid = [one.changed(chosen) for one in plan.configs for chosen in _combined(changed)]
         if preset is not None:
             raise ConfigError("--preset and --file both say what to begin with; give one of them.")
     elif words:
-        grid = ({} if preset is None else {n: [v] for n, v in _preset(preset).items()}) | parsed_settings(words)
+        own = parsed_settings(words)
+        grid = ({} if preset is None else {n: [v] for n, v in preset_settings(preset, own).items()}) | own
     else:
         raise ConfigError("A sweep needs its runs; give --set weight_decay=0.3,1,3, or --file with a TOML file.")
     configs = configurations(grid)
@@ -484,11 +487,6 @@ def sweep(
     _print_sweep(done)
     if done.table["error"].notna().any():
         raise typer.Exit(1)
-
-
-def _preset(name: str) -> dict[str, Any]:
-    TrainConfig.preset(name)  # refuses another name
-    return PRESETS[name]
 
 
 def _combined(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:

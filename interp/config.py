@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, Literal, get_args
@@ -17,7 +17,9 @@ from torch import Tensor
 
 from interp.arguments import above_zero, at_least_zero, given, number, one_of, random_seed, room_for, whole
 from interp.errors import ConfigError
-from interp.forward import ACTIVATIONS, Activation
+from interp.networks import Network, Transformer, network_of
+from interp.networks.base import Activation
+from interp.networks.transformer import INITS, Init
 from interp.task import PAPER_FRACTION, Operation, SplitLike, Task, as_mask, check_split, split_mask
 
 # Settings that were found by a sweep. Of 20 seeds of "fast", all memorize by step 60 and generalize between steps 300
@@ -29,114 +31,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }  # fmt: skip
 
-Init = Literal["paper", "transformer_lens"]
-INITS: tuple[Init, ...] = get_args(Init)
+Optimizer = Literal["adamw", "sgd", "muon"]
+Schedule = Literal["constant", "cosine", "linear"]
+Loss = Literal["cross_entropy", "stablemax"]
+OPTIMIZERS, SCHEDULES, LOSSES = get_args(Optimizer), get_args(Schedule), get_args(Loss)
 
 _EARLY = (0, 1, 2, 5, 10, 20, 50, 100)  # checkpoints of the default schedule before every 200
 _MOST_CHECKPOINTS = 10**6
 _MOST_ROWS = 10**7
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.
-
-    n_ctx                  3: it reads (a, b, "="), "=" being the last token; 2: it reads (a, b)
-    attention_coefficient  attention is coefficient · softmax + (1 − coefficient): 1 is softmax's, 0 is constant
-                           (Zhong et al., 2023)
-    """
-
-    d_vocab: int
-    d_vocab_out: int
-    n_ctx: int
-    d_model: int
-    n_heads: int
-    d_head: int
-    d_mlp: int
-    activation: Activation = "relu"
-    attention_coefficient: float = 1.0
-
-    def __post_init__(self) -> None:
-        for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
-        one_of("activation", self.activation, ACTIVATIONS)
-        rows = self.d_vocab + self.d_vocab_out + self.n_ctx + 4 * self.n_heads * self.d_head + 2 * self.d_mlp
-        room_for("the weights of a network (d_model × all that reads or writes it)", self.d_model, rows)
-        coefficient = number("attention_coefficient", self.attention_coefficient, least=0, most=1)
-        object.__setattr__(self, "attention_coefficient", coefficient)
-
-    @property
-    def forward_options(self) -> dict[str, Any]:
-        """The arguments of `interp.forward.forward` beside the weights."""
-        return {"activation": self.activation, "attention_coefficient": self.attention_coefficient}
-
-    def check_modulus(self, p: int) -> None:
-        """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
-        if self.n_ctx not in (2, 3):
-            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
-        check_vocabulary(p, self.d_vocab, self.d_vocab_out, self.n_ctx)
-
-
-def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:
-    """Raise ConfigError unless a transformer of this vocabulary and these outputs can have learned a task of modulus p.
-
-    Its tokens are the p numbers (2p if b has its own) and, with more than two positions, "=". Its outputs are the p
-    numbers, the p numbers and "=", or as many as there are tokens.
-    """
-    equals = n_ctx > 2
-    if d_vocab not in (p + equals, 2 * p + equals) or d_vocab_out not in (p, p + 1, d_vocab):
-        raise ConfigError(
-            f"the model has a vocabulary of {d_vocab}, {d_vocab_out} outputs and {n_ctx} positions; a task of p = {p} "
-            f"needs a vocabulary of {p + equals} (or {2 * p + equals}, where b has its own tokens) and {p} or {p + 1} "
-            "outputs."
-        )
-
-
-Inputs = Literal["concatenated", "summed"]
-
-
-@dataclass(frozen=True)
-class MLPConfig:
-    """The sizes of a network of one hidden layer on two embeddings (Chughtai et al., 2023).
-
-    logits = activation(x · W) · W_U, where x is W_x[a] and W_y[b], concatenated or summed.
-    """
-
-    d_vocab: int
-    d_vocab_out: int
-    d_embed: int
-    d_hidden: int
-    inputs: Inputs = "concatenated"
-    activation: Activation = "relu"
-
-    def __post_init__(self) -> None:
-        for name in ("d_vocab", "d_vocab_out", "d_embed", "d_hidden"):
-            object.__setattr__(self, name, whole(name, getattr(self, name), 1))
-        one_of("activation", self.activation, ACTIVATIONS)
-        room_for("the embeddings of a network", 2, self.d_vocab, self.d_embed)
-        room_for("the hidden layer of a network", self.d_hidden, 2 * self.d_embed + self.d_vocab_out)
-        one_of("inputs", self.inputs, get_args(Inputs))
-
-    @property
-    def d_input(self) -> int:
-        """The number of rows of W: 2·d_embed if the embeddings are concatenated, d_embed if they are summed."""
-        return 2 * self.d_embed if self.inputs == "concatenated" else self.d_embed
-
-    @property
-    def forward_options(self) -> dict[str, Any]:
-        """The arguments of `interp.forward.forward` beside the weights."""
-        return {"activation": self.activation}
-
-    def check_modulus(self, p: int) -> None:
-        """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
-        if self.d_vocab != p or self.d_vocab_out != p:
-            raise ConfigError(
-                f"the model has a vocabulary of {self.d_vocab} and {self.d_vocab_out} outputs; a task of p = {p} needs "
-                f"{p} and {p}."
-            )
-
-
-Architecture = ModelConfig | MLPConfig
+_OF_DEFAULT_NETWORK = ("d_model", "n_heads", "d_mlp", "activation", "init")
 
 
 @dataclass(frozen=True)
@@ -157,12 +60,32 @@ class TrainConfig:
                         [p, p] or as indices a * p + b, which are kept as a tuple of indices and set train_fraction
     seed                of the initial weights, random labels, and the split, unless it has its own:
     split_seed          of the split; None: the same as `seed`
-    d_model, n_heads, d_mlp, activation   the network: one layer, d_head = d_model / n_heads; "relu", "gelu" or
+    network             an interp.Network, its name, or a dict of its name and sizes, such as
+                        {"network": "one_hidden_layer", "d_hidden": 128}; None: the transformer of the next five fields
+    d_model, n_heads, d_mlp, activation   the transformer: one layer, d_head = d_model / n_heads; "relu", "gelu" or
                         "gelu_new" (its tanh approximation)
-    init                "paper", or "transformer_lens" (its gpt2 mode, with trained attention biases)
+    init                its first weights: "paper", or "transformer_lens" (its gpt2 mode, with trained attention biases)
     steps               updates; checkpoint s holds the weights after s of them
     learning_rate, betas, weight_decay, warmup_steps   AdamW, eps 1e-8, weight decay on every parameter; the
                         learning rate grows linearly from 0 over the first warmup_steps updates
+    optimizer           "adamw"; "sgd", with `momentum` and weight decay as an L2 penalty; or "muon", with `momentum`
+                        (Nesterov's), which updates the matrices between embedding and unembedding, each head's by
+                        itself, while AdamW updates the rest. All are torch's (torch.optim)
+    weight_decay_on     which weights decay: "all", or names with +, as in "W_E+W_U"
+    l1                  adds l1 · Σ|w| over all weights to the loss that is minimized
+    lr_schedule         after the warmup: "constant", or "cosine" or "linear" down to 0 at the last step
+    batch_size          train pairs of an update, from a new shuffle each epoch; None: all of them
+    dropout, attention_dropout   the share of neurons, and of the entries of attention patterns, that are 0 in an
+                        update; the rest is scaled up. Losses are recorded without
+    label_noise         the share of train pairs whose label is replaced by a wrong one. The history's train columns
+                        are those of the labels trained on; measures and test pairs have the right ones
+    init_scale          α, which all initial weights are multiplied by (Liu et al., Omnigrok, 2023)
+    fixed_norm          whether all weights are scaled back to their first norm after each update (the same)
+    loss                "cross_entropy", or "stablemax", with s(x) in place of eˣ: x + 1 from 0 on, else 1/(1 − x)
+                        (Prieto et al., 2025)
+    orthogonal_gradient whether the part of each weight's gradient along the weight is taken off (⊥Grad, the same)
+    grokfast, grokfast_decay   λ and α of the filter that adds λ times the gradient's moving average to the gradient
+                        (Lee et al., Grokfast, 2024, the EMA variant)
     checkpoint_steps    the steps to save, the last beside them; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200
     history_every       steps between two rows of the history
     device              "cpu", "cuda", "cuda:1", "mps"; "auto": cuda if there is one, else mps, else cpu
@@ -176,6 +99,7 @@ class TrainConfig:
     split: SplitLike = "paper"
     seed: int = 0
     split_seed: int | None = None
+    network: Network | None = None
     d_model: int = 128
     n_heads: int = 4
     d_mlp: int = 512
@@ -186,6 +110,21 @@ class TrainConfig:
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = 1.0
     warmup_steps: int = 10
+    optimizer: Optimizer = "adamw"
+    momentum: float = 0.9
+    weight_decay_on: str = "all"
+    l1: float = 0.0
+    lr_schedule: Schedule = "constant"
+    batch_size: int | None = None
+    dropout: float = 0.0
+    attention_dropout: float = 0.0
+    label_noise: float = 0.0
+    init_scale: float = 1.0
+    fixed_norm: bool = False
+    loss: Loss = "cross_entropy"
+    orthogonal_gradient: bool = False
+    grokfast: float = 0.0
+    grokfast_decay: float = 0.98
     checkpoint_steps: tuple[int, ...] | None = None
     history_every: int = 10
     device: str = "cpu"
@@ -208,15 +147,13 @@ class TrainConfig:
         for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
             fix(name, whole(name, getattr(self, name), least))
         fix("warmup_steps", whole("warmup_steps", self.warmup_steps, 0))
-        if self.d_model % self.n_heads:
-            raise ConfigError(
-                f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} and "
-                f"n_heads={self.n_heads}."
-            )
-        room_for("the neurons of all pairs (p × p × d_mlp)", task.p, task.p, self.d_mlp)
-        room_for("the attention of all pairs (p × p × 3 × n_heads)", task.p, task.p, 3, self.n_heads)
-        _ = self.model  # refuses a bad activation, and weights that are too large
         one_of("init", self.init, INITS)
+        if self.network is not None:
+            self._take_network(network_of(self.network))
+        model = self.model  # refuses a bad activation, and weights that are too large
+        model.check_size(task.p)
+        model.check_modulus(task.p)
+        self._check_variations()
         betas = tuple(number("a beta", beta) for beta in _listed("betas", self.betas, "(0.9, 0.98)"))
         if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
             raise ConfigError(f"betas must be two numbers of at least 0 and below 1; got {given(self.betas)}.")
@@ -255,6 +192,59 @@ class TrainConfig:
         object.__setattr__(self, "split", tuple(train))
         object.__setattr__(self, "train_fraction", len(train) / self.p**2)
 
+    def _check_variations(self) -> None:
+        fix = partial(object.__setattr__, self)
+        for name, choices in (("optimizer", OPTIMIZERS), ("lr_schedule", SCHEDULES), ("loss", LOSSES)):
+            one_of(name, getattr(self, name), choices)
+        for name in ("dropout", "attention_dropout", "label_noise", "momentum", "grokfast_decay"):
+            fix(name, number(name, getattr(self, name), least=0, below=1))
+        for name in ("l1", "grokfast"):
+            fix(name, at_least_zero(name, getattr(self, name)))
+        fix("init_scale", above_zero("init_scale", self.init_scale))
+        for name in ("fixed_norm", "orthogonal_gradient"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} must be True or False; got {given(getattr(self, name))}.")
+        if self.batch_size is not None:
+            fix("batch_size", whole("batch_size", self.batch_size, 1))
+        if not isinstance(self.weight_decay_on, str):
+            raise ConfigError(
+                f'weight_decay_on must be "all" or names, as in "W_E+W_U"; got {given(self.weight_decay_on)}.'
+            )
+        known = self.model.axes()
+        named = [] if self.weight_decay_on == "all" else self.weight_decay_on.split("+")
+        if unknown := [name for name in named if name not in known]:
+            raise ConfigError(
+                f"weight_decay_on must name weights of the network, {', '.join(known)}, with + between them; got "
+                f"{unknown[0]!r}."
+            )
+
+    @property
+    def decayed(self) -> tuple[str, ...]:
+        """The names of the weights that decay."""
+        return tuple(self.model.axes()) if self.weight_decay_on == "all" else tuple(self.weight_decay_on.split("+"))
+
+    def _take_network(self, network: Network) -> None:
+        """Keep a network that is given whole, without sizes that the task gives; the default one as its own fields."""
+        own: Any = network
+        sizes = {one.name for one in fields(own)}
+        vocabulary = {name: None for name in ("d_vocab", "d_vocab_out") if name in sizes}
+        bare = replace(own, **vocabulary)
+        if bare.sized(self.p) == network.sized(self.p):
+            network = bare
+        default = {one.name: one.default for one in fields(self)}
+        if beside := [name for name in _OF_DEFAULT_NETWORK if getattr(self, name) != default[name]]:
+            raise ConfigError(
+                f"{', '.join(beside)} must be given to the network, as in {{'network': '{network.name}', …}} or "
+                f"--set network.{beside[0]}=…; got {beside[0]}={given(getattr(self, beside[0]))} beside network."
+            )
+        if isinstance(network, Transformer):
+            flat = {name: getattr(network, name) for name in _OF_DEFAULT_NETWORK}
+            if network == Transformer(**flat):
+                for name, value in (flat | {"network": None}).items():
+                    object.__setattr__(self, name, value)
+                return
+        object.__setattr__(self, "network", network)
+
     @property
     def train_mask(self) -> Bool[Tensor, "{self.p} {self.p}"]:
         """Which pairs are trained on: bool [p, p], true = train."""
@@ -270,19 +260,18 @@ class TrainConfig:
     def task(self) -> Task:
         return Task(self.p, self.operation, self.seed)
 
-    @property
-    def model(self) -> ModelConfig:
-        """The sizes of the network; "=" is the token p, and it counts among the outputs too."""
-        return ModelConfig(
-            d_vocab=self.p + 1,
-            d_vocab_out=self.p + 1,
-            n_ctx=3,
-            d_model=self.d_model,
-            n_heads=self.n_heads,
-            d_head=self.d_model // self.n_heads,
-            d_mlp=self.d_mlp,
-            activation=self.activation,
+    @cached_property
+    def model(self) -> Network:
+        """The network, sized for the task; in a transformer "=" is the token p, and counts among the outputs too."""
+        own = self.network or Transformer(
+            d_model=self.d_model, n_heads=self.n_heads, d_mlp=self.d_mlp, activation=self.activation, init=self.init
         )
+        return own.sized(self.p)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all settings, as config.json holds them: the network as a dict of its name and sizes."""
+        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        return said | {"network": None if self.network is None else self.network.to_dict()}
 
     @property
     def schedule(self) -> tuple[int, ...]:
@@ -292,16 +281,47 @@ class TrainConfig:
         wanted = {*_EARLY, *range(200, self.steps, 200), self.steps}
         return tuple(sorted(step for step in wanted if step <= self.steps))
 
+    def flat(self) -> dict[str, Any]:
+        """Return all settings, a network that is given whole as its name and network.SIZE for each of its sizes."""
+        said = self.to_dict()
+        sizes = dict(said["network"] or {})
+        return said | {"network": sizes.pop("network", None)} | {f"network.{name}": of for name, of in sizes.items()}
+
+    def changed(self, settings: Mapping[str, Any]) -> TrainConfig:
+        """Return these settings with some changed; network.SIZE changes a size of the network."""
+        return replace(self, **gathered(settings, self.network))
+
     @classmethod
     def preset(cls, name: str, **changes: Any) -> TrainConfig:
         """Return the settings of a preset ("fast"), with some changed; ConfigError for another name."""
-        one_of("preset", name, tuple(PRESETS))
-        return cls(**(PRESETS[name] | changes))
+        return cls(**gathered(preset_settings(name, changes) | changes))
 
     @staticmethod
     def names() -> tuple[str, ...]:
         """Return the names of all settings."""
         return tuple(field.name for field in fields(TrainConfig))
+
+
+def preset_settings(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any]:
+    """Return the settings of a preset, without the sizes of its network where `changes` name another network."""
+    one_of("preset", name, tuple(PRESETS))
+    other = any(one.split(".")[0] == "network" for one in changes)
+    return {name: value for name, value in PRESETS[name].items() if not (other and name in _OF_DEFAULT_NETWORK)}
+
+
+def gathered(settings: Mapping[str, Any], network: Network | None = None) -> dict[str, Any]:
+    """Return settings with network.SIZE put into the network, which is among them or given; ConfigError for neither."""
+    sizes = {name.removeprefix("network."): value for name, value in settings.items() if name.startswith("network.")}
+    rest = {name: value for name, value in settings.items() if not name.startswith("network.")}
+    if not sizes:
+        return rest
+    said: Any = rest.get("network", network)
+    if said is None:
+        raise ConfigError(
+            f"network.{next(iter(sizes))} needs a network as well, such as network=one_hidden_layer; got none."
+        )
+    about = said.to_dict() if isinstance(said, Network) else {"network": said} if isinstance(said, str) else dict(said)
+    return {**rest, "network": about | sizes}
 
 
 def _listed(name: str, values: Any, example: str) -> list[Any]:
@@ -348,7 +368,9 @@ _MEANT = {
     "width": "d_model", "d_embed": "d_model", "dim": "d_model", "heads": "n_heads", "num_heads": "n_heads",
     "d_head": "n_heads", "act": "activation", "act_fn": "activation", "fn": "operation", "fn_name": "operation",
     "op": "operation", "task": "operation", "warmup": "warmup_steps", "save_every": "checkpoint_steps",
-    "checkpoint_every": "checkpoint_steps", "log_every": "history_every", "random_seed": "seed",
+    "checkpoint_every": "checkpoint_steps", "opt": "optimizer", "optim": "optimizer", "batch": "batch_size",
+    "bs": "batch_size", "scheduler": "lr_schedule", "alpha": "init_scale", "loss_fn": "loss", "arch": "network",
+    "architecture": "network", "model": "network", "log_every": "history_every", "random_seed": "seed",
 }  # fmt: skip
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from interp.config import Architecture, ModelConfig
 from interp.errors import CheckpointError, ConfigError
-from interp.model import BRIDGE, MLP, OPTIONAL, TRANSFORMER, check_weights, oriented
+from interp.networks import Network, OneHiddenLayer, Transformer, check_weights
+from interp.networks.transformer import BRIDGE, OPTIONAL, TRANSFORMER, oriented
 
 State = Mapping[str, Tensor]
 
@@ -74,12 +74,12 @@ class Layout:
             found.append(str(error))
         return found
 
-    def weights(self, state: State, architecture: Architecture) -> dict[str, Tensor]:
+    def weights(self, state: State, architecture: Network) -> dict[str, Tensor]:
         """Convert a state dict of this layout to interp's weights: float32 copies with our order of axes.
 
         Raises ConfigError as `check_weights` does.
         """
-        n_heads = architecture.n_heads if isinstance(architecture, ModelConfig) else 1
+        n_heads = architecture.n_heads if isinstance(architecture, Transformer) else 1
         weights = {
             name: oriented(state[key], pattern, n_heads)
             .detach()
@@ -149,7 +149,7 @@ PROPERTIES = Layout(
 BRIDGE_STATE = Layout("TransformerLens 4 bridge", BRIDGE)
 OURS = Layout("interp's own names", {name: (name, _same(axes)) for name, (_, axes) in TRANSFORMER.items()})
 ONE_HIDDEN_LAYER = Layout(
-    "one hidden layer (W_x, W_y, W, W_U)", {name: (name, _same(axes)) for name, axes in MLP.items()}
+    "one hidden layer (W_x, W_y, W, W_U)", {name: (name, _same(axes)) for name, axes in OneHiddenLayer().axes().items()}
 )
 LAYOUTS = (PAPER, PROPERTIES, BRIDGE_STATE, OURS, ONE_HIDDEN_LAYER)
 

@@ -18,15 +18,15 @@ from jaxtyping import Float
 from interp.arguments import given
 from interp.callables import Array, Model, Tokens, is_callable_model
 from interp.computing import computing
-from interp.config import Architecture, MLPConfig
 from interp.console import progress_bar
 from interp.doubts import doubts_of, key_doubt
 from interp.errors import ConfigError, warn
-from interp.forward import Activation
 from interp.keys import key_checkpoint
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
 from interp.measures.registry import MEASURES, Measure, Result, chosen, evaluate, flat
 from interp.measures.subject import Subject
+from interp.networks import Network
+from interp.networks.base import Activation
 from interp.printed import Printed
 from interp.published import last_checkpoint
 from interp.run import Checkpoint, ForeignNetwork, Origin, PathLike, Run
@@ -35,9 +35,7 @@ from interp.task import SplitLike, Task, as_mask
 from interp.threads import for_network, keeping_threads, wanted as wanted_threads
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from interp.hooked_mlp import HookedMLP
+    from transformer_lens import HookedRootModule
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -174,7 +172,7 @@ def in_order(measures: Iterable[Measure]) -> list[Measure]:
 @computing()
 @keeping_threads
 def progress_measures(
-    source: PathLike | Checkpoint | Run | TransformerBridge | HookedMLP | Model | Callable[..., Any] | Array,
+    source: PathLike | Checkpoint | Run | HookedRootModule | Model | Callable[..., Any] | Array,
     task: Task | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -313,7 +311,7 @@ class _Keys:
 
 
 def _doubts(
-    source: Checkpoint | TransformerBridge | HookedMLP | Model,
+    source: Checkpoint | HookedRootModule | Model,
     subject: Subject,
     task_origin: Origin,
     split_origin: Origin,
@@ -347,11 +345,11 @@ def run_doubts(run: Run, last: Callable[[], Subject] | None = None) -> tuple[str
 _RUN_DOUBTS: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
 
 
-def threads_for(sizes: Architecture | ForeignNetwork, p: int, threads: int | None) -> int:
+def threads_for(sizes: Network | ForeignNetwork, p: int, threads: int | None) -> int:
     """Return on how many threads a model of these sizes is measured."""
     if isinstance(sizes, ForeignNetwork):  # of unknown cost
         return wanted_threads(threads)
-    return for_network(p * p, sizes.d_hidden if isinstance(sizes, MLPConfig) else sizes.d_mlp, p, threads)
+    return for_network(p * p, sizes.width, p, threads)
 
 
 def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:
@@ -405,8 +403,7 @@ def compare(
         for name, checkpoint in checkpoints.items():
             m = progress_measures(checkpoint, share=share, mechanism=mechanism, measures=wanted)
             config = checkpoint.config if isinstance(checkpoint, Checkpoint) else checkpoint
-            options = {} if isinstance(config, ForeignNetwork) else config.forward_options
-            coefficient = options.get("attention_coefficient")
+            coefficient = getattr(config, "attention_coefficient", None)
             about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
             numbers = m.scalars() if wanted is None else m.row()
             rows.append({**about, "key_frequencies": m.key_frequencies, **numbers})

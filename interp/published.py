@@ -25,15 +25,16 @@ from interp.arguments import given
 from interp.bridges import is_bridge_state, network_of, settings_beside
 from interp.callables import Model
 from interp.computing import computing
-from interp.config import Architecture, MLPConfig, ModelConfig
 from interp.console import progress_bar
 from interp.contents import Contents, read_contents, state_and_settings
 from interp.disk import as_path, look_up, make_folder, temporary_in, writing
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
-from interp.forward import ACTIVATIONS, Activation, Pairs, forward
 from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, UnknownLayoutError
-from interp.model import plain
+from interp.networks import Network, OneHiddenLayer, Transformer
+from interp.networks.base import Activation, plain
+from interp.networks.pairs import Pairs
+from interp.networks.transformer import TRANSFORMER_ACTIVATIONS
 from interp.recorded import check_losses, telling_steps
 from interp.run import (
     Checkpoint,
@@ -78,12 +79,12 @@ class _Asked:
 class _Reading:
     """A way to read a file where its tensors leave it open: how many heads, which modulus."""
 
-    architecture: Architecture
+    architecture: Transformer | OneHiddenLayer
     task: Task
     origin: Origin  # of the task
 
 
-def _weights(path: Path | str, layout: Layout, state: State, architecture: Architecture) -> dict[str, Tensor]:
+def _weights(path: Path | str, layout: Layout, state: State, architecture: Network) -> dict[str, Tensor]:
     try:
         return layout.weights(state, architecture)
     except ConfigError as error:
@@ -96,7 +97,7 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
     sizes = layout.sizes(contents.last)
     _check_settings(contents, sizes)
     activation = _activation(contents, asked)
-    architectures: list[Architecture]
+    architectures: list[Transformer | OneHiddenLayer]
     if layout is ONE_HIDDEN_LAYER:
         if asked.attention_coefficient is not None or asked.n_heads is not None:
             raise ConfigError(
@@ -105,17 +106,20 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
             )
         concatenated = sizes["d_input"] == 2 * sizes["d_embed"]
         architectures = [
-            MLPConfig(
+            OneHiddenLayer(
                 sizes["d_vocab"], sizes["d_vocab_out"], sizes["d_embed"], sizes["d_hidden"],
                 "concatenated" if concatenated else "summed", activation,
             )
         ]  # fmt: skip
     else:
         coefficient = _coefficient(contents, asked, sizes["n_ctx"])
-        names = ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "d_mlp")
         architectures = [
-            ModelConfig(
-                **{name: sizes[name] for name in names},
+            Transformer(
+                sizes["d_vocab"],
+                sizes["d_vocab_out"],
+                sizes["n_ctx"],
+                sizes["d_model"],
+                d_mlp=sizes["d_mlp"],
                 n_heads=n_heads,
                 d_head=d_head,
                 activation=activation,
@@ -123,7 +127,7 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
             )
             for n_heads, d_head in _heads(contents, asked, sizes)
         ]
-    readings = [
+    readings: list[_Reading] = [
         _Reading(architecture, task, origin)
         for architecture, (task, origin) in product(architectures, _tasks(contents, asked, architectures[0]))
     ]
@@ -137,7 +141,7 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
     return readings
 
 
-# What a configuration may say that the forward of `interp.forward` does not do.
+# What a configuration may say that the shared forward does not do.
 _ALIEN = {
     "n_layers": (1,), "num_layers": (1,), "normalization_type": ("none", "None"), "attn_only": (False,),
     "parallel_attn_mlp": (False,), "positional_embedding_type": ("standard",), "use_attn_scale": (True,),
@@ -171,9 +175,10 @@ def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
 def _activation(contents: Contents, asked: _Asked) -> Activation:
     said = asked.activation or contents.setting("act_fn", "act_type", "activation") or "relu"
     name = str(said).lower()
-    if name not in ACTIVATIONS:
+    if name not in TRANSFORMER_ACTIVATIONS:
         raise ConfigError(
-            f"{contents.path} has the activation {said!r}; interp knows {', '.join(ACTIVATIONS)} (activation=)."
+            f"{contents.path} has the activation {said!r}; interp knows "
+            f"{', '.join(TRANSFORMER_ACTIVATIONS)} (activation=)."
         )
     return name
 
@@ -206,7 +211,7 @@ def _heads(contents: Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[
     return [(wanted, whole // wanted)]
 
 
-def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> list[tuple[Task, Origin]]:
+def _tasks(contents: Contents, asked: _Asked, architecture: Transformer | OneHiddenLayer) -> list[tuple[Task, Origin]]:
     """Return the tasks that the file may have been trained on, each with who says so."""
     if asked.task is not None:
         if not isinstance(asked.task, Task):
@@ -214,9 +219,10 @@ def _tasks(contents: Contents, asked: _Asked, architecture: Architecture) -> lis
         return [(asked.task, "given")]
     named = _named(contents)
     said = contents.whole("p", "C")
+    assert architecture.d_vocab is not None
     if said is not None:
         moduli = [said]
-    elif isinstance(architecture, MLPConfig):
+    elif isinstance(architecture, OneHiddenLayer):
         moduli = [architecture.d_vocab]
     else:
         # p numbers, or 2p where b has its own; the outputs tell, unless they are as many as the tokens.
@@ -267,6 +273,7 @@ def _resolve(contents: Contents, asked: _Asked) -> _Reading:
     if len(readings) == 1:
         return readings[0]
     found: list[tuple[float, int]] = []
+    outputs = contents.layout.sizes(contents.last)["d_vocab_out"]
     for index, reading in enumerate(readings):
         try:
             mask = _mask(contents, asked, reading.task, quiet=True)
@@ -274,15 +281,15 @@ def _resolve(contents: Contents, asked: _Asked) -> _Reading:
             continue
         nll = _cross_entropies(_weights(contents.path, contents.layout, contents.last, reading.architecture), reading)
         loss = float((nll if mask is None else nll[mask]).mean())
-        found.append((loss / math.log(reading.architecture.d_vocab_out), index))  # chance is 1
-    heads = sorted({r.architecture.n_heads for r in readings if isinstance(r.architecture, ModelConfig)})
+        found.append((loss / math.log(outputs), index))  # chance is 1
+    heads = sorted({r.architecture.n_heads for r in readings if isinstance(r.architecture, Transformer)})
     moduli = sorted({r.task.p for r in readings})
     losses = sorted(loss for loss, _ in found)
     if len(losses) == 1 or (losses and losses[0] < _BETTER * min(1.0, losses[1])):
         chosen = readings[min(found)[1]]
         if len(losses) > 1 and chosen is not _plain(readings):
             taken = [f"p = {chosen.task.p}"] if len(moduli) > 1 else []
-            if len(heads) > 1 and isinstance(chosen.architecture, ModelConfig):
+            if len(heads) > 1 and isinstance(chosen.architecture, Transformer):
                 taken.append(f"n_heads {chosen.architecture.n_heads}")
             warn(
                 f"{contents.path} leaves it open, and {' and '.join(taken)} is taken, with which the model answers "
@@ -302,7 +309,7 @@ def _resolve(contents: Contents, asked: _Asked) -> _Reading:
 def _plain(readings: list[_Reading]) -> _Reading | None:
     """The reading that needs no word: with "=" among the tokens, a and b hardly ever have tokens of their own."""
     first = readings[0].architecture
-    if not isinstance(first, ModelConfig) or first.n_ctx != 3:
+    if not isinstance(first, Transformer) or first.n_ctx != 3:
         return None
     return readings[0] if all(reading.architecture == first for reading in readings) else None
 
@@ -310,7 +317,7 @@ def _plain(readings: list[_Reading]) -> _Reading | None:
 def _cross_entropies(weights: Mapping[str, Tensor], reading: _Reading) -> Float[Tensor, "p p"]:
     """Those of all pairs over all outputs, "=" included: what a training minimizes."""
     p, labels = reading.task.p, reading.task.labels.flatten()
-    logits = forward(weights, Pairs.all(p), **reading.architecture.forward_options).logits
+    logits = reading.architecture.run(weights, Pairs.all(p)).logits
     return functional.cross_entropy(logits.double(), labels, reduction="none").view(p, p)
 
 
@@ -382,7 +389,7 @@ class _Epoch:
 
     path: Path | str
     layout: Layout
-    architecture: Architecture
+    architecture: Network
     step: int
     state: State = field(repr=False)
     file: Path

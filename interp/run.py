@@ -37,7 +37,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from interp.computing import computing
-from interp.config import Architecture, MLPConfig, ModelConfig, TrainConfig
+from interp.config import TrainConfig
 from interp.disk import (
     PathLike as PathLike,
     look_up,
@@ -52,15 +52,13 @@ from interp.disk import (
     write_whole,
 )
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.model import Weights, check_weights, to_hooked
+from interp.networks import Network, Weights, check_weights, network_of
 from interp.task import Task
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
+    from transformer_lens import HookedRootModule
 
-    from interp.hooked_mlp import HookedMLP
-
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # 1 had no name of the network beside its sizes
 
 CONFIG, SPLIT, HISTORY, CHECKPOINTS, OPTIMIZER = (
     "config.json",
@@ -121,10 +119,9 @@ _OWN_MASK: Any = _OwnMask()
 class Checkpoint:
     """One model: its weights, where in training it stands, and, where known, what it was trained on.
 
-    weights     the mapping described in `interp.model`, which this checkpoint alone holds: what is changed in it is
-                measured, and neither its run nor its file changes
-    config      its sizes: a ModelConfig, or an MLPConfig for a network of one hidden layer; or the interp.Model that it
-                is a state of
+    weights     under the names of its network (`config.axes()`), which this checkpoint alone holds: what is changed
+                in it is measured, and neither its run nor its file changes
+    config      its network, such as an interp.Transformer of its sizes; or the interp.Model that it is a state of
     task        what it was trained to compute
     step        updates made before it was saved, as its file counts them; None if unknown
     train_mask  bool [p, p], true = train pair, a copy each time; None where the split is unknown
@@ -135,7 +132,7 @@ class Checkpoint:
     """
 
     weights: Weights
-    config: Architecture | ForeignNetwork
+    config: Network | ForeignNetwork
     task: Task
     step: int | None = None
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -148,17 +145,18 @@ class Checkpoint:
     def __repr__(self) -> str:
         return f"Checkpoint({self.config}, {self.task}, step={self.step}, path={self.path!r})"
 
-    def model(self) -> TransformerBridge | HookedMLP:
+    def model(self) -> HookedRootModule:
         """This model as a TransformerBridge: hooks, `run_with_cache` and all of TransformerLens.
 
         Feed it [batch, 3] tokens (a, b, p), or (a, b) where n_ctx is 2, and read the logits of the last position.
-        Constant attention is mixed in by a permanent hook on hook_pattern (see `interp.model.to_bridge`). A network of
-        one hidden layer comes as a HookedMLP with the same calls: [batch, 2] tokens (a, b), logits [batch, p]. A state
-        of an interp.Model comes as a copy of its module.
+        Constant attention is mixed in by a permanent hook on hook_pattern (`interp.networks.transformer.to_bridge`).
+        Another network comes as a HookedNetwork with the same calls, a hook at each activation that it names: [batch,
+        2] tokens (a, b), logits [batch, p]. A state of an interp.Model comes as a copy of its module.
         """
         if isinstance(self.config, ForeignNetwork):
             return self.config.build(self.weights)
-        return to_hooked(self.weights, self.config)
+        check_weights(self.weights, self.config)
+        return self.config.hooked(self.weights, self.task.p)
 
 
 @runtime_checkable
@@ -196,7 +194,7 @@ class Run:
         self,
         path: Path | str,
         task: Task,
-        architecture: Architecture | ForeignNetwork,
+        architecture: Network | ForeignNetwork,
         sources: Mapping[int, Source],
         read_history: Callable[[], pd.DataFrame],
         train_mask: Bool[Tensor, "p p"] | None = None,
@@ -323,7 +321,7 @@ class StepFile:
 
     path: Path
     step: int
-    architecture: Architecture
+    architecture: Network
 
     def weights(self) -> Weights:
         weights, about = read_weights(self.path)
@@ -410,7 +408,7 @@ class Description:
     """
 
     task: Task
-    architecture: Architecture
+    architecture: Network
     training: TrainConfig | None
     task_origin: Origin = "recorded"
     split_origin: Origin = "recorded"
@@ -434,7 +432,7 @@ def read_description(path: Path) -> Description:
     content = content if isinstance(content, dict) else {}
     _check_format(file, content, "interp-run")
     try:
-        task, architecture = Task(**content["task"]), _architecture(content["model"])
+        task, architecture = Task(**content["task"]), network_of(content["model"])
         if content["training"] is None:
             task_origin, split_origin = (_origin(content, name) for name in ("task_origin", "split_origin"))
             return Description(task, architecture, None, task_origin, split_origin)
@@ -477,10 +475,6 @@ def read_config(path: Path) -> TrainConfig:
 def read_start(path: Path) -> dict[str, Any] | None:
     """Read what the config.json in `path` says of the checkpoint that the run began with; None if there is none."""
     return read_description(path).start if (path / CONFIG).exists() else None
-
-
-def _architecture(sizes: Mapping[str, Any]) -> Architecture:
-    return MLPConfig(**sizes) if "d_hidden" in sizes else ModelConfig(**sizes)
 
 
 def _origin(content: Mapping[str, Any], name: str) -> Origin:
@@ -586,7 +580,7 @@ class About:
 
     step: int
     task: Task
-    model: Architecture
+    model: Network
     task_origin: Origin = "recorded"
 
 
@@ -594,9 +588,9 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
     """Read and check the weights and the header of a checkpoint file of ours; CheckpointError if they are damaged."""
     weights, header = read_tensors(file, "interp-checkpoint")
     try:
-        model, origin = _architecture(header["model"]), _origin(header, "task_origin")
+        model, origin = network_of(header["model"]), _origin(header, "task_origin")
         about = About(int(header["step"]), Task(**header["task"]), model, origin)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
         raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
     try:
         check_weights(weights, about.model)
@@ -622,7 +616,7 @@ def write_config(
     `stopped` is the step at which a callback ended it, and `start` describes the checkpoint that it began with.
     """
     more = {name: value for name, value in (("stopped", stopped), ("start", start)) if value is not None}
-    _write_config(path, training.task, training.model, asdict(training), more)
+    _write_config(path, training.task, training.model, training.to_dict(), more)
 
 
 def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
@@ -646,13 +640,13 @@ def _unrecorded(origins: Mapping[str, Origin]) -> dict[str, Origin]:
 
 
 def _write_config(
-    path: Path, task: Task, architecture: Architecture, training: Mapping[str, Any] | None, more: Mapping[str, Any] = {}
+    path: Path, task: Task, architecture: Network, training: Mapping[str, Any] | None, more: Mapping[str, Any] = {}
 ) -> None:
     content = {
         "format": "interp-run",
         "format_version": FORMAT_VERSION,
         "task": asdict(task),
-        "model": asdict(architecture),
+        "model": architecture.to_dict(),
         "training": training,
         "packages": {name: version(name) for name in _PACKAGES},
         **more,
@@ -680,13 +674,13 @@ def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> No
 
 
 def write_checkpoint(
-    path: Path, step: int, weights: Weights, task: Task, architecture: Architecture, task_origin: Origin = "recorded"
+    path: Path, step: int, weights: Weights, task: Task, architecture: Network, task_origin: Origin = "recorded"
 ) -> None:
     header = {
         "format": "interp-checkpoint",
         "step": step,
         "task": asdict(task),
-        "model": asdict(architecture),
+        "model": architecture.to_dict(),
         **_unrecorded({"task_origin": task_origin}),
     }
     file = checkpoint_file(path, step)

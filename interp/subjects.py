@@ -1,24 +1,24 @@
-"""Subjects of measures: a checkpoint, through the shared forward, or a model with hooks, through these."""
+"""Subjects of measures: a checkpoint, through its network's forward, or a model with hooks, through these."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, input_gradients, loss_gradient
+from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, loss_gradient
 from interp.measures.subject import Chosen, Missing, Subject
-from interp.model import embedding, neuron_logit_map, plain
+from interp.networks import Network
+from interp.networks.base import InputGradients, gradients_of, plain
+from interp.networks.pairs import Pairs
 from interp.run import SPLIT, Checkpoint, ForeignNetwork
 from interp.task import Task
 
 if TYPE_CHECKING:
-    from transformer_lens.model_bridge import TransformerBridge
-
-    from interp.hooked_mlp import HookedMLP
+    from transformer_lens import HookedRootModule
 
 _NO_NEURONS = {"neurons": "the model has no MLP, so no neurons", "W_L": "the model has no MLP, so no neurons"}
 _NO_ATTENTION = {"pattern": "the model has no attention"}
@@ -40,7 +40,7 @@ def subject_of(
         return config.subject_of(checkpoint, chosen, final or last)
     # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
     weights = {name: weight.clone() for name, weight in plain(checkpoint.weights).items()}
-    p, options = checkpoint.task.p, config.forward_options
+    p = checkpoint.task.p
     no_split = (
         f"the run has no {SPLIT}, so train and test pairs are unknown"
         if in_directory
@@ -50,7 +50,13 @@ def subject_of(
     def gradient() -> Mapping[str, Tensor]:
         if checkpoint.train_mask is None:
             raise Missing(no_split)
-        return loss_gradient(weights, checkpoint.train_mask, checkpoint.task.labels, **options)
+        return loss_gradient(config, weights, checkpoint.train_mask, checkpoint.task.labels)
+
+    def gradients(pairs: Pairs) -> Iterator[InputGradients]:
+        found = gradients_of(config, weights, pairs)
+        if found is None:
+            raise Missing(f"the forward of {config.name} names no {config.points.embed}, the embedded inputs")
+        return found
 
     # Nothing here may hold the subject: it would stay in memory, with all that it has computed, for a while.
     return Subject(
@@ -63,26 +69,29 @@ def subject_of(
         have={
             "weights": lambda: weights,
             "parameters": lambda: list(weights.values()),
-            "W_E": lambda: embedding(weights, p),
-            "W_L": lambda: neuron_logit_map(weights)[:, :p],
-            "embeddings": lambda: _embeddings(weights, p),
+            "W_E": lambda: config.embedding(weights, p),
+            "W_L": lambda: _cut(config.neuron_logit_map(weights), p),
+            "embeddings": lambda: config.embeddings(weights, p),
             "train_loss_gradient": gradient,
-            "gradients": lambda: lambda pairs: input_gradients(weights, pairs, **options),
+            "gradients": lambda: gradients,
         },
-        lack=_NO_ATTENTION | {"train_mask": no_split},
+        lack=_NO_ATTENTION
+        | {
+            "neurons": f"the forward of {config.name} names no {config.points.neurons}, the neurons",
+            "W_L": f"{config.name} gives no neuron_logit_map",
+            "W_E": f"{config.name} gives no embedding",
+            "embeddings": f"{config.name} gives no embeddings",
+            "train_mask": no_split,
+        },
     )
 
 
-def _embeddings(weights: Mapping[str, Tensor], p: int) -> tuple[Tensor, Tensor]:
-    """Return the embeddings of a and of b."""
-    if "W_x" in weights:
-        return weights["W_x"], weights["W_y"]
-    W_E = weights["W_E"]
-    return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+def _cut(W_L: Tensor | None, p: int) -> Tensor | None:
+    return None if W_L is None else W_L[:, :p]
 
 
 def hooked_subject_of(
-    model: TransformerBridge | HookedMLP,
+    model: HookedRootModule,
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     chosen: Chosen | None = None,
@@ -90,20 +99,28 @@ def hooked_subject_of(
     final: Callable[[], Subject] | None = None,
 ) -> Subject:
     """Return a model with hooks as a subject; it is run, with its hooks, when this is called."""
-    acts = hooked_activations(model, task.p)
-    read = {name: getattr(model, name) for name in ("W_E", "W_x", "W_y", "W_U") if hasattr(model, name)}
-    if acts.neurons is not None and hasattr(model, "W_out"):
-        read["W_out"] = model.W_out[-1]
-    read = {name: weight.detach().float().cpu() for name, weight in read.items()}
+    acts, p = hooked_activations(model, task.p), task.p
+    cfg = model.cfg
     have: dict[str, Callable[[], Any]] = {
         # A bridge keeps b_U among its buffers; its state dict holds all weights.
         "parameters": lambda: [w for w in model.state_dict().values() if w.is_floating_point()],
-        "W_E": lambda: embedding(read, task.p),
-        "embeddings": lambda: _embeddings(read, task.p),
         "gradients": lambda: lambda pairs: hooked_input_gradients(model, pairs),
     }
-    if acts.neurons is not None:
-        have["W_L"] = lambda: neuron_logit_map(read)[:, : task.p]
+    if isinstance(cfg, Network):
+        own = {name: weight.detach().float().cpu() for name, weight in model.weights.items()}
+        have |= {
+            "W_E": lambda: cfg.embedding(own, p),
+            "W_L": lambda: _cut(cfg.neuron_logit_map(own), p),
+            "embeddings": lambda: cfg.embeddings(own, p),
+        }
+    else:
+        W_E = model.W_E.detach().float().cpu()
+        have |= {
+            "W_E": lambda: W_E[:p],
+            "embeddings": lambda: (W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]),
+        }
+        if acts.neurons is not None:
+            have["W_L"] = lambda: (model.W_out[-1] @ model.W_U).detach().float().cpu()[:, :p]
     return Subject(
         task,
         lambda: acts,

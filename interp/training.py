@@ -19,7 +19,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn import functional
 
 from interp.arguments import given
 from interp.computing import computing
@@ -27,9 +26,10 @@ from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.disk import PathLike, as_path, look_up, make_folder, names_in, printable, writing
 from interp.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainingError, warn
-from interp.forward import Pairs, forward
 from interp.layouts import some
-from interp.model import Weights, initial_weights
+from interp.networks import Weights
+from interp.networks.base import UNTAPPED
+from interp.networks.pairs import Pairs
 from interp.run import (
     CHECKPOINTS,
     CONFIG,
@@ -55,13 +55,13 @@ from interp.run import (
     write_tensors,
 )
 from interp.threads import for_network, on, wanted
+from interp.updates import Updates, batch, dropout, train_labels, training_loss
 
 _LOCK = ".lock"
-_MOMENTS = ("exp_avg", "exp_avg_sq")  # of AdamW, of each weight
 _STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
 
 # What may change when a run is resumed: how far, what is saved, and where it runs.
-_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}
+_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # steps not where the learning rate falls until the last one
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -156,7 +156,7 @@ def train(
         begin = None if start is None else _Start.of(start, config, with_optimizer)
         train_pairs = round(config.train_fraction * config.p**2)
         try:
-            with on(for_network(train_pairs, config.d_mlp, config.model.d_vocab_out, threads)):
+            with on(for_network(train_pairs, config.model.width, config.p, threads)):
                 _train(config, path, progress, on_record, on_checkpoint, begin)
         except StorageError as error:
             raise TrainingError(
@@ -169,14 +169,15 @@ def train(
 def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> TrainConfig:
     if wanted is None:
         return recorded
+    may_change = _MAY_CHANGE if recorded.lr_schedule == "constant" else _MAY_CHANGE - {"steps"}
     differ = [
         f"{field.name} {given(getattr(wanted, field.name))} (the run has {given(getattr(recorded, field.name))})"
         for field in fields(TrainConfig)
-        if field.name not in _MAY_CHANGE and getattr(wanted, field.name) != getattr(recorded, field.name)
+        if field.name not in may_change and getattr(wanted, field.name) != getattr(recorded, field.name)
     ]
     if differ:
         raise ConfigError(f"{path} was begun with other settings: {'; '.join(differ)}. Resume with the run's own.")
-    return replace(recorded, **{name: getattr(wanted, name) for name in _MAY_CHANGE})
+    return replace(recorded, **{name: getattr(wanted, name) for name in may_change})
 
 
 def device_of(name: str) -> torch.device:
@@ -194,22 +195,6 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def training_loss(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> Float[Tensor, ""]:
-    """Mean −log softmax(logits)[label] in float64, over all outputs, "=" included.
-
-    float32 cannot resolve losses under 1e-7. MPS has no float64, so there the CPU takes this last step.
-    """
-    wide = logits.cpu().double() if logits.device.type == "mps" else logits.double()
-    return functional.cross_entropy(wide, labels.to(wide.device))
-
-
-def new_optimizer(config: TrainConfig, weights: dict[str, Tensor]) -> torch.optim.AdamW:
-    """AdamW on every parameter, its learning rate still 0: the loop sets it at each step."""
-    return torch.optim.AdamW(
-        weights.values(), lr=0.0, betas=config.betas, eps=1e-8, weight_decay=config.weight_decay, fused=True
-    )
-
-
 def _train(
     config: TrainConfig,
     path: Path,
@@ -219,16 +204,18 @@ def _train(
     begin: _Start | None,
 ) -> None:
     device = device_of(config.device)
-    options = config.model.forward_options
+    network = config.model
     mask = config.train_mask
     train_pairs = Pairs(config.p, *mask.nonzero(as_tuple=True)).to(device)
     test_pairs = Pairs(config.p, *(~mask).nonzero(as_tuple=True)).to(device)
-    train_labels = config.task.labels[mask].to(device)
+    labels = train_labels(config, config.task.labels[mask]).to(device)
     test_labels = config.task.labels[~mask].to(device)
 
-    initial = initial_weights(config.model, config.seed, config.init)
+    initial = network.initial_weights(config.seed)
+    if config.init_scale != 1:
+        initial = {name: weight * config.init_scale for name, weight in initial.items()}
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
-    optimizer = new_optimizer(config, weights)
+    updates = Updates(config, weights)
     about_start = begin.about if begin else read_start(path)
     if begin is None and about_start is not None and not (path / OPTIMIZER).exists():
         raise CheckpointError(
@@ -236,8 +223,8 @@ def _train(
             f"with start (--from {about_start['path']}@{about_start['step']})."
         )
     if begin:
-        begin.put_into(weights, optimizer)
-    step, history = (0, []) if begin else _restore(path, weights, optimizer)
+        updates = begin.put_into(config, weights)
+    step, history = (0, []) if begin else _restore(path, weights, updates)
     if step > config.steps:
         raise ConfigError(
             f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for; ask for more."
@@ -245,7 +232,7 @@ def _train(
     write_config(path, config, start=about_start)  # first: it is what makes the directory a run
     write_split(path, mask)
     if begin:
-        _save_state(path, step, weights, optimizer)
+        _save_state(path, step, weights, updates)
     schedule = set(config.schedule)
     first_bad = torch.full((), -1, device=device)
     saved_at = time.monotonic()
@@ -254,7 +241,7 @@ def _train(
         nonlocal saved_at
         place.check_same()
         write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
-        _save_state(path, step, weights, optimizer)
+        _save_state(path, step, weights, updates)
         place.check_newest()
         saved_at = time.monotonic()
 
@@ -272,8 +259,14 @@ def _train(
         progress_bar("train", "steps", config.steps, step, progress) as bar,
     ):
         while True:
-            logits = forward(weights, train_pairs, **options).logits
-            loss = training_loss(logits, train_labels)
+            some, tap = batch(config, len(train_pairs), step), dropout(config, step, device)
+            if some is None:
+                pairs, answers = train_pairs, labels
+            else:
+                some = some.to(device)
+                pairs, answers = Pairs(config.p, train_pairs.a[some], train_pairs.b[some]), labels[some]
+            logits = network.forward(weights, pairs, tap)
+            loss = training_loss(logits, answers, config.loss)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 
             last = step == config.steps
@@ -288,11 +281,15 @@ def _train(
                 )
             if recorded:
                 with torch.no_grad():
-                    test_logits = forward(weights, test_pairs, **options).logits
+                    whole, train_loss = logits, loss.detach()
+                    if some is not None or tap is not UNTAPPED or config.loss != "cross_entropy":
+                        whole = network.forward(weights, train_pairs, UNTAPPED)
+                        train_loss = training_loss(whole, labels)
+                    test_logits = network.forward(weights, test_pairs, UNTAPPED)
                     test_loss = float(training_loss(test_logits, test_labels))
-                    train_accuracy = _accuracy(logits, train_labels)
+                    train_accuracy = _accuracy(whole, labels)
                     test_accuracy = _accuracy(test_logits, test_labels)
-                history.append((step, float(loss.detach()), test_loss, train_accuracy, test_accuracy))
+                history.append((step, float(train_loss), test_loss, train_accuracy, test_accuracy))
                 if bar:
                     loss_now = f"loss {history[-1][1]:.1e} test {test_loss:.1e}"
                     bar.at(step, f"{loss_now}, accuracy {train_accuracy:.3f} test {test_accuracy:.3f}")
@@ -302,12 +299,12 @@ def _train(
             if saving or stopping or ending:
                 save_state()
             if step in schedule or ending:
-                write_checkpoint(path, step, weights, config.task, config.model)
+                write_checkpoint(path, step, weights, config.task, network)
                 place.wrote(checkpoint_file(path, step))
                 if on_checkpoint is not None:
                     own = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
                     saved = Checkpoint(
-                        own, config.model, config.task, step, mask, checkpoint_file(path, step),
+                        own, network, config.task, step, mask, checkpoint_file(path, step),
                         task_origin="recorded", split_origin="recorded",
                     )  # fmt: skip
                     ending = asks_to_end(on_checkpoint, saved) or ending
@@ -326,11 +323,7 @@ def _train(
                 raise TrainingInterrupted(path, step, stopping)
 
             loss.backward()
-            warmth = min(step / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * warmth
-            optimizer.step()
-            optimizer.zero_grad()
+            updates(step)
             step += 1
 
 
@@ -385,21 +378,14 @@ def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"])
     return int((logits.argmax(-1) == labels).sum()) / len(labels)
 
 
-def _save_state(path: Path, step: int, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
-    tensors = {f"weights.{name}": weight for name, weight in weights.items()}
-    updates = 0
-    for name, weight in weights.items():
-        if weight in optimizer.state:
-            updates = int(optimizer.state[weight]["step"])
-            tensors |= {f"{moment}.{name}": optimizer.state[weight][moment] for moment in _MOMENTS}
+def _save_state(path: Path, step: int, weights: dict[str, Tensor], updates: Updates) -> None:
+    tensors = {f"weights.{name}": weight for name, weight in weights.items()} | updates.state()
     # The optimizer's count of updates is that of the run, unless it began with the state of another run.
-    counted = {} if updates == step else {"updates": updates}
+    counted = {} if updates.count == step else {"updates": updates.count}
     write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step, **counted})
 
 
-def _restore(
-    path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer
-) -> tuple[int, list[tuple[int | float, ...]]]:
+def _restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[int, list[tuple[int | float, ...]]]:
     """Restore weights and optimizer from the saved state; return its step and the history before it."""
     if not (path / OPTIMIZER).exists():
         if any((path / CHECKPOINTS).glob("step_*.safetensors")):
@@ -407,7 +393,7 @@ def _restore(
                 f"{path} has checkpoints but no {OPTIMIZER}, so it cannot be resumed; it can still be measured."
             )
         return 0, []
-    step = _read_state(path, weights, optimizer)
+    step = _read_state(path, weights, updates)
     if step == 0 and not (path / HISTORY).exists():  # killed between the state that it starts with and the first row
         return 0, []
     history = read_history(path / HISTORY)
@@ -415,20 +401,15 @@ def _restore(
     return step, [tuple(row) for row in kept[list(HISTORY_COLUMNS)].itertuples(index=False)]
 
 
-def _read_state(path: Path, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> int:
+def _read_state(path: Path, weights: dict[str, Tensor], updates: Updates) -> int:
     """Read the saved state of the run in `path` into weights and optimizer, and return its step."""
     tensors, header = read_tensors(path / OPTIMIZER, "interp-optimizer")
     try:
         step = int(header["step"])
-        updates = int(header.get("updates", step))
         for name, weight in weights.items():
             with torch.no_grad():
                 weight.copy_(tensors[f"weights.{name}"])
-            if updates > 0:
-                optimizer.state[weight] = {
-                    "step": torch.tensor(float(updates), device=weight.device),
-                    **{moment: tensors[f"{moment}.{name}"].to(weight.device) for moment in _MOMENTS},
-                }
+        updates.load(tensors, int(header.get("updates", step)))
     except (KeyError, ValueError, RuntimeError) as error:
         raise CheckpointError(f"{path / OPTIMIZER} is not the state of this run ({error}).") from None
     return step
@@ -448,7 +429,7 @@ class _Start:
             raise ConfigError(
                 f"start must be a Checkpoint, such as interp.load_run(path).at(9_000); got {given(checkpoint)}."
             )
-        expected = {name: list(w.shape) for name, w in initial_weights(config.model, 0, config.init).items()}
+        expected = {name: list(w.shape) for name, w in config.model.initial_weights(0).items()}
         found = {name: list(weight.shape) for name, weight in checkpoint.weights.items()}
         if found != expected:
             differ = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
@@ -481,12 +462,15 @@ class _Start:
         }
         return cls(checkpoint.weights, about, home)
 
-    def put_into(self, weights: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> None:
+    def put_into(self, config: TrainConfig, weights: dict[str, Tensor]) -> Updates:
+        """Put its weights into those of the run, and return what updates them from there."""
+        updates = Updates(config, weights)
         if self.state_of is not None:
-            _read_state(self.state_of, weights, optimizer)
+            _read_state(self.state_of, weights, updates)
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(self.weights[name])
+        return updates if self.state_of is not None else Updates(config, weights)  # of the norm of these weights
 
 
 class _Asked:

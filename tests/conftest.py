@@ -8,7 +8,7 @@ from hypothesis import settings
 import interp
 import interp.all_pairs
 import interp.logs
-import interp.model
+import interp.networks
 import interp.recorded
 import interp.run
 import interp.training

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from interp.config import Architecture, MLPConfig, ModelConfig
+from interp.networks import Network, OneHiddenLayer, Transformer
 from tests.models import OPTIONAL_BIASES, random_weights
 
 P = 11
@@ -48,18 +48,18 @@ def properties(w: Weights) -> Weights:
     }
 
 
-def bridge(w: Weights, config: ModelConfig) -> Weights:
+def bridge(w: Weights, config: Transformer) -> Weights:
     """The state dict of a TransformerLens 4 bridge with these weights, as TransformerLens gives it."""
-    from interp.model import to_bridge
+    from interp.networks.transformer import to_bridge
 
     return dict(to_bridge(w, config).state_dict())
 
 
 def transformer(
     n_ctx: int, own_tokens: bool = False, outputs: int | None = None, coefficient: float = 1.0
-) -> ModelConfig:
+) -> Transformer:
     equals = n_ctx == 3
-    return ModelConfig(
+    return Transformer(
         d_vocab=(2 * P if own_tokens else P) + equals,
         d_vocab_out=outputs or P + equals,
         n_ctx=n_ctx,
@@ -68,7 +68,7 @@ def transformer(
     )
 
 
-def mlp_weights(config: MLPConfig, seed: int = 0) -> Weights:
+def mlp_weights(config: OneHiddenLayer, seed: int = 0) -> Weights:
     generator = torch.Generator().manual_seed(seed)
     shapes = {
         "W_x": (config.d_vocab, config.d_embed), "W_y": (config.d_vocab, config.d_embed),
@@ -81,7 +81,7 @@ def mlp_weights(config: MLPConfig, seed: int = 0) -> Weights:
 class Saved:
     """A model of ours, its state dict in another's layout, and what the caller has to say of it."""
 
-    config: Architecture
+    config: Network
     weights: Weights
     state: Weights
     asked: dict[str, object]
@@ -89,7 +89,7 @@ class Saved:
 
 def saved(name: str) -> Saved:
     if name.startswith("one hidden layer"):
-        mlp = MLPConfig(P, P, d_embed=10, d_hidden=14, inputs="summed" if "summed" in name else "concatenated")
+        mlp = OneHiddenLayer(P, P, d_embed=10, d_hidden=14, inputs="summed" if "summed" in name else "concatenated")
         weights = mlp_weights(mlp)
         return Saved(mlp, weights, weights, {})
     mixed = {"attention_coefficient": 0.3}

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from interp.all_pairs import Activations
-from interp.config import ModelConfig
 from interp.measures.logits import KEY_SHARE, key_frequencies_of
 from interp.measures.registry import chosen
 from interp.measures.subject import Subject
+from interp.networks import Transformer
 from interp.progress import ProgressMeasures, of_subject
 from interp.task import Task
 
@@ -29,7 +29,7 @@ def analytic_activations(p: int, amplitudes: dict[int, float], labels: Tensor, n
     return Activations(analytic_logits(p, amplitudes, labels), neurons, torch.full((p, p, 1, 3), 1 / 3))
 
 
-def random_weights(config: ModelConfig, seed: int = 0, biases: tuple[str, ...] = ()) -> dict[str, Tensor]:
+def random_weights(config: Transformer, seed: int = 0, biases: tuple[str, ...] = ()) -> dict[str, Tensor]:
     """Weights of order one everywhere, the biases included, so that no term hides."""
     generator = torch.Generator().manual_seed(seed)
     c = config
@@ -48,9 +48,9 @@ def random_weights(config: ModelConfig, seed: int = 0, biases: tuple[str, ...] =
     }
 
 
-def sizes(p: int, *, extra_output: bool = True, activation: str = "relu", **changes: int) -> ModelConfig:
+def sizes(p: int, *, extra_output: bool = True, activation: str = "relu", **changes: int) -> Transformer:
     base = {"d_model": 16, "n_heads": 2, "d_head": 8, "d_mlp": 24} | changes
-    return ModelConfig(d_vocab=p + 1, d_vocab_out=p + extra_output, n_ctx=3, activation=activation, **base)
+    return Transformer(d_vocab=p + 1, d_vocab_out=p + extra_output, n_ctx=3, activation=activation, **base)
 
 
 def subject(

@@ -256,7 +256,7 @@ def test_frequencies_of_another_kind_are_one_sentence(small_run):
 
 
 def one_hidden_layer(p: int, inputs: str = "concatenated", operation: str = "add") -> interp.Checkpoint:
-    config = interp.MLPConfig(p, p, d_embed=10, d_hidden=24, inputs=inputs)
+    config = interp.OneHiddenLayer(p, p, d_embed=10, d_hidden=24, inputs=inputs)
     weights = {name: 3 * weight for name, weight in mlp_weights(config, seed=p).items()}  # logits of order one
     return interp.Checkpoint(weights, config, Task(p, operation), train_mask=interp.split_mask(p, 0.4, 1))
 
@@ -324,7 +324,7 @@ def test_to_remove_nothing_or_to_keep_all():
 
 
 def test_attention_of_one_hidden_layer_is_refused():
-    said = r"attention\(\) needs a network with attention; got a network of one hidden layer"
+    said = r"attention\(\) needs a network with attention; one_hidden_layer has none"
     with pytest.raises(ConfigError, match=said):
         ablate.attention(one_hidden_layer(11))
 

@@ -296,7 +296,7 @@ def test_two_layers_with_layer_norm_and_tied_embeddings():
 def test_gradients_are_those_of_finite_differences():
     net = TwoLayers().double()
     model = Model(net, Task(P), W_E="embed.weight", **SIGNS)
-    pairs = interp.forward.Pairs(P, torch.tensor([3]), torch.tensor([5]))
+    pairs = interp.networks.Pairs(P, torch.tensor([3]), torch.tensor([5]))
     ((grad_a, grad_b),) = model.subject().gradients(pairs)
     step = 1e-6
     for grad, token in ((grad_a, 3), (grad_b, 5)):

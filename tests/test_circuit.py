@@ -135,7 +135,7 @@ def test_score_vectors_and_circuits_are_the_bridges():
     p = 7
     config = sizes(p)
     weights = random_weights(config, biases=("b_Q", "b_K", "b_V", "b_O", "b_U"))
-    bridge = interp.model.to_bridge(weights, config)
+    bridge = interp.networks.transformer.to_bridge(weights, config)
     a = torch.arange(p)
     tokens = torch.stack([a, torch.zeros_like(a), torch.full_like(a, p)], 1)
     _, cache = bridge.run_with_cache(tokens)

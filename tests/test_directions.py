@@ -16,11 +16,15 @@ MAY_NOT_KNOW = {  # who, and whom
         ["measures/*.py"], FILES | {"training", "config", "all_pairs"} | ANALYSIS - {"measures"},
     ),
     "figures measure nothing": (
-        ["plot/*.py"], {"run", "published", "training", "all_pairs", "model"} | ANALYSIS - {"events", "plot"},
+        ["plot/*.py"], {"run", "published", "training", "all_pairs", "networks"} | ANALYSIS - {"events", "plot"},
     ),
     "training and disk know no analysis": (
-        ["training.py", "disk.py", "run.py", "config.py", "model.py", "forward.py", "task.py"], ANALYSIS,
+        ["training.py", "disk.py", "run.py", "config.py", "networks/*.py", "task.py"], ANALYSIS,
     ),
+    "networks know no runs and no settings of a training": (
+        ["networks/*.py"], FILES - {"layouts"} | {"config", "training", "task", "all_pairs", "layouts"} | ANALYSIS,
+    ),
+    "figures and bytes know no runs": (["plot/saving.py", "files.py", "disk.py"], {"run", "config", "training"}),
     "the reader of files knows no measures": (
         ["published.py", "files.py", "contents.py", "layouts.py", "recorded.py", "task_names.py"], ANALYSIS,
     ),

@@ -11,9 +11,8 @@ import torch
 
 import interp
 from interp import ConfigError, Task
-from interp.config import MLPConfig
 from interp.doubts import doubts_of
-from interp.model import to_hooked
+from interp.networks import OneHiddenLayer
 from interp.subjects import subject_of
 from interp.task_names import meaning_of
 from tests.processes import interp as shell
@@ -184,8 +183,8 @@ def test_the_right_task_is_taken(file):
 
 
 def test_a_bridge_is_measured_with_the_callers_task(tmp_path):
-    config = MLPConfig(P, P, P, P * P)
-    right, wrong = to_hooked(network(Task(P).labels), config), to_hooked(network(Task(P, "subtract").labels), config)
+    config = OneHiddenLayer(P, P, P, P * P)
+    right, wrong = (config.hooked(network(task.labels), P) for task in (Task(P), Task(P, "subtract")))
     assert quietly(right, task=Task(P)).doubts == ()
     (doubt,) = doubted(wrong, task=Task(P))
     assert "evidently learned a − b mod 11" in doubt

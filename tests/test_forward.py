@@ -4,9 +4,9 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-import interp.forward as shared
-from interp.forward import Pairs, forward
-from interp.model import to_bridge
+import interp.networks.shared as shared
+from interp.networks.pairs import Pairs
+from interp.networks.transformer import to_bridge
 from tests.models import OPTIONAL_BIASES, random_weights, sizes
 
 CASES = [
@@ -27,11 +27,11 @@ def test_logits_neurons_and_patterns_are_the_bridges(config, biases):
     """Float32 sums in another order: 1e-5 of the largest value (the promise is 1e-4)."""
     weights = random_weights(config, biases=biases)
     pairs = Pairs.all(config.d_vocab - 1)
-    ours = forward(weights, pairs, **config.forward_options)
+    ours = config.run(weights, pairs)
     with torch.no_grad():
         logits, cache = to_bridge(weights, config).run_with_cache(tokens(pairs))
     theirs = logits[:, -1], cache["blocks.0.mlp.hook_post"][:, -1], cache["blocks.0.attn.hook_pattern"][:, :, -1]
-    for mine, bridge in zip((ours.logits, ours.neurons, ours.pattern.transpose(1, 2)), theirs, strict=True):
+    for mine, bridge in zip((ours.logits, ours.neurons, ours.pattern), theirs, strict=True):
         torch.testing.assert_close(mine, bridge, rtol=0, atol=1e-5 * float(bridge.abs().max()))
 
 
@@ -45,7 +45,7 @@ def test_gradients_are_the_bridges(config, biases):
     pairs = Pairs(p, some // p, some % p)
     target = torch.randn(len(pairs), config.d_vocab_out, generator=torch.Generator().manual_seed(2))
 
-    (forward(weights, pairs, **config.forward_options).logits * target).sum().backward()
+    (config.run(weights, pairs).logits * target).sum().backward()
     bridge = to_bridge(weights, config)
     (bridge(tokens(pairs))[:, -1] * target).sum().backward()
     theirs = {
@@ -89,7 +89,7 @@ def test_summing_rows_is_attention_by_its_definition(p, n_heads, d_head, d_mlp, 
     target = torch.randn(p * p, p + 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
     def run() -> list[torch.Tensor]:
-        logits = forward(weights, pairs, **config.forward_options).logits
+        logits = config.run(weights, pairs).logits
         grads = torch.autograd.grad((logits * target).sum(), list(weights.values()), allow_unused=True)
         return [logits.detach(), *grads]
 
@@ -118,7 +118,7 @@ def test_the_same_call_gives_the_same_bits():
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         weights = {n: w.requires_grad_() for n, w in random_weights(config).items()}
-        forward(weights, pairs, **config.forward_options).logits.square().sum().backward()
+        config.run(weights, pairs).logits.square().sum().backward()
         torch.set_num_threads(before)
         return [weight.grad for weight in weights.values()]
 

@@ -180,8 +180,8 @@ def test_the_step_of_the_key_frequencies_is_none_where_no_checkpoint_named_them(
 def test_the_history_counts_every_output_and_the_measures_the_numbers(small_run):
     """Both by their definitions: cross-entropy over p + 1 and over p outputs of the same logits."""
     ckpt = small_run.at(60)
-    pairs = interp.forward.Pairs.all(13)
-    out = interp.forward.forward(ckpt.weights, pairs, **ckpt.config.forward_options).logits.double()
+    pairs = interp.networks.Pairs.all(13)
+    out = ckpt.config.run(ckpt.weights, pairs).logits.double()
     train, labels = ckpt.train_mask.flatten(), ckpt.task.labels.flatten()
     recorded = small_run.history.set_index("step")["train_loss"][60]
     all_outputs = torch.nn.functional.cross_entropy(out[train], labels[train])

@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
 from interp import ConfigError, TrainConfig
-from interp.model import check_weights, from_bridge, initial_weights, to_bridge
+from interp.networks import check_weights
+from interp.networks.transformer import from_bridge, to_bridge
 from tests.models import OPTIONAL_BIASES, random_weights, sizes
 
 
@@ -18,7 +21,7 @@ def test_paper_init_draws_what_the_published_code_draws():
     W_out = torch.randn(d_model, d_mlp) / d_model**0.5
     W_U = torch.randn(d_model, d_vocab) / d_vocab**0.5
 
-    ours = initial_weights(TrainConfig().model, 3, "paper")
+    ours = TrainConfig().model.initial_weights(3)
     assert torch.equal(ours["W_E"].T, W_E)
     assert torch.equal(ours["W_pos"], W_pos)
     for name, left in [("W_K", W_K), ("W_Q", W_Q), ("W_V", W_V)]:
@@ -36,7 +39,7 @@ def test_initial_weights_depend_on_the_seed_alone(init):
     config = sizes(7)
     torch.manual_seed(0)
     state = torch.get_rng_state()
-    first, again, other = (initial_weights(config, seed, init) for seed in (1, 1, 2))
+    first, again, other = (replace(config, init=init).initial_weights(seed) for seed in (1, 1, 2))
     assert torch.equal(torch.get_rng_state(), state)
     check_weights(first, config)
     assert all(torch.equal(first[name], again[name]) for name in first)
@@ -54,7 +57,7 @@ def test_transformer_lens_init_is_that_of_boot_native():
             d_mlp=c.d_mlp, act_fn="relu", normalization_type=None, seed=5,
         )
     )  # fmt: skip
-    ours = initial_weights(c, 5, "transformer_lens")
+    ours = replace(c, init="transformer_lens").initial_weights(5)
     assert torch.equal(ours["W_Q"], bridge.W_Q[0])
     assert torch.equal(ours["W_O"], bridge.W_O[0])
     assert torch.equal(ours["W_in"], bridge.W_in[0])

@@ -14,8 +14,7 @@ import torch
 
 import interp
 from interp import Checkpoint, CheckpointError, ConfigError, Task
-from interp.forward import Pairs
-from interp.model import to_bridge
+from interp.networks.transformer import to_bridge
 from tests.conftest import ROOT
 from tests.models import measured as measured_arrays, random_weights, sizes
 from tests.processes import outside
@@ -79,8 +78,7 @@ def test_activations_know_a_checkpoints_function_and_attention_or_have_to_be_tol
         interp.activations(weights, 7, "gelu")
     with pytest.raises(ConfigError, match=r"knows its p, activation, .*; got p beside it"):
         interp.activations(Checkpoint(weights, config, Task(7)), 7)
-    with pytest.raises(ConfigError, match="needs its attention_coefficient: 1 for softmax attention"):
-        interp.forward.forward(weights, Pairs.all(7), "gelu")
+    assert torch.equal(interp.activations(weights, 7, network=config).logits, known.logits)
 
 
 def deep_bridge(p: int, **changes):
@@ -140,7 +138,7 @@ def test_subtraction_is_addition_after_b_becomes_minus_b():
     p = 7
     config = sizes(p)
     weights = random_weights(config)
-    acts = interp.activations(weights, p, **config.forward_options)
+    acts = interp.activations(weights, p, network=config)
     negated = (-torch.arange(p)) % p
     turned = interp.Activations(acts.logits[:, negated], acts.neurons[:, negated], acts.pattern[:, negated])
     mask = interp.split_mask(p, 0.5, 0)
@@ -442,7 +440,6 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):
         """
         import resource, warnings, interp
         from interp.run import write_checkpoint, write_config, write_split
-        from interp.model import initial_weights
         from pathlib import Path
         import tempfile
         def peak(n):
@@ -451,7 +448,7 @@ def test_memory_does_not_grow_with_the_number_of_checkpoints(own_run):
                 config = interp.TrainConfig(p=11, steps=n)
                 write_config(path, config)
                 write_split(path, interp.split_mask(11, 0.3, 0))
-                weights = initial_weights(config.model, 0)
+                weights = config.model.initial_weights(0)
                 for step in range(n):
                     write_checkpoint(path, step, weights, config.task, config.model)
                 assert len(interp.trajectory(path, progress=False)) == n

@@ -18,9 +18,8 @@ import torch
 from safetensors.torch import save_file
 
 import interp
-from interp import CheckpointError, ConfigError, MLPConfig, Task
-from interp.all_pairs import input_gradients
-from interp.forward import Pairs, forward
+from interp import CheckpointError, ConfigError, OneHiddenLayer, Task
+from interp.networks.pairs import Pairs
 from tests.layouts import NAMES, P, Saved, paper, properties, saved, transformer
 from tests.models import analytic_logits, random_weights
 from tests.processes import interp as shell, outside
@@ -45,7 +44,7 @@ def write(path: Path, content) -> Path:
 
 def nll_of(ckpt: interp.Checkpoint) -> torch.Tensor:
     """Cross-entropies of all pairs over all outputs, as a training would have recorded their means."""
-    logits = forward(ckpt.weights, Pairs.all(ckpt.task.p), **ckpt.config.forward_options).logits
+    logits = ckpt.config.run(ckpt.weights, Pairs.all(ckpt.task.p)).logits
     return torch.nn.functional.cross_entropy(logits.double(), ckpt.task.labels.flatten(), reduction="none").view(
         ckpt.task.p, -1
     )
@@ -93,13 +92,13 @@ def test_hooks_and_the_shared_forward_measure_the_same(tmp_path, name):
     # float32 gradients: where a neuron stands within rounding of 0, its ReLU may be on in one and off in the other
     assert hooked.gradient_symmetricity == pytest.approx(shared.gradient_symmetricity, abs=1e-4)
     assert hooked.distance_irrelevance == pytest.approx(shared.distance_irrelevance, rel=1e-4)
-    lacking = {"attention_share"} if isinstance(ckpt.config, MLPConfig) else set()
+    lacking = {"attention_share"} if isinstance(ckpt.config, OneHiddenLayer) else set()
     assert set(shared.missing) == lacking | pure_neurons_lacking(shared)
     ours = interp.activations(ckpt)
     theirs = interp.hooked_activations(ckpt.model(), P)
     for which in ("logits", "neurons", "pattern"):
         mine, other = getattr(ours, which), getattr(theirs, which)
-        if isinstance(ckpt.config, MLPConfig) and which == "pattern":
+        if isinstance(ckpt.config, OneHiddenLayer) and which == "pattern":
             assert mine is other is None
         else:
             torch.testing.assert_close(mine, other, rtol=0, atol=1e-5 * float(other.abs().max()))
@@ -556,7 +555,7 @@ def test_a_run_is_not_read_whole(tmp_path):
         from pathlib import Path
         from tests.layouts import paper
         from tests.models import random_weights
-        config = interp.ModelConfig(14, 14, 3, d_model=8, n_heads=1, d_head=8, d_mlp=360_000)
+        config = interp.Transformer(14, 14, 3, d_model=8, n_heads=1, d_head=8, d_mlp=360_000)
         state = {{key: value.contiguous() for key, value in paper(random_weights(config)).items()}}
         file = Path({str(tmp_path)!r}, "big.pth")
         states = [{{key: value.clone() for key, value in state.items()}} for _ in range(8)]
@@ -645,7 +644,7 @@ def test_losses_of_the_checkpoints_alone_still_tell_a_wrong_split(shipped, tmp_p
 def test_losses_recorded_in_float32_raise_no_false_alarm(shipped, tmp_path):
     """At the end the mainline's losses are near float32's resolution, 1e-7: off by half, and right."""
     ckpt = shipped[-1]
-    logits = forward(ckpt.weights, Pairs.all(113), **ckpt.config.forward_options).logits
+    logits = ckpt.config.run(ckpt.weights, Pairs.all(113)).logits
     nll = torch.nn.functional.cross_entropy(logits, ckpt.task.labels.flatten(), reduction="none").view(113, 113)
     train, test = (float(nll[half].mean()) for half in (ckpt.train_mask, ~ckpt.train_mask))
     state = {"model": paper(ckpt.weights), "train_loss": train, "test_loss": test}
@@ -1331,9 +1330,8 @@ def test_the_gradients_are_those_of_the_logits(name):
     """Central differences of the float64 forward, one pair, one direction each: 1e-6 of their scale."""
     model = saved(name)
     weights = {key: value.double() for key, value in model.weights.items()}
-    options = model.config.forward_options
     pairs = Pairs(P, torch.tensor([3]), torch.tensor([8]))
-    ((grad_a, grad_b),) = input_gradients(weights, pairs, **options)
+    grad_a, grad_b = model.config.input_gradients(weights, pairs)
     for grad, token, table in [(grad_a, 3, "W_E"), (grad_b, 8, "W_E")]:
         table = {3: "W_x", 8: "W_y"}[token] if "W_x" in weights else table
         direction = torch.randn(grad.shape[-1], generator=torch.Generator().manual_seed(0)).double()
@@ -1341,7 +1339,7 @@ def test_the_gradients_are_those_of_the_logits(name):
         for sign in (1, -1):
             moved = {**weights, table: weights[table].clone()}
             moved[table][token] += sign * 1e-6 * direction
-            ends.append(forward(moved, pairs, **options).logits[0, :P])
+            ends.append(model.config.run(moved, pairs).logits[0, :P])
         slope = (ends[0] - ends[1]) / 2e-6
         torch.testing.assert_close(grad[0] @ direction, slope, rtol=0, atol=1e-6 * float(slope.abs().max()))
 

@@ -12,14 +12,14 @@ import pytest
 import torch
 
 import interp
-from interp.all_pairs import hooked_input_gradients, input_gradients
+from interp.all_pairs import hooked_input_gradients
 from interp.computing import computing
-from interp.config import MLPConfig
 from interp.errors import ConfigError
 from interp.fourier import shared_basis
 from interp.linear import digits, double_descent, ridge, two_layer
 from interp.measures import attention, embedding, logits, neurons
-from interp.model import from_bridge, initial_weights, neuron_logit_map
+from interp.networks import OneHiddenLayer
+from interp.networks.transformer import INITS, from_bridge
 from tests import layouts
 
 
@@ -146,7 +146,7 @@ def test_threads_that_overlap_keep_float32_until_the_last_leaves():
 CONFIG = interp.TrainConfig(
     p=7, train_fraction=0.5, d_model=8, n_heads=2, d_mlp=12, steps=30, checkpoint_steps=(0, 15, 30), history_every=10
 )
-MLP = MLPConfig(7, 7, d_embed=6, d_hidden=10)
+MLP = OneHiddenLayer(7, 7, d_embed=6, d_hidden=10)
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +202,7 @@ class FromArrays(list):
 
 def _pure(made):
     weights, L = made.checkpoint.weights, made.logits
-    W_L = neuron_logit_map(weights)[:, :7]
+    W_L = made.checkpoint.config.neuron_logit_map(weights)[:, :7]
     shares = neurons.frequency_shares(made.acts.neurons)
     frequencies = neurons.neuron_frequencies(shares)
     coefficients = logits.cos_coefficients(made.table)
@@ -213,13 +213,13 @@ def _pure(made):
         logits.projection_shares(made.acts.neurons, W_L, made.task.labels, [1, 2]),
         neurons.input_phases(made.acts.neurons, frequencies), neurons.output_phases(W_L, frequencies),
         interp.fourier.fourier_basis(7), interp.fourier.project(made.table, [1]),
-        interp.forward.forward(weights, interp.forward.Pairs.all(7), **made.checkpoint.config.forward_options).logits,
+        made.checkpoint.config.run(weights, interp.networks.Pairs.all(7)).logits,
     ])  # fmt: skip
 
 
 def _gradients(made):
-    pairs, options = interp.forward.Pairs.all(7), made.checkpoint.config.forward_options
-    yield from input_gradients(made.checkpoint.weights, pairs, **options)
+    pairs = interp.networks.Pairs.all(7)
+    yield from made.checkpoint.config.input_gradients(made.checkpoint.weights, pairs)
     yield from hooked_input_gradients(made.bridge, pairs)
 
 
@@ -270,7 +270,7 @@ COMPUTATIONS = {
         interp.ablate.through_hooks(made.checkpoint, [], bridge=made.bridge),
     ],
     "functions of arrays": _pure,
-    "initial weights": lambda made: [initial_weights(CONFIG.model, 1, init) for init in ("paper", "transformer_lens")],
+    "initial weights": lambda made: [replace(CONFIG.model, init=one).initial_weights(1) for one in INITS],
     "labels and splits": lambda made: [
         *(interp.Task(7, operation, 3).labels for operation in ("add", "subtract", "quadratic", "random")),
         made.task.distances, interp.split_mask(7, 0.4, 1, "torch"), interp.split_mask(7, 0.4, 1),
@@ -430,7 +430,7 @@ def about(model):
 USES = {
     "measures": lambda made, model: interp.progress_measures(model, task=made.task, split=made.mask, mechanism=True),
     "activations": lambda made, model: interp.hooked_activations(model, 7),
-    "gradients": lambda made, model: list(hooked_input_gradients(model, interp.forward.Pairs.all(7))),
+    "gradients": lambda made, model: list(hooked_input_gradients(model, interp.networks.Pairs.all(7))),
     "ablation": lambda made, model: interp.ablate.through_hooks(made.checkpoint, [], bridge=model),
 }
 
@@ -488,5 +488,5 @@ def test_models_without_numbers_or_gradients_are_refused_with_a_sentence(made):
     assert interp.progress_measures(stuck, task=made.task).loss > 0
     with pytest.raises(ConfigError, match=r"Gradients cannot pass .* Make it outside of inference_mode"):
         interp.progress_measures(stuck, task=made.task, mechanism=True)
-    with pytest.raises(ConfigError, match="must hold numbers to be measured; got a HookedMLP on the meta device"):
+    with pytest.raises(ConfigError, match="must hold numbers to be measured; got a HookedNetwork on the meta device"):
         interp.progress_measures(made.mlp.model().to("meta"), task=made.task)

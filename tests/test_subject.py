@@ -148,8 +148,7 @@ def test_a_declared_measure_is_in_the_results_the_trajectory_and_the_list(declar
 
 def test_a_subset_is_one_forward_and_nothing_else(small_run, monkeypatch):
     seen = []
-    forward = interp.all_pairs.forward
-    monkeypatch.setattr(interp.all_pairs, "forward", lambda *args, **more: seen.append(1) or forward(*args, **more))
+
     monkeypatch.setattr(interp.fourier, "shared_basis", lambda p: pytest.fail("no transform was asked for"))
     whole = interp.load_checkpoint(small_run.file(60))
     m = interp.progress_measures(whole, measures=["train_loss", "loss", "loss"])
@@ -444,15 +443,15 @@ def test_translation_share_is_that_of_the_inputs_gradients_written_out(small_run
     """M by its definition: a Jacobian of the centred logits for each of all pairs, by autograd, in float64."""
     checkpoint = small_run[-1]
     p, W = checkpoint.task.p, {name: weight.double() for name, weight in checkpoint.weights.items()}
-    pairs, options = interp.forward.Pairs.all(p), checkpoint.config.forward_options
+    pairs, network = interp.networks.Pairs.all(p), checkpoint.config
     M = torch.zeros(p, p, dtype=torch.float64)
     for a, b in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True):
 
         def centred(one_hots, a=a, b=b):
             """Logits of a pair whose embeddings are mixtures: rows p + 1 and p + 2 of a longer vocabulary."""
             W_E = torch.stack([one_hots[0] @ W["W_E"][:p], one_hots[1] @ W["W_E"][:p], W["W_E"][p]])
-            few = interp.forward.Pairs(2, torch.tensor([0]), torch.tensor([1]))
-            L = interp.forward.forward({**W, "W_E": W_E}, few, **options).logits[0, :p]
+            few = interp.networks.Pairs(2, torch.tensor([0]), torch.tensor([1]))
+            L = network.run({**W, "W_E": W_E}, few).logits[0, :p]
             return L - L.mean()
 
         one_hots = torch.nn.functional.one_hot(torch.tensor([a, b]), p).double()
@@ -479,12 +478,12 @@ def test_naive_loss_minimization_is_the_cosine_of_a_step_with_the_weights(small_
     cosine = interp.progress_measures(checkpoint, measures=["naive_loss_minimization"])["naive_loss_minimization"]
     W = {name: weight.double() for name, weight in checkpoint.weights.items()}
     size = math.sqrt(sum(float(w.square().sum()) for w in W.values()))
-    options, mask = checkpoint.config.forward_options, checkpoint.train_mask
-    gradient = interp.all_pairs.loss_gradient(W, mask, checkpoint.task.labels, **options)
+    network, mask = checkpoint.config, checkpoint.train_mask
+    gradient = interp.all_pairs.loss_gradient(network, W, mask, checkpoint.task.labels)
 
     def loss(scale: float) -> float:
-        pairs = interp.forward.Pairs(13, *mask.nonzero(as_tuple=True))
-        logits = interp.forward.forward({n: scale * w for n, w in W.items()}, pairs, **options).logits
+        pairs = interp.networks.Pairs(13, *mask.nonzero(as_tuple=True))
+        logits = network.run({n: scale * w for n, w in W.items()}, pairs).logits
         return float(torch.nn.functional.cross_entropy(logits, checkpoint.task.labels[mask]))
 
     step = 1e-5

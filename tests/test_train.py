@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 import interp
 from interp import CheckpointError, ConfigError, TrainConfig, TrainingError, TrainingInterrupted
-from interp.model import initial_weights, to_bridge
+from interp.networks.transformer import to_bridge
 from interp.run import read_header
 from tests.conftest import ROOT, SMALL
 from tests.processes import module, outside
@@ -47,7 +47,7 @@ def test_the_defaults_are_the_mainline():
 def test_thirty_steps_are_those_of_a_bridge_trained_the_ordinary_way(tmp_path):
     """Full batch, float64 loss over p + 1 outputs, AdamW, warmup from 0. Float32 drift in 30 steps: 1e-4."""
     config = replace(SMALL, steps=30, checkpoint_steps=(0,), history_every=1)
-    bridge = to_bridge(initial_weights(config.model, config.seed), config.model)
+    bridge = to_bridge(config.model.initial_weights(config.seed), config.model)
     mask = interp.split_mask(config.p, config.train_fraction, config.seed)
     tokens = torch.cat([mask.nonzero(), torch.full((int(mask.sum()), 1), config.p)], dim=1)
     labels = config.task.labels[mask]
@@ -70,7 +70,7 @@ def test_thirty_steps_are_those_of_a_bridge_trained_the_ordinary_way(tmp_path):
 def test_history_is_what_the_checkpoints_give(small_run):
     history = small_run.history.set_index("step")
     for ckpt in small_run:
-        out = interp.forward.forward(ckpt.weights, interp.forward.Pairs.all(13), **ckpt.config.forward_options)
+        out = ckpt.config.run(ckpt.weights, interp.networks.Pairs.all(13))
         logits = out.logits.unflatten(0, (13, 13))
         nll = -logits.double().log_softmax(-1).gather(-1, small_run.task.labels[..., None])[..., 0]
         mask = small_run.train_mask
@@ -159,7 +159,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tm
 def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeypatch):
     """On a clock that every step moves by a second, from the last save on, whichever step of the schedule made it."""
     now, saved = [0.0], []
-    forward, write_tensors = interp.training.forward, interp.training.write_tensors
+    forward, write_tensors = interp.Transformer.forward, interp.training.write_tensors
 
     def step_of_a_second(*arguments, **options):
         now[0] += 1
@@ -171,7 +171,7 @@ def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeyp
         write_tensors(file, tensors, header)
 
     monkeypatch.setattr(interp.training, "time", SimpleNamespace(monotonic=lambda: now[0]))
-    monkeypatch.setattr(interp.training, "forward", step_of_a_second)
+    monkeypatch.setattr(interp.Transformer, "forward", step_of_a_second)
     monkeypatch.setattr(interp.training, "write_tensors", write)
     config = replace(SMALL, steps=100, checkpoint_steps=(0, 50, 100), history_every=100)
     interp.train(config, tmp_path / "run", progress=False)
@@ -409,7 +409,7 @@ def test_settings_come_as_numpy_and_torch_have_them(tmp_path):
         )
         assert config == replace(small, steps=2, checkpoint_steps=(0, 2))
         assert interp.train(config, {str(tmp_path / "run")!r}, progress=False).config == config
-        sizes = interp.ModelConfig(*np.array([14, 14, 3, 16, 2, 8, 24]))
+        sizes = interp.Transformer(*np.array([14, 14, 3, 16, 2, 8, 24]))
         assert sizes == small.model
         assert type(sizes.d_mlp) is int
     """)

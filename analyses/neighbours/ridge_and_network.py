@@ -25,9 +25,10 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
                 continue
             value, low, high = fit.exponents["value"]
             fits[system, swept] = value
-            row[system] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+            said = f"{value:.2f} [{low:.2f}, {high:.2f}]"
             if there < len(own) or fit.censored:
-                row[system] += f" ({there} of {len(own)} runs have a delay, {fit.censored} of them censored)"
+                said += f" ({there} of {len(own)} runs have a delay, {fit.censored} of them censored)"
+            row[system] = said
         rows.append(row | {"linear prediction": "-1" if swept == "weight_decay" else "–"})
     written = plot.save(plot.delays(measured, fits, SWEPT), out, "ridge_and_network")
     return written + write_table(pd.DataFrame(rows), out, "grokking_exponents")

@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.arguments import checks_arrays, numbers_below
-from interp.forward import Pairs
 from interp.measures.registry import ZHONG, measure
 from interp.measures.subject import Subject, present
+from interp.networks.pairs import Pairs
 
 ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to this p, else at so many
 

@@ -26,8 +26,9 @@ from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.task import Task
 
 if TYPE_CHECKING:
-    from interp.all_pairs import Activations, InputGradients
-    from interp.forward import Pairs
+    from interp.all_pairs import Activations
+    from interp.networks.base import InputGradients
+    from interp.networks.pairs import Pairs
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -48,7 +49,7 @@ class Subject:
     logits [p, p, p]                L[a, b, c] at the last position, without the logit of "="
     neurons [p, p, d_mlp]           after the activation, at the last position of the last layer
     pattern [p, p, n_heads, n_ctx]  attention from the last position
-    weights                         the mapping described in `interp.model`; not of a model measured through hooks
+    weights                         under the names of its network; not of a model measured through hooks
     parameters                      all parameters, of any model
     W_E [p, d_model]                the embedding of the numbers (of a, where b has its own)
     W_L [d_mlp, p]                  the neuron-logit map W_out · W_U

@@ -7,21 +7,26 @@ import itertools
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 import numpy as np
 from torch import Tensor
 
 from interp.arguments import given
-from interp.config import TrainConfig, nearest_settings
+from interp.config import TrainConfig, gathered, nearest_settings
 from interp.disk import PathLike, as_path, open_regular
 from interp.errors import ConfigError
 
 _LISTS = {"betas", "checkpoint_steps"}  # settings whose value is itself a list
-_WORDS = {"operation", "split", "activation", "init", "device"}
+_WORDS = {
+    "operation", "split", "activation", "init", "device", "network", "optimizer", "loss", "lr_schedule",
+    "weight_decay_on",
+}  # fmt: skip
+_FLAGS = {"fixed_norm", "orthogonal_gradient"}
 _WHOLE = {
     "p", "seed", "split_seed", "d_model", "n_heads", "d_mlp", "steps", "warmup_steps", "history_every",
+    "batch_size",
 }  # fmt: skip
 _NOT_IN_HASH = {"steps", "device"}  # how far and where: more steps extend a run
 _MOST_RUNS = 10**7
@@ -84,7 +89,7 @@ def _combinations(grid: Grid) -> list[TrainConfig]:
     number = int(np.prod([len(values) for values in lists], dtype=float))
     if number > _MOST_RUNS:
         raise ConfigError(f"A sweep must have at most {_MOST_RUNS:,} runs; these lists give {number:,}.")
-    return [TrainConfig(**dict(zip(grid, values, strict=True))) for values in itertools.product(*lists)]
+    return [TrainConfig(**gathered(dict(zip(grid, values, strict=True)))) for values in itertools.product(*lists)]
 
 
 def _values(name: str, values: Any) -> list[Any]:
@@ -105,7 +110,7 @@ def _values(name: str, values: Any) -> list[Any]:
 
 def check_setting(name: str) -> None:
     """Raise ConfigError, with the nearest setting, unless there is a setting of this name."""
-    if name not in TrainConfig.names():
+    if name not in TrainConfig.names() and not name.startswith("network."):
         near = " or ".join(nearest_settings(name))
         hint = f"Did you mean {near}?" if near else f"It has {', '.join(TrainConfig.names())}."
         raise ConfigError(f"A sweep must set settings of TrainConfig; got {name!r}, which is none. {hint}")
@@ -136,11 +141,27 @@ def parsed_values(name: str, text: str) -> list[Any]:
         return [tuple(itertools.chain.from_iterable(_parsed(name, piece, whole=name != "betas") for piece in pieces))]
     if name in _WORDS:
         return pieces
+    if name in _FLAGS or name.startswith("network."):
+        return [_guessed(name, piece) for piece in pieces]
     return [one for piece in pieces for one in _parsed(name, piece, whole=name in _WHOLE)]
 
 
+def _guessed(name: str, piece: str) -> bool | int | float | str:
+    """Return what a text means by its look: true and false, a number, or a word."""
+    if piece.lower() in ("true", "false"):
+        return piece.lower() == "true"
+    if name in _FLAGS:
+        raise ConfigError(f"{name} must be true or false; got {piece!r}.")
+    for kind in (int, float):
+        try:
+            return kind(piece)
+        except ValueError:
+            pass
+    return piece
+
+
 def _parsed(name: str, piece: str, whole: bool) -> list[Any]:
-    if whole and piece.lower() == "none" and name == "split_seed":
+    if whole and piece.lower() == "none" and name in ("split_seed", "batch_size"):
         return [None]
     try:
         if not whole:
@@ -211,9 +232,13 @@ def _plain(config: TrainConfig) -> TrainConfig:
 
 def changed(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that differ from the defaults and tell runs apart."""
-    default = TrainConfig()
-    about = {name: getattr(config, name) for name in TrainConfig.names() if name not in _NOT_IN_HASH}
-    about = {name: value for name, value in about.items() if value != getattr(default, name)}
+    default, falls = TrainConfig().flat(), config.lr_schedule != "constant"  # until the last step, which then counts
+    if config.network is not None:
+        default |= {f"network.{one.name}": one.default for one in fields(config.network)}  # type: ignore[arg-type]
+    about = {
+        name: value for name, value in config.flat().items()
+        if value != default.get(name) and (name not in _NOT_IN_HASH or (falls and name == "steps"))
+    }  # fmt: skip
     if isinstance(config.split, tuple):  # which sets the fraction
         about.pop("train_fraction", None)
     return about

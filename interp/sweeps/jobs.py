@@ -13,7 +13,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -22,6 +22,7 @@ from interp.config import TrainConfig
 from interp.disk import make_folder, read_json, write_whole
 from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
 from interp.events import EVENTS, LEARNED, Phases, read_phases
+from interp.imports import import_all, import_name
 from interp.run import version
 from interp.sweeps.grid import described, run_id
 from interp.sweeps.owners import Held, owning
@@ -75,11 +76,14 @@ class Job:
 
     def line(self) -> str:
         stop = None if self.stop is None else str(self.stop)
-        return json.dumps({**vars(self), "config": asdict(self.config), "folder": str(self.folder), "stop": stop})
+        about = {"config": self.config.to_dict(), "folder": str(self.folder), "stop": stop}
+        declared = None if self.config.network is None else import_name(type(self.config.network))
+        return json.dumps({**vars(self), **about, "imports": [declared] if declared else []})
 
     @classmethod
     def of_line(cls, line: str) -> Job:
         about = json.loads(line)
+        import_all(about.pop("imports"))
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in about.pop("config").items()}
         return cls(
             config=TrainConfig(**settings),
@@ -284,7 +288,7 @@ def note_death(job: Job, tries: int) -> None:
 
 def _about(job: Job) -> dict[str, Any]:
     """Return what is known of a run before it begins."""
-    settings = asdict(job.config)
+    settings = job.config.flat()
     if isinstance(job.config.split, tuple):
         settings["split"] = "given"
     return {

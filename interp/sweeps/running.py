@@ -236,7 +236,7 @@ def estimate(
     rows = []
     for config in plan.configs:
         job = left.get(run_id(config))
-        size = (config.p, round(config.train_fraction, 3), config.d_model, config.d_mlp, config.n_heads)
+        size = (config.p, round(config.train_fraction, 3), config.model, config.optimizer, config.batch_size)
         if job is not None and size not in steps:
             steps[size] = seconds_a_step(config, job.threads)
         seconds = config.steps * steps[size] if job is not None else 0.0

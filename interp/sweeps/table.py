@@ -48,6 +48,9 @@ COLUMNS = (
 )  # fmt: skip
 
 
+_DEFAULTS = TrainConfig().flat()
+
+
 class Table:
     """The results of the runs in a sweep's directory, as they are known, and their parquet file."""
 
@@ -89,8 +92,14 @@ class Table:
 
     def frame(self) -> pd.DataFrame:
         """Return a row a run, sorted by what differs between them."""
-        frame = pd.DataFrame(list(self._rows.values()), columns=list(COLUMNS))
-        whole = [*_STEPS, "split_seed"]
+        sizes = sorted({name for row in self._rows.values() for name in row if name.startswith("network.")})
+        after = COLUMNS.index("network") + 1
+        columns = [*COLUMNS[:after], *sizes, *COLUMNS[after:]]
+        frame = pd.DataFrame(list(self._rows.values()), columns=columns)
+        for name, value in _DEFAULTS.items():  # of a sweep that an interp without the setting made
+            if value is not None and frame[name].isna().any():
+                frame[name] = frame[name].map(lambda x, value=value: value if x is None or x is pd.NA else x)
+        whole = [*_STEPS, "split_seed", "batch_size"]
         frame[whole] = frame[whole].astype("Int64")
         return frame.sort_values([*varied(frame), "run"], key=_sortable, ignore_index=True)
 
@@ -118,7 +127,8 @@ class Table:
 
 def varied(frame: pd.DataFrame) -> list[str]:
     """Return the settings that differ between the runs of a table."""
-    return [name for name in TrainConfig.names() if frame[name].map(repr).nunique() > 1]
+    settings = [str(name) for name in frame if name in TrainConfig.names() or str(name).startswith("network.")]
+    return [name for name in settings if frame[name].map(repr).nunique() > 1]
 
 
 def _sortable(column: pd.Series) -> pd.Series:
@@ -142,7 +152,8 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
     about = {name: value for name, value in result.items() if name in COLUMNS}
     trained_on = result.get("device")
     row = {**settings, **about, "trained_on": trained_on}
-    return {name: row.get(name) for name in COLUMNS}
+    sizes = [name for name in settings if name.startswith("network.")]
+    return {name: row.get(name) for name in (*COLUMNS, *sizes)}
 
 
 def folders(path: Path) -> Iterator[Path]:

@@ -1,0 +1,418 @@
+"""Network: what a kind of network has to give, from which everything else about it follows.
+
+    @interp.network("two_tables")
+    @dataclass(frozen=True)
+    class TwoTables(interp.Network):
+        d_hidden: int = 64
+        d_vocab: int | None = None  # filled with p from the task
+
+        def axes(self):
+            return {"A": ("d_vocab", "d_hidden"), "B": ("d_vocab", "d_hidden"), "U": ("d_hidden", "d_vocab")}
+
+        def initial_weights(self, seed): ...
+
+        def forward(self, weights, pairs, tap):
+            pre = tap("hook_pre", weights["A"][pairs.a] + weights["B"][pairs.b])
+            return tap("hook_post", pre.relu()) @ weights["U"]
+
+is a network: it is trained, saved, resumed, measured, hooked, ablated, drawn and swept as interp's own are.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn import functional
+
+from interp.arguments import given, room_for
+from interp.computing import computing
+from interp.errors import ConfigError
+from interp.networks.pairs import Pairs
+
+if TYPE_CHECKING:
+    from transformer_lens import HookedRootModule
+
+Weights = Mapping[str, Tensor]
+InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
+
+Activation = Literal["relu", "gelu", "gelu_new", "square"]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
+
+_GRADIENT_BATCH = 256
+
+
+def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
+    """Return what an activation's name means: "gelu_new" is GELU's tanh approximation, "square" x²."""
+    match name:
+        case "relu":
+            return functional.relu
+        case "gelu":
+            return functional.gelu
+        case "gelu_new":
+            return lambda x: functional.gelu(x, approximate="tanh")
+        case "square":
+            return torch.square
+
+
+class Tap:
+    """Functions of activations by the names that a network's forward gives them; each may replace its activation.
+
+    A forward calls `x = tap("hook_post", x)`. `"hook_embed" in tap` says whether anybody looks: a forward that can do
+    without forming an activation may ask.
+    """
+
+    def __init__(self, functions: Mapping[str, Callable[[Tensor], Tensor]] = {}) -> None:
+        self._functions = dict(functions)
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        return self._functions[name](x) if name in self._functions else x
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._functions
+
+
+UNTAPPED = Tap()
+
+
+@dataclass(frozen=True)
+class HookPoints:
+    """The names of activations that interp looks for. A network without one does not have what it stands for.
+
+    embed    [n, 2, d], the embeddings of a and of b
+    neurons  [n, d_mlp], after the activation, of the last layer
+    pattern  [n, n_heads, n_ctx], attention from the last position, in the last layer
+    logits   [n, d_vocab_out]
+    """
+
+    embed: str = "hook_embed"
+    neurons: str = "hook_post"
+    pattern: str = "hook_pattern"
+    logits: str = "hook_logits"
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What the last position of n pairs holds; neurons and pattern are None for a network that has none."""
+
+    logits: Float[Tensor, "n d_vocab_out"]
+    neurons: Float[Tensor, "n d_mlp"] | None
+    pattern: Float[Tensor, "n n_heads n_ctx"] | None
+
+
+class Network(ABC):
+    """The sizes of a network, and what it computes. A member is a frozen dataclass of its sizes.
+
+    It must give `axes`, `initial_weights` and `forward`. Fields of the names d_vocab and d_vocab_out that are None are
+    filled from the task (`sized`). What the measures read as embedding and as neuron-logit map has defaults.
+
+    name        its name in config.json and on the shell, which `interp.network` gives
+    optional    the weights that may be absent
+    points      the names of its activations
+    dropout_points   the names of all its neurons, and of all its attention patterns, where dropout acts in training
+    batch       how many pairs to run at a time when measuring; None: all
+    """
+
+    name: ClassVar[str] = ""
+    optional: ClassVar[tuple[str, ...]] = ()
+    batch: ClassVar[int | None] = None
+
+    @abstractmethod
+    def axes(self) -> Mapping[str, tuple[str | int, ...]]:
+        """Return the names of the weights, each with its axes: a name of one of the sizes, or a number."""
+
+    @abstractmethod
+    def initial_weights(self, seed: int) -> dict[str, Tensor]:
+        """Return fresh float32 weights of a seed; no global random state is read or changed."""
+
+    @abstractmethod
+    def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
+        """Return the logits of pairs, differentiably; `tap(name, x)` names each activation and may replace it."""
+
+    # ── what follows from these ──────────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def points(self) -> HookPoints:
+        return HookPoints()
+
+    @property
+    def dropout_points(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return (self.points.neurons,), (self.points.pattern,)
+
+    def sized(self, p: int) -> Network:
+        """Return this network for a task of modulus p: d_vocab and d_vocab_out are p where they were None."""
+        missing = [name for name in ("d_vocab", "d_vocab_out") if getattr(self, name, 0) is None]
+        own: Any = self  # a dataclass
+        return replace(own, **dict.fromkeys(missing, p)) if missing else self
+
+    def check_modulus(self, p: int) -> None:
+        """Raise ConfigError unless a model of these sizes can have learned a task of modulus p."""
+        if getattr(self, "d_vocab", p) != p or getattr(self, "d_vocab_out", p) != p:
+            raise ConfigError(
+                f"the model has a vocabulary of {getattr(self, 'd_vocab', p)} and {getattr(self, 'd_vocab_out', p)} "
+                f"outputs; a task of p = {p} needs {p} and {p}."
+            )
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shape of each weight; ConfigError where a size is not known yet."""
+        found = {}
+        for name, axes in self.axes().items():
+            shape = tuple(axis if isinstance(axis, int) else getattr(self, axis) for axis in axes)
+            if not all(isinstance(size, int) and size > 0 for size in shape):
+                raise ConfigError(
+                    f"{name} must have axes of at least 1; {self} gives {', '.join(map(str, axes))} = {list(shape)}. "
+                    "Give these sizes, or call sized(p)."
+                )
+            found[name] = shape
+        return found
+
+    @property
+    def width(self) -> int:
+        """The largest axis of a weight, by which the number of threads is chosen."""
+        return max(max(shape) for shape in self.shapes().values())
+
+    def check_size(self, p: int) -> None:
+        """Raise ConfigError where the weights, or the activations of all pairs, would not fit into memory."""
+        for name, shape in self.shapes().items():
+            room_for(f"the weight {name}", *shape)
+        room_for("the activations of all pairs", p, p, self.width)
+
+    def run(self, weights: Weights, pairs: Pairs) -> Forward:
+        """Return the logits, neurons and attention pattern of pairs."""
+        found: dict[str, list[Tensor]] = {self.points.neurons: [], self.points.pattern: []}
+
+        def keep(name: str) -> Callable[[Tensor], Tensor]:
+            def kept(x: Tensor) -> Tensor:
+                found[name].append(x)
+                return x
+
+            return kept
+
+        tap = Tap({name: keep(name) for name in found})
+        parts = [pairs] if self.batch is None else pairs.split(self.batch)
+        logits = [self.forward(weights, part, tap) for part in parts]
+        neurons, pattern = (_joined(found[name]) for name in (self.points.neurons, self.points.pattern))
+        return Forward(
+            logits[0] if len(logits) == 1 else torch.cat(logits),
+            None if neurons is None else at_last(neurons),
+            pattern[:, :, -1] if pattern is not None and pattern.ndim == 4 else pattern,
+        )
+
+    @computing(grad=True)
+    def input_gradients(self, weights: Weights, pairs: Pairs) -> InputGradients | None:
+        """Return ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b of these pairs for all c < p, [n, p, d] each.
+
+        E_a and E_b are the two embedded inputs at `points.embed`; None for a network that does not name them.
+        """
+        embedded: list[Tensor] = []
+
+        def leaf(x: Tensor) -> Tensor:
+            embedded.append(x.detach().requires_grad_())
+            return embedded[-1]
+
+        logits = self.forward(plain(weights), pairs, Tap({self.points.embed: leaf}))
+        if not embedded:
+            return None
+        (grad,) = jacobian(logits[:, : pairs.p], embedded[-1])
+        return grad[:, :, 0], grad[:, :, 1]
+
+    def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]] | None:
+        """Return the embeddings of a and of b; by default W_E's rows of the p numbers for both, None without a W_E."""
+        if "W_E" not in weights:
+            return None
+        return weights["W_E"][:p], weights["W_E"][:p]
+
+    def embedding(self, weights: Weights, p: int) -> Float[Tensor, "p d"] | None:
+        """Return the embedding that the measures read: by default that of a."""
+        found = self.embeddings(weights, p)
+        return None if found is None else found[0]
+
+    def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"] | None:
+        """Return W_L, what each neuron adds to the logits; by default W_out · W_U, None where there is none."""
+        return weights["W_out"] @ weights["W_U"] if {"W_out", "W_U"} <= set(weights) else None
+
+    def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
+        """Return what the hooked model reads for these pairs: by default (a, b)."""
+        return torch.stack([pairs.a, pairs.b], dim=1)
+
+    def hooked(self, weights: Weights, p: int) -> HookedRootModule:
+        """Return this network as a module with TransformerLens' hooks, one at each name that it taps."""
+        from interp.networks.hooked import HookedNetwork  # TransformerLens takes seconds to import
+
+        return HookedNetwork(self, weights, p)
+
+    @classmethod
+    def sizes_of(cls, weights: Weights) -> dict[str, Any] | None:
+        """Return the sizes that weights tell, None if they are not this network's; by default they tell nothing."""
+        return None
+
+    # ── in a file ────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the name and the sizes, as config.json holds them."""
+        assert is_dataclass(self)
+        return {"network": self.name, **{one.name: getattr(self, one.name) for one in fields(self)}}
+
+    def __str__(self) -> str:
+        return repr(self)
+
+
+def at_last(x: Tensor) -> Float[Tensor, "batch d"]:
+    """Return the activations at the last position; a network of one hidden layer has no positions."""
+    return x[:, -1] if x.ndim == 3 else x
+
+
+def _joined(parts: list[Tensor]) -> Tensor | None:
+    return None if not parts else parts[0] if len(parts) == 1 else torch.cat(parts)
+
+
+# ── all networks ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+NETWORKS: dict[str, type[Network]] = {}
+
+N = TypeVar("N", bound=type[Network])
+
+
+def network(name: str) -> Callable[[N], N]:
+    """Register a class of networks under a name: `@interp.network("two_tables")` above `@dataclass(frozen=True)`.
+
+    Config files name it so, and `TrainConfig(network="two_tables")` and `--network two_tables` find it.
+    Raises ConfigError for a class that is no complete Network, and for a name that another class has.
+    """
+
+    def register(kind: N) -> N:
+        if not isinstance(name, str) or not name.isidentifier():
+            raise ConfigError(f"The name of a network must be a word, such as two_tables; got {given(name)}.")
+        if not (isinstance(kind, type) and issubclass(kind, Network) and is_dataclass(kind)):
+            raise ConfigError(f"A network must be a dataclass that inherits interp.Network; got {given(kind)}.")
+        if not kind.__dataclass_params__.frozen:
+            raise ConfigError(f"The sizes of a network must not change: write @dataclass(frozen=True) on {kind}.")
+        if lacking := sorted(kind.__abstractmethods__):
+            raise ConfigError(f"{kind.__name__} must define {', '.join(lacking)}, as interp.Network says.")
+        known = NETWORKS.get(name)
+        if known is not None and (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+            raise ConfigError(f"{name} is the name of {known.__module__}.{known.__qualname__}; take another.")
+        kind.name = name
+        NETWORKS[name] = kind
+        return kind
+
+    return register
+
+
+def kind_of(name: object) -> type[Network]:
+    """Return the class of networks of a name; ConfigError names those that are known."""
+    if not isinstance(name, str) or name not in NETWORKS:
+        raise ConfigError(
+            f"network must be one of {', '.join(NETWORKS)}, or a class of yours with @interp.network, which the shell "
+            f"knows by --import FILE; got {given(name)}."
+        )
+    return NETWORKS[name]
+
+
+def network_of(said: Network | str | Mapping[str, Any]) -> Network:
+    """Return the network that a name, or a dict of its name and sizes, describes; ConfigError if there is none.
+
+    Sizes without a name are those of a transformer or, with a d_hidden, of a network of one hidden layer, as the first
+    format of the run directory wrote them.
+    """
+    if isinstance(said, Network):
+        if not said.name:
+            raise ConfigError(f"{type(said).__name__} has no name; write @interp.network(NAME) above its class.")
+        return said
+    if isinstance(said, str):
+        return kind_of(said)()
+    if not isinstance(said, Mapping):
+        raise ConfigError(f"network must be an interp.Network or the name of one; got {given(said)}.")
+    sizes = dict(said)
+    kind = kind_of(sizes.pop("network", "one_hidden_layer" if "d_hidden" in sizes else "transformer"))
+    known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
+    if unknown := [name for name in sizes if name not in known]:
+        raise ConfigError(f"the network {kind.name} has no {', '.join(unknown)}; its sizes are {', '.join(known)}.")
+    try:
+        return kind(**sizes)
+    except TypeError as error:
+        raise ConfigError(f"the network {kind.name} needs other sizes: {error}.") from None
+
+
+def network_of_weights(weights: Weights, **options: Any) -> Network:
+    """Return the network whose weights have these names and shapes, with options that shapes do not tell.
+
+    Raises ConfigError where no registered network has them, and for options that it does not take.
+    """
+    for kind in NETWORKS.values():
+        if (found := kind.sizes_of(weights)) is not None:
+            return network_of({"network": kind.name, **found, **options})
+    raise ConfigError(f"no network has weights of the names {', '.join(weights) or 'none'}; give a Checkpoint.")
+
+
+def sizes_by(axes: Mapping[str, tuple[str, ...]], optional: tuple[str, ...], weights: Weights) -> dict[str, int] | None:
+    """Return the size of each axis of weights of these names, None if they are others."""
+    if any(name not in axes for name in weights) or any(n not in weights for n in axes if n not in optional):
+        return None
+    sizes: dict[str, int] = {}
+    for name, weight in weights.items():
+        sizes |= dict(zip(axes[name], weight.shape, strict=False))
+    return sizes
+
+
+def check_weights(weights: Weights, network: Network) -> None:
+    """Raise ConfigError unless `weights` are exactly those of a network: names, shapes, float32, finite."""
+    axes, shapes = network.axes(), network.shapes()
+    missing = [name for name in axes if name not in weights and name not in network.optional]
+    unknown = [name for name in weights if name not in axes]
+    if missing or unknown:
+        found = f"lacks {', '.join(missing)}" if missing else f"also holds {', '.join(unknown)}"
+        raise ConfigError(
+            f"a model of {', '.join(weights) or 'no weights'} {found}; the network {network.name} has "
+            f"{', '.join(axes)}."
+        )
+    for name, weight in weights.items():
+        if tuple(weight.shape) != shapes[name]:
+            raise ConfigError(
+                f"{name} is {list(weight.shape)}; expected [{', '.join(map(str, axes[name]))}] = {list(shapes[name])}."
+            )
+        if weight.dtype != torch.float32:
+            raise ConfigError(f"{name} is {weight.dtype}; weights are float32.")
+        bad = int((~torch.isfinite(weight)).sum())
+        if bad:
+            raise ConfigError(f"{name} holds {bad} values that are not finite (of {weight.numel()}).")
+
+
+def plain(weights: Weights) -> dict[str, Tensor]:
+    """Return weights as ordinary tensors on the CPU, of float32 or wider, that record no gradients; shared if they are.
+
+    A tensor made under `torch.inference_mode` is copied, since gradients cannot pass through it.
+    """
+    whole = {name: weight.detach().cpu() for name, weight in weights.items()}
+    return {
+        name: (weight.clone() if weight.is_inference() else weight).to(torch.promote_types(weight.dtype, torch.float32))
+        for name, weight in whole.items()
+    }
+
+
+def jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
+    """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
+    columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
+    return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))
+
+
+def gradients_of(network: Network, weights: Weights, pairs: Pairs) -> Iterator[InputGradients] | None:
+    """Return the input gradients of pairs, a batch at a time; None for a network that names no embedded inputs."""
+    batches = pairs.split(_GRADIENT_BATCH)
+    first = network.input_gradients(weights, next(batches))
+    if first is None:
+        return None
+
+    def rest() -> Iterator[InputGradients]:
+        yield first
+        for batch in batches:
+            found = network.input_gradients(weights, batch)
+            assert found is not None
+            yield found
+
+    return rest()

@@ -1,0 +1,356 @@
+"""The one-layer transformer without layer norm: its weights, its shared forward, and its way to TransformerLens.
+
+Its weights are float32 tensors under TransformerLens' names and orientations
+
+    W_E [d_vocab, d_model]   W_pos [n_ctx, d_model]   W_Q, W_K, W_V [n_heads, d_model, d_head]
+    W_O [n_heads, d_head, d_model]   W_in [d_model, d_mlp]   b_in [d_mlp]   W_out [d_mlp, d_model]
+    b_out [d_model]   W_U [d_model, d_vocab_out]
+
+and, where a model has them, b_Q, b_K, b_V [n_heads, d_head], b_O [d_model] and b_U [d_vocab_out].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final, get_args
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor
+
+from interp.arguments import number, one_of, room_for, whole
+from interp.computing import computing
+from interp.errors import ConfigError
+from interp.networks import shared
+from interp.networks.base import (
+    Activation,
+    HookPoints,
+    InputGradients,
+    Network,
+    Tap,
+    Weights,
+    check_weights,
+    jacobian,
+    network,
+    plain,
+    sizes_by,
+)
+from interp.networks.pairs import Pairs
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+Init = Literal["paper", "transformer_lens"]
+INITS: tuple[Init, ...] = get_args(Init)
+
+TRANSFORMER_ACTIVATIONS: tuple[Activation, ...] = ("relu", "gelu", "gelu_new")  # those of TransformerLens
+
+# name → (where it stands in TransformerLens' property names, its axes)
+TRANSFORMER: dict[str, tuple[str, tuple[str, ...]]] = {
+    "W_E": ("embed.W_E", ("d_vocab", "d_model")),
+    "W_pos": ("pos_embed.W_pos", ("n_ctx", "d_model")),
+    "W_Q": ("blocks.0.attn.W_Q", ("n_heads", "d_model", "d_head")),
+    "W_K": ("blocks.0.attn.W_K", ("n_heads", "d_model", "d_head")),
+    "W_V": ("blocks.0.attn.W_V", ("n_heads", "d_model", "d_head")),
+    "W_O": ("blocks.0.attn.W_O", ("n_heads", "d_head", "d_model")),
+    "W_in": ("blocks.0.mlp.W_in", ("d_model", "d_mlp")),
+    "b_in": ("blocks.0.mlp.b_in", ("d_mlp",)),
+    "W_out": ("blocks.0.mlp.W_out", ("d_mlp", "d_model")),
+    "b_out": ("blocks.0.mlp.b_out", ("d_model",)),
+    "W_U": ("unembed.W_U", ("d_model", "d_vocab_out")),
+    "b_Q": ("blocks.0.attn.b_Q", ("n_heads", "d_head")),
+    "b_K": ("blocks.0.attn.b_K", ("n_heads", "d_head")),
+    "b_V": ("blocks.0.attn.b_V", ("n_heads", "d_head")),
+    "b_O": ("blocks.0.attn.b_O", ("d_model",)),
+    "b_U": ("unembed.b_U", ("d_vocab_out",)),
+}
+OPTIONAL = ("b_Q", "b_K", "b_V", "b_O", "b_U")
+# name → (where it stands in the state dict of a TransformerBridge, how it is turned into ours)
+BRIDGE: dict[str, tuple[str, str]] = {
+    "W_E": ("embed.weight", "d_vocab d_model -> d_vocab d_model"),
+    "W_pos": ("pos_embed.weight", "n_ctx d_model -> n_ctx d_model"),
+    **{
+        f"W_{name}": (f"blocks.0.attn.{name.lower()}.weight", "(n_heads d_head) d_model -> n_heads d_model d_head")
+        for name in "QKV"
+    },
+    "W_O": ("blocks.0.attn.o.weight", "d_model (n_heads d_head) -> n_heads d_head d_model"),
+    "W_in": ("blocks.0.mlp.in.weight", "d_mlp d_model -> d_model d_mlp"),
+    "b_in": ("blocks.0.mlp.in.bias", "d_mlp -> d_mlp"),
+    "W_out": ("blocks.0.mlp.out.weight", "d_model d_mlp -> d_mlp d_model"),
+    "b_out": ("blocks.0.mlp.out.bias", "d_model -> d_model"),
+    "W_U": ("unembed.weight", "d_vocab_out d_model -> d_model d_vocab_out"),
+    **{f"b_{name}": (f"blocks.0.attn.{name.lower()}.bias", "(n_heads d_head) -> n_heads d_head") for name in "QKV"},
+    "b_O": ("blocks.0.attn.o.bias", "d_model -> d_model"),
+    "b_U": ("unembed.bias", "d_vocab_out -> d_vocab_out"),
+}
+
+
+@final
+@network("transformer")
+@dataclass(frozen=True)
+class Transformer(Network):
+    """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.
+
+    d_model, n_heads, d_mlp   its sizes; d_head is d_model / n_heads unless it is given
+    n_ctx                  3: it reads (a, b, "="), "=" being the last token; 2: it reads (a, b)
+    activation             "relu", "gelu" or "gelu_new" (its tanh approximation)
+    attention_coefficient  attention is coefficient · softmax + (1 − coefficient): 1 is softmax's, 0 is constant
+                           (Zhong et al., 2023)
+    init                   how its first weights are drawn: "paper", what the published mainline drew, in its order and
+                           shapes (Nanda et al., 2023): standard normals over the square root of d_model (of d_vocab for
+                           W_U), biases zero; or "transformer_lens", TransformerLens' own (its `gpt2` mode), which has
+                           attention biases too
+    d_vocab, d_vocab_out   p + 1 with "=", p without it, unless they are given; d_vocab is 2p + 1 (or 2p) where b has
+                           tokens of its own
+    """
+
+    d_vocab: int | None = None
+    d_vocab_out: int | None = None
+    n_ctx: int = 3
+    d_model: int = 128
+    n_heads: int = 4
+    d_head: int | None = None
+    d_mlp: int = 512
+    activation: Activation = "relu"
+    attention_coefficient: float = 1.0
+    init: Init = field(default="paper", compare=False)
+
+    optional: ClassVar[tuple[str, ...]] = OPTIONAL
+
+    def __post_init__(self) -> None:
+        for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
+            if (size := getattr(self, name)) is not None:
+                object.__setattr__(self, name, whole(name, size, 1))
+        if self.d_head is None:
+            if self.d_model % self.n_heads:
+                raise ConfigError(
+                    f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} "
+                    f"and n_heads={self.n_heads}."
+                )
+            object.__setattr__(self, "d_head", self.d_model // self.n_heads)
+        one_of("activation", self.activation, TRANSFORMER_ACTIVATIONS)
+        one_of("init", self.init, INITS)
+        heads = self.n_heads * (self.d_head or 1)
+        rows = (self.d_vocab or 1) + (self.d_vocab_out or 1) + self.n_ctx + 4 * heads + 2 * self.d_mlp
+        room_for("the weights of a network (d_model × all that reads or writes it)", self.d_model, rows)
+        coefficient = number("attention_coefficient", self.attention_coefficient, least=0, most=1)
+        object.__setattr__(self, "attention_coefficient", coefficient)
+
+    def axes(self) -> Mapping[str, tuple[str, ...]]:
+        return {name: axes for name, (_, axes) in TRANSFORMER.items()}
+
+    def sized(self, p: int) -> Transformer:
+        """Return this network for a task of modulus p: tokens and outputs are its numbers and, if it is read, "="."""
+        tokens = p + (self.n_ctx > 2)
+        return replace(self, d_vocab=self.d_vocab or tokens, d_vocab_out=self.d_vocab_out or tokens)
+
+    @property
+    def points(self) -> HookPoints:
+        return shared.POINTS
+
+    @property
+    def width(self) -> int:
+        return self.d_mlp
+
+    def check_size(self, p: int) -> None:
+        room_for("the neurons of all pairs (p × p × d_mlp)", p, p, self.d_mlp)
+        room_for("the attention of all pairs (p × p × 3 × n_heads)", p, p, 3, self.n_heads)
+
+    def check_modulus(self, p: int) -> None:
+        if self.n_ctx not in (2, 3):
+            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
+        sized = self.sized(p)
+        assert sized.d_vocab is not None
+        assert sized.d_vocab_out is not None
+        check_vocabulary(p, sized.d_vocab, sized.d_vocab_out, self.n_ctx)
+
+    @computing()
+    def initial_weights(self, seed: int) -> dict[str, Tensor]:
+        """Fresh weights of a seed, as `init` says; no global random state is read or changed."""
+        if self.init == "transformer_lens":
+            weights = from_bridge(_boot(self, seed=seed))[0]
+            del weights["b_U"]  # a buffer of zeros there, which no training touches
+            return weights
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, over: int) -> Tensor:
+            return torch.randn(*shape, generator=generator) / over**0.5
+
+        c = self
+        assert c.d_vocab is not None
+        assert c.d_vocab_out is not None
+        assert c.d_head is not None
+        # The published code acts from the left; its shapes fix the order in which numbers are drawn.
+        W_E = normal(c.d_model, c.d_vocab, over=c.d_model).T
+        W_pos = normal(c.n_ctx, c.d_model, over=c.d_model)
+        W_K, W_Q, W_V = (normal(c.n_heads, c.d_head, c.d_model, over=c.d_model).transpose(1, 2) for _ in range(3))
+        W_O = normal(c.d_model, c.n_heads * c.d_head, over=c.d_model).T.reshape(c.n_heads, c.d_head, c.d_model)
+        W_in = normal(c.d_mlp, c.d_model, over=c.d_model).T
+        W_out = normal(c.d_model, c.d_mlp, over=c.d_model).T
+        W_U = normal(c.d_model, c.d_vocab_out, over=c.d_vocab)
+        weights = {
+            "W_E": W_E, "W_pos": W_pos, "W_Q": W_Q, "W_K": W_K, "W_V": W_V, "W_O": W_O,
+            "W_in": W_in, "b_in": torch.zeros(c.d_mlp), "W_out": W_out, "b_out": torch.zeros(c.d_model), "W_U": W_U,
+        }  # fmt: skip
+        return {name: weight.contiguous() for name, weight in weights.items()}
+
+    def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
+        if self.points.embed in tap:
+            raise ConfigError(
+                "The shared forward of a transformer never forms hook_embed; hook checkpoint.model(), or ask "
+                "input_gradients() for gradients."
+            )
+        return shared.forward(weights, pairs, self.activation, self.attention_coefficient, tap)
+
+    @computing(grad=True)
+    def input_gradients(self, weights: Weights, pairs: Pairs) -> InputGradients:
+        """By the shared forward: n pairs are given a vocabulary of their own, of 2n tokens."""
+        weights, each = plain(weights), torch.arange(len(pairs))
+        of_a, of_b = self.embeddings(weights, pairs.p)
+        E_a, E_b = (E[x].detach().requires_grad_() for E, x in ((of_a, pairs.a), (of_b, pairs.b)))
+        equals = weights["W_E"][-1:] if self.n_ctx == 3 else weights["W_E"][:0]
+        own = {**weights, "W_E": torch.cat([E_a, E_b, equals])}
+        logits = self.forward(own, Pairs(len(pairs), each, each), Tap())
+        grad_a, grad_b = jacobian(logits[:, : pairs.p], E_a, E_b)
+        return grad_a, grad_b
+
+    def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
+        """W_E's rows of the p numbers; b's own where it has tokens of its own."""
+        W_E = weights["W_E"]
+        return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+
+    @computing(grad=None)
+    def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
+        return weights["W_out"] @ weights["W_U"]
+
+    def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
+        """(a, b), and "=", the last token, where there is a third position; b's own tokens where it has them."""
+        sized = self.sized(pairs.p)
+        assert sized.d_vocab is not None
+        equals = self.n_ctx > 2
+        b = pairs.b if sized.d_vocab == pairs.p + equals else pairs.p + pairs.b
+        last = [torch.full_like(pairs.a, sized.d_vocab - 1)] * equals
+        return torch.stack([pairs.a, b, *last], dim=1)
+
+    def hooked(self, weights: Weights, p: int) -> TransformerBridge:
+        return to_bridge(weights, self)
+
+    def to_dict(self) -> dict[str, Any]:
+        said = super().to_dict()
+        if self.init == "paper":
+            del said["init"]
+        return said
+
+    @classmethod
+    def sizes_of(cls, weights: Weights) -> dict[str, Any] | None:
+        return sizes_by({name: axes for name, (_, axes) in TRANSFORMER.items()}, OPTIONAL, weights)
+
+
+def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:
+    """Raise ConfigError unless a transformer of this vocabulary and these outputs can have learned a task of modulus p.
+
+    Its tokens are the p numbers (2p if b has its own) and, with more than two positions, "=". Its outputs are the p
+    numbers, the p numbers and "=", or as many as there are tokens.
+    """
+    equals = n_ctx > 2
+    if d_vocab not in (p + equals, 2 * p + equals) or d_vocab_out not in (p, p + 1, d_vocab):
+        raise ConfigError(
+            f"the model has a vocabulary of {d_vocab}, {d_vocab_out} outputs and {n_ctx} positions; a task of p = {p} "
+            f"needs a vocabulary of {p + equals} (or {2 * p + equals}, where b has its own tokens) and {p} or {p + 1} "
+            "outputs."
+        )
+
+
+def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shaped[Tensor, "..."]:
+    """A weight turned by an einops pattern, in which "(n_heads d_head)" may stand."""
+    return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
+
+
+def _boot(config: Transformer, seed: int | None = None) -> TransformerBridge:
+    from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
+    from transformer_lens.model_bridge import TransformerBridge
+
+    sizes = TransformerBridgeConfig(
+        n_layers=1,
+        n_ctx=config.n_ctx,
+        d_vocab=config.d_vocab,
+        d_vocab_out=config.d_vocab_out,
+        d_model=config.d_model,
+        n_heads=config.n_heads,
+        d_head=config.d_head,
+        d_mlp=config.d_mlp,
+        act_fn=config.activation,
+        normalization_type=None,
+        attention_dir="causal" if config.n_ctx == 3 else "bidirectional",
+        device="cpu",
+        seed=seed,
+        init_weights=seed is not None,
+    )
+    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are then replaced
+        bridge = TransformerBridge.boot_native(sizes)
+    bridge.attention_coefficient = mixed = config.attention_coefficient  # for from_bridge
+    if mixed != 1:
+        bridge.add_hook(
+            "blocks.0.attn.hook_pattern", lambda pattern, hook: mixed * pattern + (1 - mixed), is_permanent=True
+        )
+    return bridge
+
+
+@computing()
+def to_bridge(weights: Weights, config: Transformer) -> TransformerBridge:
+    """A TransformerBridge with these weights: hooks, `run_with_cache` and the rest of TransformerLens.
+
+    Biases that the model lacks are zeros there. Feed it [batch, 3] tokens (a, b, p), or [batch, 2] where it has two
+    positions, and read the last position.
+
+    Constant attention is a permanent hook on `blocks.0.attn.hook_pattern`, which `reset_hooks` leaves in place: it
+    mixes the softmax into coefficient · softmax + (1 − coefficient) before any other hook there sees it, so caches and
+    your own hooks hold the mixed pattern. A model of two positions has no causal mask.
+    """
+    from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
+
+    check_weights(weights, config)
+    full = {
+        TRANSFORMER[name][0]: weights[name].detach().clone()
+        if name in weights
+        else torch.zeros([getattr(config, axis) for axis in TRANSFORMER[name][1]])
+        for name in TRANSFORMER
+    }
+    bridge = _boot(config)
+    bridge.load_state_dict(convert_tl_checkpoint(full, bridge.cfg), strict=True)
+    return bridge
+
+
+@computing()
+def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], Transformer]:
+    """The weights and sizes of a one-layer TransformerBridge without layer norm, all biases included.
+
+    Raises ConfigError for another architecture: that is measured through its hooks instead
+    (`progress_measures(bridge, task=...)`).
+    """
+    cfg = bridge.cfg
+    one_plain = cfg.n_layers == 1 and cfg.normalization_type is None and not cfg.attn_only
+    if not one_plain or cfg.act_fn not in TRANSFORMER_ACTIVATIONS:
+        raise ConfigError(
+            f"a bridge of {cfg.n_layers} layers, normalization {cfg.normalization_type}, activation {cfg.act_fn} is no "
+            "one-layer model without layer norm; measure it through its hooks with progress_measures(bridge, task=...)."
+        )
+    state = bridge.state_dict()
+    weights = {name: oriented(state[key], pattern, cfg.n_heads) for name, (key, pattern) in BRIDGE.items()}
+    config = Transformer(
+        d_vocab=cfg.d_vocab,
+        d_vocab_out=cfg.d_vocab_out,
+        n_ctx=cfg.n_ctx,
+        d_model=cfg.d_model,
+        n_heads=cfg.n_heads,
+        d_head=cfg.d_head,
+        d_mlp=cfg.d_mlp,
+        activation=cfg.act_fn,
+        attention_coefficient=getattr(bridge, "attention_coefficient", 1.0),
+    )
+    return {
+        name: weight.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
+        for name, weight in weights.items()
+    }, config
