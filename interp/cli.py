@@ -17,7 +17,15 @@ import typer
 import typer.core
 from rich.markup import escape
 
-from interp.config import TrainConfig, check_number_of_checkpoints, nearest_settings, preset_settings
+from interp.config import (
+    Loss,
+    Optimizer,
+    Schedule,
+    TrainConfig,
+    check_number_of_checkpoints,
+    nearest_settings,
+    preset_settings,
+)
 from interp.console import console, output as console_out
 from interp.errors import CheckpointError, ConfigError, InterpError
 from interp.networks.base import Activation, Network
@@ -142,6 +150,8 @@ class _TrainCommand(typer.core.TyperCommand):
     "to go on after a stop, or to train further than planned\n\n"
     "  interp train runs/mainline --resume\n\n"
     "  interp train runs/small --resume --steps 8000\n\n"
+    "another network, with a setting varied\n\n"
+    "  interp train runs/hidden --preset fast --network one_hidden_layer --set network.d_hidden=128 --dropout 0.1\n\n"
     "from a checkpoint on, without weight decay\n\n"
     "  interp train runs/undecayed --from runs/mainline@9000 --set weight_decay=0",
 )
@@ -208,6 +218,111 @@ def train(
     warmup_steps: Annotated[
         int, typer.Option(help="Number of updates over which the learning rate grows from 0.")
     ] = _DEFAULT.warmup_steps,
+    optimizer: Annotated[
+        Optimizer,
+        typer.Option(
+            help="adamw, sgd (with --momentum), or muon on the matrices and adamw on the rest.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.optimizer,
+    momentum: Annotated[
+        float,
+        typer.Option(
+            help="Momentum of sgd and muon.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.momentum,
+    weight_decay_on: Annotated[
+        str,
+        typer.Option(
+            help="Which weights decay: all, or names as in W_E+W_U.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.weight_decay_on,
+    l1: Annotated[
+        float,
+        typer.Option(
+            help="Add this times the sum of all absolute weights to the loss that is minimized.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.l1,
+    lr_schedule: Annotated[
+        Schedule,
+        typer.Option(
+            help="Learning rate after the warmup: constant, or falling to 0 at the last step.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.lr_schedule,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(
+            help="Train pairs of an update, shuffled each epoch. \\[default: all]", rich_help_panel="Variations"
+        ),
+    ] = _DEFAULT.batch_size,
+    dropout: Annotated[
+        float,
+        typer.Option(
+            help="Share of neurons dropped in each update.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.dropout,
+    attention_dropout: Annotated[
+        float,
+        typer.Option(
+            help="Share of the entries of attention patterns dropped in each update.", rich_help_panel="Variations"
+        ),
+    ] = _DEFAULT.attention_dropout,
+    label_noise: Annotated[
+        float,
+        typer.Option(
+            help="Share of train pairs that get a wrong label.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.label_noise,
+    init_scale: Annotated[
+        float,
+        typer.Option(
+            help="Factor of all initial weights (Omnigrok).",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.init_scale,
+    fixed_norm: Annotated[
+        bool,
+        typer.Option(
+            "--fixed-norm",
+            help="Scale the weights back to their first norm after each update (Omnigrok).",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.fixed_norm,
+    loss: Annotated[
+        Loss,
+        typer.Option(
+            help="cross_entropy, or stablemax (Prieto et al., 2025).",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.loss,
+    orthogonal_gradient: Annotated[
+        bool,
+        typer.Option(
+            "--orthogonal-gradient",
+            help="Take the part of the gradient along each weight off it (the same).",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.orthogonal_gradient,
+    grokfast: Annotated[
+        float,
+        typer.Option(
+            help="Add this times the moving average of the gradient to it (Lee et al., 2024).",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.grokfast,
+    grokfast_decay: Annotated[
+        float,
+        typer.Option(
+            help="Decay of that moving average a step.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.grokfast_decay,
     checkpoint_steps: Annotated[
         str | None,
         typer.Option(

@@ -36,6 +36,8 @@ Schedule = Literal["constant", "cosine", "linear"]
 Loss = Literal["cross_entropy", "stablemax"]
 OPTIMIZERS, SCHEDULES, LOSSES = get_args(Optimizer), get_args(Schedule), get_args(Loss)
 
+NetworkLike = Network | str | Mapping[str, Any]
+
 _EARLY = (0, 1, 2, 5, 10, 20, 50, 100)  # checkpoints of the default schedule before every 200
 _MOST_CHECKPOINTS = 10**6
 _MOST_ROWS = 10**7
@@ -99,7 +101,7 @@ class TrainConfig:
     split: SplitLike = "paper"
     seed: int = 0
     split_seed: int | None = None
-    network: Network | None = None
+    network: NetworkLike | None = None
     d_model: int = 128
     n_heads: int = 4
     d_mlp: int = 512
@@ -260,10 +262,15 @@ class TrainConfig:
     def task(self) -> Task:
         return Task(self.p, self.operation, self.seed)
 
+    @property
+    def given_network(self) -> Network | None:
+        """The network that was given whole, None for the transformer of the flat settings."""
+        return self.network if isinstance(self.network, Network) else None
+
     @cached_property
     def model(self) -> Network:
         """The network, sized for the task; in a transformer "=" is the token p, and counts among the outputs too."""
-        own = self.network or Transformer(
+        own = self.given_network or Transformer(
             d_model=self.d_model, n_heads=self.n_heads, d_mlp=self.d_mlp, activation=self.activation, init=self.init
         )
         return own.sized(self.p)
@@ -271,7 +278,7 @@ class TrainConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return all settings, as config.json holds them: the network as a dict of its name and sizes."""
         said = {one.name: getattr(self, one.name) for one in fields(self)}
-        return said | {"network": None if self.network is None else self.network.to_dict()}
+        return said | {"network": None if self.given_network is None else self.given_network.to_dict()}
 
     @property
     def schedule(self) -> tuple[int, ...]:
@@ -289,7 +296,7 @@ class TrainConfig:
 
     def changed(self, settings: Mapping[str, Any]) -> TrainConfig:
         """Return these settings with some changed; network.SIZE changes a size of the network."""
-        return replace(self, **gathered(settings, self.network))
+        return replace(self, **gathered(settings, self.given_network))
 
     @classmethod
     def preset(cls, name: str, **changes: Any) -> TrainConfig:

@@ -233,8 +233,8 @@ def _plain(config: TrainConfig) -> TrainConfig:
 def changed(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that differ from the defaults and tell runs apart."""
     default, falls = TrainConfig().flat(), config.lr_schedule != "constant"  # until the last step, which then counts
-    if config.network is not None:
-        default |= {f"network.{one.name}": one.default for one in fields(config.network)}  # type: ignore[arg-type]
+    if config.given_network is not None:
+        default |= {f"network.{one.name}": one.default for one in fields(config.given_network)}  # type: ignore[arg-type]
     about = {
         name: value for name, value in config.flat().items()
         if value != default.get(name) and (name not in _NOT_IN_HASH or (falls and name == "steps"))

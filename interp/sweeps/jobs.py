@@ -77,7 +77,8 @@ class Job:
     def line(self) -> str:
         stop = None if self.stop is None else str(self.stop)
         about = {"config": self.config.to_dict(), "folder": str(self.folder), "stop": stop}
-        declared = None if self.config.network is None else import_name(type(self.config.network))
+        network = self.config.given_network
+        declared = None if network is None else import_name(type(network))
         return json.dumps({**vars(self), **about, "imports": [declared] if declared else []})
 
     @classmethod

@@ -1,0 +1,333 @@
+"""What a training does to its weights, setting by setting, against definitions worked out by hand or torch's own."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+import interp
+from interp import ConfigError, TrainConfig, updates
+from interp.networks import OneHiddenLayer, Pairs
+from interp.networks.base import UNTAPPED
+from tests.processes import outside
+
+SMALL = TrainConfig(
+    p=7, train_fraction=0.6, d_model=8, n_heads=2, d_mlp=12, steps=6, warmup_steps=0, history_every=1,
+    checkpoint_steps=(0, 1, 2, 3, 4, 5, 6), learning_rate=0.01,
+)  # fmt: skip
+
+
+@pytest.fixture
+def trained(tmp_path):
+    def train(**settings):
+        return interp.train(replace(SMALL, **settings), tmp_path / str(sorted(settings)), progress=False)
+
+    return train
+
+
+def gradients(config: TrainConfig, weights: dict) -> dict:
+    """∂(train loss)/∂W by autograd."""
+    weights = {name: weight.clone().requires_grad_() for name, weight in weights.items()}
+    pairs = Pairs(config.p, *config.train_mask.nonzero(as_tuple=True))
+    logits = config.model.forward(weights, pairs, UNTAPPED).double()
+    functional.cross_entropy(logits, config.task.labels[config.train_mask]).backward()
+    return {name: weight.grad for name, weight in weights.items()}
+
+
+def adamw(config: TrainConfig, weights: dict, gradient: dict, decay: dict) -> dict:
+    """The first update of AdamW: of a new optimizer, m̂ is g and v̂ is g²."""
+    eta = config.learning_rate
+    return {
+        name: w * (1 - eta * decay[name]) - eta * gradient[name] / (gradient[name].abs() + 1e-8)
+        for name, w in weights.items()
+    }
+
+
+def assert_weights(run, step, expected):
+    """Float32 in another order: 1e-6 of weights of order one."""
+    for name, weight in run.at(step).weights.items():
+        torch.testing.assert_close(weight, expected[name].float(), rtol=1e-5, atol=2e-6, msg=name)
+
+
+def everywhere(config, decay):
+    return dict.fromkeys(config.model.axes(), decay)
+
+
+def test_adamw_with_every_weight_decaying(trained):
+    run = trained()
+    first = run.at(0).weights
+    assert_weights(run, 1, adamw(SMALL, first, gradients(SMALL, first), everywhere(SMALL, 1.0)))
+
+
+def test_chosen_weights_decay_and_the_others_do_not(trained):
+    run = trained(weight_decay_on="W_E+W_out", weight_decay=3.0)
+    first = run.at(0).weights
+    decay = everywhere(SMALL, 0.0) | {"W_E": 3.0, "W_out": 3.0}
+    assert_weights(run, 1, adamw(SMALL, first, gradients(SMALL, first), decay))
+
+
+def test_l1_adds_the_sign_of_each_weight_to_its_gradient(trained):
+    run = trained(l1=0.3, weight_decay=0.0)
+    first = run.at(0).weights
+    gradient = {name: g + 0.3 * first[name].sign() for name, g in gradients(SMALL, first).items()}
+    assert_weights(run, 1, adamw(SMALL, first, gradient, everywhere(SMALL, 0.0)))
+    # What is recorded is the loss alone.
+    assert run.history["train_loss"].iloc[0] == pytest.approx(trained().history["train_loss"].iloc[0], rel=1e-12)
+
+
+def test_sgd_is_torchs_with_momentum_and_an_l2_penalty(trained):
+    settings = {"optimizer": "sgd", "momentum": 0.8, "weight_decay": 0.1, "learning_rate": 0.05}
+    run, config = trained(**settings), replace(SMALL, **settings)
+    weights, buffers = run.at(0).weights, {}
+    for step in range(1, 4):
+        for name, gradient in gradients(config, weights).items():
+            pull = gradient + 0.1 * weights[name]
+            buffers[name] = 0.8 * buffers[name] + pull if name in buffers else pull
+        weights = {name: weight - 0.05 * buffers[name] for name, weight in weights.items()}
+        assert_weights(run, step, weights)
+
+
+def test_muon_is_torchs_on_the_matrices_between_and_adamw_on_the_rest(trained):
+    """Each head's matrices are updated by themselves, as torch.optim.Muon would update that head alone."""
+    settings = {"optimizer": "muon", "momentum": 0.9, "weight_decay": 0.2}
+    run, config = trained(**settings), replace(SMALL, **settings)
+    first = run.at(0).weights
+    gradient = gradients(config, first)
+    expected = adamw(config, first, gradient, everywhere(config, 0.2))
+    between = {"W_Q", "W_K", "W_V", "W_O", "W_in", "W_out"}
+    for name in between:
+        heads = first[name].clone().reshape(-1, *first[name].shape[-2:])
+        of_heads = gradient[name].reshape(heads.shape)
+        for head, its in zip(heads, of_heads, strict=True):
+            alone = head.clone().requires_grad_()
+            alone.grad = its.clone()
+            torch.optim.Muon([alone], lr=config.learning_rate, momentum=0.9, weight_decay=0.2).step()
+            head.copy_(alone.detach())
+        expected[name] = heads.reshape(first[name].shape)
+    assert_weights(run, 1, expected)
+
+
+def test_initial_weights_are_scaled_and_their_norm_is_kept(trained):
+    def norm(checkpoint):
+        return math.sqrt(sum(float(w.double().square().sum()) for w in checkpoint.weights.values()))
+
+    plain, scaled = trained(), trained(init_scale=3.0)
+    for name, weight in scaled.at(0).weights.items():
+        torch.testing.assert_close(weight, 3 * plain.at(0).weights[name])
+    kept = trained(init_scale=3.0, fixed_norm=True)
+    norms = [norm(kept.at(step)) for step in range(7)]
+    assert norms == pytest.approx([norms[0]] * 7, rel=1e-6)
+    # Up to that factor, the first update is the one without it.
+    factor = norm(scaled.at(1)) / norms[0]
+    for name, weight in kept.at(1).weights.items():
+        torch.testing.assert_close(weight * factor, scaled.at(1).weights[name], rtol=1e-5, atol=1e-6)
+
+
+def test_batches_are_cuts_of_a_shuffle_of_each_epoch():
+    config = replace(SMALL, batch_size=4)
+    epochs = [[updates.batch(config, 10, step).tolist() for step in range(3 * k, 3 * k + 3)] for k in range(2)]
+    for epoch in epochs:
+        assert [len(batch) for batch in epoch] == [4, 4, 2]
+        assert sorted(place for batch in epoch for place in batch) == list(range(10))
+    assert epochs[0] != epochs[1]
+    assert updates.batch(replace(config, seed=1), 10, 0).tolist() != epochs[0][0]
+    assert updates.batch(replace(config, batch_size=10), 10, 0) is updates.batch(SMALL, 10, 0) is None
+
+
+def test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs(trained):
+    run, config = trained(batch_size=5), replace(SMALL, batch_size=5)
+    first, mask = run.at(0).weights, config.train_mask
+    chosen = updates.batch(config, int(mask.sum()), 0)
+    part = torch.zeros(49, dtype=torch.bool)
+    part[mask.flatten().nonzero()[chosen, 0]] = True
+    gradient = gradients(replace(config, split=part.view(7, 7)), first)
+    assert_weights(run, 1, adamw(config, first, gradient, everywhere(config, 1.0)))
+    assert run.history["train_loss"].iloc[0] == pytest.approx(trained().history["train_loss"].iloc[0], rel=1e-12)
+
+
+def test_wrong_labels_are_as_many_as_asked_for_and_never_right():
+    config = replace(SMALL, p=31, label_noise=0.25)
+    right = config.task.labels[config.train_mask]
+    labels = updates.train_labels(config, right)
+    wrong = labels != right
+    assert int(wrong.sum()) == round(0.25 * len(right))
+    assert labels.min() >= 0
+    assert labels.max() < 31
+    # Of a wrong answer every other number is as likely: the mean of (wrong − right) mod p is (p − 1 + 1) / 2 = 15.5,
+    # within 3 standard errors.
+    offset = ((labels - right) % 31)[wrong].double()
+    assert abs(float(offset.mean()) - 15.5) < 3 * math.sqrt((30**2 - 1) / 12 / int(wrong.sum()))
+    assert torch.equal(updates.train_labels(config, right), labels)
+    assert updates.train_labels(SMALL, right) is right
+
+
+def test_a_network_that_learns_wrong_labels_is_recorded_against_them_and_measured_against_the_right(tmp_path):
+    config = TrainConfig(
+        p=11, train_fraction=0.5, label_noise=0.3, d_model=32, n_heads=2, d_mlp=64, steps=400, learning_rate=0.01,
+        weight_decay=0.0, checkpoint_steps=(400,),
+    )  # fmt: skip
+    run = interp.train(config, tmp_path / "run", progress=False)
+    assert run.history["train_accuracy"].iloc[-1] == 1
+    pairs = int(config.train_mask.sum())
+    acts = interp.activations(run[-1])
+    right = (acts.logits.argmax(-1) == config.task.labels)[config.train_mask]
+    assert int(right.sum()) == pairs - round(0.3 * pairs)
+
+
+def test_dropout_drops_its_share_scales_the_rest_and_never_acts_when_measured(trained):
+    config = replace(SMALL, dropout=0.25, attention_dropout=0.5)
+    tap = updates.dropout(config, 3, torch.device("cpu"))
+    x = tap(config.model.points.neurons, torch.ones(400, 250))
+    assert x.unique().tolist() == pytest.approx([0, 4 / 3])
+    # 10⁵ draws: the share has a standard deviation of 0.0014.
+    assert float((x == 0).float().mean()) == pytest.approx(0.25, abs=0.006)
+    assert set(tap(config.model.points.pattern, torch.ones(40, 2, 3)).unique().tolist()) == {0, 2}
+    again = updates.dropout(config, 3, torch.device("cpu"))(config.model.points.neurons, torch.ones(400, 250))
+    assert torch.equal(x, again)
+    assert updates.dropout(SMALL, 3, torch.device("cpu")) is UNTAPPED
+    run, plain = trained(dropout=0.25, attention_dropout=0.5), trained()
+    assert run.history["train_loss"].iloc[0] == pytest.approx(plain.history["train_loss"].iloc[0], rel=1e-12)
+    assert interp.progress_measures(run.at(0)).loss == interp.progress_measures(plain.at(0)).loss
+    assert not torch.equal(run.at(1).weights["W_in"], plain.at(1).weights["W_in"])
+
+
+def test_the_rate_grows_and_then_falls_to_nothing():
+    config = replace(SMALL, warmup_steps=10, steps=110)
+    assert [updates.warmth(config, step) for step in (0, 5, 10, 60, 110)] == [0, 0.5, 1, 1, 1]
+    linear = [updates.warmth(replace(config, lr_schedule="linear"), step) for step in (5, 10, 60, 85, 110)]
+    assert linear == pytest.approx([0.5, 1, 0.5, 0.25, 0])
+    cosine = [updates.warmth(replace(config, lr_schedule="cosine"), step) for step in (10, 60, 110)]
+    assert cosine == pytest.approx([1, 0.5, 0], abs=1e-12)
+    assert updates.warmth(replace(config, lr_schedule="cosine"), 35) == pytest.approx((1 + math.sqrt(0.5)) / 2)
+
+
+def test_stablemax_is_its_definition():
+    """s(2) = 3, s(0) = 1, s(−1) = 1/2: probabilities 6/9, 2/9, 1/9."""
+    logits = torch.tensor([[2.0, 0.0, -1.0]] * 3)
+    loss = updates.training_loss(logits, torch.tensor([0, 1, 2]), "stablemax")
+    assert float(loss) == pytest.approx(-np.mean(np.log([6 / 9, 2 / 9, 1 / 9])), rel=1e-14)
+    # It goes on falling where cross-entropy has no digits left: by 1/s of a logit at a time.
+    far = torch.tensor([[1e6, 0.0]], dtype=torch.float64)
+    assert float(updates.training_loss(far, torch.tensor([0]), "stablemax")) == pytest.approx(1e-6, rel=1e-5)
+
+
+def test_stablemax_is_minimized_and_cross_entropy_recorded(trained):
+    run, config = trained(loss="stablemax"), replace(SMALL, loss="stablemax")
+    first = {name: weight.requires_grad_() for name, weight in run.at(0).weights.items()}
+    pairs = Pairs(7, *config.train_mask.nonzero(as_tuple=True))
+    x = config.model.forward(first, pairs, UNTAPPED).double()
+    s = torch.where(x >= 0, x + 1, 1 / (1 - x))
+    labels = config.task.labels[config.train_mask]
+    (-(s / s.sum(1, keepdim=True)).gather(1, labels[:, None]).log().mean()).backward()
+    gradient = {name: weight.grad for name, weight in first.items()}
+    first = {name: weight.detach() for name, weight in first.items()}
+    assert_weights(run, 1, adamw(config, first, gradient, everywhere(config, 1.0)))
+    assert run.history["train_loss"].iloc[0] == pytest.approx(trained().history["train_loss"].iloc[0], rel=1e-12)
+
+
+def test_an_orthogonal_gradient_has_nothing_along_its_weight(trained):
+    weight, gradient = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 2.0]])
+    updates.make_orthogonal(gradient, weight)  # w·g = 11, w·w = 25
+    torch.testing.assert_close(gradient, torch.tensor([[1 - 33 / 25, 2 - 44 / 25]]))
+    still = torch.tensor([1.0, 2.0])
+    updates.make_orthogonal(still, torch.zeros(2))
+    assert still.tolist() == [1, 2]
+    run = trained(orthogonal_gradient=True, optimizer="sgd", momentum=0.0, weight_decay=0.0)
+    for name, weight in run.at(0).weights.items():
+        moved = run.at(1).weights[name] - weight
+        along = float((moved * weight).sum()) / max(float(moved.norm() * weight.norm()), 1e-12)
+        assert abs(along) < 1e-3, name
+
+
+def test_grokfast_adds_the_moving_average_of_the_gradient(trained):
+    """With SGD: θ ← θ − η (g + λ μ), μ ← α μ + (1 − α) g."""
+    settings = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "grokfast": 3.0, "grokfast_decay": 0.9}
+    run, config = trained(**settings), replace(SMALL, **settings)
+    weights = run.at(0).weights
+    slow = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    for step in range(1, 5):
+        gradient = gradients(config, weights)
+        slow = {name: 0.9 * slow[name] + 0.1 * gradient[name] for name in weights}
+        weights = {name: w - 0.01 * (gradient[name] + 3.0 * slow[name]) for name, w in weights.items()}
+        assert_weights(run, step, weights)
+
+
+VARIATIONS = {
+    "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
+    "muon": {"optimizer": "muon", "weight_decay_on": "W_in+W_E"},
+    "norm": {"l1": 1e-3, "init_scale": 2.0, "fixed_norm": True},
+    "batches": {"batch_size": 8, "label_noise": 0.1, "lr_schedule": "cosine"},
+    "dropout": {"dropout": 0.2, "attention_dropout": 0.1},
+    "gradients": {"loss": "stablemax", "orthogonal_gradient": True, "grokfast": 2.0},
+}
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(tmp_path, name):
+    config = replace(SMALL, **VARIATIONS[name])
+    whole = interp.train(config, tmp_path / "whole", progress=False)
+
+    def at_three(step, row):
+        if step == 3:
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        interp.train(config, tmp_path / "stopped", progress=False, on_record=at_three)
+    gone_on = interp.train(None, tmp_path / "stopped", resume=True, progress=False)
+    assert gone_on.config == config
+    assert gone_on.history.equals(whole.history)
+    for step in whole.steps:
+        assert all(torch.equal(w, whole.at(step).weights[n]) for n, w in gone_on.at(step).weights.items())
+    for file in ("config.json", "optimizer.safetensors"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
+
+
+def test_more_steps_are_another_run_where_the_rate_falls_until_the_last(tmp_path):
+    config = replace(SMALL, lr_schedule="linear")
+    interp.train(config, tmp_path / "run", progress=False)
+    with pytest.raises(ConfigError, match=r"begun with other settings: steps 9 \(the run has 6\)"):
+        interp.train(replace(config, steps=9), tmp_path / "run", resume=True, progress=False)
+
+
+def test_what_cannot_be_varied_so_is_refused():
+    for wrong, said in [
+        ({"dropout": 1.0}, "dropout must be a finite number of at least 0 and below 1; got 1.0"),
+        ({"label_noise": -0.1}, "label_noise must be a finite number of at least 0 and below 1; got -0.1"),
+        ({"init_scale": 0.0}, "init_scale must be a finite number above 0; got 0.0"),
+        ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
+        ({"weight_decay_on": "W_E+W_X"}, "weight_decay_on must name weights of the network, W_E, .*; got 'W_X'"),
+        ({"grokfast": -1.0}, "grokfast must be a finite number of at least 0; got -1"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            replace(SMALL, **wrong)
+    said = outside(
+        """
+        import interp
+        for wrong in ({"optimizer": "adam"}, {"lr_schedule": "step"}, {"fixed_norm": 1}):
+            try:
+                interp.TrainConfig(**wrong)
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    assert said.splitlines() == [
+        "optimizer must be adamw, sgd or muon; got 'adam'.",
+        "lr_schedule must be constant, cosine or linear; got 'step'.",
+        "fixed_norm must be True or False; got 1.",
+    ]
+    with pytest.raises(ConfigError, match="did you mean optimizer"):
+        TrainConfig(optim="sgd")
+
+
+def test_weights_of_any_network_decay_by_name(tmp_path):
+    config = TrainConfig(
+        p=7, train_fraction=0.6, network=OneHiddenLayer(d_embed=4, d_hidden=8), steps=1, warmup_steps=0,
+        weight_decay_on="W+W_U", weight_decay=2.0, checkpoint_steps=(0,), learning_rate=0.01,
+    )  # fmt: skip
+    run = interp.train(config, tmp_path / "run", progress=False)
+    first = run.at(0).weights
+    decay = {"W_x": 0.0, "W_y": 0.0, "W": 2.0, "W_U": 2.0}
+    assert_weights(run, 1, adamw(config, first, gradients(config, first), decay))
