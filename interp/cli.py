@@ -810,7 +810,8 @@ def _cell(value: Any) -> str:
 @app.command(
     epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n"
     "  interp phases runs/mine --threshold 0.95 --sustain 3 --json\n\n"
-    "  interp phases full_run.pth --split paper --seed 0",
+    "  interp phases full_run.pth --split paper --seed 0\n\n"
+    "  interp phases histories.parquet --where run=seed3",
 )
 def phases(
     run: Annotated[
@@ -842,6 +843,13 @@ def phases(
             metavar="NAME=COLUMN",
         ),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a log of several runs: run=seed3 takes the rows whose column run is seed3; may be repeated.",
+            metavar="COLUMN=VALUE",
+        ),
+    ] = None,
     anyway: Anyway = False,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
@@ -865,9 +873,11 @@ def phases(
     if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:
             raise ConfigError(f"A log needs no {' and '.join(told)}; leave them out to read {run}.")
-        frames = [read_log(run, every=every, columns=_columns(column))]
-    elif every is not None or column:
-        raise ConfigError(f"--every and --column describe a log; {run} is not a log. Leave them out.")
+        chosen = _by_name(where, "--where", "COLUMN=VALUE", "run=seed3")
+        columns = _by_name(column, "--column", "NAME=COLUMN", "test_loss=val_nll")
+        frames = [read_log(run, every=every, columns=columns, where=chosen)]
+    elif every is not None or column or where:
+        raise ConfigError(f"--every, --column and --where describe a log; {run} is not a log. Leave them out.")
     else:
         frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
@@ -891,11 +901,12 @@ def phases(
         raise typer.Exit(_DOUBTFUL)
 
 
-def _columns(given: list[str] | None) -> dict[str, str]:
+def _by_name(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
+    """Return the values of an option that is NAME=VALUE and may be repeated."""
     pairs = [one.partition("=") for one in given or ()]
-    if bad := [name + sign + column for name, sign, column in pairs if not (name and sign and column)]:
-        raise ConfigError(f"--column takes NAME=COLUMN, as in --column test_loss=val_nll; got {bad[0]!r}.")
-    return {name.strip(): column for name, _, column in pairs}
+    if bad := [name + sign + value for name, sign, value in pairs if not (name and sign and value)]:
+        raise ConfigError(f"{option} takes {form}, as in {option} {example}; got {bad[0]!r}.")
+    return {name.strip(): value for name, _, value in pairs}
 
 
 @app.command(
