@@ -379,12 +379,8 @@ def _about_file(
     activation: Activation | None,
 ) -> dict[str, Any]:
     """Return those options as the arguments of `load_checkpoint` and `load_run`."""
-    if operation is not None and p is None:
-        raise ConfigError(
-            f"--operation needs --p as well; got --operation {operation} alone. Add the modulus, such as --p 113."
-        )
     about = {
-        "task": None if p is None else Task(p, operation or "add"),
+        "task": operation if p is None else Task(p, operation or "add"),
         "split": split,
         "seed": seed,
         "attention_coefficient": attention_coefficient,
@@ -928,8 +924,14 @@ def convert(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
 ) -> None:
-    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle."""
+    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle.
+
+    If the last checkpoint has evidently not learned the task or the split that is written down, a doubt says so, and
+    the exit status is 3; the directory is written all the same.
+    """
+    from interp.progress import run_doubts, warn_of
     from interp.published import convert as convert_file
 
     about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
@@ -941,7 +943,13 @@ def convert(
         f"{run}: {len(steps)} checkpoint{'s' * (len(steps) > 1)}, {named}, p = {written.task.p}, {known}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
+    doubts = read = written.doubts  # these were said when the file was read
+    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
+        doubts = run_doubts(written)
+    warn_of(doubts[len(read) :], run)
     console.print(f"Next: interp measure {shlex.quote(str(run))}", highlight=False, markup=False, soft_wrap=True)
+    if doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
 
 
 def main() -> None:
