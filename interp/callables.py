@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from interp.all_pairs import Activations, evaluating
-from interp.arguments import given
+from interp.arguments import given, whole
 from interp.computing import computing
 from interp.contents import unwrapped, without_prefix
 from interp.errors import CheckpointError, ConfigError
@@ -90,7 +90,7 @@ class Model(ForeignNetwork):
         f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
         self.f, self.task = f, task
         self.train_mask = as_mask(split, seed, task.p)
-        self._inputs = _inputs(tokens, vocabulary, task.p)
+        self.reads, self._inputs = _inputs(tokens, vocabulary, task.p)
         self._given = {"neurons": neurons, "pattern": pattern, "W_E": W_E, "W_L": W_L}
         for name, what in self._given.items():
             parts: Sequence[Any] = what if _names(what) else [what]  # type: ignore[assignment]
@@ -203,12 +203,14 @@ class Model(ForeignNetwork):
 # ── what f is given ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _inputs(tokens: Tokens, vocabulary: Mapping[str, int] | None, p: int) -> Callable[[Tensor, Tensor], Any]:
-    """Return the function from a and b to what the callable reads."""
+def _inputs(
+    tokens: Tokens, vocabulary: Mapping[str, int] | None, p: int
+) -> tuple[str | None, Callable[[Tensor, Tensor], Any]]:
+    """Return the tokens in words ("a b 113"; None for a caller's function), and the function from a and b to them."""
     if callable(tokens):
         if vocabulary is not None:
             raise ConfigError("vocabulary says what the signs of a pattern are; leave it out beside a function.")
-        return tokens
+        return None, tokens
     if not isinstance(tokens, str):
         raise ConfigError(
             f'tokens must be a pattern such as "ab=", or a function of two tensors a and b; got {given(tokens)}.'
@@ -225,19 +227,22 @@ def _inputs(tokens: Tokens, vocabulary: Mapping[str, int] | None, p: int) -> Cal
                 f"as in vocabulary={{{example}}}."
             )
         vocabulary = {"=": p}
-    if not isinstance(vocabulary, Mapping) or not all(
-        isinstance(token, int | np.integer) and token >= 0 for token in vocabulary.values()
-    ):
-        raise ConfigError(f"vocabulary must map signs to tokens of at least 0; got {given(vocabulary)}.")
+    if not isinstance(vocabulary, Mapping):
+        raise ConfigError(f'vocabulary must be a dict of signs, such as {{"=": {p}}}; got {given(vocabulary)}.')
     if unknown := [sign for sign in others if sign not in vocabulary]:
         raise ConfigError(f"vocabulary must give the token of every sign of {tokens!r}; it lacks {unknown[0]!r}.")
-    table = {sign: int(vocabulary[sign]) for sign in others}
+    table = {sign: whole(f"The token of {sign!r} in vocabulary", vocabulary[sign], 0) for sign in others}
+    if shared := [sign for sign, token in table.items() if token < p]:
+        raise ConfigError(
+            f"A sign must have a token of its own, not one of the numbers' (0 to {p - 1}); vocabulary gives "
+            f"{shared[0]!r} the token {table[shared[0]]}. If f does read it so, give tokens as a function of a and b."
+        )
 
     def columns(a: Tensor, b: Tensor) -> Tensor:
         each = {"a": a, "b": b} | {sign: torch.full_like(a, token) for sign, token in table.items()}
         return torch.stack([each[sign] for sign in signs], dim=1)
 
-    return columns
+    return " ".join(str(table.get(sign, sign)) for sign in signs), columns
 
 
 # ── what f gives ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -447,8 +452,11 @@ class _Reading:
     def _of_array(self) -> Activations:
         logits, p = _real("f", self.net.f), self.net.task.p
         if logits.ndim != 3 or logits.shape[:2] != (p, p) or logits.shape[2] < p:
+            in_rows = logits.ndim == 2 and len(logits) == p * p and logits.shape[1] >= p
+            how = f" If row a * {p} + b is the pair (a, b), give logits.reshape({p}, {p}, {logits.shape[-1]})."
             raise ConfigError(
                 f"An array of logits must be [{p}, {p}, n] with n of at least {p}; got the shape {list(logits.shape)}."
+                + (how if in_rows else "")
             )
         dtype = str(getattr(self.net.f, "dtype", "")).rpartition(".")[2]
         half = {"float16": torch.float16, "bfloat16": torch.bfloat16}.get(dtype)

@@ -494,12 +494,8 @@ def _about_file(
     activation: Activation | None,
 ) -> dict[str, Any]:
     """Return those options as the arguments of `load_checkpoint` and `load_run`."""
-    if operation is not None and p is None:
-        raise ConfigError(
-            f"--operation needs --p as well; got --operation {operation} alone. Add the modulus, such as --p 113."
-        )
     about = {
-        "task": None if p is None else Task(p, operation or "add"),
+        "task": operation if p is None else Task(p, operation or "add"),
         "split": split,
         "seed": seed,
         "attention_coefficient": attention_coefficient,
@@ -923,7 +919,8 @@ def _cell(value: Any) -> str:
 @app.command(
     epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n"
     "  interp phases runs/mine --threshold 0.95 --sustain 3 --json\n\n"
-    "  interp phases full_run.pth --split paper --seed 0",
+    "  interp phases full_run.pth --split paper --seed 0\n\n"
+    "  interp phases histories.parquet --where run=seed3",
 )
 def phases(
     run: Annotated[
@@ -955,6 +952,13 @@ def phases(
             metavar="NAME=COLUMN",
         ),
     ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="For a log of several runs: run=seed3 takes the rows whose column run is seed3; may be repeated.",
+            metavar="COLUMN=VALUE",
+        ),
+    ] = None,
     anyway: Anyway = False,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
@@ -978,9 +982,11 @@ def phases(
     if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:
             raise ConfigError(f"A log needs no {' and '.join(told)}; leave them out to read {run}.")
-        frames = [read_log(run, every=every, columns=_columns(column))]
-    elif every is not None or column:
-        raise ConfigError(f"--every and --column describe a log; {run} is not a log. Leave them out.")
+        chosen = _by_name(where, "--where", "COLUMN=VALUE", "run=seed3")
+        columns = _by_name(column, "--column", "NAME=COLUMN", "test_loss=val_nll")
+        frames = [read_log(run, every=every, columns=columns, where=chosen)]
+    elif every is not None or column or where:
+        raise ConfigError(f"--every, --column and --where describe a log; {run} is not a log. Leave them out.")
     else:
         frames = records(load_run(run, **about))
     found = read_phases(frames, threshold, sustain)
@@ -1004,11 +1010,12 @@ def phases(
         raise typer.Exit(_DOUBTFUL)
 
 
-def _columns(given: list[str] | None) -> dict[str, str]:
+def _by_name(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
+    """Return the values of an option that is NAME=VALUE and may be repeated."""
     pairs = [one.partition("=") for one in given or ()]
-    if bad := [name + sign + column for name, sign, column in pairs if not (name and sign and column)]:
-        raise ConfigError(f"--column takes NAME=COLUMN, as in --column test_loss=val_nll; got {bad[0]!r}.")
-    return {name.strip(): column for name, _, column in pairs}
+    if bad := [name + sign + value for name, sign, value in pairs if not (name and sign and value)]:
+        raise ConfigError(f"{option} takes {form}, as in {option} {example}; got {bad[0]!r}.")
+    return {name.strip(): value for name, _, value in pairs}
 
 
 @app.command(
@@ -1030,8 +1037,14 @@ def convert(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
 ) -> None:
-    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle."""
+    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle.
+
+    If the last checkpoint has evidently not learned the task or the split that is written down, a doubt says so, and
+    the exit status is 3; the directory is written all the same.
+    """
+    from interp.progress import run_doubts, warn_of
     from interp.published import convert as convert_file
 
     about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
@@ -1043,7 +1056,13 @@ def convert(
         f"{run}: {len(steps)} checkpoint{'s' * (len(steps) > 1)}, {named}, p = {written.task.p}, {known}",
         highlight=False, markup=False, soft_wrap=True,
     )  # fmt: skip
+    doubts = read = written.doubts  # these were said when the file was read
+    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
+        doubts = run_doubts(written)
+    warn_of(doubts[len(read) :], run)
     console.print(f"Next: interp measure {shlex.quote(str(run))}", highlight=False, markup=False, soft_wrap=True)
+    if doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
 
 
 def main() -> None:

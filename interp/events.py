@@ -14,6 +14,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.layouts import some
 from interp.logs import is_log, read_log
 from interp.printed import Printed
 
@@ -263,7 +264,7 @@ class _Reader:
 
     def _column(self, name: str) -> _Curve:
         """Return the known values of a column; at a step that several records have, the first one's."""
-        curves = [_curve(steps, frame[name], name) for steps, frame in self.sources if name in frame]
+        curves = [_curve(steps, frame, name) for steps, frame in self.sources if name in frame]
         if not curves:
             raise _MissingError(f"the trajectory has no {name}")
         merged = curves[0]
@@ -449,7 +450,8 @@ def _steps(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
     else:
         raise ConfigError(
             "the trajectory has no column step; it needs step, and measures beside it. "
-            f"Its columns are {', '.join(map(str, frame.columns[:8])) or 'none'}; rename the one that counts the steps."
+            f"Its columns are {', '.join(map(str, frame.columns[:8])) or 'none'}; rename the one that counts the "
+            "steps, or give interp.read_log(df), which knows such names as epoch and val_acc."
         )
     if not len(frame):
         raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
@@ -468,9 +470,9 @@ def _steps(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
     return np.where(known, numbers, -1).astype(np.int64)
 
 
-def _curve(steps: Int[np.ndarray, " n"], column: pd.Series | pd.DataFrame, name: str) -> _Curve:
+def _curve(steps: Int[np.ndarray, " n"], frame: pd.DataFrame, name: str) -> _Curve:
     """Return the known values of a column, ascending in step; ConfigError for two different ones at one step."""
-    values = _numbers(column, name)
+    rows, values = steps, _numbers(frame[name], name)
     known = (steps >= 0) & ~np.isnan(values)
     order = np.argsort(steps[known], kind="stable")
     steps, values = steps[known][order], values[known][order]
@@ -479,11 +481,29 @@ def _curve(steps: Int[np.ndarray, " n"], column: pd.Series | pd.DataFrame, name:
         row = int(np.argmax(different))
         raise ConfigError(
             f"{name} must have one value a step; got {values[row]:g} and {values[row + 1]:g} at step {steps[row]:,}. "
-            "Give the rows of one run, and of a step that was recorded twice one row: "
-            "df.drop_duplicates('step', keep='last')."
+            + (
+                _which_run(rows, frame)
+                or "Give the rows of one run, and of a step that was recorded twice one row: "
+                "df.drop_duplicates('step', keep='last')."
+            )
         )
     first = np.concatenate([[True], ~again])[: len(steps)]
     return _Curve(steps[first], values[first])
+
+
+def _which_run(steps: Int[np.ndarray, " n"], frame: pd.DataFrame) -> str | None:
+    """Return how to choose the rows of one run, if a column tells several runs apart; else None."""
+    others = [item for item in frame.items() if item[0] not in ("step", "train_loss", *EVENTS.values())]
+    for name, column in others:
+        runs = column.astype(str)
+        once = not pd.DataFrame({"run": runs.to_numpy(), "step": steps})[steps >= 0].duplicated().any()
+        if once and 1 < runs.nunique() <= len(runs) / 2:
+            return (
+                f"These are {runs.nunique():,} runs, told apart by the column {name}: {some(list(runs.unique()), 3)}. "
+                f'Choose one, as in interp.read_log(log, where={{"{name}": {runs.iloc[0]!r}}}); on the shell, '
+                f"--where {name}={runs.iloc[0]}."
+            )
+    return None
 
 
 def _numbers(column: pd.Series | pd.DataFrame, name: str) -> Float[np.ndarray, " n"]:

@@ -15,12 +15,14 @@ import numpy as np
 import pandas as pd
 
 from interp.arguments import given, whole
-from interp.disk import PathLike, open_regular, parse_json
+from interp.disk import PathLike, look_up, open_regular, parse_json
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
 from interp.layouts import some
 
 _MOST_BYTES = 2**30
+_FORMATS = "CSV, JSON, JSON lines or parquet"
+_EXPECTED = f"expected a run directory, the file of a whole run, or a log ({_FORMATS})"
 _SUFFIXES = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".log", ".txt")
 _SETS = {
     "train": {"train", "training", "tr", "trn"},
@@ -44,6 +46,7 @@ def read_log(
     *,
     every: int | None = None,
     columns: Mapping[str, str] | None = None,
+    where: Mapping[str, Any] | None = None,
     show: bool = True,
 ) -> pd.DataFrame:
     """Read a log of losses and accuracies: `interp.phases` and `interp.plot.training_curves` take the result.
@@ -58,9 +61,10 @@ def read_log(
 
     every     how many steps lie between two rows of a log that names none; 1 where each row is a step
     columns   which column of the log to take, where the names do not tell: {"test_loss": "holdout nll"}
+    where     the rows to take from a log of several runs, by the values of its columns: {"run": "seed3"}
 
     Raises CheckpointError for a file that cannot be read, and ConfigError where nothing is matched, two columns are
-    matched alike, or no step is named.
+    matched alike, no step is named, or no row has the values of `where`.
     """
     if isinstance(source, pd.DataFrame):
         frame, name = source.copy(), "the log"
@@ -74,6 +78,10 @@ def read_log(
     if not len(frame):
         raise ConfigError(f"{name} must hold at least one row; it holds none.")
     frame.columns = pd.Index([str(column) for column in frame.columns])
+    if where is not None and not isinstance(where, Mapping):
+        raise ConfigError(f'where must be a dict of values by column, such as {{"run": "seed3"}}; got {given(where)}.')
+    for column, value in (where or {}).items():
+        frame = _rows_with(frame, column, value, name)
     matched = _match(frame, dict(columns or {}), name)
     if "step" not in matched:
         if every is None:
@@ -112,25 +120,46 @@ def read_log(
 def is_log(path: PathLike) -> bool:
     """Whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes.
 
-    An address such as hf://… goes by the end of its name, so that it is fetched once, by what reads it.
+    An address such as hf://… goes by the end of its name, so that it is fetched once, by what reads it. Raises
+    CheckpointError where there is nothing, and for an empty file or one of no such kind.
     """
     address = os.fsdecode(path)
     file = Path(address)
     if "://" in address and not file.exists():
         return address.lower().endswith(_SUFFIXES)
+    if look_up(file) is None:
+        raise CheckpointError(f"{path} does not exist; {_EXPECTED}.")
     if not file.is_file() or is_safetensors(file):
         return False
     with open_regular(file) as stream:
         start = stream.read(256)
     if start.startswith(b"PAR1"):
         return True
-    if not start or start.startswith((b"PK", b"\x80", b"version https://git-lfs")) or b"\x00" in start:
+    if start.startswith((b"PK", b"\x80", b"version https://git-lfs")):
         return False
+    if not start:
+        raise CheckpointError(f"{path} is empty; {_EXPECTED}.")
     try:
         text = start.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         text = start[: error.start].decode("utf-8-sig", "ignore") if error.start > len(start) - 4 else "\x00"
-    return all(character.isprintable() or character in "\r\n\t" for character in text)
+    if not all(character.isprintable() or character in "\r\n\t" for character in text):
+        raise CheckpointError(f"{path} is a file of another kind, which begins with {start[:12]!r}; {_EXPECTED}.")
+    return True
+
+
+def _rows_with(frame: pd.DataFrame, column: str, value: Any, name: str) -> pd.DataFrame:
+    """Return the rows with this value in a column; a number may be given as text, as the shell does."""
+    if column not in frame:
+        raise ConfigError(f"{name} has no column {column!r}; it has {some(list(frame.columns), 12)}.")
+    values = frame[column]
+    found = values.astype(str) == str(value)
+    if pd.api.types.is_numeric_dtype(values):
+        found |= values == pd.to_numeric(value, errors="coerce")
+    if not found.any():
+        known = some([str(one) for one in values.unique()], 8)
+        raise ConfigError(f"{name} has no row whose {column} is {value}; the values of {column} are {known}.")
+    return frame[found].reset_index(drop=True)
 
 
 # ── which column is what ──
@@ -234,7 +263,7 @@ def _read(file: Path, name: Path | str, chosen: set[str]) -> pd.DataFrame:
     try:
         opened = open_regular(file, name)
     except FileNotFoundError:
-        raise CheckpointError(f"{name} does not exist; expected a log: CSV, JSON, JSON lines or parquet.") from None
+        raise CheckpointError(f"{name} does not exist; expected a log: {_FORMATS}.") from None
     with opened as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > _MOST_BYTES:
@@ -248,11 +277,9 @@ def _read(file: Path, name: Path | str, chosen: set[str]) -> pd.DataFrame:
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise CheckpointError(
-            f"{name} must be a log: CSV, JSON, JSON lines or parquet; it is neither text in UTF-8 nor parquet."
-        ) from None
+        raise CheckpointError(f"{name} must be a log: {_FORMATS}; it is neither text in UTF-8 nor parquet.") from None
     if not text.strip():
-        raise CheckpointError(f"{name} is empty; expected a log.")
+        raise CheckpointError(f"{name} is empty; expected a log: {_FORMATS}.")
     if text.lstrip()[0] in "{[":
         return _json(text, name)
     return _csv(text, name, chosen)

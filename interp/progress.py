@@ -31,7 +31,7 @@ from interp.printed import Printed
 from interp.published import last_checkpoint
 from interp.run import Checkpoint, ForeignNetwork, Origin, PathLike, Run
 from interp.subjects import hooked_subject_of, subject_of
-from interp.task import SplitLike, Task, as_mask
+from interp.task import Operation, SplitLike, Task, as_mask
 from interp.threads import for_network, keeping_threads, wanted as wanted_threads
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def in_order(measures: Iterable[Measure]) -> list[Measure]:
 @keeping_threads
 def progress_measures(
     source: PathLike | Checkpoint | Run | HookedRootModule | Model | Callable[..., Any] | Array,
-    task: Task | None = None,
+    task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     key_frequencies: Iterable[int] | None = None,
@@ -191,7 +191,7 @@ def progress_measures(
 
     `source` is a checkpoint file in any known layout or a run directory (its last checkpoint), a Checkpoint, a Run, or
     a TransformerBridge (or HookedMLP), which is measured through its hooks and needs its `task`. For a path or a
-    bridge, `split` and `seed`, and for a path `attention_coefficient`, `n_heads` and `activation`, are those of
+    bridge, `split` and `seed`, and for a path `task`, `attention_coefficient`, `n_heads` and `activation`, are those of
     `load_checkpoint`. Or it is an `interp.Model`, or what that takes: any module or function from tokens to logits, or
     an array of logits [p, p, n], with its `task`, `split`, `seed`, `tokens` and `vocabulary`.
 

@@ -64,12 +64,20 @@ from interp.task_names import named_tasks
 class _Asked:
     """What the caller says of a file; None: take it from the file, or do without."""
 
-    task: Task | None
+    task: Task | Operation | None
     split: SplitLike | None
     seed: int | None
     attention_coefficient: float | None
     n_heads: int | None
     activation: Activation | None
+
+    def task_of(self, told: Task) -> Task:
+        """Return the task given, of the modulus told if only its operation is given; `told` if neither is."""
+        if isinstance(self.task, str):
+            return Task(told.p, self.task)
+        if self.task is not None and not isinstance(self.task, Task):
+            raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(self.task)}.")
+        return self.task or told
 
     def given(self) -> list[str]:
         return [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
@@ -135,7 +143,7 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
         try:
             reading.architecture.check_modulus(reading.task.p)
         except ConfigError as error:
-            said = contents.whole("p", "C") if asked.task is None else None
+            said = None if isinstance(asked.task, Task) else contents.whole("p", "C")
             source = "" if said is None else f" (p = {said} is what its config says; task=, --p overrides it)"
             raise ConfigError(f"{path}: {str(error).rstrip('.')}{source}.") from None
     return readings
@@ -213,11 +221,10 @@ def _heads(contents: Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[
 
 def _tasks(contents: Contents, asked: _Asked, architecture: Transformer | OneHiddenLayer) -> list[tuple[Task, Origin]]:
     """Return the tasks that the file may have been trained on, each with who says so."""
-    if asked.task is not None:
-        if not isinstance(asked.task, Task):
-            raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
-        return [(asked.task, "given")]
-    named = _named(contents)
+    if asked.task is not None and not isinstance(asked.task, str):
+        return [(asked.task_of(asked.task), "given")]
+    named = asked.task or _named(contents)
+    origin: Origin = "given" if asked.task else "recorded" if named else "assumed"
     said = contents.whole("p", "C")
     assert architecture.d_vocab is not None
     if said is not None:
@@ -231,7 +238,7 @@ def _tasks(contents: Contents, asked: _Asked, architecture: Transformer | OneHid
         halves = [numbers // 2] if numbers % 2 == 0 else []
         moduli = [p for p in (numbers, *halves) if outputs in (p, p + 1, tokens) and p >= 2] or [numbers]
     try:
-        return [(Task(p, named or "add"), "recorded" if named else "assumed") for p in moduli]
+        return [(Task(p, named or "add"), origin) for p in moduli]
     except ConfigError as error:
         raise ConfigError(f"{contents.path}: {error}") from None
 
@@ -422,7 +429,7 @@ class _Epoch:
 @computing()
 def load_run(
     path: PathLike | Mapping[int, Mapping[str, Any]] | Iterable[tuple[int, Mapping[str, Any]]],
-    task: Task | None = None,
+    task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     attention_coefficient: float | None = None,
@@ -522,7 +529,7 @@ def _run(
 @computing()
 def load_checkpoint(
     path: PathLike | State,
-    task: Task | None = None,
+    task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     step: int | None = None,
@@ -543,7 +550,8 @@ def load_checkpoint(
 
     What the file tells is taken from it. What it cannot tell is given:
 
-    task                   where it is not addition modulo what the vocabulary says
+    task                   where it is not addition modulo what the vocabulary says; the operation alone, such as
+                           "subtract", where the file tells p
     split                  for train and test losses: "paper" or "torch" with the `seed` (train fraction 0.3); a bool
                            mask [p, p], true = train (`interp.split_mask` makes one of any fraction); the train pairs as
                            indices a * p + b or as pairs (a, b); or lists of both, (train, test)
@@ -578,7 +586,7 @@ def load_checkpoint(
 @computing()
 def last_checkpoint(
     path: PathLike,
-    task: Task | None = None,
+    task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     attention_coefficient: float | None = None,
@@ -655,9 +663,7 @@ def _bridge(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Ch
     if step is not None and step != told:
         held = "does not tell its step" if told is None else f"holds step {told}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")
-    if asked.task is not None and not isinstance(asked.task, Task):
-        raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
-    task = asked.task or Task(p)
+    task = asked.task_of(Task(p))
     mask = as_mask(asked.split, asked.seed, task.p)
     weights = plain(state)
     network.build(weights)  # says now if they do not fit
@@ -666,8 +672,6 @@ def _bridge(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Ch
 
 
 def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Checkpoint:
-    if asked.task is not None and not isinstance(asked.task, Task):
-        raise ConfigError(f"task is {asked.task!r}; it is an interp.Task, such as interp.Task(113).")
     weights, about = read_weights(file)
     if step is not None and about.step != step:
         raise CheckpointError(f"{name} holds step {about.step}, not step {step}; leave step out, or name its run.")
@@ -675,7 +679,7 @@ def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) ->
         raise ConfigError(f"{name} knows its own {' and '.join(told)}; leave it out.")
     home = home_of(file)
     run = open_directory(home) if home else None
-    task = asked.task or (run.task if run else about.task)
+    task = asked.task_of(run.task if run else about.task)
     try:
         about.model.check_modulus(task.p)
     except ConfigError as error:
@@ -696,7 +700,7 @@ def _load_ours(file: Path, name: Path | str, asked: _Asked, step: int | None) ->
 def convert(
     source: PathLike,
     path: PathLike,
-    task: Task | None = None,
+    task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
     step: int | None = None,
@@ -767,4 +771,6 @@ def convert(
             with contextlib.suppress(OSError):
                 folder.rmdir()
         raise
-    return open_directory(target)
+    written = open_directory(target)
+    written.doubts = first.doubts
+    return written

@@ -20,6 +20,7 @@ from interp.arguments import above_zero, given, number, whole
 from interp.callables import Array, Model, Tokens
 from interp.computing import computing
 from interp.disk import PathLike, as_path, make_folder, open_regular, write_parquet
+from interp.doubts import doubts_of
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.measures.logits import KEY_SHARE, key_frequencies_of
 from interp.measures.registry import chosen, evaluate
@@ -55,12 +56,17 @@ class Recorder:
     `rec.frame` has a row a record, ascending in step, with the columns of a trajectory. The key frequencies are those
     that each row's own network has at its step, and the column key_frequencies names them ("14 35 41"); in
     `rec.finish()` they are those of the last. The losses are over the p numbers. `rec.seconds` is the time that
-    measuring took.
+    measuring took. `rec.doubts` says, in sentences, why the network of the latest row may be learning another task than
+    the one given, as in `progress_measures`; the first after step 0 is a warning too. A large initialization is doubted
+    until its loss has fallen. Nothing is said where no measure needs the logits.
 
     The loop is not touched: gradients, training mode, buffers, random state and device of the module stay as they are,
     so its weights are bit for bit those of a loop without a Recorder.
-    Raises ConfigError for arguments that do not fit, or a model that does not run; CheckpointError where `path` holds
-    another record or cannot be read; StorageError if it cannot be written. A network that has diverged is a row of NaN.
+    Raises ConfigError for arguments that do not fit, or a model that does not run; StorageError if `path` cannot be
+    written; CheckpointError if it cannot be read or holds the record of another training: of another task, split or
+    pattern of tokens, or, at `rec(0)`, one that began with other weights. Other weights at a later step are a warning,
+    and the row stays, since a loop that goes on from its own checkpoint need not repeat itself bit for bit. A network
+    that has diverged is a row of NaN.
     """
 
     def __init__(
@@ -105,6 +111,8 @@ class Recorder:
             raise ConfigError("keep=True saves states of a module under path; give path=, and an nn.Module as model.")
         self.skipped: list[int] = []
         self.seconds = 0.0
+        self.doubts: tuple[str, ...] = ()
+        self._warned = False
         self._began = time.perf_counter()
         self._last = 0.0  # seconds that the last record took
         self._rows: dict[int, Row] = {}
@@ -179,6 +187,7 @@ class Recorder:
 
         subject = self.net.subject({key_frequencies_of: keys}, step=step)
         row: Row = {"step": step}
+        self.doubts = ()
         try:
             found = evaluate(subject, self.measures)
         except CheckpointError as error:  # it has diverged
@@ -193,6 +202,8 @@ class Recorder:
             if any("key_frequencies_of" in needed for needed in found.needs.values()):
                 with contextlib.suppress(Missing):  # of a task without Fourier structure
                     row["key_frequencies"] = " ".join(map(str, keys()))
+            if subject.was_run:
+                self._doubt(subject, step)
         self._rows[step] = row
         self._digests[str(step)] = self._digest()
         if self.keep:
@@ -200,6 +211,13 @@ class Recorder:
         if self.file is not None:
             self._write(self.file)
         return row
+
+    def _doubt(self, subject: Subject, step: int) -> None:
+        found = doubts_of(subject, "given", "recorded")  # of the task alone: a split takes tests of ranks
+        self.doubts = (*found, *subject.doubts)
+        if found and step and not self._warned:
+            warn(f"step {step:,}: {' '.join(found)}")
+            self._warned = True
 
     # ── on disk ──
 
@@ -211,6 +229,11 @@ class Recorder:
     def _check_same(self, step: int) -> None:
         before = self._digests.get(str(step))
         if before is not None and before != self._digest():
+            if step == 0:
+                raise CheckpointError(
+                    f"{self.file} is the record of another training, which began with other weights; give another "
+                    "path, or remove it."
+                )
             warn(
                 f"step {step:,} stands in {self.file} with other weights, so this loop does not go on where that one "
                 "stopped; its row stays as it was. Give another path to a new training."
@@ -218,21 +241,24 @@ class Recorder:
             self._digests[str(step)] = None  # said once
 
     def _about(self) -> dict[str, Any]:
-        return {"task": asdict(self.net.task), "split": split_digest(self.net.train_mask)}
+        about = {"task": asdict(self.net.task), "split": split_digest(self.net.train_mask)}
+        return about if self.net.reads is None else about | {"tokens": self.net.reads}
 
     def _continue(self, file: Path) -> None:
         try:
             with open_regular(file) as stream:
                 table = pq.read_table(io.BytesIO(stream.read()))
             note = json.loads((table.schema.metadata or {})[_NOTE])
-            about, digests = note["about"], dict(note["digests"])
+            about, digests = dict(note["about"]), dict(note["digests"])
             rows = {int(row["step"]): row for row in table.to_pandas().to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise CheckpointError(
                 f"{file} is no record of a Recorder ({type(error).__name__}); give another path, or remove it."
             ) from None
-        if about != self._about():
-            raise CheckpointError(f"{file} is a record of another task or split; give another path, or remove it.")
+        words = {"task": "another task", "split": "another split", "tokens": "other tokens"}
+        mine = self._about()
+        if other := [words[name] for name in mine if name in about and about[name] != mine[name]]:
+            raise CheckpointError(f"{file} is a record of {' and '.join(other)}; give another path, or remove it.")
         self._rows, self._digests = rows, digests
 
     def _write(self, file: Path) -> None:

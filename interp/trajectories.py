@@ -115,7 +115,7 @@ def trajectory(
     share = checked_share(share)
     asked = chosen(measures) + (chosen(ALIGNMENTS) if measures is None else [])
     wanted = [one for one in in_order(asked) if one.columns or not one.shape.startswith("[")]
-    of_arrays = chosen(arrays)
+    of_arrays = chosen(arrays, "arrays")
     run = run if isinstance(run, Run) else load_run(run)
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")

@@ -136,6 +136,11 @@ def test_what_a_model_reads(tokens, vocabulary, expected):
         ({"tokens": "a+b="}, r"the sign '\+', whose token is unknown; .*vocabulary=\{\"\+\": 11, \"=\": 12\}"),
         ({"tokens": "=ab"}, "the sign '=', whose token is unknown"),
         ({"tokens": "a+b", "vocabulary": {"-": 1}}, r"it lacks '\+'"),
+        ({"vocabulary": {"=": -1}}, "The token of '=' in vocabulary must be a whole number of at least 0; got -1"),
+        (
+            {"tokens": "a+b", "vocabulary": {"+": 10}},
+            r"not one of the numbers' \(0 to 10\); .* gives '\+' the token 10",
+        ),
         ({"tokens": "xy"}, "must name a and b"),
         ({"tokens": lambda a, b: a, "vocabulary": {"=": 1}}, "leave it out beside a function"),
         ({"neurons": "act.9"}, "it has no 'act.9'"),
@@ -441,7 +446,7 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
     """Outside of the tests' type checks."""
     said = outside(
         """
-        import random, interp, torch, warnings
+        import random, interp, pandas, torch, warnings
         warnings.simplefilter("ignore")
         net = torch.nn.Linear(2, 11)
         class Random(torch.nn.Module):
@@ -463,6 +468,9 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
             lambda: interp.load_run([(0, 3)], model=interp.Model(net, interp.Task(11))),
             lambda: interp.load_checkpoint(3),
             lambda: interp.read_log(3),
+            lambda: interp.read_log(pandas.DataFrame({"step": [0], "test_loss": [1.0]}), where="run"),
+            lambda: interp.Model(net, interp.Task(11), vocabulary={"=": 11.5}),
+            lambda: interp.Model(net, interp.Task(11), vocabulary=[11]),
             lambda: interp.train(interp.TrainConfig(p=7), "no", on_checkpoint=3),
         ):
             try:
@@ -484,6 +492,9 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
         "the state of step 0 must be a state dict, of tensors by name",
         "load_checkpoint takes a path, or with model=interp.Model(…) a state dict",
         "read_log takes the path of a log, or a data frame",
+        'where must be a dict of values by column, such as {"run": "seed3"}',
+        "The token of '=' in vocabulary must be a whole number of at least 0",
+        'vocabulary must be a dict of signs, such as {"=": 11}',
         "on_checkpoint must be a function",
     ]
 
@@ -522,6 +533,17 @@ def test_matrices_in_another_order_are_a_sentence():
     )
     with pytest.raises(ConfigError, match="W_L must name matrices in the order in which the neurons meet them"):
         progress_measures(Model(net, Task(P), tokens="ab", neurons="3", W_L=("5", "4")))
+
+
+def test_an_array_of_logits_with_a_row_a_pair_is_told_how_to_have_its_axes():
+    L = 5.0 * torch.nn.functional.one_hot(Task(P).labels, P)
+    rows = L.flatten(0, 1)
+    how = r"If row a \* 11 \+ b is the pair \(a, b\), give logits\.reshape\(11, 11, 11\)\."
+    with pytest.raises(ConfigError, match=r"must be \[11, 11, n\] .* got the shape \[121, 11\]\. " + how):
+        progress_measures(rows, Task(P))
+    assert torch.equal(rows.reshape(11, 11, 11), L)
+    with pytest.raises(ConfigError, match=r"got the shape \[121, 10\]\.$"):
+        progress_measures(rows[:, :10], Task(P))
 
 
 def test_logits_in_half_precision_are_a_doubt_as_an_array_too():

@@ -288,6 +288,8 @@ def test_the_shell_ends_with_3_after_printing_what_it_doubts(tmp_path, small_run
     done = shell("measure", path, "--anyway")
     assert done.returncode == 0
     assert done.stdout.splitlines()[1].startswith("doubt ")
+    done = shell("measure", path, "--operation", "subtract", "--json")  # modulo what the file tells
+    assert (done.returncode, json.loads(done.stdout)["accuracy"]) == (0, 1)
     path = whole_run(tmp_path, untrained(), network(Task(P, "subtract").labels))
     done = shell("phases", path)
     assert done.returncode == 3
@@ -295,6 +297,24 @@ def test_the_shell_ends_with_3_after_printing_what_it_doubts(tmp_path, small_run
     assert "doubtful: the network has not generalized (accuracy over all pairs" in done.stdout
     done = shell("measure", small_run_path, "--step", "0")
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_shell_converts_and_ends_with_3_where_it_doubts_the_task_that_it_writes(tmp_path):
+    right = save(tmp_path / "right.pt", network(Task(P).labels))
+    wrong = save(tmp_path / "wrong.pt", network(Task(P, "subtract").labels))
+    named = save(tmp_path / "named.pt", untrained(), config={"operation": "add"})
+    run = whole_run(tmp_path, untrained(), network(Task(P, "subtract").labels))
+    for source, options, status, operation in (
+        (right, (), 0, "add"), (named, (), 0, "add"), (wrong, (), 3, "add"), (wrong, ("--anyway",), 0, "add"),
+        (wrong, ("--operation", "subtract"), 0, "subtract"), (run, (), 3, "add"),
+        (run, ("--operation", "subtract"), 0, "subtract"),
+    ):  # fmt: skip
+        target = tmp_path / "runs" / str(len(list(tmp_path.glob("runs/*"))))
+        done = shell("convert", source, target, *options)
+        assert done.returncode == status, (source.name, options, done.stderr)
+        doubted = "measured as a + b mod 11" in done.stderr and "evidently learned a − b mod 11" in done.stderr
+        assert doubted == (source in (wrong, run) and operation == "add"), (source.name, options, done.stderr)
+        assert interp.load_run(target).task == Task(P, operation)
 
 
 # ── names ────────────────────────────────────────────────────────────────────────────────────────────────────────

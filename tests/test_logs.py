@@ -1,6 +1,7 @@
 """Other people's logs: what is read from them, and that the same run has the same phases however it was logged."""
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -207,6 +208,73 @@ def test_the_shell_reads_logs(tmp_path):
     assert "test_accuracy is holdout" in " ".join(done.stderr.split())
     assert shell("phases", file, "--column", "holdout").returncode == 2
     assert "leave them out" in shell("phases", file, "--p", "7").stderr
+
+
+def test_a_log_of_several_runs_asks_which(tmp_path):
+    runs = [FRAME.assign(run="first", seed=0), FRAME.assign(run="second", seed=1, test_accuracy=0.0)]
+    both, file = pd.concat(runs), tmp_path / "both.parquet"
+    both.to_parquet(file)
+    said = r"These are 2 runs, told apart by the column run: first, second\. .* where=\{\"run\": 'first'\}\)"
+    for source in (both, file):
+        with pytest.raises(ConfigError, match=said):
+            interp.phases(source)
+    for where in ({"run": "first"}, {"seed": 0}, {"seed": "0"}, {"run": "first", "seed": 0.0}):
+        log = interp.read_log(file, where=where, show=False)
+        assert len(log) == len(FRAME)
+        assert interp.phases(log).to_dict() == EXPECTED
+    assert interp.phases(interp.read_log(both, where={"run": "second"}, show=False)).generalized is None
+    for where, wrong in (
+        ({"run": "third"}, "has no row whose run is third; the values of run are first, second"),
+        ({"name": "first"}, "has no column 'name'; it has step, train_loss"),
+        ({"run": "first", "seed": 1}, "has no row whose seed is 1; the values of seed are 0"),
+    ):
+        with pytest.raises(ConfigError, match=wrong):
+            interp.read_log(file, where=where)
+    done = shell("phases", file)
+    assert done.returncode == 2
+    assert "on the shell, --where run=first." in " ".join(done.stderr.split())
+    assert json.loads(shell("phases", file, "--where", "run=first", "--json").stdout)["generalized"] == 300
+    wrong = shell("phases", file, "--where", "run")
+    assert "--where takes COLUMN=VALUE, as in --where run=seed3; got 'run'" in " ".join(wrong.stderr.split())
+
+
+def test_published_histories_ask_which_run():
+    file = published("histories.parquet")
+    first = pd.read_parquet(file)["run"].iloc[0]
+    with pytest.raises(ConfigError, match=f"These are 150 runs, told apart by the column run: {first}, "):
+        interp.phases(file)
+    assert interp.phases(interp.read_log(file, where={"run": first}, show=False)).last_step > 0
+
+
+def test_a_frame_with_names_of_its_own_is_sent_to_read_log():
+    frame = FRAME.rename(columns={"step": "epoch", "test_accuracy": "val_acc"})
+    with pytest.raises(ConfigError, match=r"no column step; .* or give interp\.read_log\(df\), which knows such names"):
+        interp.phases(frame)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("log.csv", b"", "is empty; expected a run directory, the file of a whole run, or a log (CSV, JSON, JSON"),
+        ("log.csv", None, "does not exist; expected a run directory, the file of a whole run, or a log (CSV, JSON"),
+        ("run", None, "does not exist; expected a run directory, the file of a whole run, or a log (CSV, JSON"),
+        (
+            "log.csv.gz",
+            b"\x1f\x8b\x08\x00",
+            "is a file of another kind, which begins with b'\\x1f\\x8b\\x08\\x00'; exp",
+        ),
+        ("log.csv", "step,loss".encode("utf-16"), "is a file of another kind, which begins with b'\\xff\\xfes"),
+    ],
+)
+def test_what_has_no_phases_is_a_sentence_on_the_shell_and_in_python(tmp_path, name, content, said):
+    file = tmp_path / name
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(CheckpointError, match=re.escape(f"{file} {said}")):
+        interp.phases(file)
+    done = shell("phases", file)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
 
 
 def test_published_histories_have_the_same_phases_however_they_are_logged(tmp_path):

@@ -1,4 +1,4 @@
-"""Every network is trained, killed, resumed, measured, hooked, ablated, drawn and swept; one that a test declares too."""
+"""Every network is trained, killed, resumed, measured, hooked, ablated, drawn and swept, a user's own too."""
 
 import json
 import math

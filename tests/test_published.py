@@ -164,6 +164,8 @@ def test_where_the_vocabulary_leaves_p_open_what_was_learned_tells_it(tmp_path):
     file = write(tmp_path / "m.pt", model.state)
     with pytest.raises(ConfigError, match=r"whether p is 22, or 11 with tokens of b's own: give task=interp.Task"):
         interp.load_checkpoint(file, attention_coefficient=0.3)
+    with pytest.raises(ConfigError, match=r"whether p is 22, or 11 with tokens of b's own: give .* \(--p\)"):
+        interp.load_checkpoint(file, "subtract", attention_coefficient=0.3)
     assert interp.load_checkpoint(file, Task(22), attention_coefficient=0.3).task.p == 22
     # A network that is right for p = 11: neuron (a, b) fires for that pair alone and votes for a + b.
     pairs = Pairs.all(P)
@@ -1181,8 +1183,10 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
 @pytest.mark.parametrize(
     ("call", "said"),
     [
-        ("interp.load_checkpoint(file, 113)", "task is 113; it is an interp.Task"),
-        ("interp.load_checkpoint(ours, 'add')", "task is 'add'; it is an interp.Task"),
+        ("interp.load_checkpoint(file, 113)", r"task must be an interp\.Task, such as interp\.Task\(113\); got 113"),
+        ("interp.load_checkpoint(ours, 113)", r"task must be an interp\.Task, such as interp\.Task\(113\); got 113"),
+        ("interp.load_checkpoint(file, 'sum')", "operation must be add, subtract, quadratic or random; got 'sum'"),
+        ("interp.load_checkpoint(ours, 'sum')", "operation must be add, subtract, quadratic or random; got 'sum'"),
         ("interp.load_checkpoint(file, split='paper', seed='0')", r"seed must be a whole number .*; got '0'"),
         ("interp.load_checkpoint(file, split='torch', seed=1.0)", r"seed must be a whole number .*; got 1\.0"),
         ("interp.load_checkpoint(None)", r"takes a path, or with model=interp\.Model.* a state dict; got None"),
@@ -1396,7 +1400,8 @@ def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
     assert "attention_coefficient (--attention-coefficient)" in shell("measure", file).stderr
     run = write(tmp_path / "run.pth", whole_run(small_run, "demo"))
     done = shell("convert", run, tmp_path / "made")
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 3, done.stderr  # after 60 steps it has not learned the task, which the file does not name
+    assert "the file does not record its task and is measured as a + b mod 13" in " ".join(done.stderr.split())
     assert "4 checkpoints, steps 0 to 60, p = 13, its split" in " ".join(done.stderr.split())
     assert interp.load_run(tmp_path / "made").steps == small_run.steps
     lines = shell("measure", run, "--step", 20, "--step", 60, "--json").stdout.splitlines()
@@ -1405,7 +1410,21 @@ def test_the_shell_measures_and_converts_files_of_others(small_run, tmp_path):
     bad = shell("convert", tmp_path / "none.pth", tmp_path / "x")
     assert bad.returncode == 2
     assert "does not exist" in bad.stderr
-    assert "--operation needs --p as well" in shell("measure", file, "--operation", "subtract").stderr
+
+
+@pytest.mark.parametrize("name", ["paper", "one hidden layer, summed"])
+def test_an_operation_alone_is_taken_modulo_what_the_file_tells(tmp_path, name):
+    file = write(tmp_path / "m.pt", saved(name).state)
+    told = interp.load_checkpoint(file)
+    assert told.task_origin == "assumed"
+    subtract = interp.load_checkpoint(file, "subtract")
+    assert (subtract.task, subtract.task_origin) == (Task(told.task.p, "subtract"), "given")
+
+
+def test_an_operation_alone_of_a_file_of_ours(small_run, tmp_path):
+    alone = tmp_path / "alone.safetensors"
+    alone.write_bytes(small_run.file(60).read_bytes())
+    assert interp.load_checkpoint(alone, "quadratic").task == Task(13, "quadratic")
 
 
 # ── real models of others ────────────────────────────────────────────────────────────────────────────────────────

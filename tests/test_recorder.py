@@ -97,6 +97,54 @@ def test_a_budget_is_kept_and_said():
     assert rec.seconds - rec._last <= 0.2 * (time.perf_counter() - rec._began)
 
 
+def test_a_network_that_learns_another_task_is_doubted_once_and_without_a_further_run():
+    answers = Task(P, "subtract").labels
+    runs = []
+
+    def f(tokens):
+        runs.append(len(tokens))
+        return 20.0 * nn.functional.one_hot(answers[tokens[:, 0], tokens[:, 1]], P)
+
+    rec = Recorder(f, Task(P), MASK, tokens="ab", every=1, measures=["test_loss"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a network at step 0 is not trained yet
+        rec(0)
+    assert runs == [P * P, 64]  # all pairs, and some of them again, as for any row
+    (doubt,) = rec.doubts
+    assert doubt.startswith("the task given is a + b mod 11, but over the train pairs the loss is")
+    assert 'it has evidently learned a − b mod 11; give task=interp.Task(11, "subtract")' in doubt
+    with pytest.warns(UserWarning, match="step 1: the task given is") as said:
+        rec(1)
+    assert str(said[0].message) == f"step 1: {doubt}"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rec(2)
+    with pytest.warns(UserWarning, match="the task given is"):
+        assert rec.doubts == interp.progress_measures(f, Task(P), MASK, tokens="ab").doubts == (doubt,)
+
+
+def test_a_network_that_learns_its_task_or_is_not_run_is_not_doubted():
+    answers, sure = Task(P).labels, torch.where(MASK, 12.0, 10.0)  # trained pairs keep the smaller losses
+
+    def f(tokens):
+        a, b = tokens.T
+        return sure[a, b, None] * nn.functional.one_hot(answers[a, b], P)
+
+    rec = Recorder(f, Task(P), MASK, tokens="ab", every=1, measures=["test_loss"])
+    rec(1)
+    assert rec.doubts == ()
+
+    def never(tokens):
+        raise AssertionError
+
+    def one(subject):
+        return 1.0
+
+    alone = Recorder(never, Task(P), MASK, tokens="ab", every=1, measures=[one])
+    assert alone(1) == {"step": 1, "one": 1.0}
+    assert alone.doubts == ()
+
+
 def test_a_network_that_diverged_is_a_row_of_nan():
     net = small()
     rec = Recorder(net, Task(P), MASK, tokens="ab", every=1, measures=["test_loss", "train_loss"])
@@ -122,8 +170,17 @@ def test_a_record_goes_on_and_knows_another_loop(tmp_path):
     other = small(seed=5)
     with pytest.warns(UserWarning, match="with other weights"):
         Recorder(other, Task(P), MASK, tokens="ab", path=file, every=10)(10)
-    with pytest.raises(CheckpointError, match="another task or split"):
-        Recorder(other, Task(P), tokens="ab", path=file)
+    for task, split, tokens, said in (
+        (Task(P, "subtract"), MASK, "ab", "is a record of another task; give another path"),
+        (Task(P), None, "ab", "is a record of another split; give"),
+        (Task(P), MASK, "ab=", "is a record of other tokens; give"),
+        (Task(P), None, "ab=", "is a record of another split and other tokens; give"),
+    ):
+        with pytest.raises(CheckpointError, match=said):
+            Recorder(other, task, split, tokens=tokens, path=file)
+    with pytest.raises(CheckpointError, match="the record of another training, which began with other weights"):
+        Recorder(other, Task(P), MASK, tokens="ab", path=file, every=10)(0)
+    pd.testing.assert_frame_equal(pd.read_parquet(file), second.frame)
     file.write_bytes(b"PAR1 and no more")
     with pytest.raises(CheckpointError, match="is no record of a Recorder"):
         Recorder(other, Task(P), MASK, tokens="ab", path=file)

@@ -169,8 +169,8 @@ def test_functions_and_names_may_be_asked_for_and_what_is_no_measure_is_said(sma
     assert m["mean_logit"] == pytest.approx(float(interp.activations(small_run[-1]).logits.mean()))
     assert m.accuracy == interp.progress_measures(small_run).accuracy
     for wrong, said in [
-        (["exluded_loss"], "no measure 'exluded_loss'; did you mean excluded_loss"),
-        ("loss", "must be a list of names or functions"),
+        (["exluded_loss"], "no measure 'exluded_loss', which measures names; did you mean excluded_loss"),
+        ("loss", r"measures must be a list of names or functions; got 'loss'; .*, measures=\['loss'\]\."),
         ([lambda s: 1], "needs a name of its own"),
     ]:
         with pytest.raises(ConfigError, match=said):
@@ -298,6 +298,12 @@ def test_arrays_over_training(own_run):
     assert pd.concat([frame, frame]).attrs.keys() <= frame.attrs.keys()  # pandas compares attrs there
     with pytest.raises(ConfigError, match="arrays must name measures that are arrays; loss is a float"):
         interp.trajectory(own_run, progress=False, arrays=["loss"])
+    for wrong, said in (
+        ("embedding_norms", r"arrays must be a list .*; got 'embedding_norms'; .*, arrays=\['embedding_norms'\]\."),
+        (["embeding_norms"], "no measure 'embeding_norms', which arrays names; did you mean embedding_norms"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            interp.trajectory(own_run, progress=False, arrays=wrong)
 
 
 # ── what is kept beside a run ────────────────────────────────────────────────────────────────────────────────────

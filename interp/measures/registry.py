@@ -171,31 +171,33 @@ def measure(
     return of
 
 
-def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None) -> list[Measure]:
+def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None, argument: str = "measures") -> list[Measure]:
     """Return the measures that are named, in this order and once each; by default all that are not on request.
 
-    One may be a name or a function, declared or not. Raises ConfigError for an unknown name, with the nearest one.
+    One may be a name or a function, declared or not. Raises ConfigError for an unknown name, with the nearest one and
+    with the name of the argument.
     """
     if measures is None:
         return [one for one in MEASURES.values() if not one.on_request]
     if isinstance(measures, str) or not isinstance(measures, Iterable):
-        raise ConfigError(f"measures must be a list of names or functions; got {given(measures)}.")
-    found = [_chosen(one) for one in measures]
+        example = f"; give a list of one, {argument}=[{measures!r}]" if isinstance(measures, str) else ""
+        raise ConfigError(f"{argument} must be a list of names or functions; got {given(measures)}{example}.")
+    found = [_chosen(one, argument) for one in measures]
     return list({one.name: one for one in found}.values())
 
 
-def _chosen(one: str | Callable[[Subject], Any]) -> Measure:
+def _chosen(one: str | Callable[[Subject], Any], argument: str) -> Measure:
     if isinstance(one, str):
         if one not in MEASURES:
             near = get_close_matches(one, MEASURES, n=3)
             raise ConfigError(
-                f"There is no measure {one!r}; "
+                f"There is no measure {one!r}, which {argument} names; "
                 + (f"did you mean {' or '.join(near)}? " if near else "")
                 + "interp.list_measures() lists all (interp list-measures)."
             )
         return MEASURES[one]
     if not callable(one):
-        raise ConfigError(f"measures must be names or functions; got {given(one)} among them.")
+        raise ConfigError(f"{argument} must be names or functions; got {given(one)} among them.")
     declared = next((m for m in MEASURES.values() if m.of is one), None)
     if declared is not None:
         return declared
@@ -203,7 +205,7 @@ def _chosen(one: str | Callable[[Subject], Any]) -> Measure:
     if not name.isidentifier() or name in RESERVED or name in MEASURES:
         taken = "is taken" if name.isidentifier() else "is no name"
         raise ConfigError(
-            f"A function among measures needs a name of its own; {name!r} {taken}. Use def, or declare it."
+            f"A function among {argument} needs a name of its own; {name!r} {taken}. Use def, or declare it."
         )
     return Measure(name, quantity(one))
 

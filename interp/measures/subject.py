@@ -150,6 +150,11 @@ class Subject:
             raise not_finite(self)
         return acts
 
+    @property
+    def was_run(self) -> bool:
+        """Whether all pairs have been run already."""
+        return "_acts" in vars(self)
+
     def _own(self, name: str) -> Any:
         if name not in self._kept:
             self._kept[name] = self._have[name]() if name in self._have else None
