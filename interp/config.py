@@ -384,7 +384,7 @@ _MEANT = {
 def nearest_settings(name: str) -> list[str]:
     """Return the settings that a name, as in `lr` or `--lr`, may mean; none if it is like no setting."""
     plain = name.lstrip("-").replace("-", "_").lower()
-    return [_MEANT[plain]] if plain in _MEANT else difflib.get_close_matches(plain, TrainConfig.names())
+    return [_MEANT[plain]] if plain in _MEANT else difflib.get_close_matches(plain, TrainConfig.names(), n=1)
 
 
 def _refuse_unknown_settings(init: Callable[..., None]) -> Callable[..., None]:

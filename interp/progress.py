@@ -190,7 +190,7 @@ def progress_measures(
     """All progress measures of one model.
 
     `source` is a checkpoint file in any known layout or a run directory (its last checkpoint), a Checkpoint, a Run, or
-    a TransformerBridge (or HookedMLP), which is measured through its hooks and needs its `task`. For a path or a
+    a TransformerBridge (or HookedNetwork), which is measured through its hooks and needs its `task`. For a path or a
     bridge, `split` and `seed`, and for a path `task`, `attention_coefficient`, `n_heads` and `activation`, are those of
     `load_checkpoint`. Or it is an `interp.Model`, or what that takes: any module or function from tokens to logits, or
     an array of logits [p, p, n], with its `task`, `split`, `seed`, `tokens` and `vocabulary`.

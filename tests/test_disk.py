@@ -117,9 +117,9 @@ def test_an_error_without_a_number_has_the_general_remedy(tmp_path):
 def test_a_config_of_another_version_or_with_a_changed_field_is_said(own_run):
     file = own_run / "config.json"
     written = json.loads(file.read_text())
-    newer = written | {"training": written["training"] | {"dropout": 0.1}, "packages": {"interp": "7.0"}}
+    newer = written | {"training": written["training"] | {"drop_path": 0.1}, "packages": {"interp": "7.0"}}
     file.write_text(json.dumps(newer))
-    with pytest.raises(CheckpointError, match=r"does not know \(dropout\); .* interp 7.0. Upgrade interp"):
+    with pytest.raises(CheckpointError, match=r"does not know \(drop_path\); .* interp 7.0. Upgrade interp"):
         interp.load_run(own_run)
     file.write_text(json.dumps(written | {"training": written["training"] | {"p": 12}}))
     with pytest.raises(CheckpointError, match=r"disagrees with itself: its task is .*p=13.*p=12"):

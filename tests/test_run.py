@@ -50,7 +50,7 @@ def test_the_directory_holds_no_pickle_and_no_leftovers(small_run_path):
         "split.npz",
     ]
     config = json.loads((small_run_path / "config.json").read_text())
-    assert config["format_version"] == 1
+    assert config["format_version"] == 2
     assert config["packages"]["torch"] == torch.__version__
 
 
@@ -209,7 +209,7 @@ DAMAGE = {
         r"W_in is \[3, 3\]; expected \[d_model, d_mlp\] = \[16, 24\]",
     ),
     "nan": (lambda f: write_weights(f, lambda w, i: w["W_E"].fill_(float("nan"))), "W_E holds 224 values that are not"),
-    "newer": (lambda f: write_weights(f, lambda w, i: i.update(format_version=2)), "version 2; .* up to 1. Upgrade"),
+    "newer": (lambda f: write_weights(f, lambda w, i: i.update(format_version=3)), "version 3; .* up to 2. Upgrade"),
     "garbled version": (lambda f: write_weights(f, lambda w, i: i.update(format_version="x")), "no format version"),
     "impossible size": (
         lambda f: write_weights(f, lambda w, i: i["model"].update(d_mlp=0)),
@@ -294,7 +294,7 @@ def test_a_folder_is_no_checkpoint_and_a_file_no_run(own_run, tmp_path):
         ("", "not readable JSON"),
         ("[1, 2]", "says format None; expected 'interp-run'"),
         ('{"format": "other"}', "says format 'other'"),
-        ('{"format": "interp-run", "format_version": 9}', "version 9; this interp reads up to 1. Upgrade"),
+        ('{"format": "interp-run", "format_version": 9}', "version 9; this interp reads up to 2. Upgrade"),
         ('{"format": "interp-run", "format_version": 1}', "does not describe a run"),
         (
             '{"format": "interp-run", "format_version": 1, "training": {"p": 1}}',
