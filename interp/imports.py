@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.errors import ConfigError
+from interp.networks import Network
 
 
 def import_all(names: Iterable[str]) -> None:
@@ -29,21 +30,21 @@ def import_all(names: Iterable[str]) -> None:
             ) from error
 
 
-def import_name(declared: type) -> str | None:
-    """Return what another process has to import to have a class: its module or its file; None for interp's own.
+def import_name(declared: type[Network]) -> str | None:
+    """Return what another process has to import to have a network: its module or its file; None for interp's own.
 
-    Raises ConfigError for a class that no file holds, as in a notebook.
+    Raises ConfigError for a network that no file holds, as in a notebook.
     """
     module = declared.__module__
     if module.split(".")[0] == "interp":
         return None
     if getattr(sys.modules.get(module), "__spec__", None) is not None and module != "__main__":
         return module
-    methods: list[Any] = [value for value in vars(declared).values() if hasattr(value, "__code__")]
-    files = {method.__code__.co_filename for method in methods if os.path.isfile(method.__code__.co_filename)}
-    if not files:
+    own: Any = declared
+    file = own.forward.__code__.co_filename  # runpy leaves no module behind
+    if not os.path.isfile(file):
         raise ConfigError(
             f"Another process has to import {declared.__name__}, and it stands in no file. Write its class into a "
             "file, and import it from there."
         )
-    return os.path.abspath(sorted(files)[0])
+    return os.path.abspath(file)

@@ -252,7 +252,7 @@ def test_it_is_swept(own_file, tmp_path, name):
 def test_a_run_of_an_unknown_network_says_how_to_read_it(trained):
     path = trained("own")[0].path
     done = shell("measure", path)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "network must be one of transformer, " in done.stderr
     assert "--import FILE; got 'two_tables'" in done.stderr
 
@@ -294,8 +294,14 @@ def test_one_hidden_layer_is_its_formula(inputs, d_embed, activation):
     seen = []
     looked = net.forward(weights, pairs, Tap({"hook_embed": lambda e: seen.append(e) or e}))
     torch.testing.assert_close(looked, out.logits, rtol=0, atol=1e-5 * scale)
+    if not d_embed:  # then the rows of W are what a and b are embedded as
+        x, y = (
+            (hot_a @ weights["W"], hot_b @ weights["W"])
+            if inputs == "summed"
+            else (hot_a @ weights["W"][:7], hot_b @ weights["W"][7:])
+        )
     torch.testing.assert_close(seen[0], torch.stack([x, y], 1))
-    # What is read as W_E: what a and b contribute, side by side.
+    # What is read as W_E: the embeddings of a and b, side by side.
     side = net.embedding(weights, 7)
     of_a, of_b = net.embeddings(weights, 7)
     assert torch.equal(side, torch.cat([of_a, of_b], 1))
@@ -397,8 +403,10 @@ def test_what_is_no_network_is_refused(tmp_path):
         network("transformer")(OneHiddenLayer)
     with pytest.raises(ConfigError, match="must be a word, such as two_tables"):
         network("two tables")(OneHiddenLayer)
+    cell = {"__name__": "__main__"}
+    exec(compile(TWO_TABLES.replace("two_tables", "cell_tables"), "<cell>", "exec"), cell)
     with pytest.raises(ConfigError, match="stands in no file"):
-        import_name(type("Loose", (), {"__module__": "__main__"}))
+        import_name(cell["TwoTables"])
     assert import_name(OneHiddenLayer) is None
 
 

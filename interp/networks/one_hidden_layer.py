@@ -30,7 +30,7 @@ class OneHiddenLayer(Network):
     Gromov (2023).
 
     d_embed     the length of each embedding; 0: none, a and b are read one-hot, and W has p rows for each (p in all
-                where they are summed)
+                where they are summed), which stand for their embeddings
     d_hidden    neurons
     inputs      "concatenated" or "summed"
     activation  "relu", "gelu", "gelu_new" (its tanh approximation) or "square" (x²)
@@ -89,15 +89,11 @@ class OneHiddenLayer(Network):
     def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
         W = weights["W"]
         reads_a, reads_b = (W, W) if self.inputs == "summed" else W.chunk(2)
-        if self.d_embed and self.points.embed in tap:
-            embed = tap(
-                self.points.embed, torch.stack([weights["W_x"][pairs.a], weights["W_y"][pairs.b]], dim=1)
-            )  # [n, 2, d_embed]
-            pre = embed[:, 0] @ reads_a + embed[:, 1] @ reads_b
-        elif self.points.embed in tap:
-            hot = torch.stack([functional.one_hot(of, pairs.p).to(W.dtype) for of in (pairs.a, pairs.b)], dim=1)
-            embed = tap(self.points.embed, hot)
-            pre = embed[:, 0] @ reads_a + embed[:, 1] @ reads_b
+        if self.points.embed in tap:
+            of_a, of_b = self.embeddings(weights, pairs.p)
+            embed = tap(self.points.embed, torch.stack([of_a[pairs.a], of_b[pairs.b]], dim=1))  # [n, 2, d]
+            E_a, E_b = embed[:, 0], embed[:, 1]
+            pre = E_a @ reads_a + E_b @ reads_b if self.d_embed else E_a + E_b
         else:  # each number's part once, not once a pair
             of_a, of_b = (weights["W_x"] @ reads_a, weights["W_y"] @ reads_b) if self.d_embed else (reads_a, reads_b)
             # embedding, not indexing: the gradient of of_a[a] adds up in an order that changes from call to call.
