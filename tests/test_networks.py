@@ -260,10 +260,12 @@ def test_a_run_of_an_unknown_network_says_how_to_read_it(trained):
 def test_figures_for_what_a_network_lacks_are_sentences(trained, tmp_path, own_file):
     from tests.processes import module
 
-    done = module("analyses", "--run", trained("hidden")[0].path, "--out", tmp_path, "attention_over_pairs")
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
-    assert "attention" in done.stderr
+    for name in ("hidden", "two layers"):
+        wanted = ["attention_over_pairs", "attention_scores", "neuron_logit_weights"]
+        done = module("analyses", "--run", trained(name)[0].path, "--out", tmp_path, *wanted)
+        assert "Traceback" not in done.stderr
+        skipped = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Skipped")]
+        assert any("attention" in line for line in skipped)
 
 
 # ── what a member computes ───────────────────────────────────────────────────────────────────────────────────────
