@@ -77,6 +77,7 @@ from .run import (
     Run as Run,
 )
 from .survival import (
+    effects as effects,
     fit_exponents as fit_exponents,
 )
 from .sweeps.running import (

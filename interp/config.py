@@ -41,7 +41,7 @@ NetworkLike = Network | str | Mapping[str, Any]
 _EARLY = (0, 1, 2, 5, 10, 20, 50, 100)  # checkpoints of the default schedule before every 200
 _MOST_CHECKPOINTS = 10**6
 _MOST_ROWS = 10**7
-_OF_DEFAULT_NETWORK = ("d_model", "n_heads", "d_mlp", "activation", "init")
+OF_DEFAULT_NETWORK = ("d_model", "n_heads", "d_mlp", "activation", "init")
 
 
 @dataclass(frozen=True)
@@ -234,13 +234,13 @@ class TrainConfig:
         if bare.sized(self.p) == network.sized(self.p):
             network = bare
         default = {one.name: one.default for one in fields(self)}
-        if beside := [name for name in _OF_DEFAULT_NETWORK if getattr(self, name) != default[name]]:
+        if beside := [name for name in OF_DEFAULT_NETWORK if getattr(self, name) != default[name]]:
             raise ConfigError(
                 f"{', '.join(beside)} must be given to the network, as in {{'network': '{network.name}', …}} or "
                 f"--set network.{beside[0]}=…; got {beside[0]}={given(getattr(self, beside[0]))} beside network."
             )
         if isinstance(network, Transformer):
-            flat = {name: getattr(network, name) for name in _OF_DEFAULT_NETWORK}
+            flat = {name: getattr(network, name) for name in OF_DEFAULT_NETWORK}
             if network == Transformer(**flat):
                 for name, value in (flat | {"network": None}).items():
                     object.__setattr__(self, name, value)
@@ -313,7 +313,7 @@ def preset_settings(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any
     """Return the settings of a preset, without the sizes of its network where `changes` name another network."""
     one_of("preset", name, tuple(PRESETS))
     other = any(one.split(".")[0] == "network" for one in changes)
-    return {name: value for name, value in PRESETS[name].items() if not (other and name in _OF_DEFAULT_NETWORK)}
+    return {name: value for name, value in PRESETS[name].items() if not (other and name in OF_DEFAULT_NETWORK)}
 
 
 def gathered(settings: Mapping[str, Any], network: Network | None = None) -> dict[str, Any]:

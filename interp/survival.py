@@ -10,6 +10,7 @@ import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,7 @@ from jaxtyping import Bool, Float
 
 from interp.arguments import given
 from interp.computing import computing
+from interp.config import OF_DEFAULT_NETWORK, TrainConfig
 from interp.errors import ConfigError, warn
 from interp.printed import Printed
 
@@ -38,7 +40,15 @@ class Curve:
     @property
     def median(self) -> float:
         """The delay that half of the runs exceed, NaN if more than half were still waiting at their ends."""
-        below = np.flatnonzero(self.share <= 0.5)
+        return self._half(self.share)
+
+    @property
+    def median_interval(self) -> tuple[float, float]:
+        """The 95 % interval of the median: where the ends of the curve's interval fall to a half; NaN if never."""
+        return self._half(self.low), self._half(self.high)
+
+    def _half(self, curve: Float[np.ndarray, " n"]) -> float:
+        below = np.flatnonzero(curve <= 0.5)
         return float(self.steps[below[0]]) if len(below) else math.nan
 
 
@@ -119,6 +129,90 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
         np.r_[0.0, falls], np.r_[one, share], np.r_[one, np.where(np.isnan(low), share, low)],
         np.r_[one, np.where(np.isnan(high), share, high)],
     )  # fmt: skip
+
+
+_NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "history_every"}
+
+
+def moved(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs of a sweep with what sets each apart from the middle: columns `moved` and `setting`.
+
+    The middle is the commonest value of each setting. `moved` names the settings that differ, with + between them, and
+    `setting` says their values ("weight_decay=0.1"); both are empty for a run of the middle. Of a network that was
+    given whole, the sizes in which the runs of one network differ are named beside it.
+    Raises ConfigError for a frame that is no table of a sweep.
+    """
+    if not isinstance(table, pd.DataFrame) or not {"memorized", "generalized", "last_step", "p"} <= set(table):
+        raise ConfigError(
+            f"moved() takes the table of a sweep, interp.load_sweep(path).table; got "
+            f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
+        )
+    named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
+    settings = [name for name in named if name not in _NO_SETTING]
+    words = table[settings].map(_word)
+    middle = words.mode().iloc[0]
+    whole = words["network"] != middle["network"]
+    rows = []
+    for place, row in words.iterrows():
+        of_default = whole[place] and middle["network"] == ""  # then the flat sizes say nothing
+        own = words[words["network"] == row["network"]]
+        differ = [
+            name for name in settings
+            if (own[name].nunique() > 1 if name.startswith("network.") else row[name] != middle[name])
+            and not (of_default and name in OF_DEFAULT_NETWORK)
+        ]  # fmt: skip
+        said = ", ".join(f"{name}={row[name]}" for name in differ)
+        rows.append(("+".join(differ), said))
+    return table.assign(moved=[names for names, _ in rows], setting=[said for _, said in rows])
+
+
+def _word(value: Any) -> str:
+    """Return a value of a setting as it is shown and compared: 1 and 1.0 are the same."""
+    if isinstance(value, float) and not math.isnan(value):
+        return f"{value:g}"
+    return "" if value is None or value is pd.NA or value != value else str(value)
+
+
+@computing()
+def effects(table: pd.DataFrame) -> pd.DataFrame:
+    """Return what each setting that a sweep moved does to grokking; a row a setting, that of the middle first.
+
+    Columns: `moved` and `setting`, as `moved` gives them; runs; memorized, their median step; generalized, how many
+    did by their last step; delay, low, high, the median of generalized − memorized by Kaplan and Meier with its 95 %
+    interval (NaN where it was not reached); ratio, of that median to the middle's; p_value, of the log-rank test
+    against the middle: whether such runs could be runs of the middle. Runs that never memorized have no delay.
+    Raises ConfigError for a table without runs of the middle that memorized.
+    """
+    from scipy.stats import CensoredData, logrank
+
+    runs = with_delays(moved(table))
+    runs = runs.assign(delay=runs["delay"].clip(lower=0))
+    groups = {said: own[own["delay"].notna()] for said, own in runs.groupby("setting", sort=False)}
+    if "" not in groups or groups[""].empty:
+        raise ConfigError("effects() needs runs of the middle, which differ in nothing but their seeds; got none.")
+
+    def data(own: pd.DataFrame) -> CensoredData:
+        delay, censored = own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool)
+        return CensoredData(delay[~censored], right=delay[censored])
+
+    rows = []
+    for said in sorted(groups, key=lambda one: one != ""):
+        own, all_of = groups[said], runs[runs["setting"] == said]
+        row = {
+            "moved": all_of["moved"].iloc[0], "setting": said or "the middle", "runs": len(all_of),
+            "memorized": float(all_of["memorized"].astype("Float64").astype(float).median()),
+            "generalized": int(own["generalized"].notna().sum()),
+            "delay": math.nan, "low": math.nan, "high": math.nan, "p_value": math.nan,
+        }  # fmt: skip
+        if len(own):
+            curve = kaplan_meier(own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool))
+            row |= {"delay": curve.median, **dict(zip(("low", "high"), curve.median_interval, strict=True))}
+            if said:
+                row["p_value"] = float(logrank(data(own), data(groups[""])).pvalue)
+        rows.append(row)
+    frame = pd.DataFrame(rows)
+    frame.insert(8, "ratio", frame["delay"] / frame["delay"].iloc[0])
+    return frame
 
 
 @computing()

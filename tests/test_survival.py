@@ -9,7 +9,7 @@ from scipy.stats import norm
 
 import interp
 from interp import ConfigError, plot
-from interp.survival import censored_fit, fit_exponents, kaplan_meier, waits
+from interp.survival import censored_fit, fit_exponents, kaplan_meier, moved, waits
 
 
 def table(**columns) -> pd.DataFrame:
@@ -187,3 +187,77 @@ def test_a_sweep_that_was_trained_can_be_drawn(tmp_path):
     assert len(plot.accuracies_by_setting(done.histories(progress=False), done.table).data) == 4
     assert done.table["memorized"].notna().all()
     assert len(plot.survival(done.table, None).data) == 2
+
+
+def of_settings() -> pd.DataFrame:
+    """Runs of a middle (weight decay 1), of other decays, of dropout with another rate, and of another network."""
+    rows = []
+
+    def run(memorized, generalized, last=1_000, **settings):
+        rows.append({
+            **interp.TrainConfig(p=23, train_fraction=0.8, steps=last, seed=len(rows)).flat(), **settings,
+            "memorized": memorized, "generalized": generalized, "last_step": last,
+        })  # fmt: skip
+
+    for generalized in (110, 210, 310):
+        run(10, generalized)
+    for generalized in (30, 20, 40):
+        run(10, generalized, weight_decay=3.0)
+    for generalized in (None, 900, None):
+        run(10, generalized, weight_decay=0.1)
+    run(None, None, weight_decay=10.0)
+    run(10, 510, dropout=0.1, learning_rate=0.01)
+    for d_hidden in (64, 128):
+        run(10, 10, network="one_hidden_layer", **{"network.d_hidden": d_hidden, "network.d_embed": 32})
+    return table(**{name: list(column) for name, column in pd.DataFrame(rows).astype(object).items()})
+
+
+def test_runs_are_told_by_what_sets_them_apart_from_the_middle():
+    found = moved(of_settings())
+    assert found["setting"].tolist() == (
+        [""] * 3 + ["weight_decay=3"] * 3 + ["weight_decay=0.1"] * 3 + ["weight_decay=10"]
+        + ["learning_rate=0.01, dropout=0.1"]
+        + ["network=one_hidden_layer, network.d_hidden=64", "network=one_hidden_layer, network.d_hidden=128"]
+    )  # fmt: skip
+    assert found["moved"].iloc[10] == "learning_rate+dropout"
+    with pytest.raises(ConfigError, match=r"takes the table of a sweep, .*; got \['a'\]"):
+        moved(pd.DataFrame({"a": [1]}))
+
+
+def test_effects_are_medians_beside_the_middle_and_tested_against_it():
+    """The middle waits for 100, 200, 300 steps; decay 3 for 10, 20, 30: a tenth. With 0.1 two of three still wait."""
+    found = interp.effects(of_settings()).set_index("setting")
+    assert found.index[0] == "the middle"
+    assert found["delay"].iloc[0] == 200
+    assert found.loc["weight_decay=3", ["delay", "ratio", "runs", "generalized"]].tolist() == [20, 0.1, 3, 3]
+    slow = found.loc["weight_decay=0.1"]
+    assert (slow["generalized"], math.isnan(slow["delay"])) == (1, True)
+    never = found.loc["weight_decay=10"]
+    assert (never["runs"], never["generalized"], math.isnan(never["memorized"])) == (1, 0, True)
+    # Log-rank by hand, 10, 20, 30 against 100, 200, 300: expected events of the first group 3/6, 2/5 and 1/4 at its
+    # three times, variances 1/4, 6/25 and 3/16.
+    expected, variance = 0.5 + 0.4 + 0.25, 1 / 4 + 6 / 25 + 3 / 16
+    assert found.loc["weight_decay=3", "p_value"] == pytest.approx(2 * norm.sf((3 - expected) / math.sqrt(variance)))
+    # Generalizing with memorizing is no delay at all.
+    assert found.loc["network=one_hidden_layer, network.d_hidden=64", "delay"] == 0
+    with pytest.raises(ConfigError, match="needs runs of the middle"):
+        interp.effects(of_settings().assign(memorized=pd.array([None] * 13, dtype="Int64")))
+
+
+def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
+    figure = plot.effects(of_settings(), columns=2)
+    titles = [note.text for note in figure.layout.annotations]
+    assert titles == ["weight_decay", "learning_rate + dropout", "network +<br>network.d_hidden"]
+    decay = [trace for trace in figure.data if trace.xaxis == "x"]
+    seen, waiting, medians = decay
+    assert sorted(zip(seen.x, seen.y, strict=True)) == [
+        ("0.1", 890), ("1", 100), ("1", 200), ("1", 300), ("3", 10), ("3", 20), ("3", 30),
+    ]  # fmt: skip
+    assert list(zip(waiting.x, waiting.y, strict=True)) == [("0.1", 990), ("0.1", 990)]
+    assert waiting.marker.symbol == "triangle-up-open"
+    np.testing.assert_array_equal(medians.y, [np.nan, 200, 20, np.nan])
+    assert list(medians.x) == ["0.1", "1", "3", "10"]
+    bands = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.type == "rect"]
+    assert bands == [(100, 300)] * 3
+    with pytest.raises(ConfigError, match="needs runs of the middle of a sweep"):
+        plot.effects(of_settings().iloc[:3])

@@ -23,7 +23,7 @@ from interp.plot.neighbours import (
     steps_to_fit_and_generalize,
 )
 from interp.plot.saving import one_browser, save
-from interp.plot.sweeps import accuracies_by_setting, survival, sweep, sweep_map
+from interp.plot.sweeps import accuracies_by_setting, effects, survival, sweep, sweep_map
 from interp.plot.training import (
     accuracies,
     circuit_formation,
@@ -47,6 +47,7 @@ __all__ = [
     "delays",
     "descents",
     "digits",
+    "effects",
     "epoch_wise",
     "error_parts",
     "errors",

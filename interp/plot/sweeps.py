@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import pandas as pd
 from interp.arguments import given
 from interp.errors import ConfigError
 from interp.plot.base import DASHES, KEYS, decades, line, log_x, panels
-from interp.survival import Curve, kaplan_meier, waits
+from interp.survival import Curve, kaplan_meier, moved, waits, with_delays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -135,6 +136,95 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     figure.update_yaxes(type="category", showgrid=False)
     figure.update_layout(plot_bgcolor="#ddd", hovermode="closest")
     return figure
+
+
+def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
+    """The delay of every run against each setting that a sweep moved from its middle, a panel a setting.
+
+    `table` is that of `interp.load_sweep`; `interp.survival.moved` says which runs are of the middle: their delays are
+    the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a run
+    that had not generalized by its last step. A value under which no run memorized has no points.
+    """
+    _need(table, "memorized", "generalized", "last_step")
+    runs = with_delays(moved(table))
+    runs = runs.assign(delay=runs["delay"].clip(lower=1))
+    middle = runs[(runs["moved"] == "") & runs["delay"].notna()]
+    panels_of = [name for name in dict.fromkeys(runs["moved"]) if name]
+    if middle.empty or not panels_of:
+        raise ConfigError("This figure needs runs of the middle of a sweep, and settings that were moved from it.")
+    import plotly.graph_objects as go
+    from plotly.subplots import make_subplots
+
+    rows = -(-len(panels_of) // columns)
+    figure = make_subplots(
+        rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.32 / rows,
+        subplot_titles=["<br>".join(textwrap.wrap(name.replace("+", " + "), 24)) for name in panels_of],
+    )  # fmt: skip
+    centre = kaplan_meier(middle["delay"].to_numpy(dtype=float), middle["censored"].to_numpy(dtype=bool)).median
+    for index, name in enumerate(panels_of):
+        place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
+        own = runs[runs["moved"] == name]
+        if "+" not in name:  # the middle has a value of it too
+            value = middle[name].iloc[0]
+            said = f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
+        values = sorted(dict.fromkeys(own["setting"]), key=_in_order)
+        labels = {said: "<br>".join(_short(part.partition("=")[2]) for part in said.split(", ")) for said in values}
+        own = own[own["delay"].notna()]
+        for censored, symbol in ((False, "circle"), (True, "triangle-up-open")):
+            some = own[own["censored"] == censored]
+            figure.add_trace(
+                go.Scatter(
+                    x=[labels[said] for said in some["setting"]], y=some["delay"], mode="markers", showlegend=False,
+                    marker={"symbol": symbol, "size": 9, "color": KEYS[1 if censored else 0], "opacity": 0.7},
+                    text=some["setting"], hovertemplate="%{text}: %{y:,.0f} steps<extra></extra>",
+                ),
+                **place,
+            )  # fmt: skip
+        of_each = {said: own[own["setting"] == said] for said in values}
+        medians = [
+            kaplan_meier(of["delay"].to_numpy(dtype=float), of["censored"].to_numpy(dtype=bool)).median
+            if len(of) else np.nan for of in of_each.values()
+        ]  # fmt: skip
+        figure.add_trace(
+            go.Scatter(
+                x=[labels[said] for said in values], y=medians, mode="lines+markers", showlegend=False,
+                line={"color": KEYS[0], "width": 2}, marker={"symbol": "line-ew-open", "size": 14}, hoverinfo="skip",
+            ),
+            **place,
+        )  # fmt: skip
+        least, most = float(middle["delay"].min()), float(middle["delay"].max())
+        figure.add_hrect(y0=least, y1=most, fillcolor="#999", opacity=0.25, line_width=0, layer="below", **place)
+        if np.isfinite(centre):
+            figure.add_hline(y=centre, line={"color": "#666", "width": 2, "dash": "dot"}, layer="below", **place)
+        figure.update_xaxes(
+            type="category", categoryorder="array", categoryarray=[labels[said] for said in values], tickangle=0,
+            range=[-0.6, len(values) - 0.4], **place,
+        )  # fmt: skip
+    figure.update_layout(
+        template="simple_white", width=290 * columns + 80, height=235 * rows + 60, hovermode="closest",
+        font={"size": 14, "family": "Arial, Helvetica, sans-serif"}, margin={"l": 70, "r": 10, "t": 60, "b": 40},
+    )  # fmt: skip
+    figure.update_annotations(font_size=14)
+    figure.update_yaxes(type="log", dtick=1, tickformat=",d", showgrid=True, gridcolor="#eee", matches="y")
+    figure.update_yaxes(title_text="Delay (steps)", col=1)
+    return figure
+
+
+def _in_order(setting: str) -> tuple[tuple[float, str], ...]:
+    """Return what settings in words are sorted by: numbers by size, then words."""
+
+    def key(word: str) -> tuple[float, str]:
+        try:
+            return float(word), ""
+        except ValueError:
+            return np.inf, word
+
+    return tuple(key(part.partition("=")[2]) for part in setting.split(", "))
+
+
+def _short(word: str) -> str:
+    return "<br>".join(textwrap.wrap(word.replace("+", " "), 9))
 
 
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
