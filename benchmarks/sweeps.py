@@ -33,6 +33,7 @@ def main() -> None:
     _overhead()
     for number in ROWS:
         _table(number)
+    _head()
 
 
 def _rate(p: int, steps: int, workers: int, threads: int, busy: bool) -> float:
@@ -90,3 +91,43 @@ def _table(number: int) -> None:
         size = (folder / "results.parquet").stat().st_size
     print(f"  table of {number:,} runs: {times[0]:.2f} s at first, {times[1]:.2f} s with one new result; "
           f"{size / number:.0f} bytes a row")  # fmt: skip
+
+
+def _head() -> None:
+    """Print what the head of a Ray cluster does for a run, with as many runs under way as on 50 nodes of 16 cores.
+
+    Such a cluster does not fit on one machine, so its runs under way are tasks that wait for a resource that no node
+    has; those that end are empty.
+    """
+    import ray
+
+    under_way, ends = 2 * 50 * 16, 500
+    job = Job(TrainConfig(**PRESETS["fast"] | {"steps": 4}), Path("run"))
+    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level="error")
+    try:
+        waiting = ray.remote(_line_of).options(resources={"nowhere": 1})
+        empty = ray.remote(_line_of).options(num_cpus=0)
+        ray.get(empty.remote("first"))
+        begun = time.perf_counter()
+        running = [waiting.remote(job.line()) for _ in range(under_way)]
+        submit = (time.perf_counter() - begun) / under_way
+        taken = 0.0
+        for _ in range(ends):
+            running.append(empty.remote(job.line()))
+            ray.wait(running[-1:], num_returns=1)  # it has ended
+            begun = time.perf_counter()
+            ended, _ = ray.wait(running, num_returns=1, timeout=1.0)
+            running.remove(ended[0])
+            ray.get(ended[0])
+            taken += time.perf_counter() - begun
+    finally:
+        ray.shutdown()
+    each = submit + taken / ends
+    print(
+        f"  head of a Ray cluster, {under_way:,} runs under way: {submit * 1e3:.1f} ms to submit a run and "
+        f"{taken / ends * 1e3:.1f} ms to see its end, so {1 / each:,.0f} runs a second at most"
+    )
+
+
+def _line_of(line: str) -> str:
+    return line
