@@ -8,9 +8,11 @@ import pkgutil
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import analyses
 import analyses.neighbours
+import analyses.settings
 import analyses.sweeps
 import interp  # its names load torch at their first use, within main
 from analyses.neighbours._sizes import PAPER, QUICK
@@ -31,8 +33,12 @@ OF_RUN = _modules("analyses", list(analyses.__path__))
 OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
 BOTH = {"unified"}  # a neighbours' figure with the run in it
 OF_SWEEP = _modules("analyses.sweeps", list(analyses.sweeps.__path__))
-GROUPS = {"run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS), "sweep": list(OF_SWEEP)}
-ALL = OF_RUN | OF_NEIGHBOURS | OF_SWEEP
+OF_SETTINGS = _modules("analyses.settings", list(analyses.settings.__path__))
+GROUPS = {
+    "run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS), "sweep": list(OF_SWEEP), "settings": list(OF_SETTINGS),
+}  # fmt: skip
+ALL = OF_RUN | OF_NEIGHBOURS | OF_SWEEP | OF_SETTINGS
+SHIPPED = {"sweep": "checkpoints/delay-mod23", "settings": "checkpoints/settings-mod23"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -48,15 +54,17 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
                         help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--sweep", default="checkpoints/delay-mod23", metavar="DIR",
-                        help="sweep over weight_decay and learning_rate (default: %(default)s)")  # fmt: skip
+    parser.add_argument("--sweep", metavar="DIR",
+                        help="sweep over weight_decay and learning_rate, or one that moves each setting alone "
+                        f"(default: {SHIPPED['sweep']} for sweep, {SHIPPED['settings']} for settings)")  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
                         help="draw the neighbours at small sizes, whose numbers are no results")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help=f"run: all of {', '.join(OF_RUN)}; neighbours: all of {', '.join(OF_NEIGHBOURS)}; sweep: "
-                        f"all of {', '.join(OF_SWEEP)}; or any of these (default: everything)")  # fmt: skip
+                        f"all of {', '.join(OF_SWEEP)}; settings: all of {', '.join(OF_SETTINGS)}; or any of these "
+                        "(default: everything)")  # fmt: skip
     given = parser.parse_args(arguments)
     if unknown := [name for name in given.names if name not in ALL and name not in GROUPS]:
         known = ", ".join([*GROUPS, *ALL])
@@ -80,7 +88,10 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
 
     try:
         run = interp.load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
-        sweep = interp.load_sweep(given.sweep) if any(name in OF_SWEEP for name in names) else None
+        sweeps = {
+            group: interp.load_sweep(given.sweep or SHIPPED[group])
+            for group in SHIPPED if any(name in GROUPS[group] for name in names)
+        }  # fmt: skip
         if run is not None and any(name in OF_RUN for name in names):
             measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
@@ -94,7 +105,8 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
             progress_bar("write", "figures and tables", len(names)) as bar,
         ):
             for done, name in enumerate(names, 1):
-                of = [run] if name in OF_RUN or name in BOTH else [sweep] if name in OF_SWEEP else []
+                of: list[Any] = [run] if name in OF_RUN or name in BOTH else []
+                of += [sweep for group, sweep in sweeps.items() if name in GROUPS[group]]
                 sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
                 try:
                     written = importlib.import_module(ALL[name]).main(*of, given.out, *sizes)

@@ -173,6 +173,18 @@ def _word(value: Any) -> str:
     return "" if value is None or value is pd.NA or value != value else str(value)
 
 
+def in_order(setting: str) -> tuple[tuple[float, str], ...]:
+    """Return what settings in words are sorted by: numbers by size, then words."""
+
+    def key(word: str) -> tuple[float, str]:
+        try:
+            return float(word), ""
+        except ValueError:
+            return math.inf, word
+
+    return tuple(key(part.partition("=")[2]) for part in setting.split(", "))
+
+
 @computing()
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """Return what each setting that a sweep moved does to grokking; a row a setting, that of the middle first.
@@ -196,7 +208,9 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
         return CensoredData(delay[~censored], right=delay[censored])
 
     rows = []
-    for said in sorted(groups, key=lambda one: one != ""):
+    places = {name: place for place, name in enumerate(dict.fromkeys(runs["moved"]))}
+    of = dict(zip(map(str, runs["setting"]), runs["moved"], strict=True))
+    for said in sorted(of, key=lambda one: (one != "", places[of[one]], in_order(one))):
         own, all_of = groups[said], runs[runs["setting"] == said]
         row = {
             "moved": all_of["moved"].iloc[0], "setting": said or "the middle", "runs": len(all_of),

@@ -1,5 +1,6 @@
 """`python -m analyses` on the shipped run: its phases on the screen, its figures and tables on the disk."""
 
+from dataclasses import replace
 from functools import partial
 
 import pandas as pd
@@ -108,6 +109,45 @@ def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
     assert table["error"].isna().all()
 
 
+def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
+    done = run("--run", tmp_path / "none", "--out", tmp_path, "settings")
+    assert done.returncode == 0, done.stderr
+    tables = ("settings_effects", "settings_exponents")
+    assert {file.name for file in tmp_path.iterdir()} == files(("settings_effects",), tables)
+    table = interp.load_sweep(ROOT / "checkpoints" / "settings-mod23").table
+    assert table["error"].isna().all()
+    written = pd.read_csv(tmp_path / "settings_effects.csv").set_index("setting")
+    assert written["runs"].sum() == len(table)
+    without = table[(table["weight_decay"] == 0) & (table["l1"] == 0) & (table["optimizer"] == "adamw")]
+    assert written.loc["weight_decay=0", "generalized"] == 0
+    assert len(without) >= written.loc["weight_decay=0", "runs"] == 5
+    shown = (tmp_path / "settings_effects.md").read_text()
+    assert "| weight_decay=0 | 0 of 5 |" in shown
+    assert "no run generalizes | never |" in shown  # nor does ridge regression, exactly
+
+
+def test_a_cut_of_the_shipped_sweep_of_settings_is_made_again_by_its_file(tmp_path):
+    """The same runs by name; rounding on another processor moves steps, so these agree to a factor of two."""
+    from interp.sweeps.grid import read_plan, run_id
+
+    shipped = interp.load_sweep(ROOT / "checkpoints" / "settings-mod23").table.set_index("run")
+    configs = read_plan(ROOT / "checkpoints" / "settings-mod23" / "settings.toml").configs
+    assert {run_id(config) for config in configs} >= set(shipped.index)
+    cut = [config for config in configs if config.seed == 0 and (config.weight_decay == 3 or config.l1 == 1e-3)
+           and config.optimizer == "adamw"]  # fmt: skip
+    cut = [config for config in cut if run_id(config) in shipped.index]
+    made = interp.sweep(
+        [replace(config, steps=400) for config in cut], tmp_path / "cut", stop_when="generalized", workers=1,
+        progress=False,
+    ).table.set_index("run")  # fmt: skip
+    assert len(made) == len(cut) >= 1
+    for name, row in made.iterrows():
+        first = shipped.loc[name]
+        assert row["memorized"] is pd.NA or 0.5 <= row["memorized"] / first["memorized"] <= 2
+        if first["generalized"] is not pd.NA and first["generalized"] < 200:
+            assert 0.5 <= row["generalized"] / first["generalized"] <= 2
+
+
 def test_the_neighbours_need_no_run(tmp_path):
     done = run("--run", tmp_path / "none", "--out", tmp_path, "--quick", "double_descent_epochs")
     assert done.returncode == 0, done.stderr
@@ -146,7 +186,7 @@ def test_one_table_of_another_run(small_run_path, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, sweep, accuracies"),
+        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, sweep, settings, accuracies"),
         (("--run", "nowhere"), "does not exist"),
     ],
 )

@@ -12,7 +12,7 @@ import pandas as pd
 from interp.arguments import given
 from interp.errors import ConfigError
 from interp.plot.base import DASHES, KEYS, decades, line, log_x, panels
-from interp.survival import Curve, kaplan_meier, moved, waits, with_delays
+from interp.survival import Curve, in_order, kaplan_meier, moved, waits, with_delays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -168,7 +168,7 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             value = middle[name].iloc[0]
             said = f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
-        values = sorted(dict.fromkeys(own["setting"]), key=_in_order)
+        values = sorted(dict.fromkeys(own["setting"]), key=in_order)
         labels = {said: "<br>".join(_short(part.partition("=")[2]) for part in said.split(", ")) for said in values}
         own = own[own["delay"].notna()]
         for censored, symbol in ((False, "circle"), (True, "triangle-up-open")):
@@ -209,18 +209,6 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     figure.update_yaxes(type="log", dtick=1, tickformat=",d", showgrid=True, gridcolor="#eee", matches="y")
     figure.update_yaxes(title_text="Delay (steps)", col=1)
     return figure
-
-
-def _in_order(setting: str) -> tuple[tuple[float, str], ...]:
-    """Return what settings in words are sorted by: numbers by size, then words."""
-
-    def key(word: str) -> tuple[float, str]:
-        try:
-            return float(word), ""
-        except ValueError:
-            return np.inf, word
-
-    return tuple(key(part.partition("=")[2]) for part in setting.split(", "))
 
 
 def _short(word: str) -> str:

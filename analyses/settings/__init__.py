@@ -1,0 +1,1 @@
+"""What each setting that a sweep moved does to grokking; by default of the shipped sweep."""

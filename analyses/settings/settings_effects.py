@@ -1,0 +1,106 @@
+"""Which settings bring grokking about, delay it or remove it: a figure, and a table with ridge regression's answers."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses._tables import write_table
+from interp import ConfigError, Sweep, effects, fit_exponents, plot
+from interp.linear import ridge
+from interp.survival import moved
+
+# Where ridge regression has the same setting, and what it is there.
+_OF_RIDGE = {
+    "weight_decay": "weight_decay", "learning_rate": "learning_rate", "init_scale": "init_scale",
+    "train_fraction": "n", "d_mlp": "m",
+}  # fmt: skip
+_N, _D, _M = 100, 10, 1_000
+_DECAY, _SCALE, _SEEDS = 1e-5, 10.0, 5
+
+
+def main(sweep: Sweep, out: Path) -> list[Path]:
+    found = effects(sweep.table)
+    middle = sweep.table[list(_OF_RIDGE)].mode().iloc[0]
+    rows = [
+        {
+            "setting": row["setting"], "generalize": f"{row['generalized']} of {row['runs']}",
+            "memorized at": _steps(row["memorized"]), "delay": _steps(row["delay"]),
+            "95 % interval": f"{_steps(row['low'])} to {_steps(row['high'])}",
+            "times the middle's": "–" if pd.isna(row["ratio"]) else f"{row['ratio']:.2g}",
+            "p": "–" if pd.isna(row["p_value"]) else f"{row['p_value']:.2g}",
+            "effect": _effect(row),
+            "ridge regression, times": _ridge(row["moved"], row["setting"], middle),
+        }
+        for row in found.to_dict("records")
+    ]  # fmt: skip
+    written = plot.save(plot.effects(sweep.table), out, "settings_effects")
+    written += write_table(found, out, "settings_effects", pd.DataFrame(rows))
+    return written + write_table(_exponents(sweep.table), out, "settings_exponents")
+
+
+def _exponents(table: pd.DataFrame) -> pd.DataFrame:
+    """Return delay ∝ setting^x for each number that was moved alone, above 0, the runs of the middle among them."""
+    runs, rows = moved(table), []
+    for name in dict.fromkeys(runs["moved"]):
+        of = runs[runs["moved"].isin(["", name])]
+        if name not in table or not pd.api.types.is_numeric_dtype(table[name]):
+            continue
+        try:
+            found = fit_exponents(of[of[name] > 0], [name])
+        except ConfigError:  # too few runs generalize
+            continue
+        value, low, high = found.exponents[name]
+        rows.append({"setting": name, "x": f"{value:.2f}", "95 % interval": f"{low:.2f} to {high:.2f}",
+                     "runs": found.runs, "censored": found.censored})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _steps(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:,.0f}"
+
+
+def _effect(row: dict[Any, Any]) -> str:
+    """Return in words what a setting does: half of the runs, and a log-rank test at 0.05, decide."""
+    if row["setting"] == "the middle":
+        return "–"
+    if pd.isna(row["memorized"]):
+        return "does not memorize"
+    if row["generalized"] == 0:
+        return "no run generalizes"
+    if row["p_value"] >= 0.05:
+        return "none that five seeds show"
+    return "shorter delay" if row["ratio"] < 1 else "longer delay"
+
+
+def _ridge(moved: str, setting: str, middle: pd.Series) -> str:
+    """Return by what factor ridge regression's exact delay changes when its own setting changes by the same factor."""
+    if moved not in _OF_RIDGE:
+        return "–"
+    name, factor = _OF_RIDGE[moved], float(setting.partition("=")[2]) / float(middle[moved])
+    if factor == 0:
+        return "never"  # the null space keeps what it began with
+    changed, usual = _ridge_delay(name, factor), _ridge_delay(name, 1.0)
+    return "–" if changed is None or usual is None else f"{changed / usual:.2g}"
+
+
+@cache
+def _ridge_delay(name: str, factor: float) -> float | None:
+    """Return the geometric mean over problems of the delay with one setting multiplied; None where one has none."""
+    product = 1.0
+    for seed in range(_SEEDS):
+        n, m = (round(size * (factor if name == of else 1)) for of, size in (("n", _N), ("m", _M)))
+        problem = ridge.random_features_problem(n, _D, m, seed=seed)
+        rate = ridge.trajectory(problem, [0], weight_decay=_DECAY, seed=seed).attrs["learning_rate"] / 8
+        settings = {"learning_rate": rate, "weight_decay": _DECAY, "init_scale": _SCALE}
+        if name in settings:
+            settings[name] *= factor
+        try:
+            delay = ridge.grokking_times(problem, seed=seed, **settings).delay
+        except ConfigError:  # an unstable rate
+            return None
+        if not delay or delay < 0:
+            return None
+        product *= delay ** (1 / _SEEDS)
+    return product
