@@ -19,6 +19,9 @@ from .callables import (
 from .config import (
     TrainConfig as TrainConfig,
 )
+from .ensembles import (
+    ensemble as ensemble,
+)
 from .errors import (
     CheckpointError as CheckpointError,
     ConfigError as ConfigError,

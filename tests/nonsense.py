@@ -162,6 +162,23 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
             **silent,
         },
     ),
+    (
+        dd.ensembles,
+        {
+            "widths": [3, 5],
+            "samples": 4,
+            "noise": 0.3,
+            "ridge": 1e-3,
+            "d": 3,
+            "members": [1, 3, math.inf],
+            "drawn": 2,
+            "draws": 2,
+            "seed": 0,
+            "test_samples": 5,
+            **silent,
+        },
+    ),
+    (dd.relu_kernel, {"x": X, "z": X}),
     (dd.removals, {"features": X, "targets": y, "samples": [3], "cutoff": 0.3, "draws": 2, "seed": 0, **silent}),
     (
         dd.epoch_wise,
@@ -188,6 +205,21 @@ CALLS: list[tuple[Callable[..., Any], dict[str, Any]]] = [
             "learning_rate": 0.01,
             "weight_decay": 0.0,
             "records": 3,
+            **silent,
+        },
+    ),
+    (
+        digits.ensembles,
+        {
+            "widths": 2,
+            "samples": 20,
+            "label_noise": 0.2,
+            "epochs": 3,
+            "seeds": 2,
+            "members": [1, 2],
+            "of": "logits",
+            "learning_rate": 0.01,
+            "weight_decay": 0.0,
             **silent,
         },
     ),
@@ -267,6 +299,9 @@ run = pd.DataFrame(
         "cos_coefficient_2": [1.0, 2.0, 3.0],
     }
 )
+averaged = run.assign(
+    **{f"{of}_{name}": run[name] for of in ("mean", "best") for name in ("test_loss", "test_accuracy")}
+)
 curve = pd.DataFrame({"width": [1, 2, 3], "test_error": [1.0, 3.0, 2.0], "train_error": [1.0, 0.1, 0.0]})
 swept = pd.DataFrame({"swept": "n", "value": [1.0, 2.0, 3.0], "delay": [3.0, 2.0, 1.0]})
 grid = pd.DataFrame(
@@ -289,6 +324,7 @@ FIGURES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (plot.circuit_formation, {"trajectory": run}),
     (plot.further_measures, {"trajectory": run, "phases": None}),
     (plot.cos_coefficients, {"trajectory": run, "key_frequencies": [1]}),
+    (plot.ensemble, {"frame": averaged}),
     (plot.mechanism, {"models": pd.DataFrame({"attention_coefficient": [0.0], "gradient_symmetricity": [1.0]})}),
     (plot.fourier_norms, {"embedding_norms": np.ones(7), "unembedding_norms": np.ones(7), "key_frequencies": [1]}),
     (plot.attention_over_pairs, {"pattern": np.ones((7, 7, 2, 3)), "shares": np.full((3, 2, 2), 0.5)}),

@@ -1,5 +1,6 @@
 """`python -m analyses` on the shipped run: its phases on the screen, its figures and tables on the disk."""
 
+import math
 from dataclasses import replace
 from functools import partial
 
@@ -37,7 +38,8 @@ RUN_FIGURES = (
 NEIGHBOUR_FIGURES = (
     "ridge_stages", "ridge_delay", "ridge_and_network", "double_descent_theory", "double_descent_capacity",
     "double_descent_parts", "double_descent_samples", "double_descent_removals", "double_descent_epochs",
-    "double_descent_digits", "unified", "unified_descents",
+    "double_descent_digits", "double_descent_ensembles", "double_descent_ensembles_digits", "unified",
+    "unified_descents",
 )  # fmt: skip
 SWEEP_FIGURES = ("sweep_delay", "sweep_delay_map", "sweep_survival")
 KINDS = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
@@ -82,11 +84,16 @@ def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
     warned = [line for line in done.stderr.splitlines() if "Warning" in line]
     of_delays = [line for line in warned if "have no delay along" in line]  # small networks that do not generalize
     assert (warned == of_delays) == HAS_BROWSER, done.stderr
-    tables = ("ridge_times", "grokking_exponents", "double_descent_digits", "unified_descents")
+    tables = (
+        "ridge_times", "grokking_exponents", "double_descent_digits", "double_descent_ensembles", "unified_descents",
+    )  # fmt: skip
     assert {file.name for file in tmp_path.iterdir()} == files(NEIGHBOUR_FIGURES, tables)
     times = pd.read_csv(tmp_path / "ridge_times.csv")
     assert times["init_scale"].tolist() == [10, 1, 10]
     assert times["delay"][0] > 100 * times["overfitting"][0]
+    averaged = pd.read_csv(tmp_path / "double_descent_ensembles.csv").set_index(["networks", "width", "members"])
+    error = averaged["test_error"]["random features", 20]  # as many as the samples
+    assert error[1.0] - error[2.0] == pytest.approx(error[2.0] - error[math.inf])  # V/2 both
     exponents = pd.read_csv(tmp_path / "grokking_exponents.csv").set_index("setting")
     assert float(exponents["ridge regression"]["weight_decay"].split()[0]) == pytest.approx(-1, abs=0.15)
     history = shipped.history

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from interp import ConfigError
 from interp.linear import digits
@@ -74,6 +75,71 @@ def test_every_network_counts_at_its_own_last_epoch():
     found = digits.over_seeds(pd.concat([short, long]), "width")
     assert found["width"].tolist() == [4, 8]
     assert found["test_error"][0] == pytest.approx(short[short["epoch"] == 10]["test_error"].mean())
+
+
+# ── ensembles ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+SHORT = {"samples": 80, "epochs": 40, "progress": False}
+
+
+def test_one_member_is_the_network_of_its_seed():
+    """The first network of a seed is that of train_digits; the others have its images and labels, and other weights."""
+    alone = digits.over_seeds(digits.train_digits((3, 9), seeds=3, **SHORT), "width")
+    found = digits.ensembles((3, 9), seeds=3, members=1, **SHORT)
+    names = ["test_error", "train_error", "standard_error", "train_standard_error"]
+    np.testing.assert_allclose(found[names], alone[names], rtol=1e-12)
+    images, labels = digits._images()
+    X, y, weights = digits._drawn(images, labels, 4, 30, 0.2, 2, 3)
+    for seed in (0, 3):
+        assert (X[seed] == X[seed : seed + 3]).all()
+        assert (y[seed] == y[seed : seed + 3]).all()
+        assert not torch.equal(weights[0][seed], weights[0][seed + 1])
+    assert not torch.equal(X[0], X[3])
+
+
+@pytest.mark.parametrize("of", ["probabilities", "logits"])
+def test_groups_of_networks_answer_by_their_mean(of, monkeypatch):
+    """Five networks of each of two seeds: two groups of two, with one left over, and one group of five."""
+    seen = {}
+
+    def keep(logits, labels, seeds, k, kind):
+        seen["logits"], seen["labels"] = logits.detach().clone(), labels
+        return of_groups(logits, labels, seeds, k, kind)
+
+    of_groups = digits._of_groups
+    monkeypatch.setattr(digits, "_of_groups", keep)  # the last answers are those to test images
+    found = digits.ensembles(6, seeds=2, members=(1, 2, 5), of=of, **SHORT).set_index("members")
+    logits, labels = seen["logits"].double().numpy(), seen["labels"].numpy()[0]
+    outputs = logits if of == "logits" else np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+    groups = {1: [[i] for i in range(5)], 2: [[0, 1], [2, 3]], 5: [[0, 1, 2, 3, 4]]}
+    for k, of_k in groups.items():
+        errors = [
+            np.mean([(outputs[[5 * seed + i for i in group]].mean(0).argmax(-1) != labels).mean() for group in of_k])
+            for seed in range(2)
+        ]
+        assert found["test_error"][k] == pytest.approx(np.mean(errors), rel=1e-12)
+        assert found["standard_error"][k] == pytest.approx(np.std(errors, ddof=1) / 2**0.5, rel=1e-12)
+
+
+def test_averaging_lowers_the_error_at_the_threshold():
+    found = digits.ensembles(12, 300, epochs=300, seeds=3, members=(1, 4), progress=False).set_index("members")
+    assert found["train_error"][1] < 0.1
+    assert found["test_error"][4] + found["standard_error"][4] < found["test_error"][1] - found["standard_error"][1]
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"seeds": 1}, "seeds must be a whole number of at least 2; got 1"),
+        ({"members": []}, "members must hold at least one sizes; got 0"),
+        ({"members": [2, 0]}, "each size in members must be a whole number of at least 1; got 0"),
+        ({"samples": 1_201}, "samples must be at most the 1,200 digits to train on; got 1201"),
+        ({"members": 10**9}, "the hidden layers must fit into"),
+    ],
+)
+def test_ensembles_that_cannot_be_trained_are_refused_in_a_sentence(settings, said):
+    with pytest.raises(ConfigError, match=said):
+        digits.ensembles(**settings)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """Double descent: simulations against theory, each cause of the peak, and the marks on any curve."""
 
 import math
+from collections.abc import Iterable
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -153,6 +155,111 @@ def test_random_features_over_samples():
     found = double_descent.random_features(50, (20, 35, 50, 80, 200), d=10, draws=8, progress=False)
     assert found["samples"].tolist() == [20, 35, 50, 80, 200]
     assert found["test_error"].idxmax() == 2
+
+
+# ── ensembles ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def solutions(draw: int, n: int, m: int, d: int, penalty: float, t: int, Ws: Iterable[np.ndarray]) -> np.ndarray:
+    """What each W makes of labels, as matrices [W, t, n], by the normal equations of one draw of samples."""
+    X = np.random.default_rng([0, 1 + draw, 0]).standard_normal((n, d))
+    X_test = np.random.default_rng([0, 0]).standard_normal((t, d))
+    found = []
+    for W in Ws:
+        Phi, Phi_test = (np.maximum(x @ W.T, 0) / math.sqrt(m * d) for x in (X, X_test))
+        found.append(Phi_test @ np.linalg.solve(Phi.T @ Phi + n * penalty * np.eye(m), Phi.T))
+    return np.array(found)
+
+
+def teacher(draw: int, n: int, d: int, t: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels without noise of a draw, and those of the test inputs."""
+    shared = np.random.default_rng([0, 0])
+    X_test, beta = shared.standard_normal((t, d)), shared.standard_normal(d)
+    beta /= np.linalg.norm(beta)
+    return np.random.default_rng([0, 1 + draw, 0]).standard_normal((n, d)) @ beta, X_test @ beta
+
+
+def test_an_ensembles_error_is_the_mean_over_all_choices_of_its_members():
+    """E₁ − (1 − 1/k)·V of four members is the mean error of each of them, of all pairs, of all triples, and of all."""
+    n, m, d, noise, penalty, t, drawn = 12, 8, 3, 0.5, 0.01, 30, 4
+    found = double_descent.ensembles(
+        m, n, noise, penalty, d, (1, 2, 3, 4), drawn, draws=3, test_samples=t, progress=False
+    ).set_index("members")
+    for k in range(1, drawn + 1):
+        by_draw = []
+        for draw in range(3):
+            labels, truth = teacher(draw, n, d, t)
+            Ws = [np.random.default_rng([0, 1 + draw, 1 + i]).standard_normal((m, d)) for i in range(drawn)]
+            members = solutions(draw, n, m, d, penalty, t, Ws)
+            means = [members[list(some)].mean(0) for some in combinations(range(drawn), k)]
+            by_draw.append(np.mean([((A @ labels - truth) ** 2).mean() + noise**2 * (A**2).sum() / t for A in means]))
+        assert found["test_error"][k] == pytest.approx(np.mean(by_draw), rel=1e-10)
+        assert found["standard_error"][k] == pytest.approx(np.std(by_draw, ddof=1) / math.sqrt(3), rel=1e-10)
+    assert found["test_error"][1] - found["test_error"][2] == pytest.approx(found["variance"][1] / 2, rel=1e-10)
+
+
+def test_the_error_of_ensembles_of_new_members_is_the_one_that_the_parts_foretell():
+    """Parts of 200 members, beside 300 ensembles of three others each, fitted to labels with noise of their own."""
+    n, m, d, noise, penalty, t, k = 15, 15, 4, 0.4, 1e-3, 40, 3
+    found = double_descent.ensembles(
+        m, n, noise, penalty, d, [k, math.inf], drawn=200, draws=2, test_samples=t, progress=False
+    )
+    rng = np.random.default_rng(7)
+    errors = []
+    for draw in range(2):
+        labels, truth = teacher(draw, n, d, t)
+        members = solutions(draw, n, m, d, penalty, t, (rng.standard_normal((m, d)) for _ in range(300 * k)))
+        noisy = labels + noise * rng.standard_normal((300, n))
+        averaged = members.reshape(300, k, t, n).mean(1)
+        errors.append(((np.einsum("etn,en->et", averaged, noisy) - truth) ** 2).mean(1))
+    simulated = np.mean(errors)
+    # Of both sides: the parts of 200 members are at least as exact as 66 ensembles that share none.
+    spread = math.sqrt(np.mean([one.var(ddof=1) for one in errors]) / 2)
+    assert abs(found["test_error"][0] - simulated) < 4 * spread * math.sqrt(1 / 300 + 1 / 66)
+    assert found["test_error"][1] < simulated - 10 * spread / math.sqrt(300)  # and three are not yet infinitely many
+
+
+def test_the_peak_is_variance_over_features_and_the_mean_over_all_features_has_none():
+    widths = (20, 40, 60, 80, 90, 100, 110, 130, 170, 250, 500)
+    found = double_descent.ensembles(widths, 100, d=20, draws=4, drawn=4, progress=False)
+    curves = {k: own.set_index("width") for k, own in found.groupby("members")}
+    for k in (1, 2, 4, 8):
+        assert double_descent.descents(widths, None, curves[k]["test_error"]).peak == 100
+    at_peak = curves[math.inf].loc[100]
+    assert at_peak["test_error"] + 4 * at_peak["standard_error"] < curves[1]["test_error"][60] < 1
+    gained = curves[1]["test_error"] - curves[math.inf]["test_error"]
+    np.testing.assert_allclose(gained, curves[1]["variance"], rtol=1e-9)
+
+
+def test_wide_random_features_are_kernel_ridge_regression():
+    """V goes like 1/m, and what is left is the error of the kernel's own solution, in closed form."""
+    found = double_descent.ensembles((2_000, 8_000), 15, 0.3, 1e-2, 5, (1, math.inf), 16, 3, progress=False)
+    one, every = (found[found["members"] == k].set_index("width") for k in (1, math.inf))
+    assert one["variance"][2_000] / one["variance"][8_000] == pytest.approx(4, rel=0.1)
+    np.testing.assert_allclose(every["test_error"], found["wide_limit"].iloc[0], rtol=0.01)
+    by_draw = []
+    for draw in range(3):
+        labels, truth = teacher(draw, 15, 5, 1_000)
+        X = np.random.default_rng([0, 1 + draw, 0]).standard_normal((15, 5))
+        X_test = np.random.default_rng([0, 0]).standard_normal((1_000, 5))
+        K = double_descent.relu_kernel(X, X)
+        A = np.linalg.solve(K + 15 * 1e-2 * np.eye(15), double_descent.relu_kernel(X, X_test)).T
+        by_draw.append(((A @ labels - truth) ** 2).mean() + 0.09 * (A**2).sum() / 1_000)
+    assert found["wide_limit"].iloc[0] == pytest.approx(np.mean(by_draw), rel=1e-10)
+
+
+def test_the_relu_kernel_at_known_angles_and_as_an_average():
+    x = np.array([[2.0, 0, 0], [0, 3.0, 0], [-1.0, 0, 0], [0, 0, 0], [1.0, 1.0, 0]])
+    found = double_descent.relu_kernel(x, x)
+    assert np.diag(found) == pytest.approx((x**2).sum(1) / 6)  # E[relu(g)²] is half of E[g²] = ‖x‖²/3
+    assert found[0, 1] == pytest.approx(6 / (2 * math.pi * 3))  # at a right angle
+    assert found[0, 2] == pytest.approx(0, abs=1e-15)  # opposite: never both above 0
+    assert (found[3] == 0).all()
+    assert found[0, 4] == pytest.approx(2 * (1 + 3 * math.pi / 4) / (2 * math.pi * 3))  # 45°: ‖x‖‖z‖ sin θ = 2
+    w = np.random.default_rng(0).standard_normal((200_000, 3)) / math.sqrt(3)
+    products = np.maximum(w @ x.T, 0)
+    average, spread = products.T @ products / len(w), (products**2).T @ products**2 / len(w)
+    assert (np.abs(average - found) <= 5 * np.sqrt(spread / len(w)) + 1e-15).all()
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +420,11 @@ def test_bad_input_is_refused_in_a_sentence():
             lambda: dd.random_features(5, 0),
             lambda: dd.random_features(5, noise=-2),
             lambda: dd.random_features(5, draws=1),
+            lambda: dd.ensembles(5, members=[]),
+            lambda: dd.ensembles(5, members=[0.5]),
+            lambda: dd.ensembles(5, drawn=1),
+            lambda: dd.ensembles(5, ridge="tuned"),
+            lambda: dd.relu_kernel(X, np.ones((4, 5))),
             lambda: dd.removals(X, y[:4], [3]),
             lambda: dd.removals(X, y, [9]),
             lambda: dd.removals(X * np.inf, y, [3]),
@@ -346,6 +458,11 @@ def test_bad_input_is_refused_in_a_sentence():
         "samples must be a whole number of at least 1; got 0.",
         "noise must be a finite number of at least 0; got -2.",
         "draws must be a whole number from 2 to 1,000,000; got 1.",
+        "members must name at least one number of members; got none.",
+        "each of members must be a whole number of at least 1; got 0.5.",
+        "drawn must be a whole number from 2 to 1,000,000; got 1.",
+        "ridge must be a finite number of at least 0; got 'tuned'.",
+        "x and z must have equally many columns; got 2 and 5.",
         "targets must have an entry for each of the 9 rows of features; got 4.",
         "samples must leave at least one of the 9 to test on; got 9.",
         "features must be finite; got 18 values that are not.",

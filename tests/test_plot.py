@@ -232,6 +232,25 @@ def test_mechanisms_against_the_attention_coefficient():
         plot.mechanism(models[2:])
 
 
+def test_an_ensemble_beside_its_members():
+    frame = pd.DataFrame({
+        "step": [0, 10],
+        "test_accuracy": [0.1, 0.9], "mean_test_accuracy": [0.2, 0.8], "best_test_accuracy": [0.3, 0.7],
+        "test_loss": [4.0, 0.1], "mean_test_loss": [5.0, 0.2], "best_test_loss": [6.0, 0.3],
+    })  # fmt: skip
+    figure = plot.ensemble(frame)
+    assert titles(figure, "y") == ["Test accuracy", "Test loss (nats)"]
+    assert [axis.type for axis in figure.select_yaxes()] == [None, "log"]
+    for name, before in (("ensemble", ""), ("mean of members", "mean_"), ("best member", "best_")):
+        accuracy, loss = drawn(figure, name)
+        np.testing.assert_array_equal(accuracy.y, frame[f"{before}test_accuracy"])
+        np.testing.assert_array_equal(loss.y, frame[f"{before}test_loss"])
+        assert (accuracy.showlegend, loss.showlegend) == (True, False)
+    assert len({trace.line.color for trace in figure.data}) == len({trace.line.dash for trace in figure.data}) == 3
+    with pytest.raises(ConfigError, match="needs the columns best_test_loss, which the frame does not have"):
+        plot.ensemble(frame.drop(columns="best_test_loss"))
+
+
 def test_columns_that_are_not_there_are_named(trajectory):
     with pytest.raises(ConfigError, match="needs the columns excluded_loss, which"):
         plot.progress_measures(trajectory.drop(columns="excluded_loss"))

@@ -17,6 +17,9 @@ class Sizes:
     capacity: tuple[int, int] = (200, 20)  # n and draws
     removal_draws: int = 200
     epoch_draws: int = 20
+    ensembles: tuple[int, int] = (100, 5)  # n and draws
+    ensemble_digits: tuple[int, int, int] = (400, 400, 3)  # samples, epochs, seeds
+    ensemble_widths: tuple[int, ...] = (4, 8, 16, 24, 64)
     digit_epochs: int = 1_000
     digit_seeds: int = 5
     digit_widths: tuple[int, ...] = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256)
@@ -27,5 +30,6 @@ PAPER = Sizes()
 QUICK = Sizes(
     ridge=(40, 8, 160), ridge_sweep=(40, 5, 160), simulated_steps=300, map_cells=6, seeds=2, student_steps=1_500,
     isotropic=(40, 5), capacity=(40, 4), removal_draws=10, epoch_draws=3, digit_epochs=150, digit_seeds=2,
-    digit_widths=(2, 8, 32), digit_samples=(50, 100, 200),
+    digit_widths=(2, 8, 32), digit_samples=(50, 100, 200), ensembles=(20, 2), ensemble_digits=(50, 60, 2),
+    ensemble_widths=(2, 8),
 )  # fmt: skip

@@ -8,12 +8,14 @@ et al., 2020).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from interp.arguments import columns, number, one_of, room_for, sizes, whole
@@ -26,6 +28,7 @@ from interp.threads import side_by_side, wanted
 WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 TEST_IMAGES = 597
 _CLASSES = 10
+Of = Literal["probabilities", "logits"]
 _FLOAT32 = 1e30  # settings multiply float32 weights, which end at 3e38
 
 
@@ -58,48 +61,144 @@ def train_digits(
     Raises ConfigError for sizes below 1, more samples than the 1,200 there are, or a noise outside 0 to 1, and
     TrainingError for a network whose weights or logits are no longer finite.
     """
+
+    def errors(about: dict[str, float], epoch: int, train: _Answers, test: _Answers) -> list[dict[str, float]]:
+        missed = zip(_missed(*train).tolist(), _missed(*test).tolist(), strict=True)
+        return [
+            {**about, "seed": seed, "epoch": epoch, "train_error": on_train, "test_error": on_test}
+            for seed, (on_train, on_test) in enumerate(missed)
+        ]
+
+    records = whole("records", records, 2, MOST_RECORDS + 1)
+    return _trained(
+        widths, samples, label_noise, epochs, seeds, 1, learning_rate, weight_decay, records, errors, progress, threads
+    )
+
+
+@computing(grad=True)
+def ensembles(
+    widths: int | Sequence[int] = WIDTHS,
+    samples: int | Sequence[int] = 600,
+    label_noise: float = 0.2,
+    epochs: int = 1_500,
+    seeds: int = 3,
+    members: int | Sequence[int] = (1, 2, 4, 8),
+    of: Of = "probabilities",
+    learning_rate: float = 0.01,
+    weight_decay: float = 0.0,
+    progress: bool = True,
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """Train networks that differ in their first weights alone, and average their outputs: error by how many there are.
+
+    The answer of k networks is the class of the largest mean probability, or logit. For each k the networks of a seed,
+    as many as the largest of `members`, are divided into groups of k that share none; networks that are left over by
+    this division do not count.
+
+    seeds     of images and wrong labels. The first network of each is that of `train_digits`
+    members   k, one or several
+    of        what is averaged: "probabilities" or "logits"
+    The other arguments are those of `train_digits`.
+
+    Columns: width, samples, label_noise, members; train_error and test_error after the last epoch, as in
+    `train_digits`, the means over groups and then over seeds, with train_standard_error and standard_error over seeds.
+    Raises ConfigError and TrainingError as `train_digits` does, and ConfigError for fewer than two seeds.
+    """
+    one_of("of", of, get_args(Of))
+    counts = sizes("members", members)
+    whole("seeds", seeds, 2)
+
+    def errors(about: dict[str, float], epoch: int, train: _Answers, test: _Answers) -> list[dict[str, float]]:
+        on_train, on_test = ({k: _of_groups(*answers, seeds, k, of) for k in counts} for answers in (train, test))
+        root = math.sqrt(seeds)
+        return [
+            {
+                **about, "members": k, "train_error": float(on_train[k].mean()), "test_error": float(on_test[k].mean()),
+                "train_standard_error": float(on_train[k].std()) / root,
+                "standard_error": float(on_test[k].std()) / root,
+            }
+            for k in counts
+        ]  # fmt: skip
+
+    return _trained(
+        widths, samples, label_noise, epochs, seeds, max(counts), learning_rate, weight_decay, None, errors, progress,
+        threads,
+    )  # fmt: skip
+
+
+_Answers = tuple[Float[Tensor, "networks _ classes"], Int[Tensor, "networks _"]]  # logits of images, right classes
+
+
+def _missed(
+    outputs: Float[Tensor, "*networks images classes"], labels: Int[Tensor, "*networks images"]
+) -> Float[Tensor, "*networks"]:
+    """Return the share of images of which the largest output is not that of the right class."""
+    return (outputs.argmax(-1) != labels).double().mean(-1)
+
+
+def _of_groups(
+    logits: Float[Tensor, "networks images classes"], labels: Int[Tensor, "networks images"], seeds: int, k: int, of: Of
+) -> Float[Tensor, " seeds"]:
+    """Return the mean error of groups of k networks, of each seed; all networks of a seed have the same labels."""
+    outputs = (logits if of == "logits" else logits.double().softmax(-1)).unflatten(0, (seeds, -1))
+    groups = outputs.shape[1] // k
+    averaged = outputs[:, : groups * k].unflatten(1, (groups, k)).mean(2)
+    return _missed(averaged, labels.unflatten(0, (seeds, -1))[:, :groups]).mean(1)
+
+
+def _trained(
+    widths: int | Sequence[int],
+    samples: int | Sequence[int],
+    label_noise: float,
+    epochs: int,
+    seeds: int,
+    members: int,
+    learning_rate: float,
+    weight_decay: float,
+    records: int | None,
+    errors: Callable[[dict[str, float], int, _Answers, _Answers], list[dict[str, float]]],
+    progress: bool,
+    threads: int | None,
+) -> pd.DataFrame:
+    """Train seeds × members networks of each kind, and return the rows that `errors` makes of each recorded epoch.
+
+    It is given what the networks have in common, the epoch, and the answers to train and to test images. Without
+    `records`, the last epoch alone is recorded.
+    """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
     images, labels = _images()
     available = len(images) - TEST_IMAGES
     if max(all_samples) > available:
         raise ConfigError(f"samples must be at most the {available:,} digits to train on; got {max(all_samples)}.")
     label_noise = number("label_noise", label_noise, least=0, most=1)
-    epochs, seeds = whole("epochs", epochs, 1), whole("seeds", seeds, 1)
+    epochs, networks = whole("epochs", epochs, 1), whole("seeds", seeds, 1) * members
     learning_rate = number("learning_rate", learning_rate, above=0, most=_FLOAT32)
     weight_decay = number("weight_decay", weight_decay, least=0, most=_FLOAT32)
-    room_for("the hidden layers", seeds, max(*all_samples, TEST_IMAGES), max(all_widths))
-    recorded = set(np.unique(np.r_[0, log_steps(epochs, whole("records", records, 2, MOST_RECORDS + 1))]).tolist())
+    room_for("the hidden layers", networks, max(*all_samples, TEST_IMAGES), max(all_widths))
+    recorded = {epochs} if records is None else {0, *log_steps(epochs, records).tolist()}
     pairs = [(width, n) for n in all_samples for width in all_widths]
-    work = [seeds * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
-    workers = wanted(threads)
+    work = [networks * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
     rows: list[list[dict[str, float]]] = [[] for _ in pairs]
 
     def training(place: int) -> Iterator[int]:
         width, n = pairs[place]
-        X, y, weights = _drawn(images, labels, width, n, label_noise, seeds)
-        X_test, y_test = images[available:].expand(seeds, -1, -1), labels[available:].expand(seeds, -1)
+        X, y, weights = _drawn(images, labels, width, n, label_noise, seeds, members)
+        X_test, y_test = images[available:].expand(networks, -1, -1), labels[available:].expand(networks, -1)
         optimizer = torch.optim.AdamW(weights, lr=learning_rate, weight_decay=weight_decay)
         for epoch in range(epochs + 1):
             logits = _logits(X, weights)
             if epoch in recorded:
                 with torch.no_grad():
                     unseen = _logits(X_test, weights)
-                    for seed in range(seeds):
-                        if not all(part[seed].isfinite().all() for part in (*weights, logits, unseen)):
+                    for one in range(networks):
+                        if not all(part[one].isfinite().all() for part in (*weights, logits, unseen)):
                             raise TrainingError(
-                                f"the network of width {width}, {n} samples and seed {seed} diverged by epoch "
-                                f"{epoch:,}; lower its learning_rate of {learning_rate:g} or weight_decay of "
+                                f"the network of width {width}, {n} samples and seed {one // members} diverged by "
+                                f"epoch {epoch:,}; lower its learning_rate of {learning_rate:g} or weight_decay of "
                                 f"{weight_decay:g}."
                             )
-                    train = (logits.argmax(-1) != y).double().mean(1).tolist()
-                    test = (unseen.argmax(-1) != y_test).double().mean(1).tolist()
-                rows[place] += [
-                    {
-                        "width": width, "samples": n, "label_noise": label_noise, "seed": seed, "epoch": epoch,
-                        "train_error": train[seed], "test_error": test[seed],
-                    }
-                    for seed in range(seeds)
-                ]  # fmt: skip
+                    about = {"width": width, "samples": n, "label_noise": label_noise}
+                    rows[place] += errors(about, epoch, (logits, y), (unseen, y_test))
             loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), y.flatten(), reduction="sum") / n
             optimizer.zero_grad()
             loss.backward()
@@ -111,7 +210,7 @@ def train_digits(
         longest_first = sorted(range(len(pairs)), key=lambda place: -work[place])
         side_by_side(
             [training(place) for place in longest_first],
-            workers,
+            wanted(threads),
             lambda done: bar.at(100 * done // everything) if bar else None,
         )
     return pd.DataFrame([row for own in rows for row in own])
@@ -148,8 +247,9 @@ def _images() -> tuple[Tensor, Tensor]:
 
 
 def _drawn(
-    images: Tensor, labels: Tensor, width: int, n: int, label_noise: float, seeds: int
+    images: Tensor, labels: Tensor, width: int, n: int, label_noise: float, seeds: int, members: int = 1
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
+    """Draw images, labels and weights of seeds × members networks, those of a seed with the same images and labels."""
     drawn = []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
@@ -158,9 +258,10 @@ def _drawn(
         wrong = round(label_noise * n)
         y[:wrong] = (y[:wrong] + torch.randint(1, _CLASSES, (wrong,), generator=generator)) % _CLASSES
         pixels = images.shape[1]
-        first = torch.randn(pixels, width, generator=generator) * math.sqrt(2 / pixels)
-        second = torch.randn(width, _CLASSES, generator=generator) / math.sqrt(width)
-        drawn.append((images[chosen], y, first, torch.zeros(1, width), second, torch.zeros(1, _CLASSES)))
+        for _ in range(members):
+            first = torch.randn(pixels, width, generator=generator) * math.sqrt(2 / pixels)
+            second = torch.randn(width, _CLASSES, generator=generator) / math.sqrt(width)
+            drawn.append((images[chosen], y, first, torch.zeros(1, width), second, torch.zeros(1, _CLASSES)))
     X, y, *weights = (torch.stack(parts) for parts in zip(*drawn, strict=True))
     return X, y, [weight.requires_grad_() for weight in weights]
 

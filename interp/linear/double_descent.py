@@ -2,6 +2,7 @@
 
 isotropic          least squares over the aspect ratio, simulated, and its closed-form risk (Hastie et al., 2019)
 random_features    capacity, samples, noise and ridge, the optimally tuned ridge too; bias, variance and noise
+ensembles          several fits of random features averaged, and the part of the error that this removes
 removals           three ways to remove the peak (Schaeffer et al., 2023)
 epoch_wise         a second descent over training time, and two ways to remove it (Heckel and Yilmaz, 2020)
 descents           threshold, minimum, peak and second descent of any curve
@@ -192,15 +193,11 @@ def random_features(
     room_for("the draws", draws, max(all_samples) + max(all_widths), d)
     room_for("the predictions", draws, len(ridges), test_samples)
     room_for("the features", max(*all_samples, test_samples), max(all_widths))
-    shared = np.random.default_rng([seed, 0])
-    X_test = shared.standard_normal((test_samples, d))
-    beta = shared.standard_normal(d)
-    beta /= np.linalg.norm(beta)
+    X_test, beta = _test_inputs(seed, test_samples, d)
     truth = X_test @ beta
-    drawn = []
-    for draw in range(draws):
-        X_rng, W_rng = (np.random.default_rng([seed, 1 + draw, kind]) for kind in (0, 1))
-        drawn.append((X_rng.standard_normal((max(all_samples), d)), W_rng.standard_normal((max(all_widths), d))))
+    drawn = [
+        (_inputs(seed, draw, max(all_samples), d), _directions(seed, draw, max(all_widths), d)) for draw in range(draws)
+    ]
     pairs = [(n, m) for n in all_samples for m in all_widths]
     rows: list[dict[str, float]] = [{} for _ in pairs]
 
@@ -209,7 +206,7 @@ def random_features(
         predictions = np.empty((draws, len(ridges), len(truth)))
         train, fitted_noise = np.empty((2, draws, len(ridges)))
         for draw, (X, W) in enumerate(drawn):
-            Phi, Phi_test = (np.maximum(x @ W[:m].T, 0) / math.sqrt(m * d) for x in (X[:n], X_test))
+            Phi, Phi_test = _relu_features(X[:n], W[:m]), _relu_features(X_test, W[:m])
             U, s, Vt = _svd(Phi)
             along = Phi_test @ Vt.T
             squares = (along**2).mean(0)
@@ -240,6 +237,142 @@ def random_features(
         jobs = [fits(place) for place in range(len(pairs))]
         side_by_side(jobs, wanted(None), bar.at if bar else None)
     return pd.DataFrame(rows)
+
+
+def _test_inputs(seed: int, n: int, d: int) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " d"]]:
+    """Draw the inputs to test on, which all draws share, and β of norm 1."""
+    rng = np.random.default_rng([seed, 0])
+    X, beta = rng.standard_normal((n, d)), rng.standard_normal(d)
+    return X, beta / np.linalg.norm(beta)
+
+
+def _inputs(seed: int, draw: int, n: int, d: int) -> Float[np.ndarray, "n d"]:
+    return np.random.default_rng([seed, 1 + draw, 0]).standard_normal((n, d))
+
+
+def _directions(seed: int, draw: int, m: int, d: int, member: int = 0) -> Float[np.ndarray, "m d"]:
+    """Draw √d·W of one network of random features."""
+    return np.random.default_rng([seed, 1 + draw, 1 + member]).standard_normal((m, d))
+
+
+def _relu_features(x: Float[np.ndarray, "n d"], W: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "n m"]:
+    return np.maximum(x @ W.T, 0) / math.sqrt(W.size)
+
+
+@computing()
+def ensembles(
+    widths: int | Sequence[int] = WIDTHS,
+    samples: int = 200,
+    noise: float = 0.3,
+    ridge: float = 1e-6,
+    d: int = 30,
+    members: float | Sequence[float] = (1, 2, 4, 8, math.inf),
+    drawn: int = 8,
+    draws: int = 10,
+    seed: int = 0,
+    test_samples: int = 1_000,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Fits of independent random features to the same samples, averaged: test error over width, by how many there are.
+
+    Inputs, features and labels are those of `random_features`. Given the samples, the predictions of the members are
+    independent draws, so that k of them averaged have the expected test error E₁ − (1 − 1/k)·V, where E₁ is that of one
+    and V the variance of its predictions over the features, averaged over test inputs. This is exact at every width
+    and ridge. What is left for k → ∞, E₁ − V, is the error of the mean over all features.
+
+    widths     m, one or several; a row for each width and number of members
+    samples    n
+    noise      σ, the standard deviation of the label noise, over which errors are averaged exactly
+    ridge      λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖². With λ = 0 and m = n neither E₁ nor V is finite, and averages do not settle
+    members    k, one or several; math.inf for the mean over all features
+    drawn      how many members are fitted, from which E₁ and V are estimated without bias. E₁ − (1 − 1/k)·V of the
+               estimates is the mean error over all choices of k of them, for k up to `drawn`
+    draws      of samples
+
+    Columns: width, samples, ridge, members; test_error, E₁ − (1 − 1/k)·V, with its standard_error over the draws of
+    samples; variance, V, with its variance_standard_error; wide_limit, the test error for m → ∞ with these samples,
+    which is the same for every k: there V is 0, and each member is kernel ridge regression with `relu_kernel` and the
+    same λ. At a finite width the mean over all features is another function than that.
+    Estimates for k > `drawn` may fall below 0.
+    Raises ConfigError for sizes below 1, fewer than two draws or members drawn, and negative noise or ridge.
+    """
+    all_widths, n, d = sizes("widths", widths), whole("samples", samples, 1), whole("d", d, 1)
+    noise, ridge = at_least_zero("noise", noise), at_least_zero("ridge", ridge)
+    counts = _member_counts(members)
+    drawn, draws = whole("drawn", drawn, 2, _MOST_DRAWS + 1), whole("draws", draws, 2, _MOST_DRAWS + 1)
+    seed, test_samples = random_seed(seed), whole("test_samples", test_samples, 1)
+    room_for("the draws", draws, n + drawn * max(all_widths), d)
+    room_for("the features", max(n, test_samples), max(n, *all_widths))
+    X_test, beta = _test_inputs(seed, test_samples, d)
+    truth = X_test @ beta
+    found = np.empty((len(all_widths), draws, 2))  # E₁ and V
+    limits = np.empty(draws)
+
+    def error(solution: Float[np.ndarray, "t n"], targets: Float[np.ndarray, " n"]) -> float:
+        """Return the test error of predictions that are `solution` times the labels, averaged over their noise."""
+        return float(((solution @ targets - truth) ** 2).mean() + noise**2 * (solution**2).sum() / len(truth))
+
+    def fits(draw: int) -> Iterator[int]:
+        X = _inputs(seed, draw, n, d)
+        targets = X @ beta
+        kernel = relu_kernel(X, X) + n * ridge * np.eye(n)
+        limits[draw] = error(relu_kernel(X_test, X) @ np.linalg.pinv(kernel, hermitian=True), targets)
+        directions = [_directions(seed, draw, max(all_widths), d, member) for member in range(drawn)]
+        for place, m in enumerate(all_widths):
+            mean, errors = np.zeros((len(truth), n)), []
+            for W in directions:
+                U, s, Vt = _svd(_relu_features(X, W[:m]))
+                solution = (_relu_features(X_test, W[:m]) @ Vt.T * (s / (s**2 + n * ridge))) @ U.T
+                errors.append(error(solution, targets))
+                mean += solution / drawn
+                yield 1
+            one = float(np.mean(errors))
+            # All that were drawn, averaged, have the error E₁ − (1 − 1/drawn)·V.
+            found[place, draw] = one, (one - error(mean, targets)) * drawn / (drawn - 1)
+
+    with progress_bar("ensembles", "fits", draws * len(all_widths) * drawn, show=progress) as bar:
+        side_by_side([fits(draw) for draw in range(draws)], wanted(None), bar.at if bar else None)
+    rows = []
+    for m, (ones, variances) in zip(all_widths, found.transpose(0, 2, 1), strict=True):
+        for k in counts:
+            errors = ones - (1 - 1 / k) * variances
+            rows.append(
+                {
+                    "width": m, "samples": n, "ridge": ridge, "members": k, "test_error": errors.mean(),
+                    "standard_error": _standard_error(errors), "variance": variances.mean(),
+                    "variance_standard_error": _standard_error(variances), "wide_limit": limits.mean(),
+                }
+            )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _member_counts(members: Any) -> list[float]:
+    """Return one number of members or several, each whole and at least 1, or infinite."""
+    several = (
+        isinstance(members, list | tuple | range | np.ndarray | pd.Series) and getattr(members, "shape", None) != ()
+    )
+    listed = list(members) if several else [members]
+    if not listed:
+        raise ConfigError("members must name at least one number of members; got none.")
+    # The column `members` of the result holds floats, and may be given again.
+    known = [isinstance(k, float) and k >= 1 and (math.isinf(k) or k.is_integer()) for k in listed]
+    return [float(k if ok else whole("each of members", k, 1)) for k, ok in zip(listed, known, strict=True)]
+
+
+@computing()
+def relu_kernel(x: Float[np.ndarray, "a d"], z: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "a b"]:
+    """E[relu(wᵀx) relu(wᵀz)] over w ~ N(0, I/d), to which ReLU random features converge (Cho and Saul, 2009).
+
+    It is ‖x‖‖z‖ (sin θ + (π − θ) cos θ) / (2πd), with θ the angle between x and z. Raises ConfigError for arrays that
+    are no matrices of equally many columns.
+    """
+    x, z = finite("x", x, 2), finite("z", z, 2)
+    if x.shape[1] != z.shape[1]:
+        raise ConfigError(f"x and z must have equally many columns; got {x.shape[1]} and {z.shape[1]}.")
+    norms = np.linalg.norm(x, axis=1)[:, None] * np.linalg.norm(z, axis=1)
+    cosine = np.divide(x @ z.T, norms, out=np.zeros_like(norms), where=norms > 0).clip(-1, 1)
+    angle = np.arccos(cosine)
+    return norms * (np.sin(angle) + (math.pi - angle) * cosine) / (2 * math.pi * x.shape[1])
 
 
 REMOVALS = ("as it is", "small singular values cut", "test features without them", "no residuals")

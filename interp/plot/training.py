@@ -14,6 +14,7 @@ from interp.plot.base import (
     BLACK,
     BLUE,
     DASHES,
+    GREEN,
     KEYS,
     LINES,
     ORANGE,
@@ -230,6 +231,24 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
     if phases is not None:
         _shade(figure, phases)
     _note(figure, trajectory)
+    return figure
+
+
+def ensemble(frame: pd.DataFrame) -> go.Figure:
+    """Accuracy and loss on test pairs over training: of an ensemble, of its best member, and the mean of its members.
+
+    `frame` is what `interp.ensemble` returns.
+    """
+    lines = {"ensemble": "", "mean of members": "mean_", "best member": "best_"}
+    kinds = {"test_accuracy": "Test accuracy", "test_loss": "Test loss (nats)"}
+    need(frame, "step", *(before + kind for before in lines.values() for kind in kinds), of="frame")
+    figure = panels(list(kinds.values()))
+    for row, kind in enumerate(kinds, 1):
+        for index, (label, before) in enumerate(lines.items()):
+            style = {"color": (VERMILLION, BLUE, GREEN)[index], "dash": ("solid", "dash", "dot")[index]}
+            line(figure, frame["step"], frame[before + kind], label, row, style, legend=row == 1)
+    figure.update_yaxes(range=[-0.03, 1.03], tickformat=".0%", row=1, col=1)
+    decades(figure, 2)
     return figure
 
 

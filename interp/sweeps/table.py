@@ -204,7 +204,7 @@ def open_sweep(path: PathLike, make: bool = False, write: bool = True) -> Path:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The runs of a sweep: `table` has a row a run, and run(name) opens one.
+    """The runs of a sweep: `table` has a row a run, run(name) opens one, and runs() all.
 
     The columns of `table`: `run`, by which a run is known; every setting of TrainConfig; `last_step`, and `stopped`
     where it ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
@@ -240,6 +240,14 @@ class Sweep:
             raise CheckpointError(f"{folder} is not here; of this run only the row of the table was kept.")
         return load_run(folder)
 
+    def runs(self) -> list[Run]:
+        """Open the runs that ended without an error and whose directories are here, in the order of the table."""
+        return [self.run(name) for name in self._ended()]
+
+    def _ended(self) -> list[str]:
+        names = self.table.loc[self.table["error"].isna(), "run"]
+        return [name for name in names if (self.path / RUNS / name[:2] / name / RESULT).is_file()]
+
     def histories(self, progress: bool = True) -> pd.DataFrame:
         """Return the recorded losses and accuracies of all runs that are here, with the column `run`."""
         return self._gathered(lambda run: run.history, "read", progress)
@@ -252,14 +260,13 @@ class Sweep:
 
     def _gathered(self, of: Any, what: str, progress: bool) -> pd.DataFrame:
         frames = []
-        names = [name for name in self.table["run"] if (self.path / RUNS / name[:2] / name / RESULT).is_file()]
+        names = self._ended()
         with progress_bar(what, "runs", len(names), show=progress) as bar:
             for done, name in enumerate(names, 1):
-                if self.table.loc[self.table["run"] == name, "error"].isna().all():
-                    frame = of(self.run(name))
-                    frame.attrs = {}
-                    frame.insert(0, "run", name)
-                    frames.append(frame)
+                frame = of(self.run(name))
+                frame.attrs = {}
+                frame.insert(0, "run", name)
+                frames.append(frame)
                 if bar:
                     bar.at(done)
         if not frames:
