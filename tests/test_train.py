@@ -323,14 +323,14 @@ def test_a_resume_state_that_is_missing_or_damaged_is_said_and_the_checkpoints_s
         # 8 bytes a number: 30,000² · 30,001 · 8 = 2.16e14, 113² · 1e8 · 8 = 1.02e13
         ({"p": 30_000}, "the logits of all pairs must fit into 17 GB; .* numbers take 216,007 GB"),
         ({"p": 10**400}, r"p must be below 2\*\*64"),
-        ({"d_mlp": 10**7, "d_model": 4}, r"the neurons of all pairs .* must fit into 17 GB; .* numbers take 1,022 GB"),
+        ({"d_mlp": 10**7, "d_model": 4}, r"the neurons of all pairs .* must fit into 17 GB; .* numbers take 1,021 GB"),
         ({"d_model": 10**11}, r"the weights of a network .* must fit into 17 GB"),
         ({"p": 500, "d_model": 20_000, "n_heads": 20_000}, r"the attention of all pairs .* must fit into 17 GB"),
         ({"steps": 10**12}, "a run must have at most 1,000,000 checkpoints"),
         ({"steps": 10**12, "checkpoint_steps": (0,)}, "a history must have at most 10,000,000 rows"),
         ({"lr": 0.1}, r"TrainConfig has no setting lr; did you mean learning_rate\?"),
         ({"d_modle": 64}, r"TrainConfig has no setting d_modle; did you mean .*d_model"),
-        ({"drop_path": 0.1}, "TrainConfig has no setting drop_path; it has p, operation, train_fraction"),
+        ({"zzz": 0.1}, "TrainConfig has no setting zzz; it has p, operation, train_fraction"),
         ({"device": "abacus"}, "device must be cpu, cuda, cuda:N, mps or auto; got 'abacus'"),
     ],
 )
