@@ -16,8 +16,8 @@ _OF_RIDGE = {
     "weight_decay": "weight_decay", "learning_rate": "learning_rate", "init_scale": "init_scale",
     "train_fraction": "n", "d_mlp": "m",
 }  # fmt: skip
-_N, _D, _M = 100, 10, 1_000
-_DECAY, _SCALE, _SEEDS = 1e-5, 10.0, 5
+_N, _D, _M = 60, 8, 400
+_DECAY, _SCALE, _SEEDS = 1e-5, 10.0, 3
 
 
 def main(sweep: Sweep, out: Path) -> list[Path]:

@@ -169,7 +169,10 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             said = f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
             own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
         values = sorted(dict.fromkeys(own["setting"]), key=in_order)
-        labels = {said: "<br>".join(_short(part.partition("=")[2]) for part in said.split(", ")) for said in values}
+        wide = max(42 // len(values), 9)
+        labels = {
+            said: "<br>".join(_short(part.partition("=")[2], wide) for part in said.split(", ")) for said in values
+        }
         own = own[own["delay"].notna()]
         for censored, symbol in ((False, "circle"), (True, "triangle-up-open")):
             some = own[own["censored"] == censored]
@@ -211,8 +214,8 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     return figure
 
 
-def _short(word: str) -> str:
-    return "<br>".join(textwrap.wrap(word.replace("+", " "), 9))
+def _short(word: str, wide: int) -> str:
+    return "<br>".join(textwrap.wrap(word.replace("+", " "), wide))
 
 
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
