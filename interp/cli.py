@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 import typer.core
@@ -199,21 +199,20 @@ def train(
     ] = _DEFAULT.n_heads,
     d_mlp: Annotated[int, typer.Option(help="Number of neurons of the MLP.")] = _DEFAULT.d_mlp,
     activation: Annotated[
-        Activation, typer.Option(help="Activation function of the neurons; gelu_new is GELU approximated by tanh.")
-    ] = _DEFAULT.activation,
+        Literal["relu", "gelu", "gelu_new"],
+        typer.Option(help="Activation function of the neurons; gelu_new is GELU approximated by tanh."),
+    ] = "relu",
     init: Annotated[
         Init, typer.Option(help="Initial weights: drawn as in the paper, or as TransformerLens draws them.")
     ] = _DEFAULT.init,
     steps: Annotated[int, typer.Option(help="Number of updates.")] = _DEFAULT.steps,
-    learning_rate: Annotated[
-        float, typer.Option(help="Learning rate of AdamW after the warmup.")
-    ] = _DEFAULT.learning_rate,
+    learning_rate: Annotated[float, typer.Option(help="Learning rate after the warmup.")] = _DEFAULT.learning_rate,
     betas: Annotated[
         tuple[float, float],
         typer.Option(help="Both betas of AdamW, separated by a space: --betas 0.9 0.98.", metavar="FLOAT FLOAT"),
     ] = _DEFAULT.betas,
     weight_decay: Annotated[
-        float, typer.Option(help="Weight decay of AdamW, on every parameter.")
+        float, typer.Option(help="Weight decay, on the weights that --weight-decay-on names.")
     ] = _DEFAULT.weight_decay,
     warmup_steps: Annotated[
         int, typer.Option(help="Number of updates over which the learning rate grows from 0.")
@@ -305,7 +304,7 @@ def train(
         bool,
         typer.Option(
             "--orthogonal-gradient",
-            help="Take the part of the gradient along each weight off it (the same).",
+            help="Take the part of the gradient along each weight off it (Prieto et al., 2025).",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.orthogonal_gradient,
@@ -394,7 +393,7 @@ def train(
         )
     except TrainingInterrupted as stop:
         console.print(f"Stopped at step {stop.step:,}; all of it is saved.", **plain)
-        console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume", **plain)
+        console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume{_imports(imported)}", **plain)
         raise typer.Exit(128 + stop.signum) from None
     last = trained.history.iloc[-1]
     console.print(
@@ -402,7 +401,12 @@ def train(
         f"test {last['test_loss']:.3g}; accuracy train {last['train_accuracy']:.3f}, test {last['test_accuracy']:.3f}",
         **plain,
     )
-    console.print(f"Next: interp phases {shlex.quote(str(run))}", **plain)
+    console.print(f"Next: interp phases {shlex.quote(str(run))}{_imports(imported)}", **plain)
+
+
+def _imports(names: list[str] | None) -> str:
+    """Return the options that import these again."""
+    return "".join(f" --import {shlex.quote(name)}" for name in names or ())
 
 
 def _single_values(words: list[str] | None) -> dict[str, Any]:
@@ -529,7 +533,7 @@ def sweep(
     ] = None,
     preset: Preset = None,
     file: Annotated[
-        Path | None, typer.Option("--file", help="TOML file with a table [grid] of settings.", metavar="TOML")
+        Path | None, typer.Option("--file", help="TOML file with a table \\[grid] of settings.", metavar="TOML")
     ] = None,
     stop_when: Annotated[
         str | None,
@@ -960,6 +964,7 @@ def phases(
         ),
     ] = None,
     anyway: Anyway = False,
+    imported: Imported = None,
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
@@ -972,6 +977,7 @@ def phases(
     The trajectory of a run directory is kept in its measures.parquet, so a second call is instant. The columns of a
     log are matched by their names; a log gives every event but the end of memorization, which needs checkpoints.
     """
+    _import(imported)
     import json
 
     from interp.events import read_phases, records

@@ -71,8 +71,10 @@ class TrainConfig:
     learning_rate, betas, weight_decay, warmup_steps   AdamW, eps 1e-8, weight decay on every parameter; the
                         learning rate grows linearly from 0 over the first warmup_steps updates
     optimizer           "adamw"; "sgd", with `momentum` and weight decay as an L2 penalty; or "muon", with `momentum`
-                        (Nesterov's), which updates the matrices between embedding and unembedding, each head's by
-                        itself, while AdamW updates the rest. All are torch's (torch.optim)
+                        (Nesterov's), which updates the matrices between embedding and unembedding (each head's by
+                        itself, but in a LayeredTransformer), while AdamW updates the rest. All are torch's
+                        (torch.optim). SGD needs other numbers than the defaults, such as learning_rate=0.1 and
+                        weight_decay=1e-4
     weight_decay_on     which weights decay: "all", or names with +, as in "W_E+W_U"
     l1                  adds l1 · Σ|w| over all weights to the loss that is minimized
     lr_schedule         after the warmup: "constant", or "cosine" or "linear" down to 0 at the last step

@@ -15,19 +15,41 @@ from interp.errors import ConfigError
 from interp.networks import Network
 
 
-def import_all(names: Iterable[str]) -> None:
-    """Import these files and modules; ConfigError if one cannot be imported."""
+class _Declared(Exception):  # noqa: N818 (nothing is wrong)
+    """Ends the import of a script at its first training or sweep, for whom only its declarations matter."""
+
+
+_declaring = False
+
+
+def stop_if_declaring() -> None:
+    """End the import of a script by a worker process: it must not begin the sweep again that it works for."""
+    if _declaring:
+        raise _Declared
+
+
+def import_all(names: Iterable[str], declarations: bool = False) -> None:
+    """Import these files and modules; ConfigError if one cannot be imported.
+
+    With `declarations`, a script is followed to its first training or sweep alone.
+    """
+    global _declaring
     for name in names:
+        _declaring = declarations
         try:
             if Path(name).suffix == ".py":
                 runpy.run_path(name)
             else:
                 importlib.import_module(name)
+        except _Declared:
+            pass
         except Exception as error:
             raise ConfigError(
                 f"--import takes a Python file or module that can be imported; {name} cannot "
                 f"({type(error).__name__}: {error})."
             ) from error
+        finally:
+            _declaring = False
 
 
 def import_name(declared: type[Network]) -> str | None:

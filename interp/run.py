@@ -53,6 +53,7 @@ from interp.disk import (
 )
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.networks import Network, Weights, check_weights, network_of
+from interp.networks.base import UnknownNetworkError
 from interp.task import Task
 
 if TYPE_CHECKING:
@@ -443,6 +444,8 @@ def read_description(path: Path) -> Description:
                 f"newer one, {_writer(content)}. Upgrade interp to open it."
             )
         training = TrainConfig(**settings)
+    except UnknownNetworkError as error:
+        raise CheckpointError(f"{file}: {error}") from None
     except (KeyError, TypeError, AttributeError, ConfigError) as error:
         said = f"it lacks {error}" if isinstance(error, KeyError) else str(error).rstrip(".")
         raise CheckpointError(f"{file} does not describe a run ({said}); restore it from a copy of the run.") from None

@@ -39,7 +39,7 @@ class Curve:
 
     @property
     def median(self) -> float:
-        """The delay that half of the runs exceed, NaN if more than half were still waiting at their ends."""
+        """The least delay after which at most half of the runs still wait; NaN if more than half did at their ends."""
         return self._half(self.share)
 
     @property
@@ -127,7 +127,8 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
     one = np.ones(1)
     return Curve(
         np.r_[0.0, falls], np.r_[one, share], np.r_[one, np.where(np.isnan(low), share, low)],
-        np.r_[one, np.where(np.isnan(high), share, high)],
+        # Where nobody waits any more there is no interval: its upper end stays where it was.
+        np.r_[one, pd.Series(high).ffill().fillna(1.0).to_numpy()],
     )  # fmt: skip
 
 
@@ -243,7 +244,8 @@ def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
     names = [settings] if isinstance(settings, str) else list(settings)
     runs = waits(table)
     for name in names:
-        if name not in runs or not pd.api.types.is_numeric_dtype(runs[name]) or not (runs[name] > 0).all():
+        known = name in runs and pd.api.types.is_numeric_dtype(runs[name])
+        if not known or not (runs[name].astype("Float64").fillna(0) > 0).all():
             raise ConfigError(f"settings must name columns of numbers above 0; got {name!r}.")
         if runs[name].nunique() < 2:
             raise ConfigError(f"settings must vary to have an exponent; {name} has one value.")
@@ -251,6 +253,11 @@ def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
     if seen.sum() < 3:
         raise ConfigError(f"An exponent needs at least three runs that generalized; got {int(seen.sum())}.")
     X = np.column_stack([np.ones(len(runs)), *(np.log(runs[name].to_numpy(dtype=float)) for name in names)])
+    if not names or seen.sum() <= X.shape[1] or np.linalg.matrix_rank(X) < X.shape[1]:
+        raise ConfigError(
+            f"settings must name settings that vary apart from each other, and fewer of them than the "
+            f"{int(seen.sum())} runs that generalized, less one; got {', '.join(map(str, names)) or 'none'}."
+        )
     slopes, errors, scatter = censored_fit(X, np.log(runs["delay"].to_numpy(dtype=float)), ~seen)
     wide = float(student.ppf(0.975, max(int(seen.sum()) - X.shape[1], 1)))
     of = zip(names, slopes[1:], errors[1:], strict=True)

@@ -26,8 +26,9 @@ from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.disk import PathLike, as_path, look_up, make_folder, names_in, printable, writing
 from interp.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainingError, warn
+from interp.imports import stop_if_declaring
 from interp.layouts import some
-from interp.networks import Weights
+from interp.networks import Weights, check_weights
 from interp.networks.base import UNTAPPED
 from interp.networks.pairs import Pairs
 from interp.run import (
@@ -110,6 +111,7 @@ def train(
     deleted meanwhile; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or SIGTERM. In each case all that was
     saved stays.
     """
+    stop_if_declaring()
     if threads is not None:
         wanted(threads)
     for name, function in (("on_record", on_record), ("on_checkpoint", on_checkpoint)):
@@ -212,6 +214,7 @@ def _train(
     test_labels = config.task.labels[~mask].to(device)
 
     initial = network.initial_weights(config.seed)
+    check_weights(initial, network)
     if config.init_scale != 1:
         initial = {name: weight * config.init_scale for name, weight in initial.items()}
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
@@ -266,6 +269,11 @@ def _train(
                 some = some.to(device)
                 pairs, answers = Pairs(config.p, train_pairs.a[some], train_pairs.b[some]), labels[some]
             logits = network.forward(weights, pairs, tap)
+            if logits.ndim != 2 or logits.shape[0] != len(pairs) or logits.shape[1] < config.p:
+                raise ConfigError(
+                    f"The forward of {network.name} must give logits [pairs, outputs] with at least p = {config.p} "
+                    f"outputs; got {list(logits.shape)} for {len(pairs)} pairs."
+                )
             loss = training_loss(logits, answers, config.loss)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 
@@ -428,6 +436,11 @@ class _Start:
         if not isinstance(checkpoint, Checkpoint):
             raise ConfigError(
                 f"start must be a Checkpoint, such as interp.load_run(path).at(9_000); got {given(checkpoint)}."
+            )
+        if config.init_scale != 1:
+            raise ConfigError(
+                f"init_scale scales random weights, and start gives others; got init_scale={config.init_scale:g} "
+                "beside start. Leave it at 1."
             )
         expected = {name: list(w.shape) for name, w in config.model.initial_weights(0).items()}
         found = {name: list(weight.shape) for name, weight in checkpoint.weights.items()}

@@ -35,6 +35,11 @@ class Updates:
         self.config, self.weights, self.count = config, weights, 0
         self._optimizers: list[tuple[torch.optim.Optimizer, dict[str, Tensor]]] = []
         by_muon = _matrices(config, weights) if config.optimizer == "muon" else ()
+        if config.optimizer == "muon" and not by_muon:
+            raise ConfigError(
+                f"optimizer muon updates matrices between embedding and unembedding; {config.model.name} has none. "
+                "Take adamw."
+            )
         self._of_muon = {
             f"{name}.{place}": (name, place, matrix)
             for name in by_muon

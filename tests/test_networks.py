@@ -253,6 +253,7 @@ def test_a_run_of_an_unknown_network_says_how_to_read_it(trained):
     path = trained("own")[0].path
     done = shell("measure", path)
     assert done.returncode == 2
+    assert "restore" not in done.stderr
     assert "network must be one of transformer, " in done.stderr
     assert "--import FILE; got 'two_tables'" in done.stderr
 
@@ -448,3 +449,60 @@ def test_a_tap_of_a_dotted_name_is_refused_by_the_hooked_model(own_file):
     net = Dotted(d_hidden=3).sized(5)
     with pytest.raises(ConfigError, match="a name of its own without dots"):
         net.hooked(net.initial_weights(0), 5)
+
+
+def test_a_script_that_declares_a_network_and_sweeps_it_begins_once(tmp_path):
+    """Its workers import it for the network alone."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        TWO_TABLES.replace("two_tables", "tables_of_a_script")
+        + f"""
+(settings := {{"p": 7, "train_fraction": 0.7, "network": TwoTables(8), "steps": 20, "seed": [0, 1]}})
+table = interp.sweep(settings, {str(tmp_path / "sweep")!r}, workers=1, progress=False).table
+print(len(table), table["error"].isna().all(), sorted(table["seed"]))
+"""
+    )
+    done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+    assert done.stdout.strip() == "2 True [0, 1]", done.stderr
+
+
+def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_path, own_file):
+    right = NETWORKS["two_tables"]
+
+    def train(**methods):
+        kind = dataclass(frozen=True)(type("Wrong", (right,), methods))
+        net = network("wrong_tables")(kind)
+        NETWORKS.pop("wrong_tables")
+        return interp.train(TrainConfig(p=7, train_fraction=0.6, steps=2, network=net(d_hidden=4)), tmp_path / "run")
+
+    first = right(d_hidden=4).sized(7).initial_weights(0)
+    for methods, said in [
+        ({"initial_weights": lambda self, seed: {n: w.double() for n, w in first.items()}}, "A is torch.float64"),
+        ({"initial_weights": lambda self, seed: {"A": first["A"], "B": first["B"]}}, "lacks U"),
+        (
+            {"forward": lambda self, w, pairs, tap: right.forward(self, w, pairs, tap)[:, :3]},
+            r"p = 7 outputs; got \[29, 3\]",
+        ),
+        ({"axes": lambda self: {"A": ("d_vocab", "d_hid")}}, "A must have axes of at least 1"),
+    ]:
+        with pytest.raises(ConfigError, match=said):
+            train(**methods)
+
+
+def test_sizes_that_are_lists_in_json_are_tuples_again():
+    @network("of_widths")
+    @dataclass(frozen=True)
+    class OfWidths(NETWORKS["two_tables"]):
+        widths: tuple = (8, 8)
+
+    try:
+        net = OfWidths(widths=(4, 5))
+        assert network_of(json.loads(json.dumps(net.to_dict()))) == net
+    finally:
+        NETWORKS.pop("of_widths")
+
+
+def test_phases_of_a_network_of_ones_own(trained, own_file):
+    done = shell("phases", trained("own")[0].path, "--import", own_file)
+    assert done.returncode == 0, done.stderr
+    assert "last_step" in done.stdout

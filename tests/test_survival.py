@@ -29,6 +29,11 @@ def test_the_share_still_waiting_by_hand():
     assert at[50.0] == 0
     assert curve.median == 50
     assert math.isnan(kaplan_meier(np.array([10.0, 20.0, 20.0]), np.array([False, True, True])).median)
+    # At the last event nobody waits, and the interval has no upper end: nor has that of the median.
+    five = kaplan_meier(np.array([100.0, 200.0, 300.0, 400.0, 500.0]), np.zeros(5, dtype=bool))
+    assert five.median == 300
+    assert five.median_interval[0] == 100
+    assert math.isnan(five.median_interval[1])
     assert (curve.low <= curve.share + 1e-12).all()
     assert (curve.share <= curve.high + 1e-12).all()
     with pytest.raises(ConfigError, match="needs a delay and a bool for each run"):
@@ -261,3 +266,20 @@ def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
     assert bands == [(100, 300)] * 3
     with pytest.raises(ConfigError, match="needs runs of the middle of a sweep"):
         plot.effects(of_settings().iloc[:3])
+
+
+def test_settings_that_move_together_have_no_exponents_of_their_own():
+    frame = table(memorized=[10] * 4, generalized=[110, 210, 310, 410], last_step=[500] * 4)
+    frame = frame.assign(weight_decay=[1.0, 2.0, 3.0, 4.0], learning_rate=[2.0, 4.0, 6.0, 8.0])
+    for settings in (["weight_decay", "learning_rate"], ["weight_decay"] * 2, []):
+        with pytest.raises(ConfigError, match="must name settings that vary apart from each other"):
+            fit_exponents(frame, settings)
+
+
+def test_runs_that_leave_a_setting_at_none_are_a_group_too():
+    frame = of_settings()
+    frame.loc[frame["network"].notna(), "generalized"] = 60
+    legend = {trace.name for trace in plot.sweep(frame, x="learning_rate", color="network").data if trace.name}
+    assert {"transformer", "one_hidden_layer"} <= legend
+    with pytest.raises(ConfigError, match="needs numbers; optimizer holds words"):
+        plot.sweep(frame, x="optimizer")

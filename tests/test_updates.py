@@ -331,3 +331,10 @@ def test_weights_of_any_network_decay_by_name(tmp_path):
     first = run.at(0).weights
     decay = {"W_x": 0.0, "W_y": 0.0, "W": 2.0, "W_U": 2.0}
     assert_weights(run, 1, adamw(config, first, gradients(config, first), decay))
+
+
+def test_a_start_has_weights_of_its_own_scale(tmp_path):
+    config = TrainConfig(p=7, train_fraction=0.6, network=OneHiddenLayer(d_embed=4, d_hidden=8), steps=1)
+    run = interp.train(config, tmp_path / "run", progress=False)
+    with pytest.raises(ConfigError, match=r"init_scale scales random weights, .* got init_scale=8 beside start"):
+        interp.train(replace(config, init_scale=8.0), tmp_path / "on", progress=False, start=run[-1])

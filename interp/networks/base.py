@@ -160,9 +160,9 @@ class Network(ABC):
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shape of each weight; ConfigError where a size is not known yet."""
-        found = {}
+        found: dict[str, tuple[Any, ...]] = {}
         for name, axes in self.axes().items():
-            shape = tuple(axis if isinstance(axis, int) else getattr(self, axis) for axis in axes)
+            shape = tuple(axis if isinstance(axis, int) else getattr(self, axis, axis) for axis in axes)
             if not all(isinstance(size, int) and size > 0 for size in shape):
                 raise ConfigError(
                     f"{name} must have axes of at least 1; {self} gives {', '.join(map(str, axes))} = {list(shape)}. "
@@ -304,10 +304,14 @@ def network(name: str) -> Callable[[N], N]:
     return register
 
 
+class UnknownNetworkError(ConfigError):
+    """Raised for the name of a network that no class has."""
+
+
 def kind_of(name: object) -> type[Network]:
     """Return the class of networks of a name; ConfigError names those that are known."""
     if not isinstance(name, str) or name not in NETWORKS:
-        raise ConfigError(
+        raise UnknownNetworkError(
             f"network must be one of {', '.join(NETWORKS)}, or a class of yours with @interp.network, which the shell "
             f"knows by --import FILE; got {given(name)}."
         )
@@ -328,7 +332,7 @@ def network_of(said: Network | str | Mapping[str, Any]) -> Network:
         return kind_of(said)()
     if not isinstance(said, Mapping):
         raise ConfigError(f"network must be an interp.Network or the name of one; got {given(said)}.")
-    sizes = dict(said)
+    sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in said.items()}  # as JSON has them
     kind = kind_of(sizes.pop("network", "one_hidden_layer" if "d_hidden" in sizes else "transformer"))
     known = [one.name for one in fields(kind)]  # type: ignore[arg-type]
     if unknown := [name for name in sizes if name not in known]:
@@ -372,6 +376,8 @@ def check_weights(weights: Weights, network: Network) -> None:
             f"{', '.join(axes)}."
         )
     for name, weight in weights.items():
+        if not isinstance(weight, Tensor):
+            raise ConfigError(f"{name} must be a float32 tensor; got {given(weight)}.")
         if tuple(weight.shape) != shapes[name]:
             raise ConfigError(
                 f"{name} is {list(weight.shape)}; expected [{', '.join(map(str, axes[name]))}] = {list(shapes[name])}."

@@ -23,6 +23,7 @@ TITLES = {
     "grokking_delay": "Delay (steps)", "generalized": "Generalizes at (step)", "memorized": "Memorizes at (step)",
     "test_loss": "Test loss (nats)", "train_loss": "Train loss (nats)", "test_accuracy": "Test accuracy",
 }  # fmt: skip
+_UNSET = {"network": "transformer", "batch_size": "all pairs", "split_seed": "that of seed"}
 _MOST = len(KEYS)
 _WAITING = "not by the last step"
 
@@ -37,6 +38,7 @@ def sweep(
     △ at the steps for which it was watched, and the medians are those of Kaplan and Meier, which count it as longer.
     """
     _need(table, x, *([] if color is None else [color]))
+    _need_numbers(table, x, y)
     delays = y == "grokking_delay"
     if delays:
         runs = waits(table)
@@ -97,6 +99,7 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     generalized by their last steps, it is grey, and says how many had.
     """
     _need(table, x, y)
+    _need_numbers(table, x, y, z)
     delays = z == "grokking_delay"
     runs = waits(table) if delays else table
     if not delays:
@@ -295,11 +298,23 @@ def _need(table: Any, *names: str) -> None:
         raise ConfigError(f"The table of the sweep has no column {unknown[0]!r}; it has {', '.join(map(str, table))}.")
 
 
+def _need_numbers(table: pd.DataFrame, *names: str) -> None:
+    for name in names:
+        column = table[name] if name in table else pd.Series(dtype=float)
+        if column.dtype == object and any(not isinstance(one, int | float) for one in column.dropna()):
+            raise ConfigError(f"This axis needs numbers; {name} holds words. Give it as color, or to plot.effects.")
+
+
 def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
     """Return the runs of each value of a setting, under its name; all together under "" without a setting."""
     if by is None:
         return [("", runs)]
-    found = [(f"{value:g}" if isinstance(value, float) else str(value), own) for value, own in runs.groupby(by)]
+    missing = runs[by].isna()
+    found = [
+        (f"{value:g}" if isinstance(value, float) else str(value), own) for value, own in runs[~missing].groupby(by)
+    ]
+    if missing.any():  # a setting that is left at none
+        found.append((_UNSET.get(by, "default"), runs[missing]))
     if len(found) > 2 * _MOST:
         raise ConfigError(
             f"A figure tells at most {2 * _MOST} values of {by} apart; got {len(found)}. Choose some of them."

@@ -84,7 +84,7 @@ class Job:
     @classmethod
     def of_line(cls, line: str) -> Job:
         about = json.loads(line)
-        import_all(about.pop("imports"))
+        import_all(about.pop("imports"), declarations=True)
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in about.pop("config").items()}
         return cls(
             config=TrainConfig(**settings),

@@ -21,6 +21,7 @@ from interp.console import progress_bar
 from interp.disk import PathLike
 from interp.errors import ConfigError
 from interp.events import LEARNED
+from interp.imports import stop_if_declaring
 from interp.sweeps.grid import Configs, Engine, configurations, described, run_id
 from interp.sweeps.jobs import End, Job, Stop, checked_threshold, folder_of, is_finished
 from interp.sweeps.table import Sweep, Table, load_sweep, open_sweep
@@ -73,6 +74,7 @@ def sweep(
     again unless its loss was no longer finite. Raises ConfigError for settings that cannot be used and for a directory
     whose runs are all others (unless `add`); CheckpointError for a directory that holds something else.
     """
+    stop_if_declaring()
     one_of("engine", engine, ("local", "ray"))
     if address is not None and engine != "ray":
         raise ConfigError(
