@@ -301,7 +301,8 @@ def _need(table: Any, *names: str) -> None:
 def _need_numbers(table: pd.DataFrame, *names: str) -> None:
     for name in names:
         column = table[name] if name in table else pd.Series(dtype=float)
-        if column.dtype == object and any(not isinstance(one, int | float) for one in column.dropna()):
+        numeric = pd.api.types.is_numeric_dtype(column)
+        if not numeric and any(not isinstance(one, int | float | np.number) for one in column.dropna()):
             raise ConfigError(f"This axis needs numbers; {name} holds words. Give it as color, or to plot.effects.")
 
 
