@@ -30,7 +30,7 @@ from interp.networks.base import (
     plain,
 )
 from interp.networks.pairs import Pairs
-from interp.networks.transformer import check_vocabulary
+from interp.networks.transformer import check_vocabulary, tokens_for
 from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _own_network(
         return model.weights, model.task.p, model.config
     options = {"activation": activation, "attention_coefficient": attention_coefficient}
     if network is None:
-        network = network_of_weights(model)  # with options of its own choosing: which of them it has, is what counts
+        network = network_of_weights(model)  # which tells the options that such a network has
         options = {name: value for name, value in options.items() if hasattr(network, name)}
         lacking = [name for name, value in {"p": p, **options}.items() if value is None]
     else:
@@ -134,11 +134,8 @@ def tokens_of(model: HookedRootModule, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
     if isinstance(cfg, Network):
         cfg.check_modulus(p)
         return cfg.tokens(pairs).to(_device_of(model))
-    equals = cfg.n_ctx > 2
     check_vocabulary(p, cfg.d_vocab, cfg.d_vocab_out, cfg.n_ctx)
-    b = pairs.b if cfg.d_vocab == p + equals else p + pairs.b
-    last = [torch.full_like(pairs.a, cfg.d_vocab - 1)] * equals
-    return torch.stack([pairs.a, b, *last], dim=1).to(_device_of(model))
+    return tokens_for(pairs, cfg.d_vocab, cfg.n_ctx).to(_device_of(model))
 
 
 def _device_of(model: Any) -> torch.device | str:

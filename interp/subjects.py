@@ -14,6 +14,7 @@ from interp.measures.subject import Chosen, Missing, Subject
 from interp.networks import Network
 from interp.networks.base import InputGradients, gradients_of, plain
 from interp.networks.pairs import Pairs
+from interp.networks.transformer import rows_of_numbers
 from interp.run import SPLIT, Checkpoint, ForeignNetwork
 from interp.task import Task
 
@@ -115,10 +116,7 @@ def hooked_subject_of(
         }
     else:
         W_E = model.W_E.detach().float().cpu()
-        have |= {
-            "W_E": lambda: W_E[:p],
-            "embeddings": lambda: (W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]),
-        }
+        have |= {"W_E": lambda: W_E[:p], "embeddings": lambda: rows_of_numbers(W_E, p)}
         if acts.neurons is not None:
             have["W_L"] = lambda: (model.W_out[-1] @ model.W_U).detach().float().cpu()[:, :p]
     return Subject(

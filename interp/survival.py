@@ -132,6 +132,11 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
     )  # fmt: skip
 
 
+def curve_of(runs: pd.DataFrame) -> Curve:
+    """Return the Kaplan-Meier estimate of runs with columns `delay` and `censored`, as `waits` gives them."""
+    return kaplan_meier(runs["delay"].to_numpy(dtype=float), runs["censored"].to_numpy(dtype=bool))
+
+
 _NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "history_every"}
 
 
@@ -150,7 +155,7 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
         )
     named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
     settings = [name for name in named if name not in _NO_SETTING]
-    words = table[settings].map(_word)
+    words = table[settings].map(in_words)
     middle = words.mode().iloc[0]
     whole = words["network"] != middle["network"]
     rows = []
@@ -167,7 +172,7 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(moved=[names for names, _ in rows], setting=[said for _, said in rows])
 
 
-def _word(value: Any) -> str:
+def in_words(value: Any) -> str:
     """Return a value of a setting as it is shown and compared: 1 and 1.0 are the same."""
     if isinstance(value, float) and not math.isnan(value):
         return f"{value:g}"
@@ -220,7 +225,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
             "delay": math.nan, "low": math.nan, "high": math.nan, "p_value": math.nan,
         }  # fmt: skip
         if len(own):
-            curve = kaplan_meier(own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool))
+            curve = curve_of(own)
             row |= {"delay": curve.median, **dict(zip(("low", "high"), curve.median_interval, strict=True))}
             if said:
                 row["p_value"] = float(logrank(data(own), data(groups[""])).pvalue)

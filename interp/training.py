@@ -479,7 +479,13 @@ class _Start:
         """Put its weights into those of the run, and return what updates them from there."""
         updates = Updates(config, weights)
         if self.state_of is not None:
-            _read_state(self.state_of, weights, updates)
+            try:
+                _read_state(self.state_of, weights, updates)
+            except CheckpointError as error:
+                raise ConfigError(
+                    f"with_optimizer needs the optimizer, grokfast and fixed_norm of the run of start; {error} "
+                    "Leave it out, and the optimizer begins anew."
+                ) from None
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(self.weights[name])

@@ -61,9 +61,8 @@ class Updates:
             of_muon = {label: matrix for label, (_, _, matrix) in self._of_muon.items()}
             own = {label for label, (name, _, _) in self._of_muon.items() if name in decayed}
             self._add(lambda groups: _muon(groups, config.momentum), of_muon, own)
-        self._slow = {name: torch.zeros_like(w, requires_grad=False) for name, w in weights.items()}
-        if not config.grokfast:
-            self._slow = {}
+        slowed = weights if config.grokfast else {}
+        self._slow = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in slowed.items()}
         self._norm = _norm(weights)
 
     def _add(

@@ -616,3 +616,12 @@ def test_the_shell_begins_with_a_checkpoint_too(small_run, tmp_path):
     assert torch.equal(run.at(0).weights["W_E"], small_run.at(40).weights["W_E"])
     assert "one value; got 2 of seed" in shell("train", tmp_path / "x", "--set", "seed=1,2").stderr
     assert "has no checkpoint of step 41" in shell("train", tmp_path / "x", "--from", f"{small_run.path}@41").stderr
+
+
+def test_a_table_from_before_a_setting_has_its_default():
+    table = interp.load_sweep(ROOT / "checkpoints" / "delay-mod23").table
+    default = TrainConfig()
+    assert set(table["optimizer"]) == {default.optimizer}
+    assert set(table["dropout"]) == {0.0}
+    assert set(table["fixed_norm"]) == {False}
+    assert table["network"].isna().all()

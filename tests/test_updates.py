@@ -338,3 +338,7 @@ def test_a_start_has_weights_of_its_own_scale(tmp_path):
     run = interp.train(config, tmp_path / "run", progress=False)
     with pytest.raises(ConfigError, match=r"init_scale scales random weights, .* got init_scale=8 beside start"):
         interp.train(replace(config, init_scale=8.0), tmp_path / "on", progress=False, start=run[-1])
+    with pytest.raises(ConfigError, match="with_optimizer needs the optimizer, grokfast and fixed_norm of the run of"):
+        interp.train(
+            replace(config, grokfast=1.0), tmp_path / "off", progress=False, start=run[-1], with_optimizer=True
+        )

@@ -343,14 +343,14 @@ def network_of(said: Network | str | Mapping[str, Any]) -> Network:
         raise ConfigError(f"the network {kind.name} needs other sizes: {error}.") from None
 
 
-def network_of_weights(weights: Weights, **options: Any) -> Network:
-    """Return the network whose weights have these names and shapes, with options that shapes do not tell.
+def network_of_weights(weights: Weights) -> Network:
+    """Return the network whose weights have these names and shapes; what shapes do not tell has its default.
 
-    Raises ConfigError where no registered network has them, and for options that it does not take.
+    Raises ConfigError where no registered network has them.
     """
     for kind in NETWORKS.values():
         if (found := kind.sizes_of(weights)) is not None:
-            return network_of({"network": kind.name, **found, **options})
+            return network_of({"network": kind.name, **found})
     raise ConfigError(f"no network has weights of the names {', '.join(weights) or 'none'}; give a Checkpoint.")
 
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, final, get_args
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.base import Activation, HookPoints, Network, Tap, Weights, at_last, check_weights, network
+from interp.networks.base import Activation, HookPoints, Tap, Weights, at_last, check_weights, network
 from interp.networks.pairs import Pairs
-from interp.networks.transformer import TRANSFORMER_ACTIVATIONS, check_vocabulary
+from interp.networks.transformer import TRANSFORMER_ACTIVATIONS, TokenNetwork, booted, rows_of_numbers
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -29,7 +29,7 @@ _OWN = threading.local()  # a bridge a thread: weights are put into it while it 
 @final
 @network("layered_transformer")
 @dataclass(frozen=True)
-class LayeredTransformer(Network):
+class LayeredTransformer(TokenNetwork):
     """The sizes of a transformer of several layers, under TransformerLens' names, which computes it.
 
     A training step costs several times that of `Transformer`. Its weights are those of the state dict of a
@@ -99,21 +99,13 @@ class LayeredTransformer(Network):
         return found | {"unembed.weight": ("d_vocab_out", "d_model")}
 
     @property
+    def d_head(self) -> int:
+        """The width of a head: heads share d_model equally."""
+        return self.d_model // self.n_heads
+
+    @property
     def width(self) -> int:
         return self.n_layers * self.d_mlp
-
-    def sized(self, p: int) -> LayeredTransformer:
-        """Return this network for a task of modulus p: tokens and outputs are its numbers and, if it is read, "="."""
-        tokens = p + (self.n_ctx > 2)
-        return replace(self, d_vocab=self.d_vocab or tokens, d_vocab_out=self.d_vocab_out or tokens)
-
-    def check_modulus(self, p: int) -> None:
-        if self.n_ctx not in (2, 3):
-            raise ConfigError(f"n_ctx must be 3, for (a, b, =), or 2, for (a, b); got {self.n_ctx}.")
-        sized = self.sized(p)
-        assert sized.d_vocab is not None
-        assert sized.d_vocab_out is not None
-        check_vocabulary(p, sized.d_vocab, sized.d_vocab_out, self.n_ctx)
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
@@ -133,22 +125,12 @@ class LayeredTransformer(Network):
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
         """The rows of the p numbers; b's own where it has tokens of its own."""
-        W_E = weights["embed.weight"]
-        return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+        return rows_of_numbers(weights["embed.weight"], p)
 
     @computing(grad=None)
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
         """W_out · W_U of the last layer, without the norm between them."""
         return weights[f"blocks.{self.n_layers - 1}.mlp.out.weight"].T @ weights["unembed.weight"].T
-
-    def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
-        """(a, b), and "=", the last token, where there is a third position; b's own tokens where it has them."""
-        sized = self.sized(pairs.p)
-        assert sized.d_vocab is not None
-        equals = self.n_ctx > 2
-        b = pairs.b if sized.d_vocab == pairs.p + equals else pairs.p + pairs.b
-        last = [torch.full_like(pairs.a, sized.d_vocab - 1)] * equals
-        return torch.stack([pairs.a, b, *last], dim=1)
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:
         check_weights(weights, self)
@@ -170,18 +152,7 @@ class LayeredTransformer(Network):
         return kept[self]
 
     def _boot(self, seed: int | None = None) -> TransformerBridge:
-        from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
-        from transformer_lens.model_bridge import TransformerBridge
-
-        sizes = TransformerBridgeConfig(
-            n_layers=self.n_layers, n_ctx=self.n_ctx, d_vocab=self.d_vocab, d_vocab_out=self.d_vocab_out,
-            d_model=self.d_model, n_heads=self.n_heads, d_head=self.d_model // self.n_heads, d_mlp=self.d_mlp,
-            act_fn=self.activation, normalization_type=None if self.normalization == "none" else self.normalization,
-            attention_dir="causal" if self.n_ctx == 3 else "bidirectional", device="cpu", seed=seed,
-            init_weights=seed is not None,
-        )  # fmt: skip
-        with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are then replaced
-            return TransformerBridge.boot_native(sizes)
+        return booted(self, seed, self.n_layers, None if self.normalization == "none" else self.normalization)
 
 
 def _calling(tap: Tap, name: str) -> Callable[[Tensor, object], Tensor]:

@@ -87,10 +87,46 @@ BRIDGE: dict[str, tuple[str, str]] = {
 }
 
 
+class TokenNetwork(Network):
+    """A network that reads tokens: those of a and b and, with three positions (n_ctx), "=", which is the last."""
+
+    d_vocab: int | None
+    d_vocab_out: int | None
+    n_ctx: int
+
+    def sized(self, p: int) -> Network:
+        """Return this network for a task of modulus p: tokens and outputs are its numbers and, if it is read, "="."""
+        own: Any = self  # a dataclass
+        tokens = p + (self.n_ctx > 2)
+        return replace(own, d_vocab=self.d_vocab or tokens, d_vocab_out=self.d_vocab_out or tokens)
+
+    def check_modulus(self, p: int) -> None:
+        if self.n_ctx not in (2, 3):
+            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
+        tokens = p + (self.n_ctx > 2)
+        check_vocabulary(p, self.d_vocab or tokens, self.d_vocab_out or tokens, self.n_ctx)
+
+    def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
+        """(a, b), and "=", the last token, where there is a third position; b's own tokens where it has them."""
+        return tokens_for(pairs, self.d_vocab or pairs.p + (self.n_ctx > 2), self.n_ctx)
+
+
+def tokens_for(pairs: Pairs, d_vocab: int, n_ctx: int) -> Int[Tensor, "n n_ctx"]:
+    """Return the tokens of pairs in a vocabulary of this size: a, b, and "=" if there is a third position."""
+    equals = n_ctx > 2
+    b = pairs.b if d_vocab == pairs.p + equals else pairs.p + pairs.b
+    return torch.stack([pairs.a, b, *[torch.full_like(pairs.a, d_vocab - 1)] * equals], dim=1)
+
+
+def rows_of_numbers(W_E: Float[Tensor, "d_vocab d"], p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
+    """Return the rows of an embedding that a and b read: b's own where it has tokens of its own."""
+    return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+
+
 @final
 @network("transformer")
 @dataclass(frozen=True)
-class Transformer(Network):
+class Transformer(TokenNetwork):
     """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.
 
     d_model, n_heads, d_mlp   its sizes; d_head is d_model / n_heads unless it is given
@@ -141,11 +177,6 @@ class Transformer(Network):
     def axes(self) -> Mapping[str, tuple[str, ...]]:
         return {name: axes for name, (_, axes) in TRANSFORMER.items()}
 
-    def sized(self, p: int) -> Transformer:
-        """Return this network for a task of modulus p: tokens and outputs are its numbers and, if it is read, "="."""
-        tokens = p + (self.n_ctx > 2)
-        return replace(self, d_vocab=self.d_vocab or tokens, d_vocab_out=self.d_vocab_out or tokens)
-
     @property
     def points(self) -> HookPoints:
         return shared.POINTS
@@ -157,14 +188,6 @@ class Transformer(Network):
     def check_size(self, p: int) -> None:
         room_for("the neurons of all pairs (p × p × d_mlp)", p, p, self.d_mlp)
         room_for("the attention of all pairs (p × p × 3 × n_heads)", p, p, 3, self.n_heads)
-
-    def check_modulus(self, p: int) -> None:
-        if self.n_ctx not in (2, 3):
-            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
-        sized = self.sized(p)
-        assert sized.d_vocab is not None
-        assert sized.d_vocab_out is not None
-        check_vocabulary(p, sized.d_vocab, sized.d_vocab_out, self.n_ctx)
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
@@ -218,21 +241,11 @@ class Transformer(Network):
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
         """W_E's rows of the p numbers; b's own where it has tokens of its own."""
-        W_E = weights["W_E"]
-        return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+        return rows_of_numbers(weights["W_E"], p)
 
     @computing(grad=None)
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
         return weights["W_out"] @ weights["W_U"]
-
-    def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
-        """(a, b), and "=", the last token, where there is a third position; b's own tokens where it has them."""
-        sized = self.sized(pairs.p)
-        assert sized.d_vocab is not None
-        equals = self.n_ctx > 2
-        b = pairs.b if sized.d_vocab == pairs.p + equals else pairs.p + pairs.b
-        last = [torch.full_like(pairs.a, sized.d_vocab - 1)] * equals
-        return torch.stack([pairs.a, b, *last], dim=1)
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:
         return to_bridge(weights, self)
@@ -268,28 +281,25 @@ def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shape
     return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
 
 
-def _boot(config: Transformer, seed: int | None = None) -> TransformerBridge:
+def booted(
+    network: Any, seed: int | None, n_layers: int = 1, normalization_type: str | None = None
+) -> TransformerBridge:
+    """Return a TransformerBridge of a network's sizes, with TransformerLens' own weights of a seed, if one is given."""
     from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
     from transformer_lens.model_bridge import TransformerBridge
 
+    same = ("n_ctx", "d_vocab", "d_vocab_out", "d_model", "n_heads", "d_head", "d_mlp")
     sizes = TransformerBridgeConfig(
-        n_layers=1,
-        n_ctx=config.n_ctx,
-        d_vocab=config.d_vocab,
-        d_vocab_out=config.d_vocab_out,
-        d_model=config.d_model,
-        n_heads=config.n_heads,
-        d_head=config.d_head,
-        d_mlp=config.d_mlp,
-        act_fn=config.activation,
-        normalization_type=None,
-        attention_dir="causal" if config.n_ctx == 3 else "bidirectional",
-        device="cpu",
-        seed=seed,
-        init_weights=seed is not None,
-    )
+        **{name: getattr(network, name) for name in same}, n_layers=n_layers, act_fn=network.activation,
+        normalization_type=normalization_type, attention_dir="causal" if network.n_ctx == 3 else "bidirectional",
+        device="cpu", seed=seed, init_weights=seed is not None,
+    )  # fmt: skip
     with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are then replaced
-        bridge = TransformerBridge.boot_native(sizes)
+        return TransformerBridge.boot_native(sizes)
+
+
+def _boot(config: Transformer, seed: int | None = None) -> TransformerBridge:
+    bridge = booted(config, seed)
     bridge.attention_coefficient = mixed = config.attention_coefficient  # for from_bridge
     if mixed != 1:
         bridge.add_hook(

@@ -27,7 +27,7 @@ from interp.plot.base import (
     need,
     panels,
 )  # fmt: skip
-from interp.survival import kaplan_meier
+from interp.survival import curve_of
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -185,7 +185,7 @@ def delays(
                     figure, waiting["value"], waiting["delay"], name, row, "triangle-up-open", colour, legend=row == 1
                 )
             middle = own.groupby("value")[["delay", "censored"]].apply(
-                lambda runs: kaplan_meier(runs["delay"].to_numpy(), runs["censored"].to_numpy()).median
+                lambda runs: curve_of(runs).median
             ).dropna()  # fmt: skip
             seen = own[~own["censored"]].groupby("value")["delay"]
             bars = {"type": "data", "symmetric": False, "array": seen.max().reindex(middle.index) - middle,

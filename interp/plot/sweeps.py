@@ -12,7 +12,7 @@ import pandas as pd
 from interp.arguments import given
 from interp.errors import ConfigError
 from interp.plot.base import DASHES, KEYS, decades, line, log_x, panels
-from interp.survival import Curve, in_order, kaplan_meier, moved, waits, with_delays
+from interp.survival import Curve, curve_of, in_order, in_words, moved, waits, with_delays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -68,7 +68,7 @@ def sweep(
                     row=1, col=1,
                 )  # fmt: skip
         middle = {
-            value: kaplan_meier(of["delay"].to_numpy(dtype=float), of["censored"].to_numpy(dtype=bool)).median
+            value: curve_of(of).median
             if delays else float(of["delay"].median())
             for value, of in own.groupby(x)
         }  # fmt: skip
@@ -113,7 +113,7 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     for (at, of), cell in runs.groupby([y, x]):
         place = rows.index(at), columns.index(of)
         if delays:
-            curve = kaplan_meier(cell["delay"].to_numpy(dtype=float), cell["censored"].to_numpy(dtype=bool))
+            curve = curve_of(cell)
             values[place] = curve.median
             learned = f"{int((~cell['censored']).sum())} of {len(cell)}"
             texts[place] = learned if np.isnan(curve.median) else f"{curve.median:,.0f}"
@@ -163,13 +163,12 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
         rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.32 / rows,
         subplot_titles=["<br>".join(textwrap.wrap(name.replace("+", " + "), 24)) for name in panels_of],
     )  # fmt: skip
-    centre = kaplan_meier(middle["delay"].to_numpy(dtype=float), middle["censored"].to_numpy(dtype=bool)).median
+    centre = curve_of(middle).median
     for index, name in enumerate(panels_of):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
         own = runs[runs["moved"] == name]
         if "+" not in name:  # the middle has a value of it too
-            value = middle[name].iloc[0]
-            said = f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+            said = f"{name}={in_words(middle[name].iloc[0])}"
             own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
         values = sorted(dict.fromkeys(own["setting"]), key=in_order)
         wide = max(42 // len(values), 9)
@@ -189,7 +188,7 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             )  # fmt: skip
         of_each = {said: own[own["setting"] == said] for said in values}
         medians = [
-            kaplan_meier(of["delay"].to_numpy(dtype=float), of["censored"].to_numpy(dtype=bool)).median
+            curve_of(of).median
             if len(of) else np.nan for of in of_each.values()
         ]  # fmt: skip
         figure.add_trace(
@@ -241,7 +240,7 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     rows = _legend_rows(labels.values(), by)
     figure = panels(["Not yet generalized"], height=420, x_title="Steps since memorized", legend_rows=rows)
     for index, (name, own) in enumerate(groups):
-        curve = kaplan_meier(own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool))
+        curve = curve_of(own)
         curve = _prolonged(curve, float(own["delay"].max()))
         colour = KEYS[index % _MOST]
         figure.add_trace(

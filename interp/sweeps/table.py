@@ -48,7 +48,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-_DEFAULTS = TrainConfig().flat()
+_DEFAULTS = TrainConfig().flat()  # of settings that results of an older interp do not name
 
 
 class Table:
@@ -95,10 +95,7 @@ class Table:
         sizes = sorted({name for row in self._rows.values() for name in row if name.startswith("network.")})
         after = COLUMNS.index("network") + 1
         columns = [*COLUMNS[:after], *sizes, *COLUMNS[after:]]
-        frame = pd.DataFrame(list(self._rows.values()), columns=columns)
-        for name, value in _DEFAULTS.items():  # of a sweep that an interp without the setting made
-            if value is not None and frame[name].isna().any():
-                frame[name] = frame[name].map(lambda x, value=value: value if x is None or x is pd.NA else x)
+        frame = pd.DataFrame([_DEFAULTS | row for row in self._rows.values()], columns=columns)
         whole = [*_STEPS, "split_seed", "batch_size"]
         frame[whole] = frame[whole].astype("Int64")
         return frame.sort_values([*varied(frame), "run"], key=_sortable, ignore_index=True)
@@ -151,7 +148,7 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
     settings = dict(result.get("settings") or {})
     about = {name: value for name, value in result.items() if name in COLUMNS}
     trained_on = result.get("device")
-    row = {**settings, **about, "trained_on": trained_on}
+    row = {**_DEFAULTS, **settings, **about, "trained_on": trained_on}
     sizes = [name for name in settings if name.startswith("network.")]
     return {name: row.get(name) for name in (*COLUMNS, *sizes)}
 
