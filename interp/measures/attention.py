@@ -15,7 +15,7 @@ from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
 from interp.measures.registry import NANDA, measure
-from interp.measures.subject import Subject
+from interp.measures.subject import Missing, Subject, quantity
 
 
 @checks_arrays
@@ -76,6 +76,17 @@ def _need(weights: Mapping[str, Tensor], *names: str) -> None:
         raise ConfigError(
             f"weights must map {', '.join(names)} to tensors, as checkpoint.weights does; got {given(weights)}."
         )
+
+
+@quantity
+def score_vectors_of(subject: Subject) -> Float[Tensor, "n_heads p"]:
+    """`score_vectors` of its weights; Missing where it is no transformer of one layer that reads "="."""
+    weights = subject.weights
+    if not {"W_E", "W_pos", "W_Q", "W_K"} <= set(weights):
+        raise Missing("the scores of attention are read off the weights of a transformer of one layer")
+    if len(weights["W_pos"]) != 3:
+        raise Missing('the score of a number is defined from "="; a model of two positions has none')
+    return score_vectors(weights, subject.task.p)
 
 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────

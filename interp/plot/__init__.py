@@ -1,76 +1,31 @@
-"""Figures built from data frames and measures; a figure computes nothing, and is written by `save`."""
+"""Figures, declared once: `interp.plot.NAME(run)`, or of data; `save` writes one, `interp.figures` all.
 
-from interp.plot.circuit import (
-    attention_over_pairs,
-    attention_scores,
-    fourier_norms,
-    logit_fourier_norms,
-    neuron_logit_weights,
-    neuron_purity,
-    neurons_over_pairs,
-)
-from interp.plot.neighbours import (
-    delay_map,
-    delays,
-    descents,
-    digits,
-    epoch_wise,
-    error_parts,
-    errors,
-    removals,
-    ridge_stages,
-    slider,
-    steps_to_fit_and_generalize,
-)
-from interp.plot.saving import one_browser, save
-from interp.plot.sweeps import accuracies_by_setting, effects, survival, sweep, sweep_map
-from interp.plot.training import (
-    accuracies,
-    circuit_formation,
-    cos_coefficients,
-    ensemble,
-    excluded_losses,
-    further_measures,
-    ginis,
-    mechanism,
-    progress_measures,
-    training_curves,
-)
+`interp.list_figures()` says what each shows. A figure computes nothing.
+"""
 
-__all__ = [
-    "accuracies",
-    "accuracies_by_setting",
-    "attention_over_pairs",
-    "attention_scores",
-    "circuit_formation",
-    "cos_coefficients",
-    "delay_map",
-    "delays",
-    "descents",
-    "digits",
-    "effects",
-    "ensemble",
-    "epoch_wise",
-    "error_parts",
-    "errors",
-    "excluded_losses",
-    "fourier_norms",
-    "further_measures",
-    "ginis",
-    "logit_fourier_norms",
-    "mechanism",
-    "neuron_logit_weights",
-    "neuron_purity",
-    "neurons_over_pairs",
-    "one_browser",
-    "progress_measures",
-    "removals",
-    "ridge_stages",
-    "save",
-    "slider",
-    "steps_to_fit_and_generalize",
-    "survival",
-    "sweep",
-    "sweep_map",
-    "training_curves",
-]
+import importlib
+import pkgutil
+from collections.abc import Callable
+from typing import Any
+
+from interp.plot.declared import FIGURES, figure as figure, with_title as with_title
+from interp.plot.neighbours import slider as slider
+from interp.plot.saving import gallery as gallery, one_browser as one_browser, save as save
+
+for _module in pkgutil.iter_modules(__path__):
+    if _module.name != "browser":  # a program of its own
+        importlib.import_module(f"{__name__}.{_module.name}")
+
+_OTHERS = ["figure", "gallery", "one_browser", "save", "slider", "with_title"]
+__all__ = sorted([*FIGURES, *_OTHERS])
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    """Return a declared figure as the function that draws it, of its data or of a run, a model or a sweep."""
+    if name in FIGURES:
+        return FIGURES[name].call
+    raise AttributeError(f"interp.plot has no figure {name!r}; interp.list_figures() lists all.")
+
+
+def __dir__() -> list[str]:
+    return sorted([*FIGURES, *_OTHERS])

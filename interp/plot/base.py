@@ -45,7 +45,7 @@ def panels(
     rows = len(titles)
     own = not isinstance(x_title, str)
     spacing = 95 / (rows * height + 95 * (rows - 1)) if own else 0.14 / rows + 0.02
-    margin = 85 if legend_rows == 1 else 35 + 27 * legend_rows
+    margin = 30 + 27 * legend_rows
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=not own, vertical_spacing=spacing)
     inside = rows * height + (95 * (rows - 1) if own else 0)
     figure.update_layout(
@@ -66,8 +66,20 @@ def panels(
 
 
 def note_doubts(figure: go.Figure, *doubts: str | None) -> None:
-    """Write what is in doubt beneath a figure; nothing where nothing is."""
-    text = " ".join(f"Doubtful: {doubt.rstrip('.')}." for doubt in doubts if doubt)
+    """Write what is in doubt beneath a figure; nothing where nothing is, nor what is written there already."""
+    said = " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations if note.text)
+    _beneath(
+        figure,
+        " ".join(f"Doubtful: {doubt.rstrip('.')}." for doubt in doubts if doubt and doubt.rstrip(".") not in said),
+    )
+
+
+def note_missing(figure: go.Figure, parts: Sequence[str], why: str = "the run has no values of it") -> None:
+    """Write beneath a figure which of its parts are not drawn."""
+    _beneath(figure, f"Not drawn, since {why}: {'; '.join(parts)}." if parts else "", "#555")
+
+
+def _beneath(figure: go.Figure, text: str, colour: str = VERMILLION) -> None:
     if not text:
         return
     lines = textwrap.wrap(text, 72)
@@ -75,7 +87,7 @@ def note_doubts(figure: go.Figure, *doubts: str | None) -> None:
     figure.update_layout(margin_b=below + 21 * len(lines) + 8, height=figure.layout.height + 21 * len(lines) + 8)
     figure.add_annotation(
         text="<br>".join(lines), x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-below,
-        align="left", showarrow=False, font={"size": 16, "color": VERMILLION},
+        align="left", showarrow=False, font={"size": 16, "color": colour},
     )  # fmt: skip
 
 

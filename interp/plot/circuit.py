@@ -11,12 +11,57 @@ from jaxtyping import Float, Int
 
 from interp.arguments import checks_arrays, frequencies_of, number, numbers_below
 from interp.errors import ConfigError
+from interp.fourier import by_frequency, fourier_basis
+from interp.measures.attention import attention_shares, score_vectors_of
+from interp.measures.logits import fourier_norms_2d
+from interp.measures.neurons import (
+    SINGLE_FREQUENCY_SHARE,
+    clusters,
+    neuron_frequencies,
+    output_phases,
+    purity as purity_of,
+    representatives,
+    shares_of,
+)
+from interp.measures.subject import Missing, Subject
+from interp.plot import declared
 from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, note_doubts, panels
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+_NO_CLUSTER = f"no neuron of this network has more than {SINGLE_FREQUENCY_SHARE:g} of its variance in one frequency"
 
+
+def _representatives(subject: Subject) -> Int[np.ndarray, " n"]:
+    shown = representatives(shares_of(subject), subject.neurons.amax((0, 1)) > 0)
+    if not len(shown):
+        raise Missing(_NO_CLUSTER)
+    return shown.numpy()
+
+
+def _largest_cluster(subject: Subject) -> dict[str, Any]:
+    shares = shares_of(subject)
+    found = clusters(shares)
+    if not found:
+        raise Missing(_NO_CLUSTER)
+    k, members = max(found.items(), key=lambda item: len(item[1]))
+    W_L = subject.W_L[members]
+    phases = output_phases(W_L, neuron_frequencies(shares)[members])
+    return {"weights": (fourier_basis(subject.task.p) @ W_L.T.double()).numpy(), "k": k, "phases": phases.numpy()}
+
+
+@declared.figure(
+    "model",
+    title="Fourier norms of W_E and W_L",
+    caption="How much of the embedding, and of what the neurons add to the logits, lies along each wave. In a network "
+    "that has grokked a few frequencies hold nearly all of it, and both have the same ones.",
+    source="Nanda et al. (2023), figure 3",
+    data=lambda of: {
+        "embedding_norms": of.measured("embedding_norms"), "unembedding_norms": of.measured("unembedding_norms"),
+        "key_frequencies": of.key_frequencies, "doubt": of.measures.key_doubt,
+    },
+)  # fmt: skip
 @checks_arrays
 def fourier_norms(
     embedding_norms: Float[np.ndarray, " p"],
@@ -75,11 +120,21 @@ def _one_each(neurons: int, **arrays: np.ndarray) -> None:
 
 def _waves(p: int) -> dict[str, Any]:
     """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
-    every = max(1, p // 12 // 5 * 5)
+    every = next((step for step in (1, 2, 5, 10, 20, 50, 100) if p // 2 <= 8 * step), p)
     shown = range(every, p // 2 + 1, every)
     return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
 
 
+@declared.figure(
+    "model",
+    title="Attention over pairs",
+    caption="How much each head, at the last position, attends to a. In the circuit it is a wave of a and of b of one "
+    "frequency.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {
+        "pattern": of.subject.pattern.numpy(), "shares": attention_shares(of.subject.pattern).numpy(),
+    },
+)  # fmt: skip
 @checks_arrays
 def attention_over_pairs(
     pattern: Float[np.ndarray, "p p n_heads n_ctx"], shares: Float[np.ndarray, "n_frequencies n_heads 2"]
@@ -97,6 +152,18 @@ def attention_over_pairs(
     )
 
 
+@declared.figure(
+    "model",
+    title="Neurons over pairs",
+    caption="The purest neuron of each frequency, and the least pure one: in the circuit a neuron is a wave of a, of "
+    "b and of a + b.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {
+        "neurons": of.subject.neurons.numpy(), "shown": _representatives(of.subject),
+        "frequencies": neuron_frequencies(shares_of(of.subject)).numpy(),
+        "purity": purity_of(shares_of(of.subject)).numpy(),
+    },
+)  # fmt: skip
 @checks_arrays
 def neurons_over_pairs(
     neurons: Float[np.ndarray, "p p d_mlp"],
@@ -120,6 +187,14 @@ def neurons_over_pairs(
     )
 
 
+@declared.figure(
+    "model",
+    title="Fourier norms of the logits",
+    caption="The size of each product of a wave of a and a wave of b. The circuit lies on the diagonal, at the key "
+    "frequencies.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {"norms": fourier_norms_2d(of.subject.logits).numpy()},
+)  # fmt: skip
 @checks_arrays
 def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     """The size of each component of the logits along products of waves of a and of b, on a logarithmic scale.
@@ -134,6 +209,17 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "model",
+    title="Neurons of one frequency",
+    caption="The share of each neuron's variance over pairs that its one frequency explains. Neurons of the circuit "
+    "lie right of the line.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {
+        "purity": purity_of(shares_of(of.subject)).numpy(),
+        "frequencies": neuron_frequencies(shares_of(of.subject)).numpy(), "threshold": SINGLE_FREQUENCY_SHARE,
+    },
+)  # fmt: skip
 @checks_arrays
 def neuron_purity(
     purity: Float[np.ndarray, " d_mlp"], frequencies: Int[np.ndarray, " d_mlp"], threshold: float
@@ -162,6 +248,14 @@ def neuron_purity(
     return figure
 
 
+@declared.figure(
+    "model",
+    title="What neurons of one frequency add to the logits",
+    caption="The weights of the largest group of neurons of one frequency along each wave of c, in the order of their "
+    "phases. Only the cosine and the sine of that frequency are there: each neuron votes for one phase of c.",
+    source="Nanda et al. (2023)",
+    data=lambda of: _largest_cluster(of.subject),
+)  # fmt: skip
 @checks_arrays
 def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Float[np.ndarray, " n"]) -> go.Figure:
     """Draw the weights of the neurons of one frequency along each wave of c, ordered by output phase.
@@ -178,6 +272,16 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
     return figure
 
 
+@declared.figure(
+    "model",
+    title="Attention scores by frequency",
+    caption="How much each frequency of a number moves the score of each head. Key frequencies are dotted lines.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {
+        "norms": by_frequency(fourier_basis(of.subject.task.p) @ score_vectors_of(of.subject).T).numpy(),
+        "key_frequencies": of.key_frequencies, "doubt": of.measures.key_doubt,
+    },
+)  # fmt: skip
 @checks_arrays
 def attention_scores(
     norms: Float[np.ndarray, "n_frequencies n_heads"],

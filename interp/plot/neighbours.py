@@ -10,6 +10,7 @@ import pandas as pd
 
 from interp.arguments import finite, given, number, real
 from interp.errors import ConfigError, warn
+from interp.plot import declared
 from interp.plot.base import (
     BLACK,
     BLUE,
@@ -40,6 +41,12 @@ _GUIDE = {"color": _GREY, "width": 1.5, "dash": "dot"}
 GONE = 2.0  # a delay of less than so many times the overfitting time is no grokking
 
 
+@declared.figure(
+    "frame",
+    title="Ridge regression groks",
+    caption="The train loss falls first. The test loss waits until weight decay has removed what the random start "
+    "left in the null space of the features, which no gradient reaches.",
+)
 def ridge_stages(
     exact: pd.DataFrame, times: GrokkingTimes | None = None, simulated: pd.DataFrame | None = None
 ) -> go.Figure:
@@ -80,6 +87,11 @@ def ridge_stages(
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="The grokking delay of ridge regression",
+    caption="Less weight decay and a larger start make the delay longer. Where it is white there is none.",
+)
 def delay_map(delays: pd.DataFrame) -> go.Figure:
     """The grokking delay, as a multiple of the steps to overfit, over weight decay and the scale of the initialization.
 
@@ -140,6 +152,11 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="The delay against each setting",
+    caption="Both axes are logarithmic, so a power law is a straight line and its exponent the slope.",
+)
 def delays(
     measured: Mapping[str, pd.DataFrame],
     exponents: Mapping[tuple[str, str], float],
@@ -225,6 +242,11 @@ def _without_delay(
         )  # fmt: skip
 
 
+@declared.figure(
+    "frame",
+    title="Double descent",
+    caption="The test error falls, peaks where there are as many parameters as samples, and falls again.",
+)
 def errors(
     curves: Mapping[str, pd.DataFrame],
     x: str,
@@ -264,6 +286,11 @@ def errors(
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="What the test error is made of",
+    caption="The peak is variance and fitted label noise; the bias falls all along.",
+)
 def error_parts(
     fits: pd.DataFrame, x: str = "width", x_title: str = "Features m", largest: float | None = None
 ) -> go.Figure:
@@ -281,6 +308,11 @@ def error_parts(
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="What removes the peak",
+    caption="Each curve takes one cause of the peak away.",
+)
 def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = "Test error") -> go.Figure:
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
     need(fits, "samples", "test_error", of="frame", text=["condition"])
@@ -291,6 +323,12 @@ def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = 
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="Double descent over training",
+    caption="Groups of features that learn at different speeds make the error rise and fall again; a step size of its "
+    "own for each group removes it.",
+)
 def epoch_wise(path: pd.DataFrame) -> go.Figure:
     """Test error over steps with one step size and with one for each group, from `double_descent.epoch_wise`.
 
@@ -324,6 +362,11 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="Double descent of networks on images",
+    caption="Solid: test error; thin: train error. The test error peaks where the train error reaches 0.",
+)
 def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, str]) -> go.Figure:
     """Test error (solid) and train error (thin) of networks on the digits, a panel an axis, bars of one standard error.
 
@@ -352,6 +395,11 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="Steps to generalize against steps to overfit",
+    caption="On the diagonal both come at once. A point far above it groks.",
+)
 def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     """Steps to generalize against steps to overfit, a point a run, for systems of every kind; both axes log.
 
@@ -396,6 +444,11 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="The descents of a curve",
+    caption="The first minimum, the peak and the second descent, as found in the curve.",
+)
 def descents(
     curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
     x_title: str | None = None, y_title: str | None = None, log: bool = False,

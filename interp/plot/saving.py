@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from interp.arguments import given, number, one_of
 from interp.disk import make_folder, write_whole
 from interp.errors import ConfigError, warn
+from interp.plot.pages import write_index, write_page
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -132,6 +133,29 @@ def one_browser() -> Iterator[None]:
         browser.close()
 
 
+@contextlib.contextmanager
+def gallery(folder: str | os.PathLike[str]) -> Iterator[dict[str, str]]:
+    """Let all figures saved into a folder within this context share one plotly.min.js and one browser.
+
+    An index.html beside them shows all figures of the folder, with their titles and captions. Give a dict to fill with
+    what is missing: the name of a figure, and a sentence that says why, which the index shows too.
+    """
+    global _gallery
+    home, before = Path(folder), _gallery
+    make_folder(home)
+    _gallery = home
+    missing: dict[str, str] = {}
+    try:
+        with one_browser():
+            yield missing
+    finally:
+        _gallery = before
+        write_index(home, missing)
+
+
+_gallery: Path | None = None
+
+
 def save(
     figure: go.Figure,
     folder: str | os.PathLike[str],
@@ -141,8 +165,10 @@ def save(
 ) -> list[Path]:
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
+    The page needs no network: it holds plotly.js (4.8 MB), or, within a `gallery`, shares one with the others.
+
     folder    made if it does not exist
-    formats   beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several
+    formats   beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none
     timeout   seconds that a browser may take to start and to draw one figure
 
     Static formats need kaleido and a Chrome or Chromium. Without them, and when a browser does not answer in time, the
@@ -166,9 +192,7 @@ def save(
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder must be a directory; {folder} is a file.")
     make_folder(folder)
-    html = figure.to_html(include_plotlyjs=True, full_html=True)
-    written = [folder / f"{name}.html"]
-    write_whole(written[0], lambda temporary: temporary.write_text(html, encoding="utf-8"))
+    written = [write_page(figure, folder, name, beside=folder == _gallery)]
     browser = _shared or _Browser()
     try:
         for suffix in formats:

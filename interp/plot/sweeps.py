@@ -11,6 +11,7 @@ import pandas as pd
 
 from interp.arguments import given
 from interp.errors import ConfigError
+from interp.plot import declared
 from interp.plot.base import DASHES, KEYS, decades, line, log_x, panels
 from interp.survival import Curve, curve_of, in_order, in_words, moved, waits, with_delays
 
@@ -28,6 +29,11 @@ _MOST = len(KEYS)
 _WAITING = "not by the last step"
 
 
+@declared.figure(
+    "sweep",
+    title="A result of every run against a setting",
+    caption="A point a run; the line joins the medians. △ had not generalized by its last step.",
+)
 def sweep(
     table: pd.DataFrame, x: str = "weight_decay", y: str = "grokking_delay", color: str | None = None
 ) -> go.Figure:
@@ -92,6 +98,11 @@ def sweep(
     return figure
 
 
+@declared.figure(
+    "sweep",
+    title="A result over two settings",
+    caption="The median of the runs of each pair of values. Grey cells say how many generalized.",
+)
 def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") -> go.Figure:
     """The median result of the runs of a sweep over two settings, as a heat map.
 
@@ -141,6 +152,12 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     return figure
 
 
+@declared.figure(
+    "sweep",
+    title="What each setting does to the delay",
+    caption="Each panel moves one setting from the middle of the sweep, whose runs are the grey band. Points under "
+    "the band generalize sooner, points above it later, △ not by the last step.",
+)
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its middle, a panel a setting.
 
@@ -220,6 +237,12 @@ def _short(word: str, wide: int) -> str:
     return "<br>".join(textwrap.wrap(word.replace("+", " "), wide))
 
 
+@declared.figure(
+    "sweep",
+    title="Runs that have not generalized yet",
+    caption="A curve that falls early generalizes early. One that stays up holds runs that had not generalized when "
+    "they ended.",
+)
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     """The share of runs that have not generalized against the steps since they memorized, a curve for each setting.
 
@@ -264,6 +287,11 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="Test accuracy over training, by setting",
+    caption="Thin lines are runs, thick ones their medians.",
+)
 def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str = "weight_decay") -> go.Figure:
     """Test accuracy over training, thin for each run and thick for their medians, a colour for each setting.
 

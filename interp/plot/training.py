@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from interp.arguments import frequencies_of, given
 from interp.errors import ConfigError
+from interp.plot import declared
 from interp.plot.base import (
     BLACK,
     BLUE,
@@ -20,12 +22,12 @@ from interp.plot.base import (
     ORANGE,
     SKY,
     VERMILLION,
-    WIDTH,
     YELLOW,
     decades,
     line,
     need,
     note_doubts,
+    note_missing,
     panels,
 )
 
@@ -37,6 +39,14 @@ if TYPE_CHECKING:
 _SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 
 
+@declared.figure(
+    "run",
+    title="Accuracy and loss over training",
+    caption="Train accuracy reaches 1 early. Test accuracy follows long after: in between the network has memorized "
+    "its train pairs and fails on all others.",
+    source="Nanda et al. (2023), figure 2",
+    data=lambda of: {"history": of.history, "phases": of.phases},
+)
 def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
 
@@ -70,6 +80,15 @@ def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.F
     return figure
 
 
+@declared.figure(
+    "run",
+    title="Progress measures over training",
+    caption="Restricted loss (the key frequencies of the logits alone) falls and excluded loss (without them) rises "
+    "long before test loss falls: the circuit that generalizes grows under what was memorized. Then the "
+    "weights shrink.",
+    source="Nanda et al. (2023), figure 7",
+    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)
 def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded and restricted loss, their ratio to test loss, and Σ squared weights, the phases shaded and named.
 
@@ -100,34 +119,39 @@ def _note(figure: go.Figure, trajectory: pd.DataFrame) -> None:
 
 
 def _shade(figure: go.Figure, phases: Phases) -> None:
-    """Colour each known phase through all panels and write its name in the last one, upright where it is too narrow.
+    """Colour each known phase through all panels, and name them under the figure, where they cover no curve.
 
     A line marks where test accuracy was lost, and the steps of a dip, from the fall to the return, are red.
     """
     if not hasattr(phases, "spans"):
         raise ConfigError(f"phases must be what interp.phases returns; got {given(phases)}.")
-    panels = len(list(figure.select_yaxes()))
-    last_panel = str(panels) if panels > 1 else ""
-    in_last: dict[str, Any] = {"xref": f"x{last_panel}", "yref": f"y{last_panel} domain", "showarrow": False}
-    inside = WIDTH - figure.layout.margin.l - figure.layout.margin.r
+
+    def mark(first: int, last: int, name: str, **look: Any) -> None:
+        before = len(figure.layout.shapes)
+        figure.add_vrect(x0=first, x1=last, layer="below", row="all", col=1, **look)
+        figure.layout.shapes[before].update(showlegend=name not in named, name=name, legend="legend2")
+        named.add(name)
+
+    named: set[str] = set()
     for name, first, end in phases.spans():
-        figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
-                         row="all", col=1)  # fmt: skip
-        narrow = (end - first) / phases.last_step * inside < 9 * len(name)
-        figure.add_annotation(
-            x=(first + end) / 2, y=0.03, text=name, textangle=-90 if narrow else 0, yanchor="bottom", font={"size": 17},
-            bgcolor="rgba(255,255,255,0.6)", **in_last,
-        )  # fmt: skip
-    mark: dict[str, Any] = {"font": {"size": 17, "color": VERMILLION}, "bgcolor": "rgba(255,255,255,0.8)", **in_last}
+        mark(first, end, name, fillcolor=_SHADES[name], opacity=0.22, line_width=0)
+    dips = "dip" if phases.dips == 1 else f"{phases.dips} dips"
     for fell, back in phases.dip_steps:
-        figure.add_vrect(x0=fell, x1=back, fillcolor=VERMILLION, opacity=0.35, layer="below", row="all", col=1,
-                         line={"color": VERMILLION, "width": 1})  # fmt: skip
-    if phases.dip_steps:
-        text = "dip" if phases.dips == 1 else f"{phases.dips} dips"
-        figure.add_annotation(x=phases.dip_steps[0][0], y=0.97, text=text, xanchor="left", yanchor="top", **mark)
+        mark(fell, back, dips, fillcolor=VERMILLION, opacity=0.35, line={"color": VERMILLION, "width": 1})
     if phases.lost is not None:
+        before = len(figure.layout.shapes)
         figure.add_vline(x=phases.lost, line={"color": BLACK, "width": 2.5}, opacity=1, row="all", col=1)
-        figure.add_annotation(x=phases.lost, y=0.97, text="lost", xanchor="right", yanchor="top", **mark)
+        figure.layout.shapes[before].update(showlegend=True, name="lost", legend="legend2")
+        named.add("lost")
+    if not named:
+        return
+    below, rows = figure.layout.margin.b, 1 if sum(len(name) + 5 for name in named) <= 64 else 2
+    inside = figure.layout.height - figure.layout.margin.t - below
+    figure.update_layout(
+        legend2={"orientation": "h", "x": 0.5, "xanchor": "center", "y": -below / inside, "yanchor": "top",
+                 "font": {"size": 17}, "itemclick": False, "itemdoubleclick": False},
+        height=figure.layout.height + 28 * rows, margin_b=below + 28 * rows,
+    )  # fmt: skip
 
 
 def _over_training(
@@ -142,14 +166,21 @@ def _over_training(
     need(trajectory, "step", *lines.values())
     figure = panels([y_title], height=400, legend_rows=legend_rows)
     for index, (label, column) in enumerate(lines.items()):
-        style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
-        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else style)
+        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else _look(index))
     if phases is not None:
         _shade(figure, phases)
     _note(figure, trajectory)
     return figure
 
 
+@declared.figure(
+    "run",
+    title="Accuracies over training",
+    caption="Restricted accuracy, of the key frequencies of the logits alone, is high before test accuracy is. "
+    "Excluded accuracy, without them, falls from then on: nothing but the circuit is left.",
+    source="Nanda et al. (2023), appendix",
+    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)
 def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Accuracy on train and test pairs, of the key frequencies alone, and of the logits without them.
 
@@ -161,18 +192,41 @@ def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Fig
     return figure
 
 
+@declared.figure(
+    "run",
+    title="Excluded loss of each key frequency",
+    caption="The loss on train pairs with one key frequency removed from the logits. It rises from the step at which "
+    "the network begins to rely on that frequency.",
+    source="Nanda et al. (2023), appendix",
+    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)
 def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded loss with one key frequency removed at a time, on train pairs (Nanda et al., 2023, appendix)."""
     need(trajectory, "step")
     columns = [name for name in map(str, trajectory.columns) if name.startswith("excluded_loss_")]
     if not columns:
         raise ConfigError("this figure needs the columns excluded_loss_K, which the trajectory does not have.")
+    if len(columns) > len(KEYS):
+        named = {int(name.rsplit("_", 1)[1]): name for name in columns}
+        figure = _by_frequency(trajectory, named, "Excluded loss (nats)")
+        if phases is not None:
+            _bounds(figure, phases)
+        _note(figure, trajectory)
+        return figure
     lines = {f"without k = {name.rsplit('_', 1)[1]}": name for name in columns}
     figure = _over_training(trajectory, lines, "Excluded loss (nats)", phases, legend_rows=(len(lines) + 2) // 3)
     decades(figure, 1)
     return figure
 
 
+@declared.figure(
+    "run",
+    title="Gini coefficients of the Fourier norms",
+    caption="0 where all frequencies are equally strong, near 1 where a few hold everything. Both rise while the "
+    "circuit forms, and jump in cleanup.",
+    source="Nanda et al. (2023), appendix",
+    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)
 def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Gini coefficients of the Fourier norms of W_E and W_L: how few frequencies hold them (Nanda et al., appendix)."""
     lines = {"W<sub>E</sub>": "embedding_gini", "W<sub>L</sub>": "unembedding_gini"}
@@ -181,6 +235,13 @@ def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "run",
+    title="When each part of the circuit takes its final form",
+    caption="Each curve is a share that is near 1 in the finished circuit. Those that rise first are the parts that "
+    "form first.",
+    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)
 def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Draw how similar output, neurons and attention are to their final state, over training (0 to 1)."""
     lines = {
@@ -192,11 +253,61 @@ def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) ->
         "W<sub>L</sub> like its end": "neuron_logit_alignment",
         "W<sub>E</sub> like its end": "embedding_alignment",
     }
-    figure = _over_training(trajectory, lines, "Share", phases, legend_rows=4)
+    need(trajectory, "step")
+    there = {label: name for label, name in lines.items() if name in trajectory and trajectory[name].notna().any()}
+    if not there:
+        need(trajectory, *lines.values())
+    looks = [_look(index) for index, label in enumerate(lines) if label in there]
+    figure = _over_training(trajectory, there, "Share", phases, looks, legend_rows=(len(there) + 1) // 2)
     figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
+    note_missing(figure, [label for label in lines if label not in there])
     return figure
 
 
+def _by_frequency(trajectory: pd.DataFrame, columns: dict[int, str], title: str) -> go.Figure:
+    """A row for each of many frequencies, over the steps: colours tell sizes where lines would hide each other."""
+    import plotly.graph_objects as go
+
+    need(trajectory, "step", *columns.values())
+    values = trajectory[list(columns.values())].abs().to_numpy(dtype=float).T
+    top = np.nanmax(values)
+    logs = np.log10(np.maximum(values, top * 1e-6 if top else 1.0))
+    ticks = range(int(np.floor(np.nanmin(logs))), int(np.ceil(np.nanmax(logs))) + 1)
+    figure = panels(["Frequency k"], height=max(300, 26 * len(columns)))
+    figure.add_trace(
+        go.Heatmap(
+            x=trajectory["step"], y=[str(k) for k in columns], z=logs, colorscale="Viridis",
+            colorbar={"title": {"text": title, "side": "right"}, "thickness": 16, "tickfont": {"size": 18},
+                      "tickvals": list(ticks), "ticktext": [f"10<sup>{n}</sup>" for n in ticks]},
+            customdata=values, hovertemplate="step %{x:,}, k = %{y}: %{customdata:.3g}<extra></extra>",
+        ),
+        row=1, col=1,
+    )  # fmt: skip
+    figure.update_yaxes(type="category", showgrid=False, tickfont={"size": 16})
+    figure.update_layout(hovermode="closest", margin_t=20)
+    return figure
+
+
+def _bounds(figure: go.Figure, phases: Phases) -> None:
+    """Mark the ends of phases on a map, which shades would discolour."""
+    for name, _, end in phases.spans():
+        if name != "grokked":
+            figure.add_vline(x=end, line={"color": "white", "width": 2, "dash": "dot"})
+
+
+def _look(index: int) -> dict[str, str]:
+    return {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+
+
+@declared.figure(
+    "run",
+    title="Further measures over training",
+    caption="What the key cosines alone decide, how far the softmax has collapsed, whether updates only scale the "
+    "weights, how much of the logits is a function of a + b, the ranks of the weights, and whether phases lie "
+    "on a disc (1) or a torus (0).",
+    source="see interp.list_measures()",
+    data=lambda of: {"trajectory": of.further, "phases": of.phases},
+)
 def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Draw explained accuracy, softmax collapse, naive loss minimization, translation share, ranks and phase alignment.
 
@@ -234,6 +345,11 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="An ensemble beside its members",
+    caption="Accuracy and loss on test pairs of the runs averaged, of the best one of them, and in the mean of them.",
+)
 def ensemble(frame: pd.DataFrame) -> go.Figure:
     """Accuracy and loss on test pairs over training: of an ensemble, of its best member, and the mean of its members.
 
@@ -252,6 +368,13 @@ def ensemble(frame: pd.DataFrame) -> go.Figure:
     return figure
 
 
+@declared.figure(
+    "run",
+    title="Coefficients of the cosines in the logits",
+    caption="All frequencies start alike. A few, the key frequencies, grow and win; the others fall by orders of "
+    "magnitude.",
+    data=lambda of: {"trajectory": of.trajectory},
+)
 def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:
     """|c_k| of every cos w_k(a+b−c) over training, the key frequencies in colour and the rest in grey.
 
@@ -266,6 +389,11 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
         need(trajectory, *(f"cos_coefficient_{k}" for k in keys))
     else:
         raise ConfigError("this figure needs the columns cos_coefficient_1, …, which the trajectory does not have.")
+    if len(keys) > len(KEYS):
+        named = {k: f"cos_coefficient_{k}" for k in keys}
+        figure = _by_frequency(trajectory, named, "|c<sub>k</sub>|")
+        _note(figure, trajectory)
+        return figure
     figure = panels(["|coefficient of cos w<sub>k</sub>(a+b−c)|"], height=420)
     rest = [name for name in names if int(name.rsplit("_", 1)[1]) not in keys]
     for index, name in enumerate(rest):
@@ -273,7 +401,7 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
         line(figure, trajectory["step"], trajectory[name].abs(), label, 1, {"color": "#bbb"}, legend=index == 0)
     figure.update_traces(line_width=1, hoverinfo="skip")
     for index, k in enumerate(keys):
-        style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+        style = _look(index)
         line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
     # The losers end in rounding noise, eight decades under the winners: cut there.
     decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
@@ -281,6 +409,13 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
     return figure
 
 
+@declared.figure(
+    "frame",
+    title="Clock or pizza",
+    caption="Pizzas have gradients that are symmetric in a and b and correct logits that depend on a − b; clocks have "
+    "neither.",
+    source="Zhong et al. (2023)",
+)
 def mechanism(models: pd.DataFrame) -> go.Figure:
     """Gradient symmetricity, and distance irrelevance, against the attention coefficient, a point a model.
 

@@ -1,0 +1,154 @@
+"""Figures by name: `figure` declares one, with its title, its caption and where its data come from.
+
+    @interp.figure(
+        "run", title="Σ weights²", caption="It falls when cleanup begins.",
+        data=lambda of: {"trajectory": of.trajectory},
+    )
+    def size(trajectory):
+        return plotly.graph_objects.Figure(...)
+
+From then on `interp.plot.size(run)` draws it, and so do `interp figures` and `make paper`, with its caption.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import textwrap
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from interp.arguments import given, one_of
+from interp.errors import ConfigError
+from interp.plot.base import note_doubts
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+    from interp.drawing import Shown
+
+F = TypeVar("F", bound=Callable[..., Any])
+Of = Literal["run", "model", "sweep", "frame"]
+
+_LINE, _ABOUT = 58, 84  # letters of a title and of the line under it, in a figure 640 pixels wide
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One declared figure.
+
+    name, draw   its name, and the function of data that draws it
+    of           what it is drawn from: a "run" over its training, one "model", a "sweep", or a "frame" of its own
+    title        what it shows, in a phrase
+    caption      what to see in it, in sentences
+    source       who drew it first
+    data         gives the arguments of `draw` by name, from an `interp.drawing.Shown`; None where the caller has them
+    """
+
+    name: str
+    draw: Callable[..., Any]
+    of: Of
+    title: str
+    caption: str
+    source: str = ""
+    data: Callable[[Shown], Mapping[str, Any]] | None = None
+
+    @functools.cached_property
+    def call(self) -> Callable[..., Any]:
+        """The figure as a function of its data, or of what these are fetched from."""
+
+        @functools.wraps(self.draw)
+        def of_data_or_source(*args: Any, **options: Any) -> Any:
+            return _drawn(self, args, options)
+
+        of_data_or_source.__doc__ = f"{inspect.cleandoc(self.draw.__doc__ or self.title)}\n\n{_CALLS[self.of]}".strip()
+        return of_data_or_source
+
+
+FIGURES: dict[str, Figure] = {}
+
+
+def figure(
+    of: Of,
+    *,
+    title: str,
+    caption: str,
+    data: Callable[[Shown], Mapping[str, Any]] | None = None,
+    source: str = "",
+    name: str | None = None,
+) -> Callable[[F], F]:
+    """Declare a function that draws data as a figure: `@interp.figure("run", title=…, caption=…, data=…)`.
+
+    The function takes frames and arrays, computes nothing, and returns a plotly Figure whose axes are named with their
+    units. `of` says what it is drawn from: "run" (over its training), "model" (one checkpoint, or the last of a run),
+    "sweep", or "frame" (its caller has the data). `data` fetches its arguments, by name, from what is drawn: of.run,
+    of.history, of.trajectory, of.phases, of.subject, of.measures (see `interp.drawing.Shown`).
+
+    What it returns takes the data, or in their place a Run, a Checkpoint, an interp.Model, a Sweep or a path, and
+    gives the figure its title, with the task, p, seed and split in a line beneath. Declaring a name again replaces it.
+    Raises ConfigError for another `of`, and where `data` is missing for a run or a model.
+    """
+    one_of("of", of, get_args(Of))
+    if data is None and of in ("run", "model"):
+        raise ConfigError(f'A figure of a {of} needs data, such as data=lambda of: {{"trajectory": of.trajectory}}.')
+
+    def declare(draw: F) -> F:
+        FIGURES[name or draw.__name__] = declared = Figure(
+            name or draw.__name__, draw, of, title, caption, source, data
+        )
+        call: Any = declared.call
+        return call
+
+    return declare
+
+
+_CALLS = {
+    "run": "In place of its data it takes a Run, or the path of one.",
+    "model": "In place of its data it takes a Checkpoint, a Run (its last checkpoint), an interp.Model, or a path.",
+    "sweep": "In place of the table it takes a Sweep, or the path of one.",
+    "frame": "",
+}
+
+
+def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> go.Figure:
+    title = options.pop("title", declared.title)
+    if not args or isinstance(args[0], pd.DataFrame | np.ndarray | Tensor | Mapping | list | tuple):
+        return with_title(declared.draw(*args, **options), title, caption=declared.caption)
+    from interp.drawing import shown
+
+    of = shown(args[0], declared.of, declared.name)
+    names = list(inspect.signature(declared.draw).parameters)
+    more = dict(zip(names[1:], args[1:], strict=False))
+    arguments = {names[0]: of.table} if declared.data is None else dict(declared.data(of))
+    drawn = with_title(declared.draw(**arguments | more | options), title, of.about(declared.of), declared.caption)
+    if declared.of == "model":
+        note_doubts(drawn, *of.doubts)
+    return drawn
+
+
+def with_title(drawn: go.Figure, title: str, about: str = "", caption: str = "") -> go.Figure:
+    """Give a figure its title, what it is drawn from in smaller letters beneath, and its caption, which pages show."""
+    if not hasattr(drawn, "update_layout"):
+        raise ConfigError(f"A figure must be a plotly Figure; got {given(drawn)}.")
+    layout = drawn.layout
+    drawn.update_layout(meta={"title": title, "about": about, "caption": caption})
+    if not title:
+        return drawn
+    wide = (layout.width or 640) / 640
+    lines = textwrap.wrap(title, int(_LINE * wide))
+    beneath = textwrap.wrap(about, int(_ABOUT * wide))
+    above = 26 * len(lines) + 22 * len(beneath) + 10
+    small = [f'<span style="font-size:15px;color:#555">{line}</span>' for line in beneath]
+    text = "<br>".join([*(f"<b>{line}</b>" for line in lines), *small])
+    height = (layout.height or 450) + above
+    drawn.update_layout(
+        title={"text": text, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 14}, "y": 1 - 14 / height,
+               "yref": "container", "yanchor": "top", "font": {"size": 19}},
+        height=height, margin_t=(80 if layout.margin.t is None else layout.margin.t) + above,
+    )  # fmt: skip
+    return drawn
