@@ -1,1 +1,1 @@
-"""The paper's figures and tables: one module each, with `main(run, out)`; `python -m analyses` runs them all."""
+"""The paper's figures and tables: `python -m analyses` draws each declared figure of a run, and runs what is here."""

@@ -29,19 +29,29 @@ def _modules(package: str, paths: list[str]) -> dict[str, str]:
     }
 
 
-OF_RUN = _modules("analyses", list(analyses.__path__))
+TABLES = _modules("analyses", list(analyses.__path__))
 OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
 BOTH = {"unified"}  # a neighbours' figure with the run in it
 OF_SWEEP = _modules("analyses.sweeps", list(analyses.sweeps.__path__))
 OF_SETTINGS = _modules("analyses.settings", list(analyses.settings.__path__))
-GROUPS = {
-    "run": list(OF_RUN), "neighbours": list(OF_NEIGHBOURS), "sweep": list(OF_SWEEP), "settings": list(OF_SETTINGS),
-}  # fmt: skip
-ALL = OF_RUN | OF_NEIGHBOURS | OF_SWEEP | OF_SETTINGS
+MODULES = TABLES | OF_NEIGHBOURS | OF_SWEEP | OF_SETTINGS
 SHIPPED = {"sweep": "checkpoints/delay-mod23", "settings": "checkpoints/settings-mod23"}
 
 
+def _groups() -> dict[str, list[str]]:
+    """Return the names in each group; of a run, every declared figure and then the tables."""
+    from interp.plot.declared import FIGURES  # loads torch
+
+    of_run = [name for name, one in FIGURES.items() if one.of in ("run", "model")]
+    return {
+        "run": [*of_run, *TABLES], "neighbours": list(OF_NEIGHBOURS), "sweep": list(OF_SWEEP),
+        "settings": list(OF_SETTINGS),
+    }  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> int:
+    wait_passively()
+    groups = _groups()
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -62,18 +72,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true",
                         help="draw the neighbours at small sizes, whose numbers are no results")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME",
-                        help=f"run: all of {', '.join(OF_RUN)}; neighbours: all of {', '.join(OF_NEIGHBOURS)}; sweep: "
-                        f"all of {', '.join(OF_SWEEP)}; settings: all of {', '.join(OF_SETTINGS)}; or any of these "
-                        "(default: everything)")  # fmt: skip
+                        help="; ".join(f"{group}: all of {', '.join(names)}" for group, names in groups.items())
+                        + "; or any of these (default: everything)")  # fmt: skip
     given = parser.parse_args(arguments)
-    if unknown := [name for name in given.names if name not in ALL and name not in GROUPS]:
-        known = ", ".join([*GROUPS, *ALL])
+    if unknown := [name for name in given.names if all(name not in known for known in (groups, *groups.values()))]:
+        known = ", ".join([*groups, *(one for names in groups.values() for one in names)])
         parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
-    names = list(dict.fromkeys(one for name in given.names or GROUPS for one in GROUPS.get(name, [name])))
+    names = list(dict.fromkeys(one for name in given.names or groups for one in groups.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
-    wait_passively()
     try:
-        return _written(given, names)
+        return _written(given, names, groups)
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         return 130
@@ -81,18 +89,30 @@ def main(arguments: list[str] | None = None) -> int:
         return end_quietly()
 
 
-def _written(given: argparse.Namespace, names: list[str]) -> int:
+def _written(given: argparse.Namespace, names: list[str], groups: dict[str, list[str]]) -> int:
     from threadpoolctl import threadpool_limits
 
-    from analyses._over_training import over_training
+    from analyses._over_training import over_training, shown_of
+    from interp.drawing import write_figure
+    from interp.plot.declared import FIGURES
+
+    def written(name: str) -> list[Path]:
+        if name not in MODULES:
+            assert run is not None
+            return write_figure(FIGURES[name], shown_of(run), given.out)
+        about: list[Any] = [run] if name in TABLES or name in BOTH else []
+        about += [sweep for group, sweep in sweeps.items() if name in groups[group]]
+        sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
+        return importlib.import_module(MODULES[name]).main(*about, given.out, *sizes)
 
     try:
-        run = interp.load_run(given.run) if any(name in OF_RUN or name in BOTH for name in names) else None
+        of_run = any(name in groups["run"] for name in names)
+        run = interp.load_run(given.run) if of_run or any(name in BOTH for name in names) else None
         sweeps = {
             group: interp.load_sweep(given.sweep or SHIPPED[group])
-            for group in SHIPPED if any(name in GROUPS[group] for name in names)
+            for group in SHIPPED if any(name in groups[group] for name in names)
         }  # fmt: skip
-        if run is not None and any(name in OF_RUN for name in names):
+        if of_run and run is not None:
             measures, phases = over_training(run)
             keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
             doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
@@ -101,20 +121,18 @@ def _written(given: argparse.Namespace, names: list[str]) -> int:
         # Their matrices are small: a second thread would only wait for the first.
         with (
             threadpool_limits(1, "blas"),
-            interp.plot.one_browser(),
+            interp.plot.gallery(given.out) as missing,
             progress_bar("write", "figures and tables", len(names)) as bar,
         ):
             for done, name in enumerate(names, 1):
-                of: list[Any] = [run] if name in OF_RUN or name in BOTH else []
-                of += [sweep for group, sweep in sweeps.items() if name in GROUPS[group]]
-                sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
                 try:
-                    written = importlib.import_module(ALL[name]).main(*of, given.out, *sizes)
-                    print(f"{name}: {', '.join(str(file) for file in written)}")
-                except interp.ConfigError as error:
+                    print(f"{name}: {', '.join(str(file) for file in written(name))}")
+                except (interp.ConfigError, interp.Missing) as error:
+                    missing[name] = str(error)
                     print(f"Skipped {name}: {error}", file=sys.stderr)
                 if bar:
                     bar.at(done, name)
+        print(f"Next: open {given.out / 'index.html'}")
     except BrokenPipeError:
         raise
     except (interp.InterpError, OSError) as error:

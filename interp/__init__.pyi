@@ -19,6 +19,10 @@ from .callables import (
 from .config import (
     TrainConfig as TrainConfig,
 )
+from .drawing import (
+    figures as figures,
+    list_figures as list_figures,
+)
 from .ensembles import (
     ensemble as ensemble,
 )
@@ -61,6 +65,9 @@ from .networks.one_hidden_layer import (
 )
 from .networks.transformer import (
     Transformer as Transformer,
+)
+from .plot.declared import (
+    figure as figure,
 )
 from .progress import (
     ProgressMeasures as ProgressMeasures,

@@ -1,4 +1,4 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, convert."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ app = typer.Typer(
     "  interp train runs/mine       # the paper's mainline; groks at step 10,430\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
     "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
+    "  interp figures runs/mine     # every figure, with captions, in figures/index.html\n\n"
     "Other people's checkpoints, in any known layout:\n\n"
     "  interp measure model.pth --split paper --seed 1",
 )
@@ -110,8 +111,8 @@ Imported = Annotated[
     list[str] | None,
     typer.Option(
         "--import",
-        help="A Python file or module that declares your own measures (@interp.measure) or networks (@interp.network); "
-        "may be repeated.",
+        help="A Python file or module that declares your own measures (@interp.measure), networks (@interp.network) or "
+        "figures (@interp.figure); may be repeated.",
         metavar="FILE_OR_MODULE",
     ),
 ]
@@ -1014,6 +1015,66 @@ def phases(
         console_out.print(str(found), **plain)
     if doubts and not anyway:
         raise typer.Exit(_DOUBTFUL)
+
+
+@app.command(
+    epilog="Examples:\n\n  interp figures runs/mine -o figures/mine\n\n"
+    "  interp figures runs/mine --figure neurons_over_pairs --step 9400 --formats svg\n\n"
+    "  interp figures model.pth --split paper --seed 1\n\n  interp figures --list",
+)
+def figures(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            help="Run directory, checkpoint file, file of a whole run, log, sweep directory, or an address.",
+            metavar="[RUN]",
+        ),
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path("figures"),
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--figure", help="A figure to draw, in place of all; may be repeated.", metavar="NAME"),
+    ] = None,
+    formats: Annotated[
+        str, typer.Option(help="Beside HTML, any of pdf, png, svg, jpg and webp; html for HTML alone.", metavar="LIST")
+    ] = "pdf,png",
+    step: Annotated[
+        int | None, typer.Option(help="Draw the figures of a single model from this checkpoint, not the last one.")
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List every figure and what it shows, and exit.")] = False,
+    open_it: Annotated[bool, typer.Option("--open", help="Open the index in a browser.")] = False,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
+    imported: Imported = None,
+) -> None:
+    """Draw every figure of a run, a checkpoint, a log or a sweep, and an index.html with their captions.
+
+    Each figure is a page to zoom and hover over, and with Chromium or Chrome a PDF and a PNG too. The pages need no
+    network. A figure that a run cannot have is named with the reason, at the end and in the index.
+    """
+    _import(imported)
+    from interp.drawing import figures as draw_all, list_figures, open_source
+
+    if show_list:
+        for row in list_figures().to_dict("records"):
+            console_out.print(f"[bold]{row['name']}[/] ({row['of']}): {escape(row['caption'])}", highlight=False)
+        return
+    if source is None:
+        raise ConfigError("interp figures needs a run; got none. Give its directory, as in interp figures runs/mine.")
+    about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
+    kinds = [one.strip() for one in formats.split(",") if one.strip() and one.strip() != "html"]
+    missing = draw_all(open_source(source, **about), out, names, kinds, step)
+    for name, why in missing.items():
+        console.print(f"Not drawn: {name}, since {why}", highlight=False, markup=False, soft_wrap=True)
+    index = out / "index.html"
+    console_out.print(f"Next: open {index}", highlight=False, markup=False, soft_wrap=True)
+    if open_it:
+        typer.launch(str(index))
 
 
 def _by_name(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:

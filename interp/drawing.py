@@ -26,7 +26,7 @@ from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
 from interp.published import load_run
 from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
-from interp.sweeps.table import Sweep, load_sweep
+from interp.sweeps.table import RESULTS, SWEEP, Sweep, load_sweep, varied
 from interp.task import Task
 from interp.trajectories import trajectory
 
@@ -35,7 +35,7 @@ _FURTHER = (
     "phase_alignment",
 )  # fmt: skip
 
-Source = Run | Checkpoint | Model | Sweep | PathLike
+Source = Run | Checkpoint | Model | Sweep | pd.DataFrame | PathLike
 
 
 class Shown:
@@ -126,6 +126,19 @@ class Shown:
         assert self._sweep is not None
         return self._sweep.table
 
+    @cached_property
+    def varied(self) -> list[str]:
+        """The settings of a sweep that are numbers and were varied, but for seeds."""
+        columns = {name: self.table[name].dropna() for name in varied(self.table) if not name.endswith("seed")}
+        return [name for name, one in columns.items() if one.map(lambda value: isinstance(value, int | float)).all()]
+
+    def varied_at(self, index: int) -> str:
+        """Return one of the settings that were varied; Missing where there are not so many."""
+        if index >= len(self.varied):
+            many = "two settings" if index else "a setting"
+            raise Missing(f"it needs {many} that the sweep varied and that are numbers; it varied {len(self.varied)}")
+        return self.varied[index]
+
     def about(self, of: str) -> str:
         """Say in a line what is drawn: task, p, network, seed, split, and of a model its step."""
         if self._sweep is not None:
@@ -187,33 +200,34 @@ def shown(source: Any, of: str = "run", name: str = "this figure") -> Shown:
 
 def figures(
     source: Source,
-    folder: PathLike,
+    folder: PathLike = "figures",
     names: Iterable[str] | None = None,
     formats: Sequence[str] = ("pdf", "png"),
+    step: int | None = None,
     progress: bool = True,
-) -> list[Path]:
+) -> dict[str, str]:
     """Write the figures of a run, a model or a sweep into a folder, with an index.html that shows them with captions.
 
-    source    a Run, a Checkpoint, an interp.Model, a Sweep, or a path: of a run, of a checkpoint, of a log of losses
+    source    a Run, a Checkpoint, an interp.Model, a Sweep, the frame of a log, or a path of one of these
     names     which figures, by default all that such a source can have (`interp.list_figures`)
-    formats   beside HTML, where Chromium or Chrome is there
+    formats   beside HTML, where Chromium or Chrome is there; () for HTML alone
+    step      draw the figures of one model from the checkpoint of this step of the run, not from its last one
 
-    Return the files written. A figure that cannot be drawn, such as of attention where a network has none, is left out;
-    the index gives the reason. The pages share one plotly.min.js and need no network.
+    Return the figures that could not be drawn, such as of attention where a network has none, each with its reason,
+    which the index gives too. The pages share one plotly.min.js and need no network.
     Raises ConfigError for unknown names and sources, and CheckpointError where a file cannot be read.
     """
-    of, kinds = _opened(source)
+    of, kinds = _opened(source, step)
     chosen = _chosen(names, kinds)
-    written: list[Path] = []
     with gallery(folder) as missing, progress_bar("draw", "figures", len(chosen), show=progress) as bar:
         for done, one in enumerate(chosen, 1):
             try:
-                written += write_figure(one, of, folder, formats)
+                write_figure(one, of, folder, formats)
             except (ConfigError, Missing) as why:
-                missing[one.name] = f"{one.title}: {str(why).removesuffix('.')}."
+                missing[one.name] = str(why)
             if bar:
                 bar.at(done, one.name)
-    return [*written, Path(folder) / "index.html"]
+    return missing
 
 
 def write_figure(one: Figure, of: Shown, folder: PathLike, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
@@ -221,33 +235,40 @@ def write_figure(one: Figure, of: Shown, folder: PathLike, formats: Sequence[str
     return save(one.call(of), folder, one.name, formats)
 
 
-def _opened(source: Any) -> tuple[Shown, tuple[str, ...]]:
+def _opened(source: Any, step: int | None) -> tuple[Shown, tuple[str, ...]]:
     """Open a source, and return with it the kinds of figures that it can have."""
     if isinstance(source, str | os.PathLike):
-        source = _at(Path(source) if "://" not in str(source) else source)
+        source = open_source(source)
+    if step is not None and not isinstance(source, Run):
+        raise ConfigError(f"step names a checkpoint of a run; got {given(source)}. Leave it out.")
     if isinstance(source, Sweep):
         return shown(source, "sweep"), ("sweep",)
     if isinstance(source, pd.DataFrame):
         return Shown(log=source), ("run",)
-    return (shown(source, "run"), ("run", "model")) if isinstance(source, Run) else (shown(source, "model"), ("model",))
+    if isinstance(source, Run):
+        return Shown(run=source, model=None if step is None else source.at(step)), ("run", "model")
+    return shown(source, "model", "figures()"), ("model",)
 
 
-def _at(path: PathLike) -> Run | Checkpoint | Sweep | pd.DataFrame:
-    """Read what stands at a path: a sweep, a log, a run, or else a checkpoint."""
-    if isinstance(path, Path) and (path / "sweep.json").exists():
+def open_source(path: PathLike, **about: Any) -> Run | Checkpoint | Sweep | pd.DataFrame:
+    """Open what stands at a path: a sweep, a log, a whole run, or a single checkpoint.
+
+    `about` is what `load_run` and `load_checkpoint` take: task, split, seed and so on.
+    """
+    if any((Path(path) / name).is_file() for name in (SWEEP, RESULTS)):
         return load_sweep(path)
     if is_log(path):
         return read_log(path)
-    if isinstance(path, Path) and path.is_dir():
-        return load_run(path)
+    if Path(path).is_dir():
+        return load_run(path, **about)
     try:
-        return load_run(path)
+        return load_run(path, **about)
     except CheckpointError:
-        return last_checkpoint(path)
+        return last_checkpoint(path, **about)
 
 
 def _chosen(names: Iterable[str] | None, kinds: tuple[str, ...]) -> list[Figure]:
-    drawable = {name: one for name, one in FIGURES.items() if one.of in kinds and (one.data or one.of == "sweep")}
+    drawable = {name: one for name, one in FIGURES.items() if one.of in kinds}
     if names is None:
         return list(drawable.values())
     wanted = [names] if isinstance(names, str) else list(names)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import interp
+from interp.plot.declared import FIGURES
 from tests.processes import HAS_BROWSER, ROOT, module
 
 run = partial(module, "analyses")
@@ -17,7 +18,7 @@ run = partial(module, "analyses")
 def test_without_a_browser_that_starts_the_html_comes_with_one_sentence(tmp_path, browser):
     done = run("--out", tmp_path, "training_curves", BROWSER_PATH=browser)
     assert done.returncode == 0, done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["training_curves.html"]
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["index.html", "plotly.min.js", "training_curves.html"]
     assert "HTML only" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -30,11 +31,7 @@ def test_a_figure_that_a_run_cannot_give_is_passed_over_with_its_reason(tmp_path
     assert (tmp_path / "out" / "phases.md").exists()
 
 
-RUN_FIGURES = (
-    "training_curves", "fourier_norms", "progress_measures", "cos_coefficients", "accuracies", "excluded_losses",
-    "further_measures", "ginis", "circuit_formation", "attention_over_pairs", "attention_scores",
-    "neurons_over_pairs", "neuron_purity", "neuron_logit_weights", "logit_fourier_norms",
-)  # fmt: skip
+RUN_FIGURES = tuple(name for name, one in FIGURES.items() if one.of in ("run", "model"))
 NEIGHBOUR_FIGURES = (
     "ridge_stages", "ridge_delay", "ridge_and_network", "double_descent_theory", "double_descent_capacity",
     "double_descent_parts", "double_descent_samples", "double_descent_removals", "double_descent_epochs",
@@ -46,9 +43,8 @@ KINDS = ("html", "pdf", "png") if HAS_BROWSER else ("html",)
 
 
 def files(figures: tuple[str, ...], tables: tuple[str, ...]) -> set[str]:
-    return {f"{name}.{kind}" for name in figures for kind in KINDS} | {
-        f"{table}.{kind}" for table in tables for kind in ("csv", "md")
-    }
+    pages = {f"{name}.{kind}" for name in figures for kind in KINDS} | {"index.html", "plotly.min.js"}
+    return pages | {f"{table}.{kind}" for table in tables for kind in ("csv", "md")}
 
 
 def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
@@ -186,14 +182,14 @@ def test_claims_that_a_run_does_not_bear_out_are_said(small_run):
 def test_one_table_of_another_run(small_run_path, tmp_path):
     done = run("--run", small_run_path, "--out", tmp_path, "phases")
     assert done.returncode == 0, done.stderr
-    assert {file.name for file in tmp_path.iterdir()} == {"phases.csv", "phases.md"}
+    assert {file.name for file in tmp_path.iterdir()} == {"phases.csv", "phases.md", "index.html"}
     assert "never generalized" in (tmp_path / "phases.md").read_text()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, sweep, settings, accuracies"),
+        (("nonsense",), "there is no analysis nonsense; choose from run, neighbours, sweep, settings, "),
         (("--run", "nowhere"), "does not exist"),
     ],
 )

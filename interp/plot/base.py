@@ -45,7 +45,7 @@ def panels(
     rows = len(titles)
     own = not isinstance(x_title, str)
     spacing = 95 / (rows * height + 95 * (rows - 1)) if own else 0.14 / rows + 0.02
-    margin = 30 + 27 * legend_rows
+    margin = 34 + 27 * legend_rows
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=not own, vertical_spacing=spacing)
     inside = rows * height + (95 * (rows - 1) if own else 0)
     figure.update_layout(

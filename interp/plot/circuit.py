@@ -235,7 +235,7 @@ def neuron_purity(
     own, threshold = frequencies, number("threshold", threshold, least=0, most=1)
     counted = sorted(set(own.tolist()), key=lambda k: -int((own == k).sum()))
     shown = sorted(counted[: len(KEYS) - 1])
-    figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency")
+    figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency", legend_rows=2)
     groups = [(f"k = {k}", own == k, KEYS[i]) for i, k in enumerate(shown)]
     groups += [("other k", ~np.isin(own, shown), "#bbb")] if len(counted) > len(shown) else []
     for name, members, colour in groups:
@@ -243,7 +243,7 @@ def neuron_purity(
             go.Histogram(x=purity[members], name=name, marker_color=colour, xbins={"start": 0, "end": 1, "size": 0.025})
         )
     figure.add_vline(x=threshold, line={"color": "#555", "width": 1.5, "dash": "dot"})
-    figure.update_layout(barmode="stack", margin={"t": 115}, height=620, legend_traceorder="normal")
+    figure.update_layout(barmode="stack", legend_traceorder="normal")
     figure.update_xaxes(range=[0, 1], tickformat=".0%", showgrid=False)
     return figure
 

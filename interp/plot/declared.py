@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 Of = Literal["run", "model", "sweep", "frame"]
 
+_DATA = pd.DataFrame | np.ndarray | Tensor | Mapping | list | tuple
 _LINE, _ABOUT = 58, 84  # letters of a title and of the line under it, in a figure 640 pixels wide
 
 
@@ -94,7 +95,7 @@ def figure(
     Raises ConfigError for another `of`, and where `data` is missing for a run or a model.
     """
     one_of("of", of, get_args(Of))
-    if data is None and of in ("run", "model"):
+    if data is None and of != "frame":
         raise ConfigError(f'A figure of a {of} needs data, such as data=lambda of: {{"trajectory": of.trajectory}}.')
 
     def declare(draw: F) -> F:
@@ -117,18 +118,29 @@ _CALLS = {
 
 def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> go.Figure:
     title = options.pop("title", declared.title)
-    if not args or isinstance(args[0], pd.DataFrame | np.ndarray | Tensor | Mapping | list | tuple):
-        return with_title(declared.draw(*args, **options), title, caption=declared.caption)
+    if (
+        declared.of == "frame"
+        or not args
+        or isinstance(args[0], pd.DataFrame | np.ndarray | Tensor | Mapping | list | tuple)
+    ):
+        return _titled(declared, declared.draw(*args, **options), title, "")
     from interp.drawing import shown
 
     of = shown(args[0], declared.of, declared.name)
     names = list(inspect.signature(declared.draw).parameters)
     more = dict(zip(names[1:], args[1:], strict=False))
-    arguments = {names[0]: of.table} if declared.data is None else dict(declared.data(of))
-    drawn = with_title(declared.draw(**arguments | more | options), title, of.about(declared.of), declared.caption)
+    arguments = {} if declared.data is None else dict(declared.data(of))
+    drawn = _titled(declared, declared.draw(**arguments | more | options), title, of.about(declared.of))
     if declared.of == "model":
         note_doubts(drawn, *of.doubts)
     return drawn
+
+
+def _titled(declared: Figure, drawn: go.Figure, title: str | None, about: str) -> go.Figure:
+    """Give a figure the title that the caller gives, or it has by itself, or that was declared."""
+    if title is None:
+        title = getattr(drawn.layout.title, "text", None) or declared.title
+    return with_title(drawn, title, about, declared.caption)
 
 
 def with_title(drawn: go.Figure, title: str, about: str = "", caption: str = "") -> go.Figure:
@@ -138,16 +150,16 @@ def with_title(drawn: go.Figure, title: str, about: str = "", caption: str = "")
     layout = drawn.layout
     drawn.update_layout(meta={"title": title, "about": about, "caption": caption})
     if not title:
-        return drawn
+        return drawn.update_layout(title=None)
     wide = (layout.width or 640) / 640
     lines = textwrap.wrap(title, int(_LINE * wide))
     beneath = textwrap.wrap(about, int(_ABOUT * wide))
-    above = 26 * len(lines) + 22 * len(beneath) + 10
+    above = 26 * len(lines) + 22 * len(beneath) + 16
     small = [f'<span style="font-size:15px;color:#555">{line}</span>' for line in beneath]
     text = "<br>".join([*(f"<b>{line}</b>" for line in lines), *small])
     height = (layout.height or 450) + above
     drawn.update_layout(
-        title={"text": text, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 14}, "y": 1 - 14 / height,
+        title={"text": text, "x": 0, "xref": "container", "xanchor": "left", "pad": {"l": 14}, "y": 1 - 22 / height,
                "yref": "container", "yanchor": "top", "font": {"size": 19}},
         height=height, margin_t=(80 if layout.margin.t is None else layout.margin.t) + above,
     )  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 from interp.arguments import given
 from interp.errors import ConfigError
 from interp.plot import declared
-from interp.plot.base import DASHES, KEYS, decades, line, log_x, panels
+from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, panels
 from interp.survival import Curve, curve_of, in_order, in_words, moved, waits, with_delays
 
 if TYPE_CHECKING:
@@ -33,7 +33,10 @@ _WAITING = "not by the last step"
     "sweep",
     title="A result of every run against a setting",
     caption="A point a run; the line joins the medians. △ had not generalized by its last step.",
-)
+    data=lambda of: {
+        "table": of.table, "x": of.varied_at(0), "color": of.varied[1] if len(of.varied) > 1 else None,
+    },
+)  # fmt: skip
 def sweep(
     table: pd.DataFrame, x: str = "weight_decay", y: str = "grokking_delay", color: str | None = None
 ) -> go.Figure:
@@ -93,8 +96,9 @@ def sweep(
     _scale(figure, runs[x].astype(float), "x")
     _scale(figure, runs["delay"], "y")
     figure.update_layout(hovermode="closest")
+    figure.update_layout(title_text=_against(y, x))
     if color is not None:
-        figure.update_layout(legend_title_text=TITLES.get(color, color))
+        _legend_title(figure, color)
     return figure
 
 
@@ -102,6 +106,7 @@ def sweep(
     "sweep",
     title="A result over two settings",
     caption="The median of the runs of each pair of values. Grey cells say how many generalized.",
+    data=lambda of: {"table": of.table, "x": of.varied_at(0), "y": of.varied_at(1)},
 )
 def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") -> go.Figure:
     """The median result of the runs of a sweep over two settings, as a heat map.
@@ -148,7 +153,7 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     )  # fmt: skip
     figure.update_xaxes(type="category", showgrid=False)
     figure.update_yaxes(type="category", showgrid=False)
-    figure.update_layout(plot_bgcolor="#ddd", hovermode="closest")
+    figure.update_layout(plot_bgcolor="#ddd", hovermode="closest", title_text=_against(z, x, y))
     return figure
 
 
@@ -157,6 +162,7 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     title="What each setting does to the delay",
     caption="Each panel moves one setting from the middle of the sweep, whose runs are the grey band. Points under "
     "the band generalize sooner, points above it later, △ not by the last step.",
+    data=lambda of: {"table": of.table},
 )
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its middle, a panel a setting.
@@ -242,6 +248,7 @@ def _short(word: str, wide: int) -> str:
     title="Runs that have not generalized yet",
     caption="A curve that falls early generalizes early. One that stays up holds runs that had not generalized when "
     "they ended.",
+    data=lambda of: {"table": of.table, "by": of.varied_at(0)},
 )
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     """The share of runs that have not generalized against the steps since they memorized, a curve for each setting.
@@ -283,7 +290,7 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
         )  # fmt: skip
     figure.update_yaxes(range=[0, 1.02], tickformat=".0%")
     if by is not None:
-        figure.update_layout(legend_title_text=TITLES.get(by, by))
+        _legend_title(figure, by)
     return figure
 
 
@@ -313,7 +320,7 @@ def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str 
             figure.data[-1].update(line_width=1, opacity=0.35, hoverinfo="skip")
         middle = own.groupby("step")["test_accuracy"].median()
         line(figure, middle.index.to_series(), middle, name, 1, style)
-    figure.update_layout(legend_title_text=TITLES.get(by, by))
+    _legend_title(figure, by)
     figure.update_yaxes(range=[-0.02, 1.02], tickformat=".0%")
     return figure
 
@@ -352,8 +359,17 @@ def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
 
 def _legend_rows(names: Iterable[str], title: str | None) -> int:
     """Return how many rows a legend of these names takes above a figure: each has a line beside it."""
-    taken = sum(len(name) + 9 for name in names) + (0 if title is None else len(TITLES.get(title, title)) + 4)
-    return -(-taken // 50)
+    return -(-sum(len(name) + 9 for name in names) // 50) + (title is not None)
+
+
+def _legend_title(figure: go.Figure, by: str) -> None:
+    figure.update_layout(legend_title={"text": TITLES.get(by, by), "side": "top", "font": {"size": 18}})
+
+
+def _against(y: str, *x: str) -> str:
+    """Return the title of a figure: a result, and the settings that it is drawn against, without units."""
+    y, *x = (TITLES.get(name, name).partition(" (")[0] for name in (y, *x))
+    return f"{y} by {' and '.join(name[:1].lower() + name[1:] for name in x)}"
 
 
 def _scale(figure: go.Figure, values: pd.Series, axis: str) -> None:
@@ -361,10 +377,27 @@ def _scale(figure: go.Figure, values: pd.Series, axis: str) -> None:
     if len(known) and known.min() > 0 and known.max() >= 5 * known.min():
         if axis == "x":
             log_x(figure, 1)
+            _ticks(figure, known)
         else:
             decades(figure, 1)
     elif axis == "x":
         figure.update_xaxes(tickformat=",~g")
+
+
+def _ticks(figure: go.Figure, values: pd.Series) -> None:
+    """Put a tick on a log axis at each value that was run, named where its name has room."""
+    run = sorted(set(values.tolist()))
+    if len(run) > 12:
+        return
+    wide = 11 / (WIDTH - 120) * (np.log10(run[-1]) - np.log10(run[0]) or 1.0)  # a letter, on the axis
+    names: list[str] = []
+    end = -np.inf
+    for value in run:
+        name = f"{value:g}"
+        begin = np.log10(value) - wide * len(name) / 2
+        names.append(name if begin >= end else "")
+        end = begin + wide * (len(name) + 1) if names[-1] else end
+    figure.update_xaxes(tickvals=run, ticktext=names)
 
 
 def _prolonged(curve: Curve, last: float) -> Curve:
