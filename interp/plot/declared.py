@@ -117,12 +117,8 @@ _CALLS = {
 
 
 def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> go.Figure:
-    title = options.pop("title", declared.title)
-    if (
-        declared.of == "frame"
-        or not args
-        or isinstance(args[0], pd.DataFrame | np.ndarray | Tensor | Mapping | list | tuple)
-    ):
+    title = options.pop("title", None)
+    if declared.of == "frame" or not args or isinstance(args[0], _DATA):
         return _titled(declared, declared.draw(*args, **options), title, "")
     from interp.drawing import shown
 

@@ -368,8 +368,8 @@ def _legend_title(figure: go.Figure, by: str) -> None:
 
 def _against(y: str, *x: str) -> str:
     """Return the title of a figure: a result, and the settings that it is drawn against, without units."""
-    y, *x = (TITLES.get(name, name).partition(" (")[0] for name in (y, *x))
-    return f"{y} by {' and '.join(name[:1].lower() + name[1:] for name in x)}"
+    result, *settings = (TITLES.get(name, name).partition(" (")[0] for name in (y, *x))
+    return f"{result} by {' and '.join(name[:1].lower() + name[1:] for name in settings)}"
 
 
 def _scale(figure: go.Figure, values: pd.Series, axis: str) -> None:
