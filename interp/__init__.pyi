@@ -86,6 +86,9 @@ from .run import (
     Checkpoint as Checkpoint,
     Run as Run,
 )
+from .shipped import (
+    demo_run as demo_run,
+)
 from .survival import (
     effects as effects,
     fit_exponents as fit_exponents,

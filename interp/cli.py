@@ -1,4 +1,4 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, demo, convert."""
 
 from __future__ import annotations
 
@@ -45,6 +45,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train networks that grok, measure their checkpoints, see their phases.\n\n"
+    "A look, without training anything:\n\n"
+    "  interp demo                  # a small run that comes with interp: its measures, phases and figures\n\n"
     "A first session:\n\n"
     "  interp train runs/mine       # the paper's mainline; groks at step 10,430\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
@@ -1073,6 +1075,43 @@ def figures(
         console.print(f"Not drawn: {name}, since {why}", highlight=False, markup=False, soft_wrap=True)
     index = out / "index.html"
     console_out.print(f"Next: open {index}", highlight=False, markup=False, soft_wrap=True)
+    if open_it:
+        typer.launch(str(index))
+
+
+@app.command(epilog="Example:\n\n  interp demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path(
+        "interp-demo"
+    ),
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the figures in a browser.")] = True,
+) -> None:
+    """Look at a small run that comes with interp: its measures, its phases, and all its figures.
+
+    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, where every other command takes it, and its
+    figures are written into DIR/figures. That takes less than a minute and needs no network.
+    """
+    import shutil
+
+    from interp.disk import make_folder
+    from interp.drawing import figures as draw_all
+    from interp.events import phases as phases_of
+    from interp.progress import progress_measures
+    from interp.published import load_run
+    from interp.shipped import HOME
+
+    run_path, plain = out / "run", {"highlight": False, "markup": False, "soft_wrap": True}
+    make_folder(out)
+    if not run_path.exists():
+        shutil.copytree(HOME, run_path)
+    run = load_run(run_path)
+    console_out.print(f"{run}\n\n{progress_measures(run)}\n\n{phases_of(run)}\n", **plain)
+    missing = draw_all(run, out / "figures", formats=())
+    for name, why in missing.items():
+        console.print(f"Not drawn: {name}, since {why}", **plain)
+    index = out / "figures" / "index.html"
+    shown = shlex.quote(str(run_path))
+    console_out.print(f"Figures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain)
     if open_it:
         typer.launch(str(index))
 
