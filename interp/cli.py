@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shlex
 import sys
 import warnings
@@ -530,7 +529,7 @@ def sweep(
         typer.Option(
             "--set",
             help="A setting and its values, with commas: weight_decay=0.3,1,3; 0:5 is 0 to 4. All combinations of "
-            "several --set are run.",
+            "several --set are run. With --file, they replace those of each \\[grid] in it.",
             metavar="NAME=VALUES",
         ),
     ] = None,
@@ -579,14 +578,11 @@ def sweep(
     _import(imported)
     options: dict[str, Any] = {"stop_when": stop_when, "threshold": threshold, "workers": workers}
     if file is not None:
-        plan = read_plan(file)
-        options |= {name: value for name, value in plan.options.items() if not _given(context, name)}
-        grid: Any = plan.configs
-        if words:
-            changed = parsed_settings(words)
-            grid = [one.changed(chosen) for one in plan.configs for chosen in _combined(changed)]
         if preset is not None:
             raise ConfigError("--preset and --file both say what to begin with; give one of them.")
+        plan = read_plan(file, parsed_settings(words or ()))
+        options |= {name: value for name, value in plan.options.items() if not _given(context, name)}
+        grid: Any = plan.configs
     elif words:
         own = parsed_settings(words)
         grid = ({} if preset is None else {n: [v] for n, v in preset_settings(preset, own).items()}) | own
@@ -605,10 +601,6 @@ def sweep(
     _print_sweep(done)
     if done.table["error"].notna().any():
         raise typer.Exit(1)
-
-
-def _combined(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def _print_estimate(found: Estimate) -> None:
