@@ -1092,7 +1092,8 @@ def demo(
     from interp.published import load_run
     from interp.shipped import HOME
 
-    run_path, plain = out / "run", {"highlight": False, "markup": False, "soft_wrap": True}
+    run_path = out / "run"
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
     make_folder(out)
     if not run_path.exists():
         shutil.copytree(HOME, run_path)
