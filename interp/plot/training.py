@@ -17,11 +17,10 @@ from interp.plot.base import (
     GREEN,
     KEYS,
     LINES,
-    ORANGE,
-    SKY,
+    OPACITY,
+    SHADES,
     VERMILLION,
     WIDTH,
-    YELLOW,
     decades,
     line,
     need,
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
     from interp.events import Phases
-
-_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 
 
 def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
@@ -111,7 +108,7 @@ def _shade(figure: go.Figure, phases: Phases) -> None:
     in_last: dict[str, Any] = {"xref": f"x{last_panel}", "yref": f"y{last_panel} domain", "showarrow": False}
     inside = WIDTH - figure.layout.margin.l - figure.layout.margin.r
     for name, first, end in phases.spans():
-        figure.add_vrect(x0=first, x1=end, fillcolor=_SHADES[name], opacity=0.22, line_width=0, layer="below",
+        figure.add_vrect(x0=first, x1=end, fillcolor=SHADES[name], opacity=OPACITY, line_width=0, layer="below",
                          row="all", col=1)  # fmt: skip
         narrow = (end - first) / phases.last_step * inside < 9 * len(name)
         figure.add_annotation(
