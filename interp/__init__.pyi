@@ -13,6 +13,10 @@ from .all_pairs import (
     activations as activations,
     hooked_activations as hooked_activations,
 )
+from .animations import (
+    Animation as Animation,
+    animate as animate,
+)
 from .callables import (
     Model as Model,
 )

@@ -1,4 +1,4 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, demo, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, animate, demo, convert."""
 
 from __future__ import annotations
 
@@ -1107,6 +1107,72 @@ def demo(
     console_out.print(f"Figures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain)
     if open_it:
         typer.launch(str(index))
+
+
+@app.command(
+    epilog="Examples:\n\n  interp animate checkpoints/mod113-seed0 -o circles.gif\n\n"
+    "  interp animate runs/mine -o circles.gif --frequencies 14,35 --fps 10 --width 960\n\n"
+    "  interp animate runs/mine -o forming.gif --steps 0:9000:1000,9500,10000",
+)
+def animate(
+    run: Annotated[
+        str, typer.Argument(help="Run directory, file of a whole run, or the address of one.", metavar="RUN")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, ending in .gif.", metavar="FILE")],
+    frequencies: Annotated[
+        str | None,
+        typer.Option(
+            help="Up to six frequencies to draw, as in 14,35. \\[default: the key frequencies]", metavar="NUMBERS"
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoints to draw: numbers and FIRST:LAST:EVERY, with commas. \\[default: all, or 90 of more]",
+            metavar="STEPS",
+        ),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second, from 1 to 50; the last one stands two seconds.")] = 5.0,
+    width: Annotated[int, typer.Option(help="Width in pixels, from 360 to 1,440; letters grow with it.")] = 720,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
+    anyway: Anyway = False,
+    imported: Imported = None,
+) -> None:
+    """Write a GIF of the circles forming: the embedding of the numbers over training, a panel a key frequency.
+
+    Each number stands where its embedding projects on the cosine and the sine direction that a frequency has in the
+    finished network, so noise becomes a circle while the run learns. Losses and phases stand beneath. The run is
+    measured first, as interp phases does it.
+    """
+    _import(imported)
+    from interp.animations import animate as write_animation
+    from interp.disk import printable
+    from interp.published import load_run
+
+    numbers = None if frequencies is None else _whole_numbers("--frequencies", frequencies)
+    chosen = None if steps is None else parse_steps(steps)
+    about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
+    done = write_animation(load_run(run, **about), output, numbers, chosen, fps=fps, width=width)
+    console.print(
+        f"{printable(done.path)}: {len(done.steps)} of {done.checkpoints} checkpoints, k = "
+        f"{', '.join(map(str, done.frequencies))}, {done.path.stat().st_size / 1e6:.1f} MB",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if done.doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} takes whole numbers separated by commas, as in 14,35; got {text!r}.") from None
 
 
 def _by_name(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
