@@ -16,6 +16,7 @@ from interp.arguments import frequencies_of, given, number, whole
 from interp.computing import computing
 from interp.console import progress_bar
 from interp.disk import as_path, make_folder, write_whole
+from interp.drawing import Shown
 from interp.errors import CheckpointError, ConfigError
 from interp.events import read_phases, records
 from interp.fourier import by_frequency
@@ -32,7 +33,6 @@ from interp.threads import keeping_threads
 FPS = 5.0
 MOST_FRAMES, MOST_PANELS = 90, 6
 _LARGEST_WIDTH = 1_440
-_FORMULAS = {"add": "a + b", "subtract": "a - b", "quadratic": "a^2 + ab + b^2", "random": "random labels"}
 
 
 @dataclass(frozen=True)
@@ -221,19 +221,5 @@ def _curve(frame: pd.DataFrame, column: str) -> Curve:
 
 
 def _title(run: Run) -> str:
-    parts = [f"{_FORMULAS[run.task.operation]} mod {run.task.p}"]
-    if run.config is not None:
-        parts.append(f"seed {run.config.seed}")
-    mask = run.train_mask
-    if mask is None:
-        return " · ".join([*parts, "split unknown"])
-    split = "" if run.config is None else f" ({_split(run)})"
-    return " · ".join([*parts, f"{int(mask.sum()):,} train, {int((~mask).sum()):,} test pairs{split}"])
-
-
-def _split(run: Run) -> str:
-    config = run.config
-    assert config is not None
-    if not isinstance(config.split, str):
-        return "split given"
-    return f"{config.split} split" + ("" if config.split_seed is None else f" of seed {config.split_seed}")
+    """Say what the run is, in the letters that Pillow's own font has."""
+    return Shown(run=run).about("run").translate({ord("−"): "-", ord("²"): "^2"})
