@@ -29,7 +29,7 @@ from interp.errors import CheckpointError, ConfigError, DivergedError, StorageEr
 from interp.imports import stop_if_declaring
 from interp.layouts import some
 from interp.networks import Weights, check_weights
-from interp.networks.base import UNTAPPED
+from interp.networks.base import UNTAPPED, check_forward
 from interp.networks.pairs import Pairs
 from interp.run import (
     CHECKPOINTS,
@@ -217,6 +217,7 @@ def _train(
 
     initial = network.initial_weights(config.seed)
     check_weights(initial, network)
+    check_forward(network, initial, Pairs(config.p, *mask.nonzero(as_tuple=True)))
     if config.init_scale != 1:
         initial = {name: weight * config.init_scale for name, weight in initial.items()}
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
@@ -271,11 +272,6 @@ def _train(
                 some = some.to(device)
                 pairs, answers = Pairs(config.p, train_pairs.a[some], train_pairs.b[some]), labels[some]
             logits = network.forward(weights, pairs, tap)
-            if logits.ndim != 2 or logits.shape[0] != len(pairs) or logits.shape[1] < config.p:
-                raise ConfigError(
-                    f"The forward of {network.name} must give logits [pairs, outputs] with at least p = {config.p} "
-                    f"outputs; got {list(logits.shape)} for {len(pairs)} pairs."
-                )
             loss = training_loss(logits, answers, config.loss)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 
