@@ -40,7 +40,7 @@ ALIGNMENTS = (
     "neuron_logit_alignment",
 )  # on request elsewhere: a lone model has no last checkpoint
 _NOTE = b"interp"
-_SOURCES = ("measures/*.py", "all_pairs.py", "forward.py", "fourier.py", "model.py", "subjects.py")
+_SOURCES = ("measures/*.py", "networks/*.py", "all_pairs.py", "fourier.py", "subjects.py")
 
 Row = dict[str, dict[str, Number | None]]  # of each measure, its columns
 
