@@ -9,7 +9,7 @@ from torch import Tensor
 from interp.arguments import checks_arrays
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.fourier import shared_basis
+from interp.fourier import frequency_rows, shared_basis
 from interp.measures.registry import NANDA, measure
 from interp.measures.subject import Subject, present
 
@@ -37,6 +37,32 @@ def gini(x: Float[Tensor, " n"]) -> float:
     weight = 2 * torch.arange(1, n + 1, dtype=torch.float64) - n - 1
     total = float(ascending.sum())
     return float((weight * ascending).sum()) / (n * total) if total else float("nan")
+
+
+_NO_DIRECTION = 1e-6  # of the larger singular value; float32 weights are rounded at a tenth of this
+
+
+@checks_arrays
+@computing(grad=None)
+def circle_directions(W: Float[Tensor, "p d"], k: int) -> Float[Tensor, "2 d"]:
+    """Return the two orthonormal directions, of length d, that are nearest to W's components of frequency k; float64.
+
+    The components are the cosine and the sine row U [2, d] of F·W, and the directions are the orthogonal factor of the
+    polar decomposition of U: neither component goes before the other. For W[n] = r·(cos(2πkn/p)·e + sin(2πkn/p)·e′)
+    with orthonormal e and e′ they are e and e′. Where U has one direction only, as at k = p/2, which has no sine, both
+    rows lie along it and the points of `on_circle` on a line; where U is zero, so are they.
+    """
+    U = shared_basis(len(W))[frequency_rows(len(W), k)] @ W.double()
+    U = torch.cat([U, U.new_zeros(2 - len(U), U.shape[1])])
+    left, singular, right = torch.linalg.svd(U, full_matrices=False)
+    there = singular > _NO_DIRECTION * singular[0]
+    return left[:, there] @ right[there]
+
+
+@checks_arrays
+def on_circle(W: Float[Tensor, "p d"], directions: Float[Tensor, "2 d"]) -> Float[Tensor, "p 2"]:
+    """Project each row of W on two directions: (r·cos(2πkn/p), r·sin(2πkn/p)) for the W of `circle_directions`."""
+    return W.double() @ directions.double().T
 
 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
