@@ -21,6 +21,7 @@ from interp.doubts import key_doubt
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.events import Phases, phases
 from interp.graduations import Graduation, graduation
+from interp.landscapes import losses_around
 from interp.logs import is_log, read_log
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import inner_products
@@ -48,6 +49,7 @@ class Shown:
     run, history, trajectory, phases   of a run; `over_training` gives further measures over training
     graduation, weight_products        of a run too: when each pair graduates, and what the path of its weights is of
     subject, measures                  of a model: one checkpoint, or the last of a run (`interp.Subject`)
+    losses_around                      of a model too, if it is a checkpoint: the losses near its weights
     table                              of a sweep
     What is not there raises ConfigError or Missing with the reason.
     """
@@ -119,6 +121,13 @@ class Shown:
         if self._log is not None:
             raise Missing("it needs a model, and a log of losses has none")
         return self.run[-1] if self._model is None else self._model
+
+    @cached_property
+    def losses_around(self) -> pd.DataFrame:
+        """The losses along random directions through the weights of the model."""
+        if not isinstance(self.model, Checkpoint):
+            raise Missing("it needs weights that can be changed; give a checkpoint, or a run of states")
+        return losses_around(self.model)
 
     @cached_property
     def subject(self) -> Subject:

@@ -9,6 +9,7 @@ import torch
 import interp
 from interp import ConfigError, Task, plot
 from interp.drawing import Shown
+from interp.landscapes import losses_around
 from interp.measures import embedding, logits, losses, neurons, weights
 from tests.models import analytic_activations, analytic_logits, subject
 from tests.test_circuit import AMPLITUDES, angle, circuit
@@ -209,6 +210,32 @@ def test_the_ends_of_phases_lie_on_the_path():
     assert (end.name, *end.x, *end.y) == ("end of memorization", 1.0, 0.5)
 
 
+def test_a_random_direction_is_as_long_as_the_weights_row_by_row():
+    given = {"W": torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]]), "b": torch.tensor([2.0, 0.0])}
+    found = weights.random_direction(given, 0)
+    assert found["W"].norm(dim=1).tolist() == pytest.approx([5, 0, 1], rel=1e-6)
+    assert float(found["b"].norm()) == pytest.approx(2, rel=1e-6)
+    assert torch.equal(weights.random_direction(given, 0)["W"], found["W"])
+    assert not torch.equal(weights.random_direction(given, 1)["W"], found["W"])
+
+
+def test_the_losses_around_a_checkpoint_are_those_of_the_moved_weights(small_run):
+    last = small_run[-1]
+    frame = losses_around(last, directions=2, points=3, reach=0.2, seed=5)
+    m = interp.progress_measures(last)
+    centre = frame[frame["distance"] == 0]
+    assert centre["test_loss"].tolist() == pytest.approx([m.test_loss] * 2, rel=1e-9)
+    assert centre["train_loss"].tolist() == pytest.approx([m.train_loss] * 2, rel=1e-9)
+    along = weights.random_direction(last.weights, 6)
+    moved = {name: weight + 0.2 * along[name] for name, weight in last.weights.items()}
+    L = interp.activations(moved, p=13, network=last.config).logits
+    there = losses.cross_entropy(L, last.task.labels)[~last.train_mask].mean()
+    assert frame["test_loss"].iloc[-1] == pytest.approx(float(there), rel=1e-6)
+    assert list(frame["direction"]) == [1, 1, 1, 2, 2, 2]
+    train, test = (plot.loss_around(frame).data[at] for at in (0, 2))
+    assert (list(train.x), list(test.y)) == ([-0.2, 0, 0.2], frame["test_loss"].tolist()[:3])
+
+
 def test_a_model_says_what_it_lacks():
     """Logits alone have no embedding and no neurons; the figures of pairs are there."""
     p = 7
@@ -217,6 +244,8 @@ def test_a_model_says_what_it_lacks():
                  "neurons_by_frequency", "neuron_phases"):  # fmt: skip
         with pytest.raises(interp.Missing, match=r"given without (W_E|W_L|neurons)"):
             getattr(plot, name)(model)
+    with pytest.raises(interp.Missing, match="it needs weights that can be changed"):
+        plot.loss_around(model)
     full, restricted = plot.correct_logit_over_pairs(model).data
     np.testing.assert_allclose(full.z, 5, rtol=1e-6)
     np.testing.assert_allclose(restricted.z, 5, rtol=1e-6)

@@ -74,6 +74,22 @@ def principal_components(
     return vectors * largest.sign() * values[:many].sqrt(), values[:many] / values.sum()
 
 
+@computing(grad=None)
+def random_direction(weights: Mapping[str, Float[Tensor, "..."]], seed: int) -> dict[str, Float[Tensor, "..."]]:
+    """Return a random direction from these weights: Gaussian, each row made as long as that of the weight.
+
+    A row runs along the last axis; a bias is one row. So a step of 0.1 changes each by a tenth of its length, whatever
+    scale the network gives it ("filter normalization", Li et al., 2018).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, weight in weights.items():
+        noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        lengths = [one.norm(dim=-1, keepdim=True) if one.ndim else one.abs() for one in (weight.double(), noise)]
+        found[name] = (noise * lengths[0] / lengths[1]).to(weight.dtype)
+    return found
+
+
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

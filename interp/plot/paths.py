@@ -1,4 +1,4 @@
-"""Figures of the weights as points in their space."""
+"""Figures of the weights as points in their space: the path of training, and the loss around one of them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
@@ -13,7 +14,20 @@ from interp.arguments import checks_arrays, given
 from interp.errors import ConfigError
 from interp.measures.weights import principal_components
 from interp.plot import declared
-from interp.plot.base import BLACK, VERMILLION, WIDTH, component, frames, note_missing, panels
+from interp.plot.base import (
+    BLACK,
+    DASHES,
+    KEYS,
+    VERMILLION,
+    WIDTH,
+    component,
+    decades,
+    frames,
+    line,
+    need,
+    note_missing,
+    panels,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -153,3 +167,27 @@ def weights_path_by_part(
     _coloured_by_step(figure)
     note_missing(figure, left_out, "they move less than those that are")
     return figure
+
+
+@declared.figure(
+    "model",
+    title="The loss around the weights",
+    caption="Train and test loss along random directions through the weights; at 0.1 every row of each weight is "
+    "changed by a tenth of its length. A wide valley is a solution that does not hang on exact weights.",
+    source="after Li et al. (2018)",
+    data=lambda of: {"losses": of.losses_around},
+)
+def loss_around(losses: pd.DataFrame) -> go.Figure:
+    """Draw losses against the distance from the weights, a line a direction, from `interp.landscapes.losses_around`."""
+    need(losses, "direction", "distance", of="frame")
+    kinds = [name for name in ("train_loss", "test_loss", "loss") if name in losses]
+    need(losses, *(kinds or ["loss"]), of="frame")
+    figure = panels(
+        [f"{name.replace('_', ' ').capitalize()} (nats)" for name in kinds], x_title="Distance ÷ length of the weights"
+    )
+    for row, kind in enumerate(kinds, 1):
+        for index, (direction, one) in enumerate(losses.groupby("direction")):
+            style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+            line(figure, one["distance"], one[kind], f"direction {direction}", row, style, legend=row == 1)
+        decades(figure, row)
+    return figure.update_xaxes(tickformat="~g")
