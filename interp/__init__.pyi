@@ -13,6 +13,10 @@ from .all_pairs import (
     activations as activations,
     hooked_activations as hooked_activations,
 )
+from .animations import (
+    Animation as Animation,
+    animate as animate,
+)
 from .callables import (
     Model as Model,
 )
@@ -85,6 +89,9 @@ from .recorder import (
 from .run import (
     Checkpoint as Checkpoint,
     Run as Run,
+)
+from .shipped import (
+    demo_run as demo_run,
 )
 from .survival import (
     effects as effects,

@@ -23,6 +23,7 @@ from interp.networks.base import (
     Activation,
     InputGradients,
     at_last,
+    check_repeats,
     check_weights,
     jacobian,
     network_of,
@@ -80,7 +81,9 @@ def activations(
         )
     weights, p, network = _own_network(model, p, activation, attention_coefficient, network)
     network.check_modulus(p)
-    out = network.run(plain(weights), Pairs.all(p))
+    weights, pairs = plain(weights), Pairs.all(p)
+    out = network.run(weights, pairs)
+    check_repeats(network, weights, pairs, out.logits)
     return Activations(
         out.logits[:, :p].unflatten(0, (p, p)),
         None if out.neurons is None else out.neurons.unflatten(0, (p, p)),

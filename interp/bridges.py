@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from interp.all_pairs import Activations, hooked_activations
 from interp.arguments import given, one_of
-from interp.disk import read_json
 from interp.errors import CheckpointError, ConfigError
 from interp.layouts import State
 from interp.measures.subject import Chosen, Subject
@@ -26,7 +25,7 @@ _SETTINGS = (
     "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
 )  # fmt: skip
 _PLAIN = str | bool | int | float
-_SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
+SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
 
 
 class BridgeNetwork(ForeignNetwork):
@@ -70,17 +69,12 @@ class BridgeNetwork(ForeignNetwork):
         return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, chosen, checkpoint.step, final)
 
 
-def is_bridge_state(state: State) -> bool:
-    """Whether these are the names of a bridge's state dict, of whatever depth and normalization."""
-    return {"embed.weight", "unembed.weight", "blocks.0.attn.q.weight"} <= set(state)
-
-
 def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
     """Return the network of a bridge's state dict with its config, and the modulus that its tokens tell."""
     if not settings:
         raise CheckpointError(
             f"{path} holds the weights of a TransformerLens bridge with several layers or layer norm, and no config "
-            f"beside them, so its heads, activation and norms are unknown. Save both, {_SAVE}, or the config as "
+            f"beside them, so its heads, activation and norms are unknown. Save both, {SAVE}, or the config as "
             f"{Path(str(path)).stem}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
         )
     said = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
@@ -110,16 +104,3 @@ def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> t
         raise CheckpointError(f"{path} must tell its n_heads in its config; got {given(heads)}.")
     p = sizes["d_vocab"] - (sizes.get("n_ctx", 3) > 2)
     return BridgeNetwork(said | sizes), p
-
-
-def settings_beside(path: Path) -> Mapping[str, Any]:
-    """Return the config in the JSON of the same name, or in config.json, beside a file; empty if there is none."""
-    for file in (path.with_suffix(".json"), path.parent / "config.json"):
-        if file.is_file():
-            try:
-                found = read_json(file)
-            except (OSError, ValueError) as error:
-                raise CheckpointError(f"{file} is not readable JSON ({error}).") from None
-            if isinstance(found, dict) and "n_heads" in found:
-                return found
-    return {}

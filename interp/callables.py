@@ -24,15 +24,14 @@ from interp.contents import unwrapped, without_prefix
 from interp.errors import CheckpointError, ConfigError
 from interp.layouts import State, some
 from interp.measures.subject import Chosen, Missing, Subject
-from interp.networks.base import InputGradients, at_last, jacobian
+from interp.networks.base import SAME, InputGradients, at_last, difference, jacobian, some_of
 from interp.networks.pairs import Pairs
 from interp.run import Checkpoint, ForeignNetwork
 from interp.task import SplitLike, Task, as_mask
 
 _BATCH = 4096
 _GRADIENT_BATCH = 64
-_PROBE = 64  # pairs that are run twice, alone and among others
-_SAME = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
+_SAME_HALF = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
 _HALF = {torch.float16: "float16, which holds three digits", torch.bfloat16: "bfloat16, which holds two digits"}
 
 Array = Any  # a tensor, or what speaks DLPack or numpy's array protocol
@@ -438,15 +437,12 @@ class _Reading:
 
     def _check_again(self, batch: Pairs, logits: Tensor, dtype: torch.dtype | None) -> None:
         """ConfigError where a pair's logits depend on chance, or on the pairs that are run beside it."""
-        few = next(batch.split(_PROBE))
+        few = some_of(batch)
         again = _real("The logits that the model returns", self._logits(self._inputs(few), few)[0])
-        scale = float(logits[:_PROBE].abs().max())
-        off = float((again - logits[: len(again)]).abs().max())
-        if off > (_SAME.get(dtype, 1e-3) if dtype else 1e-3) * max(scale, 1e-6):  # NaN is said elsewhere
+        if off := difference(logits, again, SAME if dtype is None else _SAME_HALF.get(dtype, SAME)):
             raise ConfigError(
-                f"The model must give the same logits for the same tokens, alone or in a batch; two runs differ by "
-                f"{off:.3g}, where the largest is {scale:.3g}. Turn dropout and the like off: a function's module is "
-                "not put into evaluation mode."
+                f"The model must give the same logits for the same tokens, alone or in a batch; two runs {off}. Turn "
+                "dropout and the like off: a function's module is not put into evaluation mode."
             )
 
     def _of_array(self) -> Activations:

@@ -1,9 +1,8 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, animate, demo, convert."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import shlex
 import sys
 import warnings
@@ -45,6 +44,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Train networks that grok, measure their checkpoints, see their phases.\n\n"
+    "A look, without training anything:\n\n"
+    "  interp demo                  # a small run that comes with interp: its measures, phases and figures\n\n"
     "A first session:\n\n"
     "  interp train runs/mine       # the paper's mainline; groks at step 10,430\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
@@ -528,7 +529,7 @@ def sweep(
         typer.Option(
             "--set",
             help="A setting and its values, with commas: weight_decay=0.3,1,3; 0:5 is 0 to 4. All combinations of "
-            "several --set are run.",
+            "several --set are run. With --file, they replace those of each \\[grid] in it.",
             metavar="NAME=VALUES",
         ),
     ] = None,
@@ -577,14 +578,11 @@ def sweep(
     _import(imported)
     options: dict[str, Any] = {"stop_when": stop_when, "threshold": threshold, "workers": workers}
     if file is not None:
-        plan = read_plan(file)
-        options |= {name: value for name, value in plan.options.items() if not _given(context, name)}
-        grid: Any = plan.configs
-        if words:
-            changed = parsed_settings(words)
-            grid = [one.changed(chosen) for one in plan.configs for chosen in _combined(changed)]
         if preset is not None:
             raise ConfigError("--preset and --file both say what to begin with; give one of them.")
+        plan = read_plan(file, parsed_settings(words or ()))
+        options |= {name: value for name, value in plan.options.items() if not _given(context, name)}
+        grid: Any = plan.configs
     elif words:
         own = parsed_settings(words)
         grid = ({} if preset is None else {n: [v] for n, v in preset_settings(preset, own).items()}) | own
@@ -603,10 +601,6 @@ def sweep(
     _print_sweep(done)
     if done.table["error"].notna().any():
         raise typer.Exit(1)
-
-
-def _combined(grid: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def _print_estimate(found: Estimate) -> None:
@@ -1075,6 +1069,110 @@ def figures(
     console_out.print(f"Next: open {index}", highlight=False, markup=False, soft_wrap=True)
     if open_it:
         typer.launch(str(index))
+
+
+@app.command(epilog="Example:\n\n  interp demo")
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path(
+        "interp-demo"
+    ),
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the figures in a browser.")] = True,
+) -> None:
+    """Look at a small run that comes with interp: its measures, its phases, and all its figures.
+
+    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, where every other command takes it, and its
+    figures are written into DIR/figures. That takes less than a minute and needs no network.
+    """
+    import shutil
+
+    from interp.disk import make_folder
+    from interp.drawing import figures as draw_all
+    from interp.events import phases as phases_of
+    from interp.progress import progress_measures
+    from interp.published import load_run
+    from interp.shipped import HOME
+
+    run_path = out / "run"
+    plain: dict[str, Any] = {"highlight": False, "markup": False, "soft_wrap": True}
+    make_folder(out)
+    if not run_path.exists():
+        shutil.copytree(HOME, run_path)
+    run = load_run(run_path)
+    console_out.print(f"{run}\n\n{progress_measures(run)}\n\n{phases_of(run)}\n", **plain)
+    missing = draw_all(run, out / "figures", formats=())
+    for name, why in missing.items():
+        console.print(f"Not drawn: {name}, since {why}", **plain)
+    index = out / "figures" / "index.html"
+    shown = shlex.quote(str(run_path))
+    console_out.print(f"Figures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain)
+    if open_it:
+        typer.launch(str(index))
+
+
+@app.command(
+    epilog="Examples:\n\n  interp animate checkpoints/mod113-seed0 -o circles.gif\n\n"
+    "  interp animate runs/mine -o circles.gif --frequencies 14,35 --fps 10 --width 960\n\n"
+    "  interp animate runs/mine -o forming.gif --steps 0:9000:1000,9500,10000",
+)
+def animate(
+    run: Annotated[
+        str, typer.Argument(help="Run directory, file of a whole run, or the address of one.", metavar="RUN")
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, ending in .gif.", metavar="FILE")],
+    frequencies: Annotated[
+        str | None,
+        typer.Option(
+            help="Up to six frequencies to draw, as in 14,35. \\[default: the key frequencies]", metavar="NUMBERS"
+        ),
+    ] = None,
+    steps: Annotated[
+        str | None,
+        typer.Option(
+            help="Checkpoints to draw: numbers and FIRST:LAST:EVERY, with commas. \\[default: all, or 90 of more]",
+            metavar="STEPS",
+        ),
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames a second, from 1 to 50; the last one stands two seconds.")] = 5.0,
+    width: Annotated[int, typer.Option(help="Width in pixels, from 360 to 1,440; letters grow with it.")] = 720,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
+    anyway: Anyway = False,
+    imported: Imported = None,
+) -> None:
+    """Write a GIF of the circles forming: the embedding of the numbers over training, a panel a key frequency.
+
+    Each number stands where its embedding projects on the cosine and the sine direction that a frequency has in the
+    finished network, so noise becomes a circle while the run learns. Losses and phases stand beneath. The run is
+    measured first, as interp phases does it.
+    """
+    _import(imported)
+    from interp.animations import animate as write_animation
+    from interp.disk import printable
+    from interp.published import load_run
+
+    numbers = None if frequencies is None else _whole_numbers("--frequencies", frequencies)
+    chosen = None if steps is None else parse_steps(steps)
+    about = _about_file(run, p, operation, split, seed, attention_coefficient, n_heads, activation)
+    done = write_animation(load_run(run, **about), output, numbers, chosen, fps=fps, width=width)
+    console.print(
+        f"{printable(done.path)}: {len(done.steps)} of {done.checkpoints} checkpoints, k = "
+        f"{', '.join(map(str, done.frequencies))}, {done.path.stat().st_size / 1e6:.1f} MB",
+        highlight=False, markup=False, soft_wrap=True,
+    )  # fmt: skip
+    if done.doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
+
+
+def _whole_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} takes whole numbers separated by commas, as in 14,35; got {text!r}.") from None
 
 
 def _by_name(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:

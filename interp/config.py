@@ -94,7 +94,8 @@ class TrainConfig:
     history_every       steps between two rows of the history
     device              "cpu", "cuda", "cuda:1", "mps"; "auto": cuda if there is one, else mps, else cpu
 
-    Raises ConfigError for a value that cannot be used.
+    Raises ConfigError for a value that cannot be used. Training with a setting that has no effect under the others,
+    such as momentum=0 with AdamW, is refused too (`interp.train`, `interp.sweep`).
     """
 
     p: int = 113

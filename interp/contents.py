@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from interp.disk import read_json
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import SavedConfig, read_data
 from interp.layouts import PAPER, Layout, State, has_values, recognise, some
@@ -177,6 +178,8 @@ def read_contents(file: Path, path: Path | str) -> Contents:
         layout = recognise(path, single)
     else:
         layout = recognise(f"{path}, epoch {max(states)},", states[max(states)])
+    if layout.layers is not None and not ("config" in raw or "cfg" in raw):
+        raw = {**raw, "config": settings_beside(file)}
     return Contents(path, layout, states, single, raw)
 
 
@@ -189,6 +192,19 @@ def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str
     counted = next((key for key in _COUNTED if raw.get(key) is not None), None)
     step = None if counted is None else _whole(raw[counted], path, counted)
     return state, (vars(said) if isinstance(said, SavedConfig) else said), step
+
+
+def settings_beside(path: Path) -> Mapping[str, Any]:
+    """Return the config in the JSON of the same name, or in config.json, beside a file; empty if there is none."""
+    for file in (path.with_suffix(".json"), path.parent / "config.json"):
+        if file.is_file():
+            try:
+                found = read_json(file)
+            except (OSError, ValueError) as error:
+                raise CheckpointError(f"{file} is not readable JSON ({error}).") from None
+            if isinstance(found, dict) and "n_heads" in found:
+                return found
+    return {}
 
 
 def state_in(raw: Mapping[str, Any]) -> State:

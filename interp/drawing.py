@@ -208,7 +208,10 @@ def _split(source: Run | Checkpoint | Model, run: Run | None) -> list[str]:
     mask = source.train_mask
     if mask is None:
         return [*seed, "split unknown"]
-    drawn = f" ({config.split}'s split)" if config is not None and isinstance(config.split, str) else ""
+    drawn = ""
+    if config is not None:
+        drawn = f"{config.split}'s split" if isinstance(config.split, str) else "a split of its own"
+        drawn = f" ({drawn}{'' if config.split_seed is None else f' of seed {config.split_seed}'})"
     return [*seed, f"{int(mask.sum()):,} of {mask.numel():,} pairs trained on{drawn}"]
 
 

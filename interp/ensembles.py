@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -40,8 +41,8 @@ def ensemble(
     is convex in the logits, and −log in the probabilities.
 
     runs    a Sweep, of which the runs that ended without an error and whose directories are here are the members; or
-            two or more runs or paths of runs. All must have the same task and the same split: a sweep over seeds has
-            it with a fixed split_seed
+            two or more runs or paths of runs, each of them once. All must have the same task and the same split: a
+            sweep over seeds has it with a fixed split_seed
     of      "logits" or "probabilities"
     steps   the steps to evaluate, at which each run has a checkpoint; by default all such steps
 
@@ -50,9 +51,9 @@ def ensemble(
     the same names with mean_ before them, the mean over the members of each one's own; with best_, those of the member
     of least test loss at that step, whose path is `best_run`.
 
-    One checkpoint is in memory at a time. Raises ConfigError for fewer than two runs, for tasks or splits that differ
-    or are unknown, and where no step is in all runs; CheckpointError for a step that a run does not have, and for a
-    checkpoint that cannot be read.
+    One checkpoint is in memory at a time. Raises ConfigError for fewer than two runs, for a run that is there twice,
+    for tasks or splits that differ or are unknown, and where no step is in all runs; CheckpointError for a step that a
+    run does not have, and for a checkpoint that cannot be read.
     """
     one_of("of", of, get_args(Of))
     members = _members(runs)
@@ -116,6 +117,7 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
     members = [one if isinstance(one, Run) else load_run(one) for one in listed]
     if len(members) < 2:
         raise ConfigError(f"An ensemble needs two runs or more; got {len(members)}.")
+    _check_different(members)
     first = members[0]
     mask = first.train_mask
     for run in members:
@@ -138,6 +140,19 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
                 "train them with a fixed split_seed, as in interp sweep ... --set split_seed=0 --set seed=0:5."
             )
     return members
+
+
+def _check_different(members: list[Run]) -> None:
+    """Raise ConfigError for a run that is there twice: it would count double in the means."""
+    seen: set[Path | int] = set()
+    for run in members:
+        path = Path(run.path)
+        known = path.resolve() if path.exists() else id(run)  # a run in memory has a name in place of a path
+        if known in seen:
+            raise ConfigError(
+                f"The runs of an ensemble must be different ones; got {run.path} twice. Drop one of them."
+            )
+        seen.add(known)
 
 
 def _common_steps(members: list[Run], steps: Iterable[int] | None) -> list[int]:

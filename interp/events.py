@@ -91,6 +91,11 @@ class Phases(Printed):
             if first is not None and last is not None and last > first
         ]
 
+    def at(self, step: int) -> str | None:
+        """Return the name of the phase at a step, or None if none is known there; at a boundary the later one."""
+        names = [name for name, first, last in self.spans() if first <= step <= last]
+        return names[-1] if names else None
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as plain numbers, strings, lists and dicts, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -148,7 +153,7 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     return read_phases(records(source), threshold, sustain)
 
 
-def records(run: Run) -> list[pd.DataFrame]:
+def records(run: Run, progress: bool = True) -> list[pd.DataFrame]:
     """Return the frames that hold what is known of a run: its history, which goes before, and its trajectory.
 
     One that is missing or damaged is left out, with a warning. Raises CheckpointError if both are.
@@ -162,7 +167,7 @@ def records(run: Run) -> list[pd.DataFrame]:
     except CheckpointError as error:
         errors.append(f"{error} The phases are read off the checkpoints alone.")
     try:
-        found.append(trajectory(run))
+        found.append(trajectory(run, progress=progress))
     except CheckpointError as error:
         if not found:
             raise

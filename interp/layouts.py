@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from interp.errors import CheckpointError, ConfigError
-from interp.networks import Network, OneHiddenLayer, Transformer, check_weights
+from interp.networks import LayeredTransformer, Network, OneHiddenLayer, Transformer, check_weights
+from interp.networks.layers import Normalization
 from interp.networks.transformer import BRIDGE, OPTIONAL, TRANSFORMER, oriented
 
 State = Mapping[str, Tensor]
@@ -27,6 +28,8 @@ class Layout:
     name: str
     keys: Mapping[str, tuple[str, str]]
     ignored: tuple[str, ...] = ()  # keys that hold no weight of the model
+    optional: tuple[str, ...] = OPTIONAL
+    layers: LayeredTransformer | None = None  # of a bridge of several layers or with a norm: its depth and norm
 
     @property
     def known(self) -> set[str]:
@@ -61,7 +64,7 @@ class Layout:
 
     def misfits(self, state: State) -> list[str]:
         """Return what keeps a state dict from being in this layout, in words; empty if it is in it."""
-        lacking = [key for name, (key, _) in self.keys.items() if key not in state and name not in OPTIONAL]
+        lacking = [key for name, (key, _) in self.keys.items() if key not in state and name not in self.optional]
         beside = [key for key in state if key not in self.known]
         strange = [f"{key} as {why}" for key, _ in self.keys.values() if key in state and (why := _oddity(state[key]))]
         found = [f"lacks {', '.join(lacking)}"] if lacking else []
@@ -154,6 +157,32 @@ ONE_HIDDEN_LAYER = Layout(
 LAYOUTS = (PAPER, PROPERTIES, BRIDGE_STATE, OURS, ONE_HIDDEN_LAYER)
 
 
+def layout_of_layers(state: State) -> Layout | None:
+    """Return the layout of a bridge of the depth and the norm that the names of a state tell; None if it is no bridge.
+
+    Names do not tell LNPre and RMSPre, which have no weights, from no norm. A bridge of more than three positions is
+    not among interp's networks.
+    """
+    positions = state.get("pos_embed.weight")
+    if (
+        not is_bridge_state(state)
+        or positions is None
+        or positions.is_nested
+        or positions.shape[:1] not in ((2,), (3,))
+    ):
+        return None
+    n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d{1,3})\.", key)))
+    norm: Normalization = "LN" if "ln_final.bias" in state else "RMS" if "ln_final.weight" in state else "none"
+    net = LayeredTransformer(n_layers, normalization=norm)
+    table = {name: (name, _same(axes)) for name, axes in net.axes().items()}
+    return Layout(f"{BRIDGE_STATE.name} of several layers or with layer norm", table, (), net.optional, net)
+
+
+def is_bridge_state(state: State) -> bool:
+    """Whether these are the names of a bridge's state dict, of whatever depth and normalization."""
+    return {"embed.weight", "unembed.weight", "blocks.0.attn.q.weight"} <= set(state)
+
+
 def some(items: Sequence[str], most: int = 6) -> str:
     """Return the first few of a list, in words."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
@@ -168,8 +197,9 @@ def recognise(path: Path | str, state: State) -> Layout:
 
     Raises CheckpointError for an unknown one, with the tensors found, the known layouts, and the nearest of these.
     """
-    misfits = {layout.name: layout.misfits(state) for layout in LAYOUTS}
-    for layout in LAYOUTS:
+    layouts = [*LAYOUTS, *([layers] if (layers := layout_of_layers(state)) else [])]
+    misfits = {layout.name: layout.misfits(state) for layout in layouts}
+    for layout in layouts:
         if not misfits[layout.name]:
             return layout
 
@@ -177,7 +207,7 @@ def recognise(path: Path | str, state: State) -> Layout:
         fitting = [key for key, pattern in layout.keys.values() if key in state and _fits(state[key], pattern)]
         return len(fitting), -len(misfits[layout.name])
 
-    nearest = max(LAYOUTS, key=nearness)
+    nearest = max(layouts, key=nearness)
     hint = ""
     if any(re.search(r"blocks\.[1-9]|\bln", key) for key in state):
         hint = (
@@ -190,7 +220,7 @@ def recognise(path: Path | str, state: State) -> Layout:
     raise UnknownLayoutError(
         f"{path} is in no layout that interp knows: it holds {some(found, 20) or 'no tensors'}. Nearest is "
         f"{nearest.name}, but it {'; '.join(misfits[nearest.name])}. Known layouts: "
-        f"{'; '.join(layout.name for layout in LAYOUTS)}.{hint}"
+        f"{'; '.join(layout.name for layout in layouts)}.{hint}"
     )
 
 

@@ -10,7 +10,7 @@ import contextlib
 import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.arguments import given
-from interp.bridges import is_bridge_state, network_of, settings_beside
+from interp.bridges import SAVE, network_of
 from interp.callables import Model
 from interp.computing import computing
 from interp.console import progress_bar
-from interp.contents import Contents, read_contents, state_and_settings
+from interp.contents import Contents, read_contents, settings_beside, state_and_settings
 from interp.disk import as_path, look_up, make_folder, temporary_in, writing
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.files import is_safetensors, local_file
-from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, UnknownLayoutError
-from interp.networks import Network, OneHiddenLayer, Transformer
+from interp.layouts import ONE_HIDDEN_LAYER, Layout, State, UnknownLayoutError, is_bridge_state
+from interp.networks import LayeredTransformer, Network, OneHiddenLayer, Transformer
 from interp.networks.base import Activation, plain
+from interp.networks.layers import Normalization
 from interp.networks.pairs import Pairs
 from interp.networks.transformer import TRANSFORMER_ACTIVATIONS
 from interp.recorded import check_losses, telling_steps
@@ -56,6 +57,8 @@ from interp.run import (
 from interp.states import checkpoint_of_state, run_of_states
 from interp.task import Operation, SplitLike, Task, as_mask
 from interp.task_names import named_tasks
+
+Read = Transformer | OneHiddenLayer | LayeredTransformer
 
 # ── from contents to a model ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -87,7 +90,7 @@ class _Asked:
 class _Reading:
     """A way to read a file where its tensors leave it open: how many heads, which modulus."""
 
-    architecture: Transformer | OneHiddenLayer
+    architecture: Read
     task: Task
     origin: Origin  # of the task
 
@@ -105,7 +108,7 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
     sizes = layout.sizes(contents.last)
     _check_settings(contents, sizes)
     activation = _activation(contents, asked)
-    architectures: list[Transformer | OneHiddenLayer]
+    architectures: list[Read]
     if layout is ONE_HIDDEN_LAYER:
         if asked.attention_coefficient is not None or asked.n_heads is not None:
             raise ConfigError(
@@ -119,6 +122,20 @@ def _readings(contents: Contents, asked: _Asked) -> list[_Reading]:
                 "concatenated" if concatenated else "summed", activation,
             )
         ]  # fmt: skip
+    elif layout.layers is not None:
+        if asked.attention_coefficient is not None:
+            raise ConfigError(f"{path} is a bridge, with softmax attention alone; leave attention_coefficient out.")
+        if sizes["n_ctx"] == 2 and layout.layers.n_layers > 1 and contents.setting("attention_dir") is None:
+            raise ConfigError(
+                f"{path} has two positions and several layers, and does not tell whether its attention is causal; save "
+                "its config beside it."
+            )
+        same = {name: sizes[name] for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "d_mlp")}
+        architectures = [
+            replace(layout.layers, **same, n_heads=n_heads, activation=activation, normalization=norm)
+            for norm in _norms(contents, layout.layers.normalization)
+            for n_heads, _ in _heads(contents, asked, sizes | {"(n_heads d_head)": sizes["d_model"]})
+        ]
     else:
         coefficient = _coefficient(contents, asked, sizes["n_ctx"])
         architectures = [
@@ -156,16 +173,30 @@ _ALIEN = {
     "scale_attn_by_inverse_layer_idx": (False,), "use_local_attn": (False,), "gated_mlp": (False,), "use_ln": (False,),
     "attn_scores_soft_cap": (-1.0, 0.0), "output_logits_soft_cap": (-1.0, 0.0), "final_rms": (False,),
 }  # fmt: skip
+_OF_LAYERS = ("n_layers", "num_layers", "normalization_type", "use_ln")  # what a bridge of several layers has of these
+
+
+def _alien(contents: Contents) -> dict[str, Any]:
+    """Return what the file's configuration says that interp's networks do not compute; empty if nothing."""
+    known: dict[str, tuple[Any, ...]] = dict(_ALIEN)
+    if contents.layout.layers is not None:  # whose depth and norm are its own
+        known = {name: values for name, values in _ALIEN.items() if name not in _OF_LAYERS}
+        known |= {
+            "act_fn": TRANSFORMER_ACTIVATIONS,
+            "eps": (1e-5,),
+            "attention_dir": ("bidirectional" if len(contents.last["pos_embed.weight"]) == 2 else "causal",),
+        }
+    said = {name: contents.setting(name) for name in contents.settings if name in known}
+    alien = {name: value for name, value in said.items() if value is not None and value not in known[name]}
+    scale, d_head = contents.setting("attn_scale"), contents.setting("d_head")
+    if isinstance(scale, int | float) and isinstance(d_head, int) and scale > 0 and not math.isclose(scale**2, d_head):
+        alien["attn_scale"] = scale
+    return alien
 
 
 def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
     """ConfigError where the file's configuration speaks of another computation, or of other sizes."""
-    said = {name: contents.setting(name) for name in contents.settings if name in _ALIEN}
-    alien = {name: value for name, value in said.items() if value is not None and value not in _ALIEN[name]}
-    scale, d_head = contents.setting("attn_scale"), contents.setting("d_head")
-    if isinstance(scale, int | float) and isinstance(d_head, int) and scale > 0 and not math.isclose(scale**2, d_head):
-        alien["attn_scale"] = scale
-    if alien:
+    if alien := _alien(contents):
         name, value = next(iter(alien.items()))
         raise ConfigError(
             f"{contents.path} says {name} {value!r} in its config, which is not the model that interp computes; "
@@ -181,7 +212,13 @@ def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
 
 
 def _activation(contents: Contents, asked: _Asked) -> Activation:
-    said = asked.activation or contents.setting("act_fn", "act_type", "activation") or "relu"
+    said = asked.activation or contents.setting("act_fn", "act_type", "activation")
+    if said is None and contents.layout.layers is not None:
+        raise ConfigError(
+            f"{contents.path} does not tell its activation, which a bridge of several layers or with layer norm needs: "
+            f"give activation (--activation), or save its config beside it, {SAVE}."
+        )
+    said = said or "relu"
     name = str(said).lower()
     if name not in TRANSFORMER_ACTIVATIONS:
         raise ConfigError(
@@ -219,7 +256,22 @@ def _heads(contents: Contents, asked: _Asked, sizes: Mapping[str, int]) -> list[
     return [(wanted, whole // wanted)]
 
 
-def _tasks(contents: Contents, asked: _Asked, architecture: Transformer | OneHiddenLayer) -> list[tuple[Task, Origin]]:
+def _norms(contents: Contents, told: Normalization) -> list[Normalization]:
+    """Return the norms that a bridge of several layers may have: `told` by the weights, unless that is none."""
+    of_weights: tuple[Normalization, ...] = ("none", "LNPre", "RMSPre") if told == "none" else (told,)
+    if "normalization_type" not in contents.settings:
+        return list(of_weights)
+    said = contents.setting("normalization_type") or "none"
+    found = [norm for norm in of_weights if norm == said]
+    if not found:
+        raise ConfigError(
+            f"{contents.path} says normalization_type {said!r} in its config and holds the weights of "
+            f"{' or '.join(of_weights)}; the file disagrees with itself."
+        )
+    return found
+
+
+def _tasks(contents: Contents, asked: _Asked, architecture: Read) -> list[tuple[Task, Origin]]:
     """Return the tasks that the file may have been trained on, each with who says so."""
     if asked.task is not None and not isinstance(asked.task, str):
         return [(asked.task_of(asked.task), "given")]
@@ -289,18 +341,22 @@ def _resolve(contents: Contents, asked: _Asked) -> _Reading:
         nll = _cross_entropies(_weights(contents.path, contents.layout, contents.last, reading.architecture), reading)
         loss = float((nll if mask is None else nll[mask]).mean())
         found.append((loss / math.log(outputs), index))  # chance is 1
-    heads = sorted({r.architecture.n_heads for r in readings if isinstance(r.architecture, Transformer)})
+    attending = [r.architecture for r in readings if not isinstance(r.architecture, OneHiddenLayer)]
+    heads = sorted({one.n_heads for one in attending})
+    norms = sorted({one.normalization for one in attending if isinstance(one, LayeredTransformer)})
     moduli = sorted({r.task.p for r in readings})
     losses = sorted(loss for loss, _ in found)
     if len(losses) == 1 or (losses and losses[0] < _BETTER * min(1.0, losses[1])):
         chosen = readings[min(found)[1]]
         if len(losses) > 1 and chosen is not _plain(readings):
             taken = [f"p = {chosen.task.p}"] if len(moduli) > 1 else []
-            if len(heads) > 1 and isinstance(chosen.architecture, Transformer):
+            if len(heads) > 1 and not isinstance(chosen.architecture, OneHiddenLayer):
                 taken.append(f"n_heads {chosen.architecture.n_heads}")
+            if len(norms) > 1 and isinstance(chosen.architecture, LayeredTransformer):
+                taken.append(f"normalization_type {chosen.architecture.normalization}")
             warn(
                 f"{contents.path} leaves it open, and {' and '.join(taken)} is taken, with which the model answers "
-                f"best by far; give {'n_heads' if len(heads) > 1 else 'task'} to be sure."
+                f"best by far; give {_surely(heads, norms)} to be sure."
             )
         return chosen
     if plain := _plain(readings):
@@ -308,15 +364,21 @@ def _resolve(contents: Contents, asked: _Asked) -> _Reading:
     ask = []
     if len(heads) > 1:
         ask.append(f"the number of heads: give n_heads (--n-heads), one of {', '.join(map(str, heads))}")
+    if len(norms) > 1:
+        ask.append(f"its norm, one of {', '.join(norms)}: save its config beside it, {SAVE}")
     if len(moduli) > 1:
         ask.append(f"whether p is {moduli[1]}, or {moduli[0]} with tokens of b's own: give task=interp.Task(p) (--p)")
     raise ConfigError(f"{contents.path} does not tell {'; nor '.join(ask)}.")
 
 
+def _surely(heads: list[int], norms: list[Normalization]) -> str:
+    return "its config" if len(norms) > 1 else "n_heads" if len(heads) > 1 else "task"
+
+
 def _plain(readings: list[_Reading]) -> _Reading | None:
     """The reading that needs no word: with "=" among the tokens, a and b hardly ever have tokens of their own."""
     first = readings[0].architecture
-    if not isinstance(first, Transformer) or first.n_ctx != 3:
+    if isinstance(first, OneHiddenLayer) or first.n_ctx != 3:
         return None
     return readings[0] if all(reading.architecture == first for reading in readings) else None
 
@@ -542,11 +604,11 @@ def load_checkpoint(
     """Read one model, whoever saved it; the layout is recognised by what the file holds, never by its name.
 
     Known are: the paper's layout (Nanda et al., 2023; with constant attention Zhong et al., 2023), TransformerLens' of
-    1.x to 3.x (its grokking demo; Chughtai et al., 2023), the state dict of a TransformerLens 4 bridge, one hidden
-    layer (W_x, W_y, W, W_U; Chughtai et al.), our own names, and the checkpoints of `interp.train`; as a torch or
-    safetensors file, bare or with the training beside it. Of a file that holds a whole run, that of `step` is read, or
-    its `model`, or its last; of a run directory, that of `step`. `path` may be an fsspec address, such as hf://… or
-    s3://….
+    1.x to 3.x (its grokking demo; Chughtai et al., 2023), the state dict of a TransformerLens 4 bridge (of several
+    layers or with layer norm it is a LayeredTransformer), one hidden layer (W_x, W_y, W, W_U; Chughtai et al.), our own
+    names, and the checkpoints of `interp.train`; as a torch or safetensors file, bare or with the training beside it.
+    Of a file that holds a whole run, that of `step` is read, or its `model`, or its last; of a run directory, that of
+    `step`. `path` may be an fsspec address, such as hf://… or s3://….
 
     What the file tells is taken from it. What it cannot tell is given:
 
@@ -558,7 +620,7 @@ def load_checkpoint(
     attention_coefficient  where attention is coefficient · softmax + (1 − coefficient); asked for where the model has
                            two positions
     n_heads                of a bridge's state dict, where the model has not learned enough to tell
-    activation             "relu" unless given, or told
+    activation             "relu" unless given, or told; asked for of a bridge of several layers or with layer norm
 
     With `model`, an interp.Model of a module of yours, `path` is a state dict of that module, or a file that holds one.
 
@@ -624,6 +686,10 @@ def _load(file: Path, name: Path | str, asked: _Asked, step: int | None) -> Chec
     except UnknownLayoutError:
         if (bridge := _bridge(file, name, asked, step)) is None:
             raise
+        return bridge
+    if contents.layout.layers is not None and not contents.states and _alien(contents):
+        bridge = _bridge(file, name, asked, step)
+        assert bridge is not None
         return bridge
     reading = _resolve(contents, asked)
     mask = _mask(contents, asked, reading.task)
@@ -735,7 +801,8 @@ def convert(
         first = _load(file, name, asked, None)
         if isinstance(first.config, ForeignNetwork):
             raise ConfigError(
-                f"{name} is a bridge of several layers or with layer norm, which a run directory cannot hold."
+                f"{name} is a bridge with a config that no network of interp's has, so a run directory cannot hold it; "
+                "measure the file itself."
             )
         if step is not None and first.step is not None and step != first.step:
             raise ConfigError(f"{name} holds step {first.step}, not step {step}; leave step out.")

@@ -22,6 +22,8 @@ from interp.config import OF_DEFAULT_NETWORK, TrainConfig
 from interp.errors import ConfigError, warn
 from interp.printed import Printed
 
+_ROUNDING = 1e-9  # of a share, a product of fractions: 3/4 · 2/3 is a half
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -39,7 +41,11 @@ class Curve:
 
     @property
     def median(self) -> float:
-        """The least delay after which at most half of the runs still wait; NaN if more than half did at their ends."""
+        """The least delay after which at most half of the runs still wait; NaN if more than half did at their ends.
+
+        Where exactly half wait from one delay to the next, it is the middle between these two, as in R's survival and
+        as for the median of numbers. If no delay follows, because the other runs are censored, it is the first.
+        """
         return self._half(self.share)
 
     @property
@@ -48,8 +54,13 @@ class Curve:
         return self._half(self.low), self._half(self.high)
 
     def _half(self, curve: Float[np.ndarray, " n"]) -> float:
-        below = np.flatnonzero(curve <= 0.5)
-        return float(self.steps[below[0]]) if len(below) else math.nan
+        below = np.flatnonzero(curve < 0.5 + _ROUNDING)
+        if not len(below):
+            return math.nan
+        first = below[0]
+        lower = np.flatnonzero(curve < 0.5 - _ROUNDING)
+        level = curve[first] > 0.5 - _ROUNDING and len(lower)
+        return float(self.steps[[first, lower[0]]].mean() if level else self.steps[first])
 
 
 @dataclass(frozen=True, repr=False)

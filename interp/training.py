@@ -29,7 +29,7 @@ from interp.errors import CheckpointError, ConfigError, DivergedError, StorageEr
 from interp.imports import stop_if_declaring
 from interp.layouts import some
 from interp.networks import Weights, check_weights
-from interp.networks.base import UNTAPPED
+from interp.networks.base import UNTAPPED, check_forward
 from interp.networks.pairs import Pairs
 from interp.run import (
     CHECKPOINTS,
@@ -56,7 +56,7 @@ from interp.run import (
     write_tensors,
 )
 from interp.threads import for_network, on, wanted
-from interp.updates import Updates, batch, dropout, train_labels, training_loss
+from interp.updates import Updates, batch, check_effects, dropout, train_labels, training_loss
 
 _LOCK = ".lock"
 _STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
@@ -105,11 +105,11 @@ def train(
     (`run.start`). The optimizer begins anew too; `with_optimizer` takes its state from the run of `start`, which keeps
     that of its newest step alone.
 
-    Raises ConfigError for settings that differ from the run's or a device this machine lacks; CheckpointError where
-    `path` holds a run (without `resume`), something else, or a damaged state; TrainingError if another training
-    writes there, if the loss is no longer finite, if a file cannot be written (a full disk), or if what was written is
-    deleted meanwhile; TrainingInterrupted, a KeyboardInterrupt, after Ctrl-C or SIGTERM. In each case all that was
-    saved stays.
+    Raises ConfigError for settings that differ from the run's, for a setting that has no effect under the others, and
+    for a device this machine lacks; CheckpointError where `path` holds a run (without `resume`), something else, or a
+    damaged state; TrainingError if another training writes there, if the loss is no longer finite, if a file cannot be
+    written (a full disk), or if what was written is deleted meanwhile; TrainingInterrupted, a KeyboardInterrupt, after
+    Ctrl-C or SIGTERM. In each case all that was saved stays.
     """
     stop_if_declaring()
     if threads is not None:
@@ -138,6 +138,8 @@ def train(
         raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
     if config is not None:
         device_of(config.device)
+        if not (path / CONFIG).exists():
+            check_effects(config)
     make_folder(path)
     with writing(path / _LOCK):
         try:
@@ -215,6 +217,7 @@ def _train(
 
     initial = network.initial_weights(config.seed)
     check_weights(initial, network)
+    check_forward(network, initial, Pairs(config.p, *mask.nonzero(as_tuple=True)))
     if config.init_scale != 1:
         initial = {name: weight * config.init_scale for name, weight in initial.items()}
     weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
@@ -269,11 +272,6 @@ def _train(
                 some = some.to(device)
                 pairs, answers = Pairs(config.p, train_pairs.a[some], train_pairs.b[some]), labels[some]
             logits = network.forward(weights, pairs, tap)
-            if logits.ndim != 2 or logits.shape[0] != len(pairs) or logits.shape[1] < config.p:
-                raise ConfigError(
-                    f"The forward of {network.name} must give logits [pairs, outputs] with at least p = {config.p} "
-                    f"outputs; got {list(logits.shape)} for {len(pairs)} pairs."
-                )
             loss = training_loss(logits, answers, config.loss)
             first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 

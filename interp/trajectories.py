@@ -40,7 +40,7 @@ ALIGNMENTS = (
     "neuron_logit_alignment",
 )  # on request elsewhere: a lone model has no last checkpoint
 _NOTE = b"interp"
-_SOURCES = ("measures/*.py", "all_pairs.py", "forward.py", "fourier.py", "model.py", "subjects.py")
+_SOURCES = ("measures/*.py", "networks/*.py", "all_pairs.py", "fourier.py", "subjects.py")
 
 Row = dict[str, dict[str, Number | None]]  # of each measure, its columns
 
@@ -99,7 +99,8 @@ def trajectory(
     `neuron_logit_alignment`, of W_E and W_L with those of the last checkpoint. The losses are over the p number tokens,
     as everywhere but in `run.history`, where "=" counts too. `df.attrs["key_frequencies"]` holds the key frequencies,
     which are those of `progress_measures` at every step unless given, `df.attrs["key_step"]` the step of the checkpoint
-    that has them (None if they were given), and `df.attrs["p"]` the modulus.
+    that has them (None if they were given), and `df.attrs["p"]` the modulus. `df.attrs["missing"]` gives the reason of
+    each measure that no checkpoint has; of those that `measures` names it is a warning too.
 
     `arrays` names measures whose arrays are wanted too: `df.attrs["arrays"]["embedding_norms"]` is [checkpoint, p].
 
@@ -148,6 +149,7 @@ def trajectory(
         ours = all(one.builtin for one in wanted + of_arrays) and not isinstance(run.architecture, ForeignNetwork)
         _each(measure, todo, workers if ours else 1, bar, len(rows))
     failed: dict[tuple[str, str], list[int]] = {}
+    missing: dict[str, str] = kept.missing if kept else {}
     arrays_of: dict[int, dict[str, np.ndarray | None]] = {}
     for step in todo:
         values = found[step]
@@ -157,6 +159,7 @@ def trajectory(
             continue
         rows[step] |= {one.name: one.flat(values.values[one.name]) for one in lacking[step]}
         arrays_of[step] = {one.name: _array(one, values.values[one.name]) for one in of_arrays}
+        missing.update(values.missing)
         for name, why in values.failed.items():
             failed.setdefault((name, why), []).append(step)
         if kept:
@@ -175,9 +178,18 @@ def trajectory(
         "p": run.task.p,
         "key_doubt": subjects.keys.doubt,
         "doubts": run_doubts(run, subjects.last),
+        "missing": {
+            one.name: missing[one.name]
+            for one in wanted
+            if one.name in missing and all(_is_missing(row[one.name]) for row in rows.values())
+        },
     }
     if of_arrays:
-        frame.attrs["arrays"] = _arrays(run, arrays_of, of_arrays)
+        frame.attrs["arrays"] = _arrays(run, arrays_of, of_arrays, missing)
+    if measures is not None:
+        for name, why in frame.attrs["missing"].items():
+            if (name, why) not in failed:  # which is said already
+                warn(f"{name} is missing at all checkpoints: {why}.")
     warn_of(frame.attrs["doubts"][len(run.doubts) :], run.path)
     return frame
 
@@ -225,14 +237,21 @@ def _array(one: Measure, value: Any) -> np.ndarray | None:
     )
 
 
-def _arrays(run: Run, found: Mapping[int, dict[str, np.ndarray | None]], measures: list[Measure]) -> Arrays:
+def _is_missing(columns: Mapping[str, Number | None]) -> bool:
+    return all(value is None or math.isnan(value) for value in columns.values())
+
+
+def _arrays(
+    run: Run, found: Mapping[int, dict[str, np.ndarray | None]], measures: list[Measure], missing: Mapping[str, str]
+) -> Arrays:
     stacked = {}
     for one in measures:
         each = [row[one.name] for row in found.values()]
         there = [array for array in each if array is not None]
         if not there:
             raise ConfigError(
-                f"arrays must name measures that the run can give; {one.name} is missing at all checkpoints."
+                f"arrays must name measures that the run can give; {one.name} is missing at all checkpoints: "
+                f"{missing[one.name]}."
             )
         if len({array.shape for array in there}) > 1:
             raise ConfigError(f"arrays must keep their shape over training; {one.name} does not.")
@@ -319,7 +338,8 @@ class _Kept:
 
     `note` holds the fingerprint of the definitions and the split; the digest of each checkpoint, and the last one; the
     key frequencies, how they were asked for, and the digests of the checkpoints that decided them; of each measure its
-    version and what else it needs (the key frequencies, the last checkpoint); and which columns each measure made.
+    version and what else it needs (the key frequencies, the last checkpoint); why some are missing; and which columns
+    each measure made.
     """
 
     def __init__(self, run: Run, wanted: list[Measure], asked: list[int] | float) -> None:
@@ -331,6 +351,7 @@ class _Kept:
         self._note: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
         self._needs: dict[str, set[str]] = {}
+        self.missing: dict[str, str] = {}  # why measures are missing, at any checkpoint
 
     def needs(self, found: Mapping[str, set[str]]) -> None:
         """Note what else measures were found to need."""
@@ -354,11 +375,13 @@ class _Kept:
                         for name, columns in group["columns"].items()
                     }
             needs = {name: set(what) for name, what in note["needs"].items()}
+            missing = {str(name): str(why) for name, why in note["missing"].items()}
             for part in ("versions", "digests", "last"):
                 note[part]
         except (CheckpointError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return False
         self._note, self._rows, self._needs = note, rows, needs
+        self.missing.update(missing)
         return True
 
     def rows(self, subjects: _Subjects) -> dict[int, Row]:
@@ -434,6 +457,7 @@ class _Kept:
             "last": [max(digests), digests[max(digests)]],
             "keys": self._note.get("keys"),
             "needs": {name: sorted(what) for name, what in self._needs.items()},
+            "missing": self.missing,
             "versions": self._note.get("versions", {}) | {name: v for name, v in mine.items() if v is not None},
             "groups": list(groups.values()),
         }

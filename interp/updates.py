@@ -7,6 +7,7 @@ and scales the weights back to their norm (`fixed_norm`).
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
 
@@ -16,10 +17,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from interp.arguments import given
+from interp.computing import computing
 from interp.config import Loss, TrainConfig
 from interp.errors import ConfigError
-from interp.networks import Tap
+from interp.networks import Network, Pairs, Tap
 from interp.networks.base import UNTAPPED
+from interp.task import check_split
 
 _SLOW, _NORM = "slow", "fixed_norm"
 _LABELS, _BATCHES, _DROPOUT = range(3)  # what random numbers are for: each has its own, of the run's seed
@@ -218,9 +222,13 @@ def generator(seed: int, *stream: int, device: torch.device | str = "cpu") -> to
     return torch.Generator(device).manual_seed(int(mixed[0]) % 2**63)
 
 
+def _wrong_labels(config: TrainConfig, train_pairs: int) -> int:
+    return round(config.label_noise * train_pairs)
+
+
 def train_labels(config: TrainConfig, right: Int[Tensor, " n"]) -> Int[Tensor, " n"]:
     """Return the labels to train on: the right ones, a share `label_noise` of them replaced by wrong ones at random."""
-    number = round(config.label_noise * len(right))
+    number = _wrong_labels(config, len(right))
     if not number:
         return right
     random = generator(config.seed, _LABELS)
@@ -254,3 +262,56 @@ def dropout(config: TrainConfig, step: int, device: torch.device) -> Tap:
     of_neurons, of_patterns = config.model.dropout_points
     rates = dict.fromkeys(of_neurons, config.dropout) | dict.fromkeys(of_patterns, config.attention_dropout)
     return Tap({name: dropping(rate) for name, rate in rates.items() if rate})
+
+
+# ── which settings act ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+def check_effects(config: TrainConfig) -> None:
+    """Raise ConfigError for a setting that is not at its default and has no effect under the other settings.
+
+    Two runs that differ in such a setting alone are one run twice. This is asked where a training begins, not where
+    one is read or resumed.
+    """
+    train_pairs = (
+        len(config.split) if isinstance(config.split, tuple)
+        else check_split(config.p, config.train_fraction, str(config.split))
+    )  # fmt: skip
+    network, optimizer, pairs = (
+        f"network={config.model.name}", f"optimizer={config.optimizer}", f"{train_pairs:,} train pairs",
+    )  # fmt: skip
+    of_neurons, of_patterns = config.model.dropout_points
+    acts: dict[str, tuple[Callable[[], bool], str, str]] = {
+        "betas": (lambda: config.optimizer != "sgd", "optimizer adamw or muon", optimizer),
+        "momentum": (lambda: config.optimizer != "adamw", "optimizer sgd or muon", optimizer),
+        "weight_decay_on": (lambda: config.weight_decay > 0, "weight_decay above 0", "weight_decay=0"),
+        "grokfast_decay": (lambda: config.grokfast > 0, "grokfast above 0", "grokfast=0"),
+        "batch_size": (lambda: batch(config, train_pairs, 0) is not None, "more train pairs than a batch has", pairs),
+        "label_noise": (lambda: _wrong_labels(config, train_pairs) > 0, "enough train pairs for a wrong label", pairs),
+        "dropout": (lambda: _names_any(config.model, config.p, of_neurons), "a network that names neurons", network),
+        "attention_dropout": (
+            lambda: _names_any(config.model, config.p, of_patterns), "a network that names attention patterns", network,
+        ),
+    }  # fmt: skip
+    for name, (acting, needed, there) in acts.items():
+        value, default = getattr(config, name), getattr(TrainConfig, name)
+        if value != default and not acting():
+            raise ConfigError(
+                f"{name} acts only with {needed}; got {name}={given(value)} with {there}. Leave it at its default, "
+                f"{given(default)}."
+            )
+
+
+@functools.lru_cache(maxsize=64)
+@computing()
+def _names_any(network: Network, p: int, names: tuple[str, ...]) -> bool:
+    """Whether the forward of a network names one of these activations, by which dropout could act on it."""
+    seen: list[Tensor] = []
+
+    def see(x: Tensor) -> Tensor:
+        seen.append(x)
+        return x
+
+    zero = torch.zeros(1, dtype=torch.long)
+    network.forward(network.initial_weights(0), Pairs(p, zero, zero), Tap(dict.fromkeys(names, see)))
+    return bool(seen)

@@ -11,7 +11,9 @@ from interp.cli import app, parse_steps
 from tests.processes import interp as shell
 
 
-@pytest.mark.parametrize("command", [(), ("train",), ("measure",), ("list-measures",), ("compare",), ("phases",)])
+@pytest.mark.parametrize(
+    "command", [(), ("train",), ("measure",), ("list-measures",), ("compare",), ("phases",), ("animate",)]
+)
 def test_help_teaches_by_example(command):
     done = shell(*command, "--help")
     assert done.returncode == 0

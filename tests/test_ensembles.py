@@ -1,6 +1,8 @@
 """Ensembles of runs: identities, bounds, an example worked by hand, and what is refused."""
 
 import math
+import os
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -103,11 +105,12 @@ def test_members_that_err_on_different_pairs_are_right_together():
 
 
 @pytest.mark.parametrize("of", OF)
-def test_an_ensemble_of_one_model_is_that_model(sweep, of):
+def test_an_ensemble_of_copies_of_one_model_is_that_model(sweep, of, tmp_path):
     run = sweep.run(0)
     alone = interp.trajectory(run, measures=list(SCORES), progress=False, keep=False)
-    for members in (2, 3):
-        found = ensemble([run] * members, of=of)
+    copies = [shutil.copytree(run.path, tmp_path / str(i)) for i in range(2)]
+    for members in ([run, copies[0]], [run, *copies]):
+        found = ensemble(members, of=of)
         assert found["step"].tolist() == list(run.steps) == alone["step"].tolist()
         for name in SCORES:
             # Sums of float32 logits are exact in float64; logarithms of sums of probabilities are rounded.
@@ -187,9 +190,10 @@ def test_a_sweep_over_seeds_with_a_split_each_is_told_to_fix_it(sweep, small_run
         (lambda: [], {}, "got 0"),
         (lambda: "runs/mine", {}, "a list of runs or of their paths; got 'runs/mine'"),
         (lambda: run_of(one_hot()), {}, "a list of runs or of their paths; got a Run"),
-        (lambda: [run_of(one_hot(), split=None)] * 2, {}, "its split is unknown. Open it with its split"),
-        (lambda: [run_of(one_hot(), split=SPLIT | True)] * 2, {}, "all its pairs are train pairs"),
-        (lambda: [run_of(one_hot())] * 2, {"steps": []}, "must name at least one step"),
+        (lambda: [run_of(one_hot())] * 2, {}, "must be different ones; got 1 states? of Table twice. Drop one of them"),
+        (lambda: [run_of(one_hot(), split=None) for _ in "ab"], {}, "its split is unknown. Open it with its split"),
+        (lambda: [run_of(one_hot(), split=SPLIT | True) for _ in "ab"], {}, "all its pairs are train pairs"),
+        (lambda: [run_of(one_hot()) for _ in "ab"], {"steps": []}, "must name at least one step"),
     ],
 )  # fmt: skip
 def test_what_is_no_ensemble_is_refused_in_a_sentence(runs, settings, said):
@@ -197,14 +201,23 @@ def test_what_is_no_ensemble_is_refused_in_a_sentence(runs, settings, said):
         ensemble(runs(), **settings)
 
 
-def test_arguments_of_other_types_are_refused_in_a_sentence(small_run_path):
+def test_a_run_counts_once_under_whatever_path(sweep, tmp_path):
+    path = sweep.run(0).path
+    (tmp_path / "link").symlink_to(path)
+    for again in (path, str(path), os.path.relpath(path), tmp_path / "link", sweep.run(0)):
+        with pytest.raises(ConfigError, match=r"must be different ones; got .* twice\. Drop one of them\.$"):
+            ensemble([path, sweep.run(1), again])
+
+
+def test_arguments_of_other_types_are_refused_in_a_sentence(small_run_path, tmp_path):
+    copy = shutil.copytree(small_run_path, tmp_path / "copy")
     said = outside(
         f"""
         import interp
-        path = {str(small_run_path)!r}
+        path, copy = {str(small_run_path)!r}, {str(copy)!r}
         for settings in ({{"of": "votes"}}, {{"steps": 10}}, {{"steps": [0.5]}}, {{"runs": 3}}, {{"runs": [path, 3]}}):
             try:
-                interp.ensemble(**{{"runs": [path, path], "progress": False}} | settings)
+                interp.ensemble(**{{"runs": [path, copy], "progress": False}} | settings)
             except interp.ConfigError as error:
                 print(error)
         """
@@ -219,9 +232,9 @@ def test_arguments_of_other_types_are_refused_in_a_sentence(small_run_path):
 
 
 def test_steps_that_are_not_there_and_weights_that_are_not_finite_are_refused():
-    run = run_of(one_hot(), one_hot())
+    run, other = (run_of(one_hot(), one_hot()) for _ in range(2))
     with pytest.raises(CheckpointError, match="no checkpoint of step 5; the nearest are 0, 10"):
-        ensemble([run, run], steps=[0, 5])
+        ensemble([run, other], steps=[0, 5])
     broken = run_of(one_hot(), torch.full((5, 5, 5), torch.nan))
     with pytest.raises(CheckpointError, match=r"2 states of Table: .* those of step 10 hold NaN"):
         ensemble([run, broken])

@@ -255,7 +255,7 @@ def test_a_run_of_an_unknown_network_says_how_to_read_it(trained):
     assert done.returncode == 2
     assert "restore" not in done.stderr
     assert "network must be one of transformer, " in done.stderr
-    assert "--import FILE; got 'two_tables'" in done.stderr
+    assert "once its module is imported or named by --import FILE; got 'two_tables'" in " ".join(done.stderr.split())
 
 
 def test_figures_for_what_a_network_lacks_are_sentences(trained, tmp_path, own_file):
@@ -484,9 +484,40 @@ def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_p
             r"p = 7 outputs; got \[29, 3\]",
         ),
         ({"axes": lambda self: {"A": ("d_vocab", "d_hid")}}, "A must have axes of at least 1"),
+        ({"forward": drawing(right)}, r"wrong_tables must draw no random numbers; two runs .* differ by"),
+        ({"forward": mixing(right)}, r"a pair the same logits alone and among others; two such runs differ by"),
     ]:
+        before = torch.get_rng_state()
         with pytest.raises(ConfigError, match=said):
             train(**methods)
+        assert torch.equal(torch.get_rng_state(), before)
+        assert not (tmp_path / "run" / "config.json").exists()
+
+
+def drawing(right):
+    """A forward with dropout of its own."""
+    return lambda self, w, pairs, tap: torch.nn.functional.dropout(right.forward(self, w, pairs, tap), 0.1)
+
+
+def mixing(right):
+    """A forward with the mean over its pairs taken off, as batch normalization does."""
+
+    def forward(self, w, pairs, tap):
+        logits = right.forward(self, w, pairs, tap)
+        return logits - logits.mean(0)
+
+    return forward
+
+
+@pytest.mark.parametrize(("other", "said"), [(drawing, "must draw no random numbers"), (mixing, "alone and among")])
+def test_a_network_whose_answers_change_is_not_measured(trained, own_file, other, said):
+    ckpt = trained("own")[0][-1]
+    kind = NETWORKS["two_tables"]
+    changing = dataclass(frozen=True)(type("Changing", (kind,), {"forward": other(kind)}))
+    net = changing(d_hidden=ckpt.config.d_hidden).sized(P)
+    with pytest.raises(ConfigError, match=said):
+        interp.progress_measures(replace(ckpt, config=net))
+    assert interp.progress_measures(replace(ckpt, config=kind(ckpt.config.d_hidden).sized(P))).loss > 0
 
 
 def test_sizes_that_are_lists_in_json_are_tuples_again():
@@ -500,6 +531,20 @@ def test_sizes_that_are_lists_in_json_are_tuples_again():
         assert network_of(json.loads(json.dumps(net.to_dict()))) == net
     finally:
         NETWORKS.pop("of_widths")
+
+
+def test_a_trajectory_says_why_measures_are_missing(trained, own_file, tmp_path):
+    run = trained("own")[0]
+    reasons = interp.progress_measures(run[-1]).missing
+    for _ in range(2):  # computed, and read from what is kept
+        missing = interp.trajectory(run, progress=False).attrs["missing"]
+        assert missing["embedding_gini"] == reasons["embedding_gini"] == "two_tables gives no embedding"
+        assert missing["attention_share"] == "the model has no attention"
+        assert "test_loss" not in missing
+    with pytest.warns(UserWarning, match="attention_share is missing at all checkpoints: the model has no attention"):
+        interp.trajectory(run, measures=["test_loss", "attention_share"], progress=False)
+    with pytest.raises(ConfigError, match="embedding_norms is missing at all checkpoints: two_tables gives no embed"):
+        interp.trajectory(run, arrays=["embedding_norms"], progress=False)
 
 
 def test_phases_of_a_network_of_ones_own(trained, own_file):

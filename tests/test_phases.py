@@ -609,3 +609,19 @@ def test_public_histories_against_the_definitions_row_by_row():
     assert sum(ph.lost is not None for ph in found) == 11
     assert sum(bool(ph.dips) for ph in found) == 30
     assert sum("the record begins after" in ph.missing.get("generalized", "") for ph in found) == 6
+
+
+def test_the_phase_at_a_step():
+    test_loss = [2.0, 4.0, 2.0, 0.1, 0.001, 0.001]
+    record = pd.DataFrame({
+        "step": range(0, 600, 100), "train_accuracy": [0, 1, 1, 1, 1, 1], "test_accuracy": [0, 0, 0, 1, 1, 1],
+        "excluded_loss": [4, 1, 2, 3, 4, 4], "test_loss": test_loss,
+    })  # fmt: skip
+    found = interp.phases(record)
+    assert found.spans() == [
+        ("memorization", 0, 100), ("circuit formation", 100, 300), ("cleanup", 300, 400), ("grokked", 400, 500),
+    ]  # fmt: skip
+    named = [found.at(step) for step in (0, 99, 100, 300, 350, 400, 500, 501)]
+    assert named == [
+        "memorization", "memorization", "circuit formation", "cleanup", "cleanup", "grokked", "grokked", None,
+    ]  # fmt: skip

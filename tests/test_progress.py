@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -283,6 +284,14 @@ def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeyp
     frame = interp.trajectory(own_run, progress=False, **options)
     assert measured == expected
     assert list(frame["step"]) == expected
+
+
+def test_what_is_kept_depends_on_every_source_that_measures():
+    """Each pattern names files that exist, and together they hold all that a trajectory runs to measure."""
+    home = Path(interp.__file__).parent
+    found = {pattern: {file.name for file in home.glob(pattern)} for pattern in interp.trajectories._SOURCES}
+    assert all(found.values()), found
+    assert {"losses.py", "shared.py", "transformer.py", "base.py", "all_pairs.py"} <= set().union(*found.values())
 
 
 def test_a_run_held_open_while_its_files_change_caches_nothing_stale(own_run):

@@ -40,6 +40,22 @@ def test_the_share_still_waiting_by_hand():
         kaplan_meier(np.array([]), np.array([], dtype=bool))
 
 
+def test_the_median_is_that_of_numbers_where_none_is_censored():
+    """Of an even number it is the middle between the two middle ones, as R's survfit has it too."""
+    for delays in ([100.0, 300.0], [40.0, 10.0, 20.0, 30.0], [1.0, 1.0, 2.0, 5.0, 7.0, 9.0], [1.0, 2.0, 2.0, 3.0]):
+        curve = kaplan_meier(np.array(delays), np.zeros(len(delays), dtype=bool))
+        assert curve.median == np.median(delays)
+    # With one of four censored at 15: 3/4, then 3/4 · 1/2 = 3/8 at 20. With two of six at 5, four are at risk.
+    assert kaplan_meier(np.array([10.0, 15.0, 20.0, 40.0]), np.array([False, True, False, False])).median == 20
+    six = np.array([5.0, 5.0, 10.0, 20.0, 30.0, 40.0])
+    assert kaplan_meier(six, six == 5.0).median == 25
+    # 3/4 at 10, of three at risk at 20 one: 3/4 · 2/3 is a half, whatever is rounded; then one of one at 40.
+    rounded = kaplan_meier(np.array([10.0, 20.0, 30.0, 40.0]), np.array([False, False, True, False]))
+    assert rounded.median == 30
+    # Half of the runs are known to wait longer than 30, and nothing else: the first delay after which half wait.
+    assert kaplan_meier(np.array([10.0, 20.0, 30.0, 30.0]), np.array([False, False, True, True])).median == 20
+
+
 def test_waits_are_delays_and_what_was_watched():
     frame = table(
         memorized=[10, 10, None, 30], generalized=[110, None, None, 30], last_step=[200, 200, 200, 200],

@@ -16,6 +16,7 @@ import torch
 
 import interp
 from interp import CheckpointError, ConfigError, TrainConfig
+from interp.networks import OneHiddenLayer
 from interp.sweeps import local, owners
 from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
 from interp.sweeps.jobs import Job, Stop, perform, read_result
@@ -66,6 +67,49 @@ def test_words_of_the_shell_are_values_and_ranges():
     assert parsed_values("betas", "0.9,0.98") == [(0.9, 0.98)]
     assert parsed_values("checkpoint_steps", "0:300:100") == [(0, 100, 200)]
     assert parsed_values("split_seed", "none,3") == [None, 3]
+
+
+def test_a_network_may_be_a_dict_of_its_name_and_sizes(tmp_path):
+    """It is the run of the same network in any other form."""
+    wide, small = OneHiddenLayer(d_hidden=128), OneHiddenLayer(d_hidden=64)
+    as_dict = {"network": "one_hidden_layer", "d_hidden": 64}
+    assert [one.network for one in configurations({"network": [as_dict, wide]})] == [small, wide]
+    assert [one.network for one in configurations({"network": as_dict, "network.d_hidden": [64, 128]})] == [small, wide]
+    file = tmp_path / "plan.toml"
+    file.write_text('[grid]\nnetwork = {network = "one_hidden_layer", d_hidden = 64}\n')
+    flat = {"network": "one_hidden_layer", "network.d_hidden": 64}
+    forms = [configurations({"network": as_dict}), configurations({"network": small}), configurations(flat)]
+    assert len({run_id(one) for (one,) in [*forms, read_plan(file).configs]}) == 1
+
+
+def test_settings_that_have_no_effect_are_refused_with_the_combination(tmp_path):
+    """Else their values would be distinct runs that are all the same."""
+    said = (
+        r"^momentum acts only with optimizer sgd or muon; got momentum=0.0 with optimizer=adamw. Leave it at its "
+        r"default, 0.9. The combination is seed=1, momentum=0.0. To leave it out, write two grids, .* or two tables "
+        r"\[\[grid\]\] in a TOML file\.$"
+    )  # fmt: skip
+    grid = {"seed": [1], "optimizer": ["adamw", "sgd"], "momentum": [0.9, 0.0]}
+    with pytest.raises(ConfigError, match=said):
+        configurations(grid)
+    apart = configurations([{"seed": 1}, {"seed": 1, "optimizer": "sgd", "momentum": [0.9, 0.0]}])
+    assert [(one.optimizer, one.momentum) for one in apart] == [("adamw", 0.9), ("sgd", 0.9), ("sgd", 0.0)]
+    for lone in (TrainConfig(momentum=0.0), {"momentum": 0.0}):
+        with pytest.raises(ConfigError, match=r"Leave it at its default, 0\.9\.$"):
+            configurations([lone])
+    done = shell("sweep", tmp_path / "sweep", "--set", "grokfast=0,1", "--set", "grokfast_decay=0.9,0.98")
+    assert done.returncode == 2
+    assert "grokfast_decay acts only with grokfast above 0; got grokfast_decay=0.9" in " ".join(done.stderr.split())
+    assert not (tmp_path / "sweep").exists()
+
+
+@pytest.mark.parametrize("name", ["delay-mod23/delay", "settings-mod23/settings"])
+def test_sweeps_that_are_shipped_are_the_runs_of_their_tables(name):
+    file = ROOT / "checkpoints" / f"{name}.toml"
+    wanted = {run_id(one) for one in read_plan(file).configs}
+    shipped = set(interp.load_sweep(file.parent).table["run"])
+    assert shipped
+    assert shipped <= wanted
 
 
 def test_a_run_is_known_by_what_differs_from_the_defaults_without_steps_and_device():
@@ -168,6 +212,25 @@ def test_a_toml_file_holds_options_and_grids(tmp_path):
             read_plan(file)
 
 
+def test_set_replaces_a_setting_in_every_grid_of_a_file(tmp_path):
+    file = tmp_path / "plan.toml"
+    file.write_text(
+        '[[grid]]\np = 5\nseed = "0:5"\n[[grid]]\np = [7, 11]\nnetwork = "one_hidden_layer"\n"network.d_hidden" = 8\n'
+    )
+    changed = read_plan(file, parsed_settings(["seed=3,4", "steps=20"])).configs
+    assert [(one.p, one.seed, one.steps) for one in changed] == [
+        (5, 3, 20), (5, 4, 20), (7, 3, 20), (7, 4, 20), (11, 3, 20), (11, 4, 20),
+    ]  # fmt: skip
+    other = read_plan(file, {"network": ["transformer"], "network.d_mlp": [16]}).configs
+    assert [(one.p, one.model.d_mlp) for one in other] == [*[(5, 16)] * 5, (7, 16), (11, 16)]
+    file.write_text('[[grid]]\np = 5\nseed = "0:5"\n[[grid]]\np = 7\n')
+    done = shell("sweep", tmp_path / "sweep", "--file", file, "--set", "p=11")
+    assert done.returncode == 2
+    said = " ".join(done.stderr.split())
+    assert "asked for once; got p=11 twice" in said
+    assert "--set gave p to each grid of the file." in said
+
+
 @pytest.fixture
 def here(monkeypatch) -> None:
     """Sweeps of this test train in its own process: starting workers takes seconds."""
@@ -209,8 +272,30 @@ def test_the_table_says_what_the_runs_were_and_how_they_ended(whole):
     assert list(histories.groupby("run").size()) == [4] * 6
     trajectories = whole.trajectories(measures=["test_loss"], progress=False)
     assert sorted(trajectories["step"]) == [0] * 6 + [6] * 6
-    with pytest.raises(ConfigError, match="has no run 'x'"):
-        whole.run("x")
+
+
+def test_a_run_is_opened_by_its_name_or_its_position(whole):
+    names = whole.table["run"].tolist()
+    assert whole.folder(names[2]) == whole.folder(2) == whole.folder(np.int64(2)) == whole.folder(-4)
+    assert whole.run(-1).path == whole.run(5).path
+    for wrong in ("x", ""):
+        with pytest.raises(ConfigError, match=rf"has no run '{wrong}'; see the column run of its table\.$"):
+            whole.run(wrong)
+    for wrong in (6, 99, -7):
+        with pytest.raises(ConfigError, match=rf"by its name or its position, from 0 to 5; got {wrong}\.$"):
+            whole.run(wrong)
+    said = outside(
+        f"""
+        import interp
+        for wrong in (2.5, None, True):
+            try:
+                interp.load_sweep({str(whole.path)!r}).run(wrong)
+            except interp.ConfigError as error:
+                print(error)
+        """
+    )
+    known = f"A run of {whole.path} is known by its name or its position, from 0 to 5"
+    assert said.splitlines() == [f"{known}; got {wrong}." for wrong in ("2.5", "None", "True")]
 
 
 def test_two_workers_make_what_one_makes(whole, tmp_path):

@@ -10,14 +10,18 @@ from torch.nn import functional
 
 import interp
 from interp import ConfigError, TrainConfig, updates
+from interp.config import OF_DEFAULT_NETWORK
 from interp.networks import OneHiddenLayer, Pairs
 from interp.networks.base import UNTAPPED
+from interp.run import write_config
 from tests.processes import outside
 
 SMALL = TrainConfig(
     p=7, train_fraction=0.6, d_model=8, n_heads=2, d_mlp=12, steps=6, warmup_steps=0, history_every=1,
     checkpoint_steps=(0, 1, 2, 3, 4, 5, 6), learning_rate=0.01,
 )  # fmt: skip
+
+ONE_LAYER = {"network": OneHiddenLayer(d_hidden=8)} | {n: getattr(TrainConfig, n) for n in OF_DEFAULT_NETWORK}
 
 
 @pytest.fixture
@@ -342,3 +346,48 @@ def test_a_start_has_weights_of_its_own_scale(tmp_path):
         interp.train(
             replace(config, grokfast=1.0), tmp_path / "off", progress=False, start=run[-1], with_optimizer=True
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "idle", "acting", "said"),
+    [
+        ("betas", (0.8, 0.9), {"optimizer": "sgd"}, {"optimizer": "muon"}, "optimizer adamw or muon"),
+        ("momentum", 0.5, {}, {"optimizer": "muon"}, "optimizer sgd or muon"),
+        ("weight_decay_on", "W_E", {"weight_decay": 0.0}, {"weight_decay": 0.1}, "weight_decay above 0"),
+        ("grokfast_decay", 0.5, {}, {"grokfast": 1.0}, "grokfast above 0"),
+        # Of 49 pairs, 0.6 are 29 and 0.7 are 34; a hundredth of 29 is 0.29, and of 0.6 of 121 pairs 0.72.
+        ("batch_size", 29, {}, {"train_fraction": 0.7}, "more train pairs than a batch has"),
+        ("label_noise", 0.01, {}, {"p": 11}, "enough train pairs for a wrong label"),
+        ("attention_dropout", 0.1, ONE_LAYER, {}, "a network that names attention patterns"),
+    ],
+)  # fmt: skip
+def test_a_setting_without_effect_changes_no_weight_and_is_refused_where_a_training_begins(
+    tmp_path, name, value, idle, acting, said
+):
+    def settings(**changes) -> TrainConfig:
+        return replace(SMALL, **{"steps": 3, "checkpoint_steps": None} | changes)
+
+    def weights(path: str, **changes) -> dict:
+        return interp.train(settings(**changes), tmp_path / path, progress=False)[-1].weights
+
+    with pytest.raises(
+        ConfigError, match=rf"^{name} acts only with {said}; got {name}=.* Leave it at its default, .*\.$"
+    ):
+        weights("new", **{name: value}, **idle)
+    assert not (tmp_path / "new").exists()
+    without, with_it = weights("without", **acting), weights("with", **{name: value}, **acting)
+    assert any(not torch.equal(weight, without[key]) for key, weight in with_it.items())
+    # A run that has it all the same, from before this was asked, is read, and resumed to what it is without.
+    weights("old", steps=2, **idle)
+    old = settings(steps=2, **{name: value}, **idle)
+    write_config(tmp_path / "old", old, start=None)
+    assert interp.load_run(tmp_path / "old").config == old
+    resumed = interp.train(replace(old, steps=3), tmp_path / "old", resume=True, progress=False)[-1].weights
+    plain = weights("plain", **idle)
+    assert all(torch.equal(weight, plain[key]) for key, weight in resumed.items())
+
+
+def test_every_default_acts_or_is_not_asked():
+    for settings in ({}, {"optimizer": "sgd"}, {"optimizer": "muon"}, {"weight_decay": 0.0}, {"p": 5}):
+        updates.check_effects(replace(SMALL, **settings))
+    updates.check_effects(replace(SMALL, dropout=0.1, attention_dropout=0.1))

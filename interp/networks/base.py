@@ -45,6 +45,8 @@ Activation = Literal["relu", "gelu", "gelu_new", "square"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 _GRADIENT_BATCH = 256
+_PROBE = 64  # pairs that are run again, apart from the others
+SAME = 1e-3  # of the largest logit: float32 sums are taken in another order where other pairs are run beside
 
 
 def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
@@ -312,8 +314,8 @@ def kind_of(name: object) -> type[Network]:
     """Return the class of networks of a name; ConfigError names those that are known."""
     if not isinstance(name, str) or name not in NETWORKS:
         raise UnknownNetworkError(
-            f"network must be one of {', '.join(NETWORKS)}, or a class of yours with @interp.network, which the shell "
-            f"knows by --import FILE; got {given(name)}."
+            f"network must be one of {', '.join(NETWORKS)}, or a class of yours with @interp.network, once its module "
+            f"is imported or named by --import FILE; got {given(name)}."
         )
     return NETWORKS[name]
 
@@ -387,6 +389,51 @@ def check_weights(weights: Weights, network: Network) -> None:
         bad = int((~torch.isfinite(weight)).sum())
         if bad:
             raise ConfigError(f"{name} holds {bad} values that are not finite (of {weight.numel()}).")
+
+
+@computing()
+def check_forward(network: Network, weights: Weights, pairs: Pairs) -> None:
+    """Raise ConfigError unless a network gives logits of each pair, which these weights and the pair alone decide."""
+    pairs = next(pairs.split(4 * _PROBE))
+    with torch.random.fork_rng(devices=[]):
+        logits = network.forward(weights, pairs, UNTAPPED)
+        if logits.ndim != 2 or logits.shape[0] != len(pairs) or logits.shape[1] < pairs.p:
+            raise ConfigError(
+                f"The forward of {network.name} must give logits [pairs, outputs] with at least p = {pairs.p} "
+                f"outputs; got {list(logits.shape)} for {len(pairs)} pairs."
+            )
+        check_repeats(network, weights, pairs, logits)
+
+
+def check_repeats(network: Network, weights: Weights, pairs: Pairs, logits: Float[Tensor, "n d_vocab_out"]) -> None:
+    """Raise ConfigError where logits depend on chance, or on the pairs that were run beside."""
+    few = some_of(pairs)
+    alone, again = (network.forward(weights, few, UNTAPPED) for _ in range(2))
+    if off := difference(alone, again, 0):
+        raise ConfigError(
+            f"The forward of {network.name} must draw no random numbers; two runs on the same weights and pairs {off}. "
+            "Draw what is fixed in initial_weights; dropout is a setting of the training."
+        )
+    if off := difference(logits, alone, SAME):
+        raise ConfigError(
+            f"The forward of {network.name} must give a pair the same logits alone and among others; two such runs "
+            f"{off}. Let it mix nothing across the pairs, as batch normalization does."
+        )
+
+
+def some_of(pairs: Pairs) -> Pairs:
+    """Return the first pairs, to be run again apart from the others: at most half of them, and one at least."""
+    return next(pairs.split(min(_PROBE, max(1, len(pairs) // 2))))
+
+
+def difference(logits: Float[Tensor, "n c"], again: Float[Tensor, "k c"], tolerance: float) -> str | None:
+    """Return in words by how much the first k rows differ from another run of them.
+
+    None if that is at most `tolerance` times the largest logit, or NaN, which is said elsewhere.
+    """
+    first = logits[: len(again)]
+    scale, off = float(first.abs().max()), float((again - first).abs().max())
+    return f"differ by {off:.3g}, where the largest is {scale:.3g}" if off > tolerance * max(scale, 1e-6) else None
 
 
 def plain(weights: Weights) -> dict[str, Tensor]:

@@ -51,6 +51,7 @@ class LayeredTransformer(TokenNetwork):
     activation: Activation = "relu"
     normalization: Normalization = "none"
 
+    optional: ClassVar[tuple[str, ...]] = ("unembed.bias",)  # zeros where it is absent; no training touches it
     batch: ClassVar[int | None] = 4096
 
     def __post_init__(self) -> None:
@@ -96,7 +97,7 @@ class LayeredTransformer(TokenNetwork):
             found |= {f"blocks.{i}.mlp.in.weight": mlp + model, f"blocks.{i}.mlp.in.bias": mlp}
             found |= {f"blocks.{i}.mlp.out.weight": model + mlp, f"blocks.{i}.mlp.out.bias": model}
         norm("ln_final")
-        return found | {"unembed.weight": ("d_vocab_out", "d_model")}
+        return found | {"unembed.weight": ("d_vocab_out", "d_model"), "unembed.bias": ("d_vocab_out",)}
 
     @property
     def d_head(self) -> int:
@@ -111,7 +112,7 @@ class LayeredTransformer(TokenNetwork):
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
         """TransformerLens' own; no global random state is read or changed."""
         state = self._boot(seed).state_dict()
-        return {name: state[name].detach().clone() for name in self.axes()}
+        return {name: state[name].detach().clone() for name in self.axes() if name not in self.optional}
 
     def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
         bridge, places = self._own_bridge()
@@ -146,7 +147,8 @@ class LayeredTransformer(TokenNetwork):
             kept.clear()  # one at a time
             bridge = self._boot()
             bridge.eval()
-            at = {parameter.data_ptr(): name for name, parameter in bridge.named_parameters()}
+            within = [*bridge.named_parameters(), *bridge.named_buffers()]
+            at = {tensor.data_ptr(): name for name, tensor in within}
             kept[self] = bridge, {name: at[value.data_ptr()] for name, value in bridge.state_dict().items()
                                   if value.data_ptr() in at}  # fmt: skip
         return kept[self]

@@ -278,6 +278,9 @@ def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None
 
 def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shaped[Tensor, "..."]:
     """A weight turned by an einops pattern, in which "(n_heads d_head)" may stand."""
+    axes, turned = pattern.split(" -> ")
+    if axes == turned:  # which einops does not take where two axes have one name
+        return weight
     return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
 
 

@@ -23,10 +23,9 @@ from interp.plot.base import (
     GREEN,
     KEYS,
     LINES,
-    ORANGE,
-    SKY,
+    OPACITY,
+    SHADES,
     VERMILLION,
-    YELLOW,
     decades,
     frames,
     line,
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
 
     from interp.drawing import Shown
     from interp.events import Phases
-
-_SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
 
 
 @declared.figure(
@@ -140,7 +137,7 @@ def _shade(figure: go.Figure, phases: Phases) -> None:
 
     named: set[str] = set()
     for name, first, end in phases.spans():
-        mark(first, end, name, fillcolor=_SHADES[name], opacity=0.22, line_width=0)
+        mark(first, end, name, fillcolor=SHADES[name], opacity=OPACITY, line_width=0)
     dips = "dip" if phases.dips == 1 else f"{phases.dips} dips"
     for fell, back in phases.dip_steps:
         mark(fell, back, dips, fillcolor=VERMILLION, opacity=0.35, line={"color": VERMILLION, "width": 1})

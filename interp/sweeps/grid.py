@@ -17,6 +17,7 @@ from interp.arguments import given
 from interp.config import TrainConfig, gathered, nearest_settings
 from interp.disk import PathLike, as_path, open_regular
 from interp.errors import ConfigError
+from interp.updates import check_effects
 
 _LISTS = {"betas", "checkpoint_steps"}  # settings whose value is itself a list
 _WORDS = {
@@ -50,7 +51,7 @@ def configurations(configs: Configs) -> tuple[TrainConfig, ...]:
 
     `configs` is a dict of settings, each a value or a list of values, which stands for all combinations; or a list of
     TrainConfigs and of such dicts. Raises ConfigError for an unknown setting (with the nearest one), a value that
-    cannot be used, an empty grid, and two configurations that are the same run.
+    cannot be used or has no effect, an empty grid, and two configurations that are the same run.
     """
     if isinstance(configs, TrainConfig | Mapping):
         configs = [configs]
@@ -59,6 +60,7 @@ def configurations(configs: Configs) -> tuple[TrainConfig, ...]:
     found: list[TrainConfig] = []
     for one in configs:
         if isinstance(one, TrainConfig):
+            check_effects(one)
             found.append(one)
         elif isinstance(one, Mapping):
             found.extend(_combinations(one))
@@ -89,15 +91,31 @@ def _combinations(grid: Grid) -> list[TrainConfig]:
     number = int(np.prod([len(values) for values in lists], dtype=float))
     if number > _MOST_RUNS:
         raise ConfigError(f"A sweep must have at most {_MOST_RUNS:,} runs; these lists give {number:,}.")
-    return [TrainConfig(**gathered(dict(zip(grid, values, strict=True)))) for values in itertools.product(*lists)]
+    found = [TrainConfig(**gathered(dict(zip(grid, values, strict=True)))) for values in itertools.product(*lists)]
+    for config in found:
+        _check_combination(config, number)
+    return found
+
+
+def _check_combination(config: TrainConfig, number: int) -> None:
+    """Raise ConfigError for a setting without effect in one of so many combinations, and say how to leave that out."""
+    try:
+        check_effects(config)
+    except ConfigError as error:
+        if number == 1:
+            raise
+        raise ConfigError(
+            f"{error} The combination is {described(config)}. To leave it out, write two grids, each with the values "
+            "that go together: a list of two dicts, or two tables [[grid]] in a TOML file."
+        ) from None
 
 
 def _values(name: str, values: Any) -> list[Any]:
     """Return the values of a setting: a list of several, or one alone."""
     if isinstance(values, str):
         return parsed_values(name, values) if ":" in values and name in _WHOLE else [values]
-    if isinstance(values, Tensor | np.ndarray) and name == "split":
-        return [values]
+    if isinstance(values, Mapping) or (isinstance(values, Tensor | np.ndarray) and name == "split"):
+        return [values]  # a network by its name and sizes, a mask
     if not isinstance(values, Iterable):
         return [values]
     listed = list(values)
@@ -188,8 +206,10 @@ def _counted(name: str, values: range) -> list[int]:
     return list(values)
 
 
-def read_plan(file: PathLike) -> Plan:
+def read_plan(file: PathLike, changes: Mapping[str, Any] = {}) -> Plan:
     """Read a TOML file: options such as stop_when at its top, and settings in a table [grid], or several [[grid]].
+
+    `changes` are settings that replace those of each grid.
 
     stop_when = "generalized+500"
 
@@ -217,9 +237,16 @@ def read_plan(file: PathLike) -> Plan:
             "belong under [grid]."
         )
     try:
-        return Plan(configurations(grids), content)
+        return Plan(configurations([_changed(grid, changes) for grid in grids]), content)
     except ConfigError as error:
-        raise ConfigError(f"{file}: {error}") from None
+        replaced = f" --set gave {', '.join(changes)} to each grid of the file." if changes else ""
+        raise ConfigError(f"{file}: {error}{replaced}") from None
+
+
+def _changed(grid: Grid, changes: Grid) -> Grid:
+    """Return a grid with the values of some settings replaced; another network has sizes of its own."""
+    kept = {name: v for name, v in grid.items() if not (name.startswith("network.") and "network" in changes)}
+    return {**kept, **changes}
 
 
 # ── identity ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
+import operator
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
 
 import filelock
 import pandas as pd
 
+from interp.arguments import given
 from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.disk import (
@@ -221,15 +223,35 @@ class Sweep:
         learned = int(self.table["generalized"].notna().sum())
         return f"Sweep({str(self.path)!r}: {len(self)} runs, {learned} generalized, {failed} failed)"
 
-    def folder(self, run: str | int) -> Path:
-        """Return the directory of a run, by its name or its position in the table."""
-        name = str(self.table["run"].iloc[run]) if isinstance(run, int) else str(run)
-        if name not in set(self.table["run"]):
-            raise ConfigError(f"{self.path} has no run {name!r}; see the column run of its table.")
+    def folder(self, run: str | SupportsIndex) -> Path:
+        """Return the directory of a run, by its name or its position in the table; −1 is the last.
+
+        Raises ConfigError if there is no such run.
+        """
+        names = list(map(str, self.table["run"]))
+        if isinstance(run, str):
+            if run not in names:
+                raise ConfigError(f"{self.path} has no run {run!r}; see the column run of its table.")
+            name = run
+        else:
+            name = names[self._position(run)]
         return self.path / RUNS / name[:2] / name
 
-    def run(self, run: str | int) -> Run:
-        """Open a run, by its name or its position in the table; CheckpointError if only its row is here."""
+    def _position(self, run: Any) -> int:
+        try:
+            place = operator.index(run)
+        except TypeError:
+            place = None
+        if place is None or isinstance(run, bool) or not -len(self) <= place < len(self):
+            known = f"from 0 to {len(self) - 1}" if len(self) else "and this sweep has no runs"
+            raise ConfigError(f"A run of {self.path} is known by its name or its position, {known}; got {given(run)}.")
+        return place
+
+    def run(self, run: str | SupportsIndex) -> Run:
+        """Open a run, by its name or its position in the table (−1 is the last).
+
+        Raises ConfigError if there is no such run, and CheckpointError if only its row is here.
+        """
         from interp.published import load_run
 
         folder = self.folder(run)
