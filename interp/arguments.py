@@ -168,13 +168,14 @@ def numbers_below(name: str, values: Int[torch.Tensor, "..."], limit: int, least
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _ARRAY = re.compile(r"(Float|Int|Bool)\[(Tensor|np\.ndarray), ")
+_OR_NONE = " | None"
 
 
 def checks_arrays(function: _Function, values: bool = True) -> _Function:
     """Decorate `function` so that arrays are checked against its signature, and ConfigError names the one that differs.
 
-    An array parameter must have the type, dtype and axes of its jaxtyping annotation; its numbers must be finite,
-    unless `values` is False; and only axes of pairs and neurons may be empty.
+    An array parameter must have the type, dtype and axes of its jaxtyping annotation, or be None where that says so;
+    its numbers must be finite, unless `values` is False; and only axes of pairs and neurons may be empty.
     """
     signature = inspect.signature(function)
     annotated = {name: str(one.annotation) for name, one in signature.parameters.items()}
@@ -185,11 +186,11 @@ def checks_arrays(function: _Function, values: bool = True) -> _Function:
     def checked(*args: Any, **kwargs: Any) -> Any:
         if not hints:
             names = inspect.unwrap(function).__globals__
-            hints.update({name: eval(text, names) for name, text in arrays.items()})
+            hints.update({name: eval(text.removesuffix(_OR_NONE), names) for name, text in arrays.items()})
         bound = signature.bind(*args, **kwargs).arguments
         with jaxtyped("context"):
             for name, hint in hints.items():
-                if name in bound:
+                if name in bound and not (bound[name] is None and arrays[name].endswith(_OR_NONE)):
                     _check_array(name, bound[name], hint, values)
         return function(*args, **kwargs)
 

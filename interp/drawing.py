@@ -9,17 +9,22 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Int
+from torch import Tensor
 
 from interp.arguments import given
 from interp.callables import Model
 from interp.console import progress_bar
 from interp.doubts import key_doubt
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.events import Phases, phases
-from interp.graduations import graduation
+from interp.graduations import Graduation, graduation
+from interp.landscapes import losses_around
 from interp.logs import is_log, read_log
 from interp.measures.subject import Missing, Subject
+from interp.measures.weights import inner_products
 from interp.plot.declared import FIGURES, Figure
 from interp.plot.saving import gallery, save
 from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
@@ -42,7 +47,9 @@ class Shown:
     """What figures are drawn from; each part is fetched when a figure first asks for it, once.
 
     run, history, trajectory, phases   of a run; `over_training` gives further measures over training
+    graduation, weight_products        of a run too: when each pair graduates, and what the path of its weights is of
     subject, measures                  of a model: one checkpoint, or the last of a run (`interp.Subject`)
+    losses_around                      of a model too, if it is a checkpoint: the losses near its weights
     table                              of a sweep
     What is not there raises ConfigError or Missing with the reason.
     """
@@ -81,17 +88,46 @@ class Shown:
         return trajectory(self.run, measures=measures, arrays=arrays)
 
     @cached_property
+    def graduation(self) -> Graduation:
+        """From which step on each pair is answered right."""
+        return graduation(self.over_training(arrays=["answered"]))
+
+    @cached_property
     def further(self) -> pd.DataFrame:
         """The measures that are computed on request, with the share of test pairs that have graduated."""
-        frame = self.over_training("test_accuracy", *_FURTHER, arrays=["answered"])
-        frame["graduated"] = graduation(frame).graduated(frame["step"].to_numpy())
+        frame = self.over_training("test_accuracy", *_FURTHER)
+        frame["graduated"] = self.graduation.graduated(frame["step"].to_numpy())
         return frame
+
+    @cached_property
+    def weight_products(self) -> tuple[Int[np.ndarray, " checkpoint"], dict[str, Tensor]]:
+        """The steps of a run, and `measures.weights.inner_products` of its checkpoints."""
+        states: dict[int, dict[str, Tensor]] = {}
+        for step in self.run.steps:
+            try:
+                weights = self.run.at(step).weights
+            except CheckpointError as error:
+                warn(f"left out: {error}")
+                continue
+            states[step] = {name: weight for name, weight in weights.items() if weight.is_floating_point()}
+            if not all(bool(weight.isfinite().all()) for weight in states[step].values()):
+                raise Missing(f"the weights of step {step:,} are not finite")
+        if len(states) < 3:
+            raise Missing(f"a path needs three checkpoints; the run has {len(states)}")
+        return np.array(list(states)), inner_products(states.values())
 
     @cached_property
     def model(self) -> Checkpoint | Model:
         if self._log is not None:
             raise Missing("it needs a model, and a log of losses has none")
         return self.run[-1] if self._model is None else self._model
+
+    @cached_property
+    def losses_around(self) -> pd.DataFrame:
+        """The losses along random directions through the weights of the model."""
+        if not isinstance(self.model, Checkpoint):
+            raise Missing("it needs weights that can be changed; give a checkpoint, or a run of states")
+        return losses_around(self.model)
 
     @cached_property
     def subject(self) -> Subject:

@@ -167,6 +167,28 @@ def fourier_norms_2d(logits: Float[Tensor, "p p p"]) -> Float[Tensor, "p p"]:
     return (basis @ along_a).norm(dim=-1)
 
 
+@checks_arrays
+def correct_logit(logits: Float[Tensor, "*pairs c"], labels: Int[Tensor, "*pairs"]) -> Float[Tensor, "*pairs"]:
+    """The logit of the right answer of every pair, less the mean over all outputs; float64."""
+    numbers_below("labels", labels, logits.shape[-1])
+    logits = logits.double()
+    return logits.gather(-1, labels[..., None]).squeeze(-1) - logits.mean(-1)
+
+
+@checks_arrays
+def size_of_rest(
+    logits: Float[Tensor, "p p p"], restricted: Float[Tensor, "p p"], labels: Int[Tensor, "p p"]
+) -> Float[Tensor, "p p"]:
+    """The root mean square, over the p pairs of each label s, of L[a, b, c] − R[s, c]; both centred over c.
+
+    R are logits that depend on the label alone, such as those restricted to the key frequencies.
+    """
+    numbers_below("labels", labels, len(logits))
+    rest = logits.double() - restricted.double()[labels]
+    rest = rest - rest.mean(-1, keepdim=True)
+    return (sum_by_residue(rest.square(), labels) / len(logits)).sqrt()
+
+
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -115,7 +115,7 @@ def test_accuracy(subject: Subject) -> float:
 
 
 @quantity
-def _restricted(subject: Subject) -> Float[Tensor, "p c"]:
+def restricted_of(subject: Subject) -> Float[Tensor, "p c"]:
     """The logits of which only the key frequencies are kept: a row serves all pairs of one residue."""
     table = of_logits.table(subject)
     return restricted_logits(of_logits.kept(table, of_logits.key_frequencies_of(subject)), table.mean(0))
@@ -123,7 +123,7 @@ def _restricted(subject: Subject) -> Float[Tensor, "p c"]:
 
 @quantity
 def _restricted_losses(subject: Subject) -> Float[Tensor, " p"]:
-    return cross_entropy(_restricted(subject), torch.arange(subject.task.p))
+    return cross_entropy(restricted_of(subject), torch.arange(subject.task.p))
 
 
 @measure(title="loss with the key frequencies of the logits alone, over all pairs", unit="nats", source=NANDA)
@@ -133,7 +133,7 @@ def restricted_loss(subject: Subject) -> float:
 
 @measure(title="accuracy with the key frequencies of the logits alone, over all pairs", source=NANDA)
 def restricted_accuracy(subject: Subject) -> float:
-    return _mean(correct(_restricted(subject), torch.arange(subject.task.p)))
+    return _mean(correct(restricted_of(subject), torch.arange(subject.task.p)))
 
 
 @measure(title="loss with the key frequencies of the logits alone, over test pairs", unit="nats", source=NANDA)

@@ -185,6 +185,16 @@ def single_frequency_neurons_of(subject: Subject) -> float:
     return single_frequency_neurons(shares_of(subject))
 
 
+@measure(
+    title="number of neurons of which frequency k explains more than 0.85, for each k", shape="[⌊p/2⌋]",
+    columns="neurons_of_frequency_{}", first=1, on_request=True, source=NANDA,
+)  # fmt: skip
+def neurons_of_frequency(subject: Subject) -> Int[Tensor, " n_frequencies"]:
+    shares = shares_of(subject)
+    own = neuron_frequencies(shares)[is_single_frequency(shares)]
+    return torch.bincount(own - 1, minlength=len(shares))
+
+
 @quantity
 def _single(
     subject: Subject,
@@ -204,6 +214,13 @@ def neuron_phase_agreement(subject: Subject) -> float:
     agreement = phase_agreement((of_a, of_b), output_phases(subject.W_L[single], frequencies))
     why = f"no neuron has one frequency that explains more than {SINGLE_FREQUENCY_SHARE:g} of its variance"
     return present(agreement, why)
+
+
+@quantity
+def phases_of(subject: Subject) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Of each single-frequency neuron k, what it detects, φ_a + φ_b (φ_a − φ_b for a − b), and votes for, φ_c."""
+    single, frequencies, of_a, of_b = _single(subject)
+    return frequencies, of_a + of_b, output_phases(subject.W_L[single], frequencies)
 
 
 @measure(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from interp.arguments import checks_arrays, given
+from interp.arguments import checks_arrays, given, whole
+from interp.computing import computing
 from interp.errors import ConfigError
 from interp.measures.registry import NANDA, measure
 from interp.measures.subject import Subject, not_finite, present
@@ -33,6 +34,60 @@ def alignment(W: Float[Tensor, "n m"], other: Float[Tensor, "n m"]) -> float:
     one, two = W.double().flatten(), other.double().flatten()
     scale = float(one.norm() * two.norm())
     return float(one @ two) / scale if scale else float("nan")
+
+
+def inner_products(states: Iterable[Mapping[str, Shaped[Tensor, "..."]]]) -> dict[str, Float[Tensor, "n n"]]:
+    """Return the inner products of n states about their mean, of each parameter by name; float64.
+
+    Their sum over parameters is that of whole states, from which `principal_components` gives the path of the weights.
+    """
+    rows: dict[str, list[Tensor]] = {}
+    for state in states:
+        for name, weight in state.items():
+            rows.setdefault(name, []).append(weight.detach().cpu().flatten())
+    return {name: _products(torch.stack(each).double()) for name, each in rows.items()}
+
+
+@computing(grad=None)
+def _products(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
+    x = x - x.mean(0)  # moved to their mean: no two large numbers are subtracted later
+    return x @ x.T
+
+
+@checks_arrays
+@computing(grad=None)
+def principal_components(
+    products: Float[Tensor, "n n"], many: int = 2
+) -> tuple[Float[Tensor, "n {many}"], Float[Tensor, " {many}"]]:
+    """Return the coordinates of n points along their first principal components, and the share of variance of each.
+
+    `products` holds the inner products x_i · x_j of any two points, from whatever origin; the components of the points
+    about their mean come from its eigenvectors. Each is turned so that the coordinate largest in size is positive.
+    Coordinates are 0 along components that are not there, and shares are NaN where all points are the same.
+    """
+    many = whole("many", many, 1, len(products) + 1)
+    centred = products.double() - products.double().mean(0)
+    centred = centred - centred.mean(1, keepdim=True)
+    values, vectors = torch.linalg.eigh((centred + centred.T) / 2)  # ascending
+    values, vectors = values.clamp(min=0).flip(0), vectors.flip(1)[:, :many]
+    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
+    return vectors * largest.sign() * values[:many].sqrt(), values[:many] / values.sum()
+
+
+@computing(grad=None)
+def random_direction(weights: Mapping[str, Float[Tensor, "..."]], seed: int) -> dict[str, Float[Tensor, "..."]]:
+    """Return a random direction from these weights: Gaussian, each row made as long as that of the weight.
+
+    A row runs along the last axis; a bias is one row. So a step of 0.1 changes each by a tenth of its length, whatever
+    scale the network gives it ("filter normalization", Li et al., 2018).
+    """
+    generator = torch.Generator().manual_seed(seed)
+    found = {}
+    for name, weight in weights.items():
+        noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+        lengths = [one.norm(dim=-1, keepdim=True) if one.ndim else one.abs() for one in (weight.double(), noise)]
+        found[name] = (noise * lengths[0] / lengths[1]).to(weight.dtype)
+    return found
 
 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────

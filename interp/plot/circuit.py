@@ -25,7 +25,7 @@ from interp.measures.neurons import (
 )
 from interp.measures.subject import Missing, Subject
 from interp.plot import declared
-from interp.plot.base import BLUE, KEYS, ORANGE, maps_side_by_side, note_doubts, panels
+from interp.plot.base import BLUE, KEYS, ORANGE, both_signs, maps_side_by_side, note_doubts, panels, waves
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -118,13 +118,6 @@ def _one_each(neurons: int, **arrays: np.ndarray) -> None:
             raise ConfigError(f"{name} must have an entry for each of the {neurons} neurons; got {len(array)}.")
 
 
-def _waves(p: int) -> dict[str, Any]:
-    """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
-    every = next((step for step in (1, 2, 5, 10, 20, 50, 100) if p // 2 <= 8 * step), p)
-    shown = range(every, p // 2 + 1, every)
-    return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
-
-
 @declared.figure(
     "model",
     title="Attention over pairs",
@@ -204,8 +197,8 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     """
     decades = np.log10(np.maximum(norms, norms.max() * 1e-4))
     figure = maps_side_by_side([("", decades)], 1, ("frequency of b", "frequency of a"), "log<sub>10</sub> norm over c")
-    figure.update_xaxes(**_waves(len(norms)))
-    figure.update_yaxes(**_waves(len(norms)))
+    figure.update_xaxes(**waves(len(norms)))
+    figure.update_yaxes(**waves(len(norms)))
     return figure
 
 
@@ -265,10 +258,11 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
     """
     frequencies_of(len(weights), [k])
     order = np.argsort(phases)
-    top = float(np.abs(weights).max())
     shown = [(f"neurons of k = {k}", weights[:, order])]
-    figure = maps_side_by_side(shown, 1, ("neuron, by output phase", "frequency of c"), "weight", "RdBu", (-top, top))
-    figure.update_yaxes(**_waves(len(weights)))
+    figure = maps_side_by_side(
+        shown, 1, ("neuron, by output phase", "frequency of c"), "weight", "RdBu", both_signs(weights)
+    )
+    figure.update_yaxes(**waves(len(weights)))
     return figure
 
 

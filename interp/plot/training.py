@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import torch
+from jaxtyping import Float, Int
 
 from interp.arguments import frequencies_of, given
 from interp.errors import ConfigError
+from interp.fourier import by_frequency
+from interp.measures.neurons import neurons_of_frequency
 from interp.plot import declared
 from interp.plot.base import (
     BLACK,
@@ -23,6 +27,7 @@ from interp.plot.base import (
     SHADES,
     VERMILLION,
     decades,
+    frames,
     line,
     need,
     note_doubts,
@@ -33,6 +38,7 @@ from interp.plot.base import (
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from interp.drawing import Shown
     from interp.events import Phases
 
 
@@ -403,6 +409,105 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
     # The losers end in rounding noise, eight decades under the winners: cut there.
     decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
     _note(figure, trajectory)
+    return figure
+
+
+_NORMS = {"embedding_norms": "W<sub>E</sub>", "unembedding_norms": "W<sub>L</sub>"}
+
+
+def _spectra(of: Shown) -> dict[str, Any]:
+    """Return the norms of each frequency at each checkpoint, of W_E and W_L or of the one that there is."""
+    there = [name for name in _NORMS if of.measures[name] is not None]
+    if not there:
+        of.measured(next(iter(_NORMS)))  # says why
+    arrays = of.over_training(arrays=there).attrs["arrays"]
+    spectra = {name: by_frequency(torch.from_numpy(arrays[name]).T).T.numpy() for name in there}
+    return {"spectra": spectra, "steps": arrays.steps, "phases": of.phases}
+
+
+@declared.figure(
+    "run",
+    title="Fourier spectrum over training",
+    caption="The norm of each frequency in the embedding, and in what the neurons add to the logits. At first all are "
+    "alike; a few stripes brighten while the circuit forms, the same in both, and in cleanup the rest goes dark.",
+    source="Nanda et al. (2023)",
+    data=_spectra,
+)
+def spectrum_over_training(
+    spectra: Mapping[str, Float[np.ndarray, "checkpoint n_frequencies"]],
+    steps: Int[np.ndarray, " checkpoint"],
+    phases: Phases | None = None,
+) -> go.Figure:
+    """Draw the norm of every frequency in W_E and W_L at each checkpoint; dotted lines are the ends of phases.
+
+    `spectra` holds, by the name of the measure, `fourier.by_frequency` of "embedding_norms" and "unembedding_norms".
+    """
+    import plotly.graph_objects as go
+
+    spectra = frames(spectra, "spectra")
+    if not spectra or not set(spectra) <= set(_NORMS):
+        raise ConfigError(f"spectra must be of {' and '.join(_NORMS)}; got {given(list(spectra))}.")
+    figure = panels([f"Frequency k in {_NORMS[name]}" for name in spectra], height=300)
+    span = 1 / (len(spectra) + 0.08)
+    for row, norms in enumerate(spectra.values(), 1):
+        if len(norms) != len(steps):
+            raise ConfigError(f"steps must have an entry for each of the {len(norms)} checkpoints; got {len(steps)}.")
+        figure.add_trace(
+            go.Heatmap(
+                x=steps, y=np.arange(1, norms.shape[1] + 1), z=norms.T.astype(np.float32), colorscale="Viridis",
+                zmin=0, hovertemplate="step %{x:,}, k = %{y}: %{z:.3g}<extra></extra>",
+                colorbar={"title": {"text": "norm", "side": "right"}, "thickness": 16, "len": span,
+                          "y": 1 - (row - 0.5) / len(spectra), "tickfont": {"size": 18}},
+            ),
+            row=row, col=1,
+        )  # fmt: skip
+    if phases is not None:
+        _bounds(figure, phases)
+    figure.update_yaxes(showgrid=False)
+    return figure.update_layout(hovermode="closest", margin_t=20)
+
+
+def _neuron_counts(of: Shown) -> dict[str, Any]:
+    neurons_of_frequency(of.subject)  # says why there are none to count
+    return {"trajectory": of.over_training("neurons_of_frequency"), "phases": of.phases}
+
+
+@declared.figure(
+    "run",
+    title="Neurons of each frequency over training",
+    caption="How many neurons one frequency explains by more than 0.85, stacked. Frequencies that win neurons and lose "
+    "them again are bands that open and close; the height is the number of all such neurons.",
+    data=_neuron_counts,
+)
+def neurons_by_frequency_over_training(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+    """Draw the number of single-frequency neurons of each frequency at each checkpoint, stacked.
+
+    `trajectory` is `interp.trajectory(run, measures=["neurons_of_frequency"])`.
+    """
+    import plotly.graph_objects as go
+
+    names = [name for name in map(str, trajectory.columns) if re.fullmatch(r"neurons_of_frequency_\d+", name)]
+    need(trajectory, "step", *names)
+    most = {int(name.rsplit("_", 1)[1]): trajectory[name].max() for name in names}
+    most = {k: number for k, number in most.items() if number > 0}
+    if not most:
+        raise ConfigError("this figure needs a neuron of one frequency at some checkpoint; there is none.")
+    own = sorted(sorted(most, key=lambda k: -most[k])[: len(KEYS) - 1])
+    others = [f"neurons_of_frequency_{k}" for k in most if k not in own]
+    bands = {f"k = {k}": trajectory[f"neurons_of_frequency_{k}"] for k in own}
+    bands |= {"other k": trajectory[others].sum(axis=1)} if others else {}
+    figure = panels(["Neurons"], height=400, legend_rows=2)
+    for colour, (name, counts) in zip([*KEYS[: len(own)], "#bbb"], bands.items(), strict=False):
+        figure.add_trace(
+            go.Scatter(
+                x=trajectory["step"], y=counts, name=name, stackgroup="all", mode="lines", fillcolor=colour,
+                line={"color": colour, "width": 0.5},
+            )
+        )  # fmt: skip
+    figure.update_yaxes(rangemode="tozero")
+    figure.update_layout(legend_traceorder="normal")
+    if phases is not None:
+        _shade(figure, phases)
     return figure
 
 

@@ -1,0 +1,168 @@
+"""Figures of all neurons of a checkpoint: their frequencies, their phases, and what they add to the logits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from interp.arguments import checks_arrays
+from interp.fourier import fourier_basis
+from interp.measures.neurons import (
+    SINGLE_FREQUENCY_SHARE,
+    is_single_frequency,
+    neuron_frequencies,
+    output_phases,
+    phases_of,
+    shares_of,
+)
+from interp.measures.subject import Missing, Subject
+from interp.plot import declared
+from interp.plot.base import KEYS, both_signs, maps_side_by_side, panels, waves
+
+if TYPE_CHECKING:
+    import plotly.graph_objects as go
+
+
+def _ordered(
+    frequencies: Int[np.ndarray, " n"], single: Bool[np.ndarray, " n"], within: Float[np.ndarray, " n"]
+) -> tuple[Int[np.ndarray, " n"], dict[str, Any]]:
+    """Return the neurons in the order of their frequency, then of `within`, and the ticks of an axis of them.
+
+    Those that are not of one frequency come last, in the same order. Groups of less than 4 % have no tick.
+    """
+    order = np.lexsort((within, frequencies, ~single))
+    groups = [(f"k = {k}", single & (frequencies == k)) for k in np.unique(frequencies[single])]
+    ticks = {}
+    for name, members in [*groups, ("others", ~single)]:
+        if members.sum() >= 0.04 * len(order) and members.any():
+            ticks[float(np.flatnonzero(members[order]).mean())] = name
+    return order, {"tickvals": list(ticks), "ticktext": list(ticks.values())}
+
+
+def _all_neurons(subject: Subject) -> dict[str, Any]:
+    shares = shares_of(subject)
+    return {"frequencies": neuron_frequencies(shares).numpy(), "single": is_single_frequency(shares).numpy()}
+
+
+def _logit_map(subject: Subject) -> dict[str, Any]:
+    phases = output_phases(subject.W_L, neuron_frequencies(shares_of(subject)))
+    weights = fourier_basis(subject.task.p) @ subject.W_L.T.double()
+    return {"weights": weights.numpy(), **_all_neurons(subject), "phases": phases.numpy()}
+
+
+@declared.figure(
+    "model",
+    title="What all neurons add to the logits",
+    caption="The weights of every neuron along each wave of c; neurons in the order of their frequency, then of their "
+    "phase. In the circuit each group of neurons has weights at its own frequency alone, which turn through "
+    "all phases. Zero is white.",
+    source="Nanda et al. (2023)",
+    data=lambda of: _logit_map(of.subject),
+)
+@checks_arrays
+def neuron_logit_map(
+    weights: Float[np.ndarray, "p d_mlp"],
+    frequencies: Int[np.ndarray, " d_mlp"],
+    single: Bool[np.ndarray, " d_mlp"],
+    phases: Float[np.ndarray, " d_mlp"],
+) -> go.Figure:
+    """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no one frequency stand last.
+
+    Takes `neuron_frequencies`, `is_single_frequency` and `output_phases` of `measures.neurons`. `neuron_logit_weights`
+    draws one group alone.
+    """
+    order, ticks = _ordered(frequencies, single, phases)
+    figure = maps_side_by_side(
+        [("", weights[:, order])], 1, ("neurons, by frequency and output phase", "frequency of c"), "weight", "RdBu",
+        both_signs(weights),
+    )  # fmt: skip
+    figure.update_yaxes(**waves(len(weights)))
+    return figure.update_xaxes(**ticks)
+
+
+@declared.figure(
+    "model",
+    title="Frequencies of all neurons",
+    caption="The share of each neuron's variance over pairs that each frequency explains; neurons in the order of "
+    "their frequency, the purest first. In the circuit every column has one bright cell.",
+    source="Nanda et al. (2023)",
+    data=lambda of: {"shares": shares_of(of.subject).numpy(), "single": _all_neurons(of.subject)["single"]},
+)
+@checks_arrays
+def neurons_by_frequency(
+    shares: Float[np.ndarray, "n_frequencies d_mlp"], single: Bool[np.ndarray, " d_mlp"]
+) -> go.Figure:
+    """Draw `measures.neurons.frequency_shares`, neurons ordered by their frequency; those of no one frequency last."""
+    order, ticks = _ordered(shares.argmax(0) + 1, single, -shares.max(0))
+    figure = maps_side_by_side(
+        [("", shares[:, order])], 1, ("neurons, by frequency", "frequency k"), "share of variance", limits=(0.0, 1.0)
+    )
+    figure.update_traces(y0=1)
+    return figure.update_xaxes(**ticks)
+
+
+def _phases(subject: Subject) -> dict[str, Any]:
+    frequencies, detected, voted = phases_of(subject)
+    if not len(frequencies):
+        raise Missing(
+            f"no neuron of this network has more than {SINGLE_FREQUENCY_SHARE:g} of its variance in one frequency"
+        )
+    single = is_single_frequency(shares_of(subject))
+    return {
+        "detected": detected.numpy(), "voted": voted.numpy(), "frequencies": frequencies.numpy(),
+        "sizes": subject.W_L[single].norm(dim=1).numpy(), "sign": "−" if subject.task.operation == "subtract" else "+",
+    }  # fmt: skip
+
+
+@declared.figure(
+    "model",
+    title="Phases of the neurons",
+    caption="The phase that each neuron of one frequency detects in its inputs, and the phase that it votes for in its "
+    "outputs; a larger point adds more to the logits. On the line a neuron votes for the very sum that it "
+    "detects.",
+    source="Nanda et al. (2023)",
+    data=lambda of: _phases(of.subject),
+)
+@checks_arrays
+def neuron_phases(
+    detected: Float[np.ndarray, " n"],
+    voted: Float[np.ndarray, " n"],
+    frequencies: Int[np.ndarray, " n"],
+    sizes: Float[np.ndarray, " n"],
+    sign: str = "+",
+) -> go.Figure:
+    """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron, as large as its row of W_L.
+
+    Takes `measures.neurons.phases_of`. φ_a + φ_b is drawn from 0 to 2π, and φ_c, which is known up to full turns,
+    within half a turn of it. `sign` is that of φ_b in the name of the axis.
+    """
+    import plotly.graph_objects as go
+
+    x = np.mod(detected, 2 * np.pi) / np.pi
+    y = x + np.mod((voted - detected) / np.pi + 1, 2) - 1
+    counted = sorted(set(frequencies.tolist()), key=lambda k: -int((frequencies == k).sum()))
+    shown = sorted(counted[: len(KEYS) - 1])
+    groups = [(f"k = {k}", frequencies == k, KEYS[i]) for i, k in enumerate(shown)]
+    groups += [("other k", ~np.isin(frequencies, shown), "#999")] if len(counted) > len(shown) else []
+    figure = panels(["φ<sub>c</sub>, voted for"], 480, f"φ<sub>a</sub> {sign} φ<sub>b</sub>, detected", 2)
+    figure.add_trace(
+        go.Scatter(
+            x=[0, 2], y=[0, 2], mode="lines", line={"color": "#555", "width": 1.5, "dash": "dot"}, showlegend=False,
+            hoverinfo="skip",
+        )
+    )  # fmt: skip
+    for index, (name, members, colour) in enumerate(groups):
+        figure.add_trace(
+            go.Scatter(
+                x=x[members], y=y[members], name=name, mode="markers",
+                marker={"color": colour, "size": 5 + 9 * sizes[members] / (sizes.max() or 1), "symbol": index,
+                        "opacity": 0.75},
+                hovertemplate="%{x:.2f} π, %{y:.2f} π<extra></extra>",
+            )
+        )  # fmt: skip
+    turns = {-1: "−π", 0: "0", 1: "π", 2: "2π", 3: "3π"}
+    figure.update_xaxes(range=[-0.05, 2.05], tickvals=[0, 0.5, 1, 1.5, 2], ticktext=["0", "π/2", "π", "3π/2", "2π"])
+    figure.update_yaxes(tickvals=list(turns), ticktext=list(turns.values()))
+    return figure.update_layout(hovermode="closest", legend={"itemsizing": "constant"})
