@@ -318,9 +318,11 @@ def workers_of(process) -> list[int]:
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory) -> interp.Sweep:
-    """Three runs without a stop, by workers that start as those of users do."""
+    """Three runs without a stop."""
     path = tmp_path_factory.mktemp("sweeps") / "slow"
-    return interp.sweep({**SLOW, "seed": [0, 1, 2]}, path, workers=1, progress=False)
+    done = shell("sweep", path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    return interp.load_sweep(path)
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_run_resumes(slow, tmp_path):
