@@ -77,8 +77,8 @@ def embedding_circles(
         figure.update_xaxes(title_text="along cosine" if lowest else None, showticklabels=lowest, row=row, col=col)
     side = (WIDTH - 200) / columns
     _square(figure, f"k·n mod {p}", side * rows + 60 * rows + 60)
-    figure.update_xaxes(range=[-limit, limit])
-    figure.update_yaxes(range=[-limit, limit])
+    figure.update_xaxes(range=[-limit, limit], nticks=4, tickangle=0)
+    figure.update_yaxes(range=[-limit, limit], nticks=4)
     figure.update_yaxes(title_text="along sine", col=1)
     figure.update_layout(coloraxis={"cmin": 0, "cmax": p})
     note_doubts(figure, doubt)

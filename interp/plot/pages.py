@@ -63,6 +63,13 @@ def write_index(folder: Path, missing: dict[str, str]) -> Path:
             f'<figure id="{name}"><h2>{title}</h2>{shown}<figcaption>{caption}</figcaption>'
             f'<p class="links"><a href="{name}.html">to zoom and hover over</a>{links}</p></figure>'
         )
+    for moving in sorted(folder.glob("*.gif")):
+        name = html.escape(moving.name)
+        title = html.escape(moving.stem.replace("_", " ").capitalize())
+        parts.append(
+            f'<figure id="{html.escape(moving.stem)}"><h2>{title}, moving</h2>'
+            f'<a href="{name}"><img src="{name}" alt="{title}" loading="lazy"></a></figure>'
+        )
     tables = sorted(folder.glob("*.csv"))
     beneath = [f'<a href="{html.escape(one.name)}">{html.escape(one.stem)}</a>' for one in tables]
     body = f'<h1>Figures</h1><div class="figures">{"".join(parts)}</div>'
