@@ -50,27 +50,23 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
             self._undo.pop()()
 
     def _state(self, afterwards: Callable[[Callable[[], object]], None]) -> None:
-        def enter(context: contextlib.AbstractContextManager[object]) -> None:
-            context.__enter__()
-            afterwards(partial(context.__exit__, None, None, None))
-
         grad = torch.is_grad_enabled()
         wanted = grad if self._grad is None else self._grad
         if torch.is_inference_mode_enabled():
-            enter(torch.inference_mode(False))  # which turns gradients on
+            _enter(torch.inference_mode(False), afterwards)  # which turns gradients on
             grad = True
         if grad != wanted:
             torch.set_grad_enabled(wanted)
             afterwards(partial(torch.set_grad_enabled, grad))
         for kind in _AUTOCAST:
             if torch.is_autocast_enabled(kind):
-                enter(torch.autocast(kind, enabled=False))
+                _enter(torch.autocast(kind, enabled=False), afterwards)
         for shared in (_of_process, _of_thread):
             shared.enter()
             afterwards(shared.leave)
         if torch.empty(0).device.type != "cpu":  # only then: a device context makes every call of torch slower
-            enter(torch.device("cpu"))
-        enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"))
+            _enter(torch.device("cpu"), afterwards)
+        _enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), afterwards)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
         # Not contextlib's decorator: a warning is given in the name of the first line outside of interp's modules.
@@ -80,6 +76,13 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
                 return function(*args, **kwargs)
 
         return stated
+
+
+def _enter(
+    context: contextlib.AbstractContextManager[object], afterwards: Callable[[Callable[[], object]], None]
+) -> None:
+    context.__enter__()
+    afterwards(partial(context.__exit__, None, None, None))
 
 
 class _OfThread(threading.local):

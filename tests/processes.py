@@ -7,10 +7,12 @@ import functools
 import json
 import os
 import select
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,41 @@ def module(name: str, *arguments: object, fresh: bool = False, **environment: st
     return _forked(module=name, arguments=given, environment=environment)
 
 
+class Started:
+    """`python -m name`, forked like `outside`, that goes on until it ends, or until the test stops or kills it."""
+
+    def __init__(self, name: str, *arguments: object) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._request = _request(self._folder.name, {}, module=name, arguments=list(map(str, arguments)), start=True)
+        self.returncode: int | None = None
+        self.pid: int = _answer(self._request)
+
+    def poll(self) -> int | None:
+        """Return how it ended, None if it has not; as subprocess.Popen has it."""
+        if self.returncode is None:
+            self.returncode = _answer({"poll": self.pid})
+        return self.returncode
+
+    def wait(self, seconds: float = 120) -> int:
+        begun = time.monotonic()
+        while (status := self.poll()) is None:
+            if time.monotonic() - begun > seconds:
+                self.kill()
+                raise subprocess.TimeoutExpired(str(self._request), seconds)
+            time.sleep(0.005)
+        return status
+
+    def send_signal(self, signum: int) -> None:
+        if self.poll() is None:  # whose number is nobody else's until then
+            os.kill(self.pid, signum)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def stderr(self) -> str:
+        return Path(self._request["stderr"]).read_text()
+
+
 def _run(command: list[str], environment: dict[str, str] | None = None) -> Done:
     return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=_SECONDS, env=environment)
 
@@ -63,18 +100,27 @@ def _warm() -> subprocess.Popen[str]:
     return process
 
 
-def _forked(environment: dict[str, str] | None = None, **request: Any) -> Done:
+def _forked(environment: dict[str, str] | None = None, **what: Any) -> Done:
+    with tempfile.TemporaryDirectory() as folder:
+        request = _request(folder, environment or {}, **what)
+        status = _answer(request)
+        out, err = (Path(request[stream]).read_text() for stream in ("stdout", "stderr"))
+        return subprocess.CompletedProcess(str(request), status, out, err)
+
+
+def _request(folder: str, environment: dict[str, str], start: bool = False, **what: Any) -> dict[str, Any]:
+    streams = {stream: str(Path(folder, stream)) for stream in ("stdout", "stderr")}
+    return {**what, **streams, "environment": environment, "start": start}
+
+
+def _answer(request: dict[str, Any]) -> Any:
     process = _warm()
     assert process.stdin is not None
     assert process.stdout is not None
-    with tempfile.TemporaryDirectory() as folder:
-        out, err = Path(folder, "out"), Path(folder, "err")
-        request |= {"stdout": str(out), "stderr": str(err), "environment": environment or {}}
-        process.stdin.write(json.dumps(request) + "\n")
-        process.stdin.flush()
-        if not select.select([process.stdout], [], [], _SECONDS)[0]:
-            process.kill()
-            _warm.cache_clear()
-            raise subprocess.TimeoutExpired(str(request), _SECONDS)
-        status = int(process.stdout.readline())
-        return subprocess.CompletedProcess(str(request), status, out.read_text(), err.read_text())
+    process.stdin.write(json.dumps(request) + "\n")
+    process.stdin.flush()
+    if not select.select([process.stdout], [], [], _SECONDS)[0]:
+        process.kill()
+        _warm.cache_clear()
+        raise subprocess.TimeoutExpired(str(request), _SECONDS)
+    return json.loads(process.stdout.readline())

@@ -36,7 +36,7 @@ NEIGHBOUR_FIGURES = (
     "ridge_stages", "ridge_delay", "ridge_and_network", "double_descent_theory", "double_descent_capacity",
     "double_descent_parts", "double_descent_samples", "double_descent_removals", "double_descent_epochs",
     "double_descent_digits", "double_descent_ensembles", "double_descent_ensembles_digits", "unified",
-    "unified_descents",
+    "unified_descents", "ridge_beside_network",
 )  # fmt: skip
 SWEEP_FIGURES = ("sweep_delay", "sweep_delay_map", "sweep_survival")
 KINDS = ("html", "pdf", "png") if HAS_BROWSER else ("html",)

@@ -1,14 +1,12 @@
 """Sweeps on a Ray cluster of two nodes on this machine: a node removed and a driver killed in the middle."""
 
-import subprocess
-import sys
 import time
 
 import pandas as pd
 import pytest
 
 import interp
-from tests.processes import ROOT
+from tests.processes import Started, interp as shell
 from tests.test_sweeps import SLOW, rows, settings
 
 ray = pytest.importorskip("ray", reason="Ray is an extra of its own (pip install 'interp[sweep]')")
@@ -20,7 +18,9 @@ GRID = {**SLOW, "seed": list(range(4))}
 def local(tmp_path_factory) -> pd.DataFrame:
     """The same runs without Ray."""
     path = tmp_path_factory.mktemp("sweeps") / "local"
-    return interp.sweep(GRID, path, workers=2, progress=False).table
+    done = shell("sweep", path, *settings(GRID), "--workers", 2)
+    assert done.returncode == 0, done.stderr
+    return interp.load_sweep(path).table
 
 
 @pytest.fixture
@@ -32,11 +32,6 @@ def cluster():
     if ray.is_initialized():
         ray.shutdown()
     made.shutdown()
-
-
-def command(path, address) -> list[str]:
-    words = [*settings(GRID), "--engine", "ray", "--address", address]
-    return [sys.executable, "-m", "interp", "sweep", str(path), *words]
 
 
 def wait_for(condition, process) -> None:
@@ -56,15 +51,14 @@ def test_a_node_that_is_removed_and_a_driver_that_is_killed_lose_nothing(local, 
     path = tmp_path / "sweep"
     node = cluster.add_node(num_cpus=1)
     cluster.wait_for_nodes()
-    driver = subprocess.Popen(command(path, cluster.address), cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    words = ["sweep", path, *settings(GRID), "--engine", "ray", "--address", cluster.address]
+    driver = Started("interp", *words)
     wait_for(lambda: begun(path) >= 2, driver)  # one on each node
     cluster.remove_node(node, allow_graceful=False)
     wait_for(lambda: begun(path) >= 3, driver)
     driver.kill()
     driver.wait()
-    done = subprocess.run(
-        command(path, cluster.address), cwd=ROOT, capture_output=True, text=True, check=False, timeout=300
-    )
+    done = shell(*words)
     assert done.returncode == 0, done.stderr
     table = interp.load_sweep(path).table
     pd.testing.assert_frame_equal(rows(table), rows(local), check_exact=True)

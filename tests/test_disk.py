@@ -22,7 +22,7 @@ import interp
 from interp import CheckpointError, StorageError
 from interp.disk import printable, unreadable, write_whole, writing
 from tests.conftest import ROOT, SMALL
-from tests.processes import outside
+from tests.processes import Started, outside
 
 LATIN = os.fsdecode(b"caf\xe9")  # "café" in Latin-1, which is not UTF-8
 LONG = "n" * 230
@@ -270,8 +270,7 @@ def test_any_name_that_the_system_takes_can_be_trained_measured_and_converted(tm
         app(["measure", {str(run)!r}, {str(foreign)!r}, "--parquet", {str(parquet)!r}], standalone_mode=False)
         app(["measure", {str(run)!r}], standalone_mode=False)
         app(["train", {str(run)!r}, "--resume", "--steps", "3"], standalone_mode=False)
-    """,
-        fresh=True,
+    """
     )
     assert list(pd.read_parquet(parquet.open("rb"))["path"]) == [printable(run), printable(foreign)]
     if name == LATIN:  # the other is longer
@@ -303,19 +302,15 @@ DELETED = {
 
 def train_and_delete(path: Path, delete: str) -> tuple[int, str]:
     """Train in another process, hold it still while a shell command deletes files, and return its exit and stderr."""
-    options = "--p 13 --d-model 16 --n-heads 2 --d-mlp 24 --train-fraction 0.5 --steps 600 --checkpoint-steps 0,3"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "interp", "train", str(path), *options.split()],
-        stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+    options = "--p 13 --d-model 16 --n-heads 2 --d-mlp 24 --train-fraction 0.5 --steps 300 --checkpoint-steps 0,3"
+    process = Started("interp", "train", path, *options.split())
     while not (path / "checkpoints" / "step_00000003.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.002)
     process.send_signal(signal.SIGSTOP)
     subprocess.run(delete, shell=True, cwd=path, check=True)
     process.send_signal(signal.SIGCONT)
-    _, stderr = process.communicate(timeout=120)
-    return process.returncode, " ".join(stderr.split())
+    return process.wait(), " ".join(process.stderr().split())
 
 
 @pytest.mark.parametrize("kind", DELETED)

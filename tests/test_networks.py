@@ -16,7 +16,7 @@ from interp import ConfigError, LayeredTransformer, OneHiddenLayer, TrainConfig,
 from interp.imports import import_all, import_name
 from interp.networks import NETWORKS, Network, Pairs, Tap, check_weights, network, network_of
 from interp.networks.base import UNTAPPED, at_last
-from tests.processes import ROOT, interp as shell
+from tests.processes import ROOT, Started, interp as shell
 
 P = 11
 SMALL = {"d_model": 16, "n_heads": 2, "d_mlp": 24}
@@ -106,10 +106,7 @@ def trained(own_file, tmp_path_factory):
         done = shell("train", place / "whole", *told)
         assert done.returncode == 0, done.stderr
         killed = place / "killed"
-        process = subprocess.Popen(
-            [sys.executable, "-m", "interp", "train", str(killed), *map(str, told)], cwd=ROOT,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+        process = Started("interp", "train", killed, *told)
         while not (killed / "checkpoints" / f"step_{2 * every:08d}.safetensors").exists():
             assert process.poll() is None
             time.sleep(0.002)

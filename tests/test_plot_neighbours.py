@@ -8,6 +8,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import pytest
 
+import interp
 from interp import ConfigError, plot
 from interp.linear import double_descent, ridge
 
@@ -25,6 +26,20 @@ def titles(figure: go.Figure) -> tuple[list[str], list[str]]:
 def stages():
     problem = ridge.random_features_problem(20, 4, 80)
     return ridge.trajectory(problem, 10**7), ridge.grokking_times(problem), ridge.simulate(problem, 50, progress=False)
+
+
+def test_ridge_regression_beside_a_network(stages):
+    exact, times, _ = stages
+    history = pd.DataFrame({"step": [0, 10, 100], "train_loss": [3.0, 0.1, 1e-6], "test_loss": [3.0, 5.0, 1e-5],
+                            "train_accuracy": [0.1, 1.0, 1.0], "test_accuracy": [0.0, 0.1, 1.0]})  # fmt: skip
+    figure = plot.ridge_beside_network(exact, history, times, interp.phases(history))
+    _, ridge_test, train, test = figure.data
+    np.testing.assert_array_equal(ridge_test.y, exact["test_loss"][exact["step"] > 0])
+    assert (list(train.x), list(test.y)) == ([10, 100], [5.0, 1e-5])
+    assert {axis.type for axis in (*figure.select_xaxes(), *figure.select_yaxes())} == {"log"}
+    assert {shape.x0 for shape in figure.layout.shapes} == {times.overfitting, times.generalization, 10, 100}
+    assert figure.layout.xaxis2.title.text == "Training step (fits at 10, generalizes at 100)"
+    assert len(plot.ridge_beside_network(exact, history).layout.shapes) == 0
 
 
 def test_ridge_stages(stages):

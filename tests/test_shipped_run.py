@@ -25,7 +25,8 @@ RESTRICTED_EXCLUDED = {
 
 @pytest.fixture(scope="module")
 def trajectory(shipped):
-    return interp.trajectory(shipped, progress=False).set_index("step")
+    """Computed anew, whatever was kept beside the run; then it is kept."""
+    return interp.trajectory(shipped, progress=False, refresh=True).set_index("step")
 
 
 def test_it_is_the_mainline_and_long_and_dense_enough(shipped):
@@ -54,8 +55,8 @@ def test_its_key_frequencies_are_the_published_ones(shipped):
     assert interp.progress_measures(shipped).key_frequencies == (14, 35, 41, 42, 52)
 
 
-def test_its_phases_are_the_published_ones(shipped):
-    ph = interp.phases(interp.trajectory(shipped, progress=False))
+def test_its_phases_are_the_published_ones(trajectory):
+    ph = interp.phases(trajectory.reset_index())
     assert abs(ph.memorization_end - 1_400) <= 300
     assert abs(ph.circuit_formation_end - 9_400) <= 300
     assert abs(ph.cleanup_end - 13_000) <= 800
@@ -90,14 +91,14 @@ def test_every_public_name_is_documented():
         assert getattr(interp, name).__doc__, name
 
 
-def test_the_trajectory_is_the_one_that_was_measured_before(shipped):
+def test_the_trajectory_is_the_one_that_was_measured_before(trajectory):
     """shipped_trajectory.parquet was written before measures were declared one by one.
 
     To 1e-5, since another processor moves measures by up to 1e-6; of cos coefficients, which fall to rounding noise,
     to 1e-5 of the largest. Accuracies to 3e-4, which is a pair or two whose logits are as good as tied.
     """
     before = pd.read_parquet(ROOT / "tests" / "shipped_trajectory.parquet")
-    now = interp.trajectory(shipped, progress=False, keep=False)
+    now = trajectory.reset_index()
     assert set(now.columns) == set(before.columns)
     noise = 1e-5 * float(before.filter(regex="cos_coefficient_").abs().to_numpy().max())
     for name in before:

@@ -45,7 +45,7 @@ def test_states_of_the_shipped_run_give_its_trajectory_and_phases(shipped):
     measures = ["train_loss", "test_loss", "train_accuracy", "test_accuracy", "restricted_loss", "excluded_loss",
                 "embedding_gini", "sum_squared_weights", "single_frequency_neurons", "attention_share"]  # fmt: skip
     theirs = interp.trajectory(run, measures=measures, progress=False)
-    ours = interp.trajectory(shipped, measures=measures, progress=False, keep=False)
+    ours = interp.trajectory(shipped, measures=measures, progress=False)
     assert theirs.attrs["key_frequencies"] == (14, 35, 41, 42, 52)
     expected = ours[ours["step"].isin(steps)].reset_index(drop=True)
     pd.testing.assert_frame_equal(theirs, expected[theirs.columns], rtol=1e-5, atol=1e-8)

@@ -22,10 +22,10 @@ from interp.sweeps.grid import configurations, parsed_settings, parsed_values, r
 from interp.sweeps.jobs import Job, Stop, perform, read_result
 from interp.sweeps.owners import OWNER, Held, owning
 from interp.sweeps.running import estimate
-from tests.processes import ROOT, interp as shell, outside
+from tests.processes import ROOT, Started, interp as shell, outside
 
 TINY = {"p": 5, "train_fraction": 0.6, "d_model": 8, "n_heads": 1, "d_mlp": 8, "steps": 6, "history_every": 2}
-SLOW = {**TINY, "p": 11, "d_model": 16, "d_mlp": 16, "steps": 800}  # a second or two
+SLOW = {**TINY, "p": 11, "d_model": 16, "d_mlp": 16, "steps": 400}  # a second or so
 NOT_COMPARED = ["seconds", "commit"]
 
 
@@ -36,10 +36,6 @@ def rows(table: pd.DataFrame) -> pd.DataFrame:
 
 def same(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(rows(one), rows(other), check_exact=True)
-
-
-def command(path, *words: str) -> list[str]:
-    return [sys.executable, "-m", "interp", "sweep", str(path), *words]
 
 
 def settings(grid: dict) -> list[str]:
@@ -393,55 +389,54 @@ def wait_for(condition, process, seconds: float = 120) -> None:
 
 
 def workers_of(process) -> list[int]:
-    """The worker processes of a sweep, which know their parent."""
+    """The worker processes of a sweep, which are its children."""
     found = []
     for about in Path("/proc").glob("[0-9]*/stat"):
         try:
-            parent = int(about.read_text().rpartition(")")[2].split()[1])
-            line = (about.parent / "cmdline").read_text()
-        except (OSError, ValueError):
+            state, parent = about.read_text().rpartition(")")[2].split()[:2]
+        except OSError:
             continue
-        if parent == process.pid and "interp.sweeps.jobs" in line:
+        if int(parent) == process.pid and state != "Z":
             found.append(int(about.parent.name))
     return found
 
 
 @pytest.fixture(scope="module")
 def slow(tmp_path_factory) -> interp.Sweep:
+    """Three runs without a stop."""
     path = tmp_path_factory.mktemp("sweeps") / "slow"
-    return interp.sweep({**SLOW, "seed": [0, 1, 2]}, path, workers=2, progress=False)
+    done = shell("sweep", path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", 1)
+    assert done.returncode == 0, done.stderr
+    return interp.load_sweep(path)
 
 
 def test_a_worker_that_is_killed_is_replaced_and_its_run_resumes(slow, tmp_path):
     path = tmp_path / "killed"
-    process = subprocess.Popen(
-        command(path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", "1"), cwd=ROOT, stderr=subprocess.PIPE
-    )
+    process = Started("interp", "sweep", path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", 1)
     wait_for(lambda: list(path.glob("runs/*/*/checkpoints/step_00000000.safetensors")), process)
     (worker,) = workers_of(process)
     os.kill(worker, signal.SIGKILL)
-    assert process.wait(timeout=120) == 0
+    assert process.wait() == 0
     same(interp.load_sweep(path).table, slow.table)
 
 
 def test_a_sweep_that_is_stopped_saves_what_runs_and_goes_on(slow, tmp_path):
     """By Ctrl-C, by a scheduler's SIGTERM, and then not at all."""
     path = tmp_path / "stopped"
-    words = [*settings({**SLOW, "seed": [0, 1, 2]}), "--workers", "2"]
+    words = ["sweep", path, *settings({**SLOW, "seed": [0, 1, 2]}), "--workers", 2]
     for begun, signum in ((2, signal.SIGINT), (3, signal.SIGTERM)):
-        process = subprocess.Popen(
-            command(path, *words), cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a job in the background ignores it
-        )  # fmt: skip
+        process = Started("interp", *words)
         wait_for(lambda: len(list(path.glob("runs/*/*/checkpoints/step_00000000.safetensors"))) >= begun, process)  # noqa: B023
+        workers = workers_of(process)
+        assert len(workers) == 2
         process.send_signal(signum)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == 130
+        assert process.wait() == 130
+        said = process.stderr()
         assert "Stopped; all that ran is saved. The same command goes on." in said
         assert "Traceback" not in said
-        assert not workers_of(process)
+        assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
         assert not list(path.glob(f"runs/*/*/{OWNER}"))
-    done = subprocess.run(command(path, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = shell(*words)
     assert done.returncode == 0, done.stderr
     same(interp.load_sweep(path).table, slow.table)
 
@@ -449,17 +444,15 @@ def test_a_sweep_that_is_stopped_saves_what_runs_and_goes_on(slow, tmp_path):
 def test_two_hundred_runs_stopped_five_times_are_two_hundred_rows(tmp_path):
     """Killed with all its workers, at any moment; at the end nothing is missing and nothing is there twice."""
     path = tmp_path / "many"
-    words = [*settings({**TINY, "steps": 2, "seed": "0:200"}), "--workers", "2"]
+    words = ["sweep", path, *settings({**TINY, "steps": 2, "seed": "0:200"}), "--workers", 2]
     for ended in range(1, 6):
-        process = subprocess.Popen(
-            command(path, *words), cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
+        process = Started("interp", *words)
         wait_for(lambda: len(list(path.glob("runs/*/*/result.json"))) >= 30 * ended, process)  # noqa: B023
         for worker in workers_of(process):
             os.kill(worker, signal.SIGKILL)
         process.kill()
         process.wait()
-    done = subprocess.run(command(path, *words), cwd=ROOT, capture_output=True, text=True, check=False)
+    done = shell(*words)
     assert done.returncode == 0, done.stderr
     table = interp.load_sweep(path).table
     assert len(table) == table["run"].nunique() == 200
@@ -639,12 +632,18 @@ def test_a_split_of_ones_own_is_kept_and_read_back(tmp_path, kind):
 
 
 def test_the_fast_preset_memorizes_and_then_generalizes(tmp_path):
-    """Seed 3, one of the quickest; the bounds are those that all of 20 seeds keep."""
-    done = shell("train", tmp_path / "run", "--preset", "fast", "--seed", 3)
+    """Seed 3, one of the quickest, until it generalizes; the bounds are those that all of 20 seeds keep."""
+    words = ["--preset", "fast", "--set", "seed=3", "--stop-when", "generalized", "--workers", 1]
+    done = shell("sweep", tmp_path / "sweep", *words)
     assert done.returncode == 0, done.stderr
-    found = interp.phases(interp.load_run(tmp_path / "run").history)
+    (run,) = interp.load_sweep(tmp_path / "sweep").runs()
+    found = interp.phases(run.history)
     assert found.memorized <= 500
     assert 3 * found.memorized <= found.generalized <= 4_000
+    done = shell("train", tmp_path / "run", "--preset", "fast", "--seed", 3, "--steps", 1)
+    assert done.returncode == 0, done.stderr
+    assert interp.load_run(tmp_path / "run").config == replace(run.config, steps=1, checkpoint_steps=None)
+    assert run.config.steps == 4_000
     assert "preset must be fast; got 'slow'" in shell("train", tmp_path / "x", "--preset", "slow").stderr
 
 

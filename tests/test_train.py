@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -19,8 +17,8 @@ import interp
 from interp import CheckpointError, ConfigError, TrainConfig, TrainingError, TrainingInterrupted
 from interp.networks.transformer import to_bridge
 from interp.run import read_header
-from tests.conftest import ROOT, SMALL
-from tests.processes import module, outside
+from tests.conftest import SMALL
+from tests.processes import Started, module, outside
 
 BITS = ("config.json", "history.parquet", "split.npz", "optimizer.safetensors")
 
@@ -115,21 +113,22 @@ def test_every_kind_of_run_learns_its_train_pairs(tmp_path, changes):
 
 # ── stopping and resuming ────────────────────────────────────────────────────────────────────────────────────────
 
-LONG = replace(SMALL, steps=1500, checkpoint_steps=(0, 3, 200, 400, 600, 800, 1000, 1200, 1500))
+LONG = replace(SMALL, steps=600, checkpoint_steps=(0, 3, 80, 160, 240, 320, 400, 480, 600))
 
 
-def command(path, *extra: str) -> list[str]:
+def words(path, *extra: str) -> list[str]:
     options = [
-        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "1500",
-        "--checkpoint-steps", "0,3,200:1200:200,1500",
+        "--p", "13", "--train-fraction", "0.5", "--d-model", "16", "--n-heads", "2", "--d-mlp", "24", "--steps", "600",
+        "--checkpoint-steps", "0,3,80:480:80,600",
     ]  # fmt: skip
-    return [sys.executable, "-m", "interp", "train", str(path), *options, *extra]
+    return ["train", str(path), *options, *extra]
 
 
 @pytest.fixture(scope="module")
 def unstopped(tmp_path_factory):
     path = tmp_path_factory.mktemp("whole") / "run"
-    subprocess.run(command(path), check=True, capture_output=True, cwd=ROOT)
+    done = module("interp", *words(path), fresh=True)
+    assert done.returncode == 0, done.stderr
     return path
 
 
@@ -143,15 +142,14 @@ def wait_for(file, process) -> None:
 
 def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tmp_path, unstopped):
     path = tmp_path / "run"
-    for awaited in ("config.json", "checkpoints/step_00000003.safetensors", "checkpoints/step_00000600.safetensors"):
-        process = subprocess.Popen(
-            command(path, "--resume"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT
-        )
+    for awaited in ("config.json", "checkpoints/step_00000003.safetensors", "checkpoints/step_00000240.safetensors"):
+        process = Started("interp", *words(path, "--resume"))
         wait_for(path / awaited, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
-        assert not (path / "checkpoints" / "step_00001500.safetensors").exists()
-    subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
+        assert not (path / "checkpoints" / "step_00000600.safetensors").exists()
+    done = module("interp", *words(path, "--resume"))
+    assert done.returncode == 0, done.stderr
     assert same_bits(path, unstopped)
     assert not list(path.rglob(".*.part"))
 
@@ -181,18 +179,19 @@ def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeyp
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_a_polite_signal_saves_and_says_how_to_go_on(tmp_path, unstopped, signum):
     path = tmp_path / "run"
-    process = subprocess.Popen(command(path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
-    wait_for(path / "checkpoints" / "step_00000400.safetensors", process)
+    process = Started("interp", *words(path))
+    wait_for(path / "checkpoints" / "step_00000160.safetensors", process)
     process.send_signal(signum)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + signum
+    assert process.wait() == 128 + signum
+    said = process.stderr()
     assert "Stopped at step" in said
     assert "--resume" in said
     assert "Traceback" not in said
     stopped = read_header(path / "optimizer.safetensors")["step"]
-    assert 400 <= stopped < 1500
+    assert 160 <= stopped < 600
     assert interp.load_run(path).history["step"].max() <= stopped
-    subprocess.run(command(path, "--resume"), check=True, capture_output=True, cwd=ROOT)
+    done = module("interp", *words(path, "--resume"))
+    assert done.returncode == 0, done.stderr
     assert same_bits(path, unstopped)
 
 
@@ -218,10 +217,10 @@ def test_the_last_step_is_always_saved():
 
 def test_a_finished_run_can_be_taken_further(tmp_path, unstopped):
     run = tmp_path / "run"
-    short = module("interp", *command(run, "--steps", "600", "--checkpoint-steps", "0,3,200,400,600")[3:])
+    short = module("interp", *words(run, "--steps", "240", "--checkpoint-steps", "0,3,80,160,240"))
     assert short.returncode == 0, short.stderr
-    assert interp.load_run(run).steps[-1] == 600
-    longer = module("interp", *command(run, "--resume")[3:])
+    assert interp.load_run(run).steps[-1] == 240
+    longer = module("interp", *words(run, "--resume"))
     assert longer.returncode == 0, longer.stderr
     assert interp.load_run(run).steps == LONG.checkpoint_steps
     assert same_bits(run, unstopped)
@@ -260,7 +259,7 @@ def test_nothing_is_written_over(own_run, tmp_path):
 
 def test_a_second_training_into_one_directory_is_refused(tmp_path):
     path = tmp_path / "run"
-    process = subprocess.Popen(command(path), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    process = Started("interp", *words(path))
     try:
         wait_for(path / "checkpoints" / "step_00000000.safetensors", process)
         process.send_signal(signal.SIGSTOP)  # held still, and still the owner
@@ -437,14 +436,17 @@ def test_precision_is_put_back(tmp_path):
 def test_a_run_on_the_shell_takes_the_names_of_the_dataclass(unstopped):
     assert json.loads((unstopped / "config.json").read_text())["training"]["d_mlp"] == 24
     assert interp.load_run(unstopped).config == LONG
-    assert load_file(unstopped / "checkpoints" / "step_00001500.safetensors")["W_in"].shape == (16, 24)
+    assert load_file(unstopped / "checkpoints" / "step_00000600.safetensors")["W_in"].shape == (16, 24)
 
 
 def test_the_smallest_run_that_the_docstring_names_groks(tmp_path):
-    """At step 330 on the machine that measured it; rounding differs between processors, so up to twice that."""
+    """At step 330 on the machine that measured it; rounding differs between processors, so up to twice that.
+
+    It is trained no further than to there: what follows is not looked at.
+    """
     settings = {"p": 31, "train_fraction": 0.8, "d_model": 64, "d_mlp": 256, "learning_rate": 3e-3, "steps": 1_000}
     named = "TrainConfig(p=31, train_fraction=0.8, d_model=64, d_mlp=256, learning_rate=3e-3, steps=1_000)"
     assert f"{named} groks at step 330" in TrainConfig.__doc__
-    config = TrainConfig(**settings, checkpoint_steps=(0,))
+    config = TrainConfig(**settings | {"steps": 660}, checkpoint_steps=(0,))
     events = interp.phases(interp.train(config, tmp_path / "run", progress=False).history)
     assert events.memorized < 165 <= events.generalized <= 660

@@ -15,6 +15,7 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     curves = {
         label: double_descent.random_features(widths, n, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
     }
-    figure = plot.errors(curves, "width", "Features m", threshold=n, largest=100)
+    title = "Double descent over the number of features"
+    figure = plot.errors(curves, "width", "Features m", threshold=n, largest=100, title=title)
     parts = plot.error_parts(curves["no ridge"], largest=100)
     return plot.save(figure, out, "double_descent_capacity") + plot.save(parts, out, "double_descent_parts")

@@ -17,11 +17,18 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     features = double_descent.ensembles(widths, n, draws=draws)
     limit = pd.DataFrame({"width": [widths[0], widths[-1]], "test_error": features["wide_limit"][0]})
     curves = {**_by_members(features), "kernel, m → ∞": limit}
-    written = plot.save(plot.errors(curves, "width", "Features m", threshold=n), out, "double_descent_ensembles")
+    figure = plot.errors(
+        curves, "width", "Features m", threshold=n, title="Double descent of averaged random features",
+        caption="The test error of k fits averaged. The peak is the variance of one fit, and k fits have 1/k of it.",
+    )  # fmt: skip
+    written = plot.save(figure, out, "double_descent_ensembles")
 
     samples, epochs, seeds = sizes.ensemble_digits
     networks = digits.ensembles(sizes.ensemble_widths, samples, epochs=epochs, seeds=seeds)
-    figure = plot.errors(_by_members(networks), "width", f"Width, {samples} digits")
+    figure = plot.errors(
+        _by_members(networks), "width", f"Width, {samples} digits", title="Double descent of averaged networks",
+        caption="The test error of k networks averaged, which differ in their first weights. The peak gets lower.",
+    )  # fmt: skip
     figure.update_yaxes(tickformat=".0%")
     written += plot.save(figure, out, "double_descent_ensembles_digits")
 

@@ -16,5 +16,8 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     curves = {
         label: double_descent.random_features(m, counts, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
     }
-    figure = plot.errors(curves, "samples", "Samples n", threshold=m, largest=100)
+    figure = plot.errors(
+        curves, "samples", "Samples n", threshold=m, largest=100, title="Double descent over the number of samples",
+        caption="Near the threshold more samples make the test error larger. With the tuned ridge they do not.",
+    )  # fmt: skip
     return plot.save(figure, out, "double_descent_samples")

@@ -30,5 +30,10 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
             for ratio in ratios
         ]
         theory[label] = pd.DataFrame({"ratio": np.insert(ratios, 100, 1), "risk": np.insert(risks, 100, np.nan)})
-    figure = plot.errors(curves, "ratio", "Parameters ÷ samples γ", "risk", "Risk ‖θ̂ − θ*‖²", theory, threshold=1.0)
+    figure = plot.errors(
+        curves, "ratio", "Parameters ÷ samples γ", "risk", "Risk ‖θ̂ − θ*‖²", theory, threshold=1.0,
+        title="Double descent: theory and simulation",
+        caption="Lines are the closed-form risk, dots are simulations. The risk has its peak where there are as many "
+        "parameters as samples. The tuned ridge removes it.",
+    )  # fmt: skip
     return plot.save(figure, out, "double_descent_theory")

@@ -1,5 +1,5 @@
-"""Steps to overfit against steps to generalize, for ridge regression, two-layer networks and the run's transformer; and
-the transformer's own test loss, a double descent over its epochs.
+"""Ridge regression beside the run's transformer; steps to overfit against steps to generalize, for both and for
+two-layer networks; and the transformer's own test loss, a double descent over its epochs.
 
 Ridge regression and the networks have overfitted (generalized) where their train (test) loss stays under a tenth of the
 teacher's variance, the transformer where its train (test) accuracy reaches 0.99.
@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from analyses._tables import write_table
-from analyses.neighbours._grokking import network_delays, ridge_map
+from analyses.neighbours._grokking import network_delays, ridge_map, ridge_problem
 from analyses.neighbours._sizes import PAPER, Sizes
 from interp import Run, phases, plot
 from interp.errors import warn
+from interp.linear import ridge
 from interp.linear.double_descent import descents
 
 
@@ -23,11 +24,11 @@ def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
     for event in ("memorized", "generalized"):
         if event in events.missing:
             warn(f"unified has no point for the run: {events.missing[event]}.")
-    ridge = ridge_map(sizes)
-    some = [sorted(ridge[name].unique())[::3] for name in ("weight_decay", "init_scale")]
-    ridge = ridge[ridge["weight_decay"].isin(some[0]) & ridge["init_scale"].isin(some[1])]
+    cells = ridge_map(sizes)
+    some = [sorted(cells[name].unique())[::3] for name in ("weight_decay", "init_scale")]
+    cells = cells[cells["weight_decay"].isin(some[0]) & cells["init_scale"].isin(some[1])]
     kinds = {
-        "ridge regression": ridge,
+        "ridge regression": cells,
         "two-layer network": network_delays(sizes),
         "transformer": pd.DataFrame({"overfitting": [events.memorized], "generalization": [events.generalized]}),
     }
@@ -38,7 +39,12 @@ def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
         ],
         ignore_index=True,
     )
-    written = plot.save(plot.steps_to_fit_and_generalize(times), out, "unified")
+    problem = ridge_problem(sizes)
+    beside = plot.ridge_beside_network(
+        ridge.trajectory(problem, 10**7), history, ridge.grokking_times(problem), events
+    )  # fmt: skip
+    written = plot.save(beside, out, "ridge_beside_network")
+    written += plot.save(plot.steps_to_fit_and_generalize(times), out, "unified")
 
     recorded = history.dropna(subset=["train_loss", "test_loss"])
     found = descents(recorded["step"], recorded["train_loss"], recorded["test_loss"])

@@ -78,16 +78,16 @@ def forward(
     if "b_V" in weights:
         values = values + weights["b_V"][:, None]
 
-    def of_pairs(x: Tensor) -> Tensor:
-        return x if n_ctx == 3 else functional.embedding(pairs.b, x)
-
     # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed, which
     # pays on a CPU, and where there are more pairs than rows.
     mix = _mix_rows if rows.device.type == "cpu" and len(pairs) > len(rows) else _mix_values
     resid = last + weights["b_O"] if "b_O" in weights else last
+    to_neurons, to_logits = resid @ W_in + weights["b_in"], (resid + weights["b_out"]) @ W_U
+    if n_ctx == 2:  # a row for each b
+        to_neurons, to_logits = (functional.embedding(pairs.b, row) for row in (to_neurons, to_logits))
     # Added in place: new memory of the size of the neurons costs more than the addition.
-    pre = mix(values, W_O @ W_in, pattern, pairs).add_(of_pairs(resid @ W_in + weights["b_in"]))
-    direct = mix(values, W_O @ W_U, pattern, pairs).add_(of_pairs((resid + weights["b_out"]) @ W_U))
+    pre = mix(values, W_O @ W_in, pattern, pairs).add_(to_neurons)
+    direct = mix(values, W_O @ W_U, pattern, pairs).add_(to_logits)
     if "b_U" in weights:
         direct += weights["b_U"]
     neurons = pre.relu_() if activation == "relu" and not pre.requires_grad else activation_function(activation)(pre)

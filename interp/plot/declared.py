@@ -91,7 +91,8 @@ def figure(
     of.history, of.trajectory, of.phases, of.subject, of.measures (see `interp.drawing.Shown`).
 
     What it returns takes the data, or in their place a Run, a Checkpoint, an interp.Model, a Sweep or a path, and
-    gives the figure its title, with the task, p, seed and split in a line beneath. Declaring a name again replaces it.
+    gives the figure its title, with the task, p, seed and split in a line beneath; `title=` and `caption=` give it
+    others. Declaring a name again replaces it.
     Raises ConfigError for another `of`, and where `data` is missing for a run or a model.
     """
     one_of("of", of, get_args(Of))
@@ -117,26 +118,26 @@ _CALLS = {
 
 
 def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> go.Figure:
-    title = options.pop("title", None)
+    title, caption = options.pop("title", None), options.pop("caption", declared.caption)
     if declared.of == "frame" or not args or isinstance(args[0], _DATA):
-        return _titled(declared, declared.draw(*args, **options), title, "")
+        return _titled(declared, declared.draw(*args, **options), title, "", caption)
     from interp.drawing import shown
 
     of = shown(args[0], declared.of, declared.name)
     names = list(inspect.signature(declared.draw).parameters)
     more = dict(zip(names[1:], args[1:], strict=False))
     arguments = {} if declared.data is None else dict(declared.data(of))
-    drawn = _titled(declared, declared.draw(**arguments | more | options), title, of.about(declared.of))
+    drawn = _titled(declared, declared.draw(**arguments | more | options), title, of.about(declared.of), caption)
     if declared.of == "model":
         note_doubts(drawn, *of.doubts)
     return drawn
 
 
-def _titled(declared: Figure, drawn: go.Figure, title: str | None, about: str) -> go.Figure:
+def _titled(declared: Figure, drawn: go.Figure, title: str | None, about: str, caption: str) -> go.Figure:
     """Give a figure the title that the caller gives, or it has by itself, or that was declared."""
     if title is None:
         title = getattr(drawn.layout.title, "text", None) or declared.title
-    return with_title(drawn, title, about, declared.caption)
+    return with_title(drawn, title, about, caption)
 
 
 def with_title(drawn: go.Figure, title: str, about: str = "", caption: str = "") -> go.Figure:

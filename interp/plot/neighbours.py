@@ -20,6 +20,7 @@ from interp.plot.base import (
     LINES,
     ORANGE,
     PURPLE,
+    STEP,
     VERMILLION,
     decades,
     frames,
@@ -33,6 +34,7 @@ from interp.survival import curve_of
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
+    from interp.events import Phases
     from interp.linear.double_descent import Descents
     from interp.linear.ridge import GrokkingTimes
 
@@ -85,6 +87,51 @@ def ridge_stages(
             if step:
                 _mark(figure, step, text, colour, y=0.98 - 0.12 * place)
     return figure
+
+
+@declared.figure(
+    "frame",
+    title="Ridge regression beside a network",
+    caption="Both fit their train set early and generalize long after. Of ridge regression every step is known "
+    "exactly: the test loss waits until weight decay has removed the random start. In the network a circuit has to "
+    "form as well.",
+)
+def ridge_beside_network(
+    exact: pd.DataFrame, history: pd.DataFrame, times: GrokkingTimes | None = None, phases: Phases | None = None
+) -> go.Figure:
+    """Train and test loss of ridge regression, and of a network, over their steps; all axes are log.
+
+    `exact` is `ridge.trajectory`'s and `history` a run's. `times` (`ridge.grokking_times`) and `phases` mark where each
+    fits its train set and where it generalizes.
+    """
+    for frame, of in ((exact, "trajectory"), (history, "history")):
+        need(frame, "step", "train_loss", "test_loss", of=of)
+    marks = [
+        () if times is None else (times.overfitting, times.generalization),
+        () if phases is None else (phases.memorized, phases.generalized),
+    ]
+    figure = panels(
+        ["Loss of the ridge<br>regression", "Loss of the<br>network (nats)"],
+        x_title=[f"{name}{_fits(*steps)}" for name, steps in zip(("Step", STEP), marks, strict=True)],
+    )
+    for row, (frame, steps) in enumerate(zip((exact, history), marks, strict=True), 1):
+        shown = frame[frame["step"] > 0]
+        for name in ("train", "test"):
+            known = shown.dropna(subset=f"{name}_loss")
+            line(figure, known["step"], known[f"{name}_loss"], name, row, LINES[name], legend=row == 1)
+        decades(figure, row)
+        log_x(figure, row)
+        for step, colour in zip(steps, (BLUE, VERMILLION), strict=False):
+            if step:
+                figure.add_vline(x=step, line={"color": colour, "width": 1.5, "dash": "dot"}, row=row, col=1)
+    return figure
+
+
+def _fits(fits: int | None = None, generalizes: int | None = None) -> str:
+    """Say what the dotted lines of a panel are."""
+    known = {"fits": fits, "generalizes": generalizes}
+    told = ", ".join(f"{what} at {step:,}" for what, step in known.items() if step)
+    return f" ({told})" if told else ""
 
 
 @declared.figure(
