@@ -175,9 +175,14 @@ def component(index: int, share: float) -> str:
     return f"component {index} ({share:.0%} of variance)"
 
 
+def between_ticks(frequencies: int) -> int:
+    """Return the distance of ticks on an axis of so many frequencies: a round one, with eight ticks at most."""
+    return next((step for step in (1, 2, 5, 10, 20, 50, 100) if frequencies <= 8 * step), 2 * frequencies)
+
+
 def waves(p: int) -> dict[str, Any]:
     """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
-    every = next((step for step in (1, 2, 5, 10, 20, 50, 100) if p // 2 <= 8 * step), p)
+    every = between_ticks(p // 2)
     shown = range(every, p // 2 + 1, every)
     return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
 

@@ -19,7 +19,7 @@ from interp.measures.neurons import (
 )
 from interp.measures.subject import Missing, Subject
 from interp.plot import declared
-from interp.plot.base import KEYS, both_signs, maps_side_by_side, panels, waves
+from interp.plot.base import KEYS, between_ticks, both_signs, maps_side_by_side, panels, waves
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -100,6 +100,7 @@ def neurons_by_frequency(
         [("", shares[:, order])], 1, ("neurons, by frequency", "frequency k"), "share of variance", limits=(0.0, 1.0)
     )
     figure.update_traces(y0=1)
+    figure.update_yaxes(tick0=0, dtick=between_ticks(len(shares)))
     return figure.update_xaxes(**ticks)
 
 

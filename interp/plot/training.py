@@ -26,6 +26,7 @@ from interp.plot.base import (
     OPACITY,
     SHADES,
     VERMILLION,
+    between_ticks,
     decades,
     frames,
     line,
@@ -455,7 +456,7 @@ def spectrum_over_training(
         figure.add_trace(
             go.Heatmap(
                 x=steps, y=np.arange(1, norms.shape[1] + 1), z=norms.T.astype(np.float32), colorscale="Viridis",
-                zmin=0, hovertemplate="step %{x:,}, k = %{y}: %{z:.3g}<extra></extra>",
+                zmin=0, zmax=float(norms.max()), hovertemplate="step %{x:,}, k = %{y}: %{z:.3g}<extra></extra>",
                 colorbar={"title": {"text": "norm", "side": "right"}, "thickness": 16, "len": span,
                           "y": 1 - (row - 0.5) / len(spectra), "tickfont": {"size": 18}},
             ),
@@ -463,7 +464,7 @@ def spectrum_over_training(
         )  # fmt: skip
     if phases is not None:
         _bounds(figure, phases)
-    figure.update_yaxes(showgrid=False)
+    figure.update_yaxes(showgrid=False, tick0=0, dtick=between_ticks(norms.shape[1]))
     return figure.update_layout(hovermode="closest", margin_t=20)
 
 
