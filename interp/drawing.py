@@ -258,7 +258,7 @@ def figures(
     """
     of, kinds = _opened(source, step)
     chosen = _chosen(names, kinds)
-    with gallery(folder) as missing, progress_bar("draw", "figures", len(chosen), show=progress) as bar:
+    with gallery(folder, progress) as missing, progress_bar("draw", "figures", len(chosen), show=progress) as bar:
         for done, one in enumerate(chosen, 1):
             try:
                 write_figure(one, of, folder, formats)

@@ -12,7 +12,7 @@ from interp import ConfigError, plot
 from interp.drawing import Shown, shown
 from interp.plot.declared import FIGURES
 from tests.conftest import ROOT
-from tests.processes import interp as shell, outside
+from tests.processes import HAS_BROWSER, interp as shell, outside
 
 
 @pytest.fixture
@@ -219,3 +219,22 @@ def test_the_command_names_what_it_could_not_draw(small_run_path, tmp_path):
     listed = shell("figures", "--list").stdout
     assert all(name in listed for name in FIGURES)
     assert "interp figures needs a run" in shell("figures").stderr
+
+
+@pytest.mark.skipif(not HAS_BROWSER, reason="images need Chromium or Chrome")
+def test_images_of_a_gallery_are_there_when_it_ends_and_an_error_within_leaves_no_browser(small_run, tmp_path):
+    with plot.gallery(tmp_path / "out", progress=False):
+        written = plot.save(plot.ginis(small_run), tmp_path / "out", "ginis", formats=["png"])
+    assert [file.name for file in written] == ["ginis.html", "ginis.png"]
+    assert all(file.stat().st_size > 0 for file in written)
+    assert '<img src="ginis.png"' in (tmp_path / "out" / "index.html").read_text()
+
+    def interrupted():
+        with plot.gallery(tmp_path / "cut", progress=False):
+            plot.save(plot.ginis(small_run), tmp_path / "cut", "ginis", formats=["png", "pdf"])
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert {file.name for file in (tmp_path / "cut").iterdir()} >= {"ginis.html", "index.html"}
+    assert not list((tmp_path / "cut").glob(".*"))  # nothing half-written

@@ -11,12 +11,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from interp.arguments import given, number, one_of
+from interp.console import progress_bar
 from interp.disk import make_folder, write_whole
 from interp.errors import ConfigError, warn
 from interp.plot.pages import write_index, write_page
@@ -42,14 +45,14 @@ class _Browser:
         self._folder: tempfile.TemporaryDirectory[str] | None = None
         self._answers: queue.Queue[bytes | str] = queue.Queue()
 
-    def image(self, figure: go.Figure, suffix: str, timeout: float) -> bytes:
-        """Return `figure` as the bytes of a file, or raise _NoImageError; after a failure, at once."""
+    def image(self, drawn: dict[str, Any], suffix: str, timeout: float) -> bytes:
+        """Return a figure, given as JSON, as the bytes of a file, or raise _NoImageError; after a failure, at once."""
         if self.broken is not None:
             raise self.broken
         if find_spec("kaleido") is None:
             self.broken = _NoImageError(f"kaleido is not installed; {_INSTALL}")
             raise self.broken
-        request = json.dumps({"figure": json.loads(figure.to_json()), "format": suffix}).encode() + b"\n"
+        request = json.dumps({"figure": drawn, "format": suffix}).encode() + b"\n"
         try:
             process = self._process or self._start()
             assert process.stdin is not None
@@ -133,27 +136,54 @@ def one_browser() -> Iterator[None]:
         browser.close()
 
 
+@dataclass
+class _Gallery:
+    """A folder of figures that is being filled, and the thread that draws their images meanwhile."""
+
+    home: Path
+    thread: ThreadPoolExecutor
+    images: list[Future[tuple[list[Path], str | None]]]
+
+
+_gallery: _Gallery | None = None
+
+
 @contextlib.contextmanager
-def gallery(folder: str | os.PathLike[str]) -> Iterator[dict[str, str]]:
+def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[dict[str, str]]:
     """Let all figures saved into a folder within this context share one plotly.min.js and one browser.
 
-    An index.html beside them shows all figures of the folder, with their titles and captions. Give a dict to fill with
-    what is missing: the name of a figure, and a sentence that says why, which the index shows too.
+    Images are drawn while the next figures are made, and are there when the context ends. An index.html beside them
+    shows all figures of the folder, with their titles and captions. Give a dict to fill with what is missing: the name
+    of a figure, and a sentence that says why, which the index shows too.
     """
     global _gallery
     home, before = Path(folder), _gallery
     make_folder(home)
-    _gallery = home
     missing: dict[str, str] = {}
     try:
-        with one_browser():
-            yield missing
+        with one_browser(), ThreadPoolExecutor(1) as thread:
+            _gallery = _Gallery(home, thread, [])
+            try:
+                yield missing
+                _wait(_gallery.images, progress)
+            except BaseException:
+                thread.shutdown(wait=False, cancel_futures=True)
+                assert _shared is not None
+                _shared.close()  # which ends the image that is being drawn
+                raise
     finally:
         _gallery = before
         write_index(home, missing)
 
 
-_gallery: Path | None = None
+def _wait(images: list[Future[tuple[list[Path], str | None]]], progress: bool) -> None:
+    """Wait for images, and warn of those that could not be drawn."""
+    with progress_bar("save", "images", len(images), show=progress and bool(images)) as bar:
+        for done, image in enumerate(images, 1):
+            if (why := image.result()[1]) is not None:
+                warn(why)
+            if bar:
+                bar.at(done)
 
 
 def save(
@@ -165,7 +195,8 @@ def save(
 ) -> list[Path]:
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
-    The page needs no network: it holds plotly.js (4.8 MB), or, within a `gallery`, shares one with the others.
+    The page needs no network: it holds plotly.js (4.8 MB). Within a `gallery` of this folder it shares one with the
+    others, and the images that are returned are there when the gallery ends, if they can be drawn.
 
     folder    made if it does not exist
     formats   beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none
@@ -192,17 +223,31 @@ def save(
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder must be a directory; {folder} is a file.")
     make_folder(folder)
-    written = [write_page(figure, folder, name, beside=folder == _gallery)]
-    browser = _shared or _Browser()
+    of_gallery = _gallery if _gallery is not None and _gallery.home == folder else None
+    page = write_page(figure, folder, name, beside=of_gallery is not None)
+    if not formats:
+        return [page]
+    files, drawn = [folder / f"{name}.{suffix}" for suffix in formats], json.loads(figure.to_json())
+    if of_gallery is not None:
+        of_gallery.images.append(of_gallery.thread.submit(_write_images, drawn, files, timeout))
+        return [page, *files]
+    written, why = _write_images(drawn, files, timeout)
+    if why is not None:
+        warn(why)
+    return [page, *written]
+
+
+def _write_images(drawn: dict[str, Any], files: list[Path], timeout: float) -> tuple[list[Path], str | None]:
+    """Draw a figure into files; return those written and, where not all of them could be, a sentence that says so."""
+    browser, written = _shared or _Browser(), list[Path]()
     try:
-        for suffix in formats:
-            file = folder / f"{name}.{suffix}"
-            write_whole(file, partial(Path.write_bytes, data=browser.image(figure, suffix, timeout)))
+        for file in files:
+            write_whole(file, partial(Path.write_bytes, data=browser.image(drawn, file.suffix[1:], timeout)))
             written.append(file)
-    except _NoImageError as why:
-        kept = "HTML only" if len(written) == 1 else " and ".join(file.suffix[1:].upper() for file in written)
-        warn(f"{name} was written as {kept}: {why}")
+    except _NoImageError as error:
+        kept = " and ".join(file.suffix[1:].upper() for file in written) or "HTML only"
+        return written, f"{files[0].stem} was written as {kept}: {error}"
     finally:
         if browser is not _shared:
             browser.close()
-    return written
+    return written, None
