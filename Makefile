@@ -6,11 +6,12 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BROWSER := $(VENV)/.browser
 
-.PHONY: paper test lint types unit benchmark format clean help
+.PHONY: paper test lint types unit notebooks benchmark format clean help
 
 help:
 	@echo "make paper      measure checkpoints/mod113-seed0, print its phases, write all figures/ (some minutes on two cores)"
 	@echo "make test       lint, types and tests"
+	@echo "make notebooks  execute the notebooks and store their outputs with them, figures as PNG"
 	@echo "make benchmark  time training, measuring, ridge regression and importing against what a user would run instead"
 	@echo "make format     rewrite the code in ruff's format"
 	@echo "make clean      remove .venv, figures and caches"
@@ -30,6 +31,9 @@ types: $(READY)
 # A process a core, each of one thread.
 unit: $(READY) $(BROWSER)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+notebooks: $(READY) $(BROWSER)
+	OMP_NUM_THREADS=1 $(BIN)/python -m notebooks
 
 benchmark: $(READY)
 	$(BIN)/python -m benchmarks

@@ -161,6 +161,7 @@ def test_removals_and_epochs():
     features, targets = double_descent.diabetes()
     fits = double_descent.removals(features, targets, (5, 10, 20), draws=3, progress=False)
     figure = plot.removals(fits, threshold=10)
+    assert figure.layout.title.text == "<b>What removes the peak</b>"
     shown = fits[fits["condition"] == "as it is"]
     dots = [trace for trace in figure.data if trace.name == "as it is"][1]
     np.testing.assert_allclose(dots.error_y.array, shown["high"] - shown["test_error"])

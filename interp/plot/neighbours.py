@@ -364,7 +364,8 @@ def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = 
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
     need(fits, "samples", "test_error", of="frame", text=["condition"])
     curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
-    figure = errors(curves, "samples", "Samples n", y_title=y_title)
+    untitled: Any = {"title": ""}  # this figure is given its own title
+    figure = errors(curves, "samples", "Samples n", y_title=y_title, **untitled)
     if threshold is not None:
         _mark(figure, threshold, "interpolation", _GREY)
     return figure
