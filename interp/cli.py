@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import shlex
 import sys
 import warnings
@@ -687,7 +688,7 @@ def measure(
         list[str],
         typer.Argument(
             help="Run directories, files of any known layout, or fsspec addresses of them (hf://…, s3://…).",
-            metavar="PATH...",
+            metavar="PATH",
         ),
     ],
     step: Annotated[
@@ -851,7 +852,7 @@ def list_measures(
 def compare(
     paths: Annotated[
         list[str],
-        typer.Argument(help="Run directories (their last checkpoints), files, or addresses.", metavar="A B..."),
+        typer.Argument(help="Run directories (their last checkpoints), files, or addresses.", metavar="MODEL"),
     ],
     only: Annotated[
         str | None,
@@ -1021,7 +1022,7 @@ def figures(
         str | None,
         typer.Argument(
             help="Run directory, checkpoint file, file of a whole run, log, sweep directory, or an address.",
-            metavar="[RUN]",
+            metavar="RUN",
         ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path("figures"),
@@ -1228,6 +1229,11 @@ def convert(
     console.print(f"Next: interp measure {shlex.quote(str(run))}", highlight=False, markup=False, soft_wrap=True)
     if doubts and not anyway:
         raise typer.Exit(_DOUBTFUL)
+
+
+for _command in app.registered_commands:  # a paragraph of a docstring is one of its help, at any width
+    _said = inspect.cleandoc(_command.callback.__doc__ or "") if _command.callback else ""
+    _command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in _said.split("\n\n"))
 
 
 def main() -> None:
