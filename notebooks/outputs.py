@@ -63,8 +63,8 @@ def _tidy(outputs: list[NotebookNode], cell_id: str) -> Iterator[NotebookNode]:
 
 
 def _is_progress_bar(data: dict[str, Any]) -> bool:
-    """Whether an output is a widget, or the empty HTML that a bar leaves when it has ended."""
-    return _WIDGET in data or (list(data) != [FIGURE] and "text/html" in data and not _text(data["text/html"]))
+    """Return whether an output is a widget, or the empty HTML that a bar leaves when it has ended."""
+    return _WIDGET in data or ("text/html" in data and not _text(data["text/html"]))
 
 
 def code_digest(notebook: NotebookNode) -> str:
