@@ -124,6 +124,7 @@ def test_a_run_is_known_by_what_differs_from_the_defaults_without_steps_and_devi
         ({"lr": [1]}, "Did you mean learning_rate?"),
         ({"seed": []}, "seed must have at least one value"),
         ([], "at least one run; got an empty list"),
+        ({}, "must be given a setting; got an empty dict"),
         ([TrainConfig(seed=1), {"seed": [0, 1]}], "asked for once; got seed=1 twice"),
         ({"steps": [100, 200]}, "asked for once; got the defaults twice"),
         ({"p": [23, 1]}, "p must be a whole number of at least 2; got 1"),
@@ -201,6 +202,7 @@ def test_a_toml_file_holds_options_and_grids(tmp_path):
         ("p = 5\n", "must have a table"),
         ("weight_decay = 1\n[grid]\np = 5\n", "has weight_decay outside"),
         ("[grid]\nq = 5\n", "plan.toml: A sweep must set settings"),
+        ("[grid]\n", "plan.toml: A sweep must be given a setting"),
         ("[grid\n", "must be TOML"),
     ]:
         file.write_text(content)

@@ -53,6 +53,8 @@ def configurations(configs: Configs) -> tuple[TrainConfig, ...]:
     TrainConfigs and of such dicts. Raises ConfigError for an unknown setting (with the nearest one), a value that
     cannot be used or has no effect, an empty grid, and two configurations that are the same run.
     """
+    if isinstance(configs, Mapping) and not configs:
+        raise ConfigError("A sweep must be given a setting; got an empty dict. Give one, such as {'seed': [0, 1]}.")
     if isinstance(configs, TrainConfig | Mapping):
         configs = [configs]
     if isinstance(configs, str) or not isinstance(configs, Iterable):
@@ -237,7 +239,8 @@ def read_plan(file: PathLike, changes: Mapping[str, Any] = {}) -> Plan:
             "belong under [grid]."
         )
     try:
-        return Plan(configurations([_changed(grid, changes) for grid in grids]), content)
+        changed = [_changed(grid, changes) for grid in grids]
+        return Plan(configurations(changed if len(changed) > 1 else changed[0]), content)
     except ConfigError as error:
         replaced = f" --set gave {', '.join(changes)} to each grid of the file." if changes else ""
         raise ConfigError(f"{file}: {error}{replaced}") from None
