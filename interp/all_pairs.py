@@ -6,7 +6,7 @@ Its activations, and the gradients of its logits with respect to the two embedde
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +78,10 @@ def activations(
         raise ConfigError(
             f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Its arrays are "
             "net.subject().logits, .neurons and .pattern."
+        )
+    if not isinstance(model, Checkpoint | Mapping):
+        raise ConfigError(
+            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Of a run, give run[-1]."
         )
     weights, p, network = _own_network(model, p, activation, attention_coefficient, network)
     network.check_modulus(p)

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
+from interp.arguments import given
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.layouts import some
 from interp.logs import is_log, read_log
@@ -148,7 +149,7 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     if not isinstance(source, Run):
         raise ConfigError(
             "phases() takes a Run, the path of one, or a data frame such as interp.trajectory returns; "
-            f"got a {type(source).__name__}."
+            f"got {given(source)}."
         )
     return read_phases(records(source), threshold, sustain)
 

@@ -18,6 +18,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from interp.arguments import given
 from interp.disk import PathLike, look_up, open_regular, path_of_regular, unreadable
 from interp.errors import CheckpointError, ConfigError
 from interp.layouts import some
@@ -43,7 +44,7 @@ def local_file(path: PathLike) -> tuple[Path, Path | str]:
     CheckpointError if the system does not let the path be looked up.
     """
     if not isinstance(path, str | os.PathLike):
-        raise ConfigError(f"a path or an address such as hf://… is needed; got a {type(path).__name__}.")
+        raise ConfigError(f"a path or an address such as hf://… is needed; got {given(path)}.")
     address = os.fsdecode(path)
     if "://" not in address:
         found = look_up(Path(address))

@@ -386,16 +386,16 @@ def compare(
     share = checked_share(share)
     wanted = None if measures is None else list(measures)
     if not isinstance(models, Mapping) or not models:
-        what = f"a {type(models).__name__}" if models or not isinstance(models, Mapping) else "an empty dict"
-        raise ConfigError(f"compare() takes a dict of models by name; got {what}.")
+        said = given(models) if models else "an empty one"
+        raise ConfigError(f"compare() takes a dict of models by name; got {said}.")
     checkpoints: dict[str, Checkpoint | Model] = {}
     for name, model in models.items():  # all are opened before the first is measured
         opened = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
         opened = opened[-1] if isinstance(opened, Run) else opened
         if not isinstance(opened, Checkpoint | Model):
             raise ConfigError(
-                f"A model to compare must be a Checkpoint, a Run, an interp.Model, or a path; {name!r} is a "
-                f"{type(model).__name__}."
+                f"A model to compare must be a Checkpoint, a Run, an interp.Model, or a path; got {given(model)} as "
+                f"{name!r}."
             )
         checkpoints[name] = opened
     rows = []

@@ -36,6 +36,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
+from interp.arguments import given
 from interp.computing import computing
 from interp.config import TrainConfig
 from interp.disk import (
@@ -300,7 +301,7 @@ class Run:
             raise IndexError(f"run of {len(self)} checkpoints has no checkpoint [{index}]") from None
         except TypeError:
             raise ConfigError(
-                f"a run takes a position or a slice, as in run[-1] and run[:3]; got a {type(index).__name__}. "
+                f"a run takes a position or a slice, as in run[-1] and run[:3]; got {given(index)}. "
                 "run.at(step) reads the checkpoint of a step."
             ) from None
 

@@ -121,7 +121,7 @@ def train(
     if look_up(path) and not path.is_dir():
         raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
     if config is not None and not isinstance(config, TrainConfig):
-        raise ConfigError(f"train() takes an interp.TrainConfig; got a {type(config).__name__}.")
+        raise ConfigError(f"train() takes an interp.TrainConfig; got {given(config)}.")
     if not resume:
         if config is None:
             raise ConfigError("no settings were given; pass a TrainConfig, or resume=True to go on with a run.")

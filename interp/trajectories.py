@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Shaped
 
+from interp.arguments import given
 from interp.computing import computing
 from interp.console import Bar, progress_bar
 from interp.disk import open_regular, write_parquet
@@ -112,7 +113,7 @@ def trajectory(
     with a warning. `threads` is as in `progress_measures`.
     """
     if not isinstance(run, Run | str | os.PathLike):
-        raise ConfigError(f"trajectory() takes a Run or the path of one; got a {type(run).__name__}.")
+        raise ConfigError(f"trajectory() takes a Run or the path of one; got {given(run)}.")
     share = checked_share(share)
     asked = chosen(measures) + (chosen(ALIGNMENTS) if measures is None else [])
     wanted = [one for one in in_order(asked) if one.columns or not one.shape.startswith("[")]

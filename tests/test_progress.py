@@ -378,7 +378,7 @@ def test_numbers_of_numpy_are_numbers_and_other_types_are_refused_by_name(own_ru
             lambda: interp.trajectory(run, share="much"), lambda: interp.progress_measures(run, share=None),
             lambda: interp.trajectory(run, "ab"), lambda: interp.progress_measures(run, key_frequencies=3),
             lambda: interp.compare({{"right": run, "wrong": 3}}), lambda: interp.compare([run]),
-            lambda: interp.compare({{}}), lambda: interp.trajectory(3),
+            lambda: interp.compare({{}}), lambda: interp.trajectory(3), lambda: interp.activations(run),
         ):
             try:
                 wrong()
@@ -389,10 +389,20 @@ def test_numbers_of_numpy_are_numbers_and_other_types_are_refused_by_name(own_ru
     of_trajectory, of_progress, given, *refused = said.splitlines()
     assert of_trajectory == of_progress == str(interp.progress_measures(own_run, share=0.25).key_frequencies)
     assert given == "(1, 2)"
-    assert len(refused) == 8
+    assert len(refused) == 9
     for sentence, words in zip(
         refused,
-        ["share", "share", "got 'ab'", "got 3", "'wrong' is a int", "got a list", "got an empty dict", "got a int"],
+        [
+            "share",
+            "share",
+            "got 'ab'",
+            "got 3",
+            "got 3 as 'wrong'",
+            "got a list",
+            "got an empty one",
+            "got 3",
+            "got a Run",
+        ],
         strict=True,
     ):
         assert words in sentence
