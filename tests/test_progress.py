@@ -390,21 +390,9 @@ def test_numbers_of_numpy_are_numbers_and_other_types_are_refused_by_name(own_ru
     assert of_trajectory == of_progress == str(interp.progress_measures(own_run, share=0.25).key_frequencies)
     assert given == "(1, 2)"
     assert len(refused) == 9
-    for sentence, words in zip(
-        refused,
-        [
-            "share",
-            "share",
-            "got 'ab'",
-            "got 3",
-            "got 3 as 'wrong'",
-            "got a list",
-            "got an empty one",
-            "got 3",
-            "got a Run",
-        ],
-        strict=True,
-    ):
+    expected = ["share", "share", "got 'ab'", "got 3", "got 3 as 'wrong'", "got a list", "got an empty one", "got 3",
+                "got a Run"]  # fmt: skip
+    for sentence, words in zip(refused, expected, strict=True):
         assert words in sentence
 
 
