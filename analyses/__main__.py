@@ -51,6 +51,16 @@ def _groups() -> dict[str, list[str]]:
 
 def main(arguments: list[str] | None = None) -> int:
     wait_passively()
+    try:
+        return _main(arguments)
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return end_quietly()
+
+
+def _main(arguments: list[str] | None) -> int:
     groups = _groups()
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
@@ -80,13 +90,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
     names = list(dict.fromkeys(one for name in given.names or groups for one in groups.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
-    try:
-        return _written(given, names, groups)
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        return end_quietly()
+    return _written(given, names, groups)
 
 
 def _written(given: argparse.Namespace, names: list[str], groups: dict[str, list[str]]) -> int:

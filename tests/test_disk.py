@@ -264,9 +264,9 @@ def test_any_name_that_the_system_takes_can_be_trained_measured_and_converted(tm
     assert interp.convert(foreign, converted, step=2, progress=False).steps == (2,)
     printed = outside(
         f"""
-        import os
-        os.environ["COLUMNS"] = "300"  # titles of that width are not cut
         from interp.cli import app
+        from interp.console import output
+        output.width = 300  # titles of that width are not cut
         app(["measure", {str(run)!r}, {str(foreign)!r}, "--parquet", {str(parquet)!r}], standalone_mode=False)
         app(["measure", {str(run)!r}], standalone_mode=False)
         app(["train", {str(run)!r}, "--resume", "--steps", "3"], standalone_mode=False)

@@ -57,7 +57,8 @@ def test_a_run_that_lost_what_it_learned_keeps_the_frequencies_that_it_had_learn
     assert last.to_dict()["key_step"] == 16_000
 
     frame = interp.trajectory(run, progress=False)
-    about = {"key_frequencies": GROKKED, "key_step": 16_000, "p": 113, "doubts": (), "key_doubt": None}
+    about = {"key_frequencies": GROKKED, "key_step": 16_000, "p": 113, "doubts": (), "key_doubt": None,
+             "missing": {}}  # fmt: skip
     assert frame.attrs == about
     assert frame.set_index("step")["restricted_loss"][9_000] == at_9000.restricted_loss
     assert interp.trajectory(run, progress=False).attrs == frame.attrs  # as it was kept

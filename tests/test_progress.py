@@ -207,6 +207,9 @@ def test_a_trajectory_has_the_scalars_of_every_checkpoint(own_run):
     assert frame.attrs == {
         "key_frequencies": keys, "key_step": 60, "p": 13, "doubts": (),
         "key_doubt": f"the network has not generalized (test accuracy {accuracy})",
+        "missing": {
+            "neuron_phase_agreement": "no neuron has one frequency that explains more than 0.85 of its variance"
+        },
     }  # fmt: skip
     m = interp.progress_measures(run)
     assert m.key_doubt == frame.attrs["key_doubt"]
