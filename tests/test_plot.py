@@ -109,6 +109,15 @@ def test_even_moduli_have_one_bar_less():
     assert [len(trace.y) for trace in figure.data] == [4, 3, 4, 3]
 
 
+def test_a_log_axis_over_a_short_span_has_ticks_enough():
+    for low, high in ((1.6, 2.2), (0.9, 1.1), (3.0, 9.0), (1e-7, 2e-7)):
+        history = pd.DataFrame({"step": [0, 10], "train_loss": [high, low], "test_loss": [high, high]})
+        axis = plot.training_curves(history).layout.yaxis
+        inside = [value for value in axis.tickvals if low * 0.8 <= value <= high * 1.25]
+        assert 3 <= len(inside) <= 8, (low, high, axis.tickvals)
+        np.testing.assert_allclose(np.diff(axis.tickvals), np.diff(axis.tickvals)[0], rtol=1e-4)
+
+
 def test_losses_alone_are_drawn_as_they_were_recorded(shipped):
     """Another's run: no accuracies, test losses every 100 steps where train losses come every 10."""
     history = shipped.history.assign(train_accuracy=np.nan, test_accuracy=np.nan)

@@ -112,7 +112,18 @@ def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
         axis["dtick"] = int(np.ceil((last - first) / 6)) if last - first >= 2 else "D2"  # D2: 1, 2 and 5
         if last - first < 2:
             axis["tickformat"] = ",~g"
+        if last - first < 0.7:  # where 1, 2 and 5 are too far apart
+            axis |= {"dtick": None, "tickvals": _even_ticks(*(10**end for end in axis["range"]))}
     figure.update_yaxes(**axis)
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """Return three to seven round numbers within these ends, one as far from the next as all."""
+    rough = (high - low) / 3
+    unit = 10 ** np.floor(np.log10(rough))
+    step = max(unit * few for few in (1, 2, 5) if unit * few <= rough)
+    first, last = np.ceil(low / step), np.floor(high / step)
+    return [float(f"{step * k:.6g}") for k in np.arange(first, last + 1)]
 
 
 def line(
