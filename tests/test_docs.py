@@ -15,7 +15,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_names_lead_somewhere(page):
     text = page.read_text(encoding="utf-8")
-    links = [link for link in re.findall(r"\]\(([^)#\s]+)\)", text) if "://" not in link]
+    links = [one for found in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", text) for one in found if one]
+    links = [link for link in links if "://" not in link]
     assert not [link for link in links if not (page.parent / link).exists()]
     code = "\n".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL))
     compile(code, page.name, "exec")
