@@ -272,7 +272,7 @@ def test_arguments_of_another_type():
     )
     lines = said.splitlines()
     assert [line.split(" must be ")[0] for line in lines[:8]] == ["threshold"] * 5 + ["sustain"] * 3
-    assert [line.split("; got ")[1] for line in lines[8:12]] == ["a dict.", "a list.", "a Series.", "a NoneType."]
+    assert [line.split("; got ")[1] for line in lines[8:12]] == ["a dict.", "[1].", "a Series of shape (2,).", "None."]
     assert lines[12:] == ["0.5", "1"]
 
 

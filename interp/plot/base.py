@@ -104,7 +104,7 @@ def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
             drawn += [y + np.asarray(up, dtype=float), y - np.asarray(up if down is None else down, dtype=float)]
     values = np.concatenate(drawn)
     values = values[np.isfinite(values) & (values > lowest)]
-    axis = {"type": "log", "exponentformat": "power", "row": row, "col": 1}
+    axis: dict[str, Any] = {"type": "log", "exponentformat": "power", "row": row, "col": 1}
     if len(values):
         first, last = np.log10(values.min()), np.log10(values.max())
         margin = 0.05 * (last - first) + 0.05

@@ -183,8 +183,8 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
 
     rows = -(-len(panels_of) // columns)
     figure = make_subplots(
-        rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.32 / rows,
-        subplot_titles=["<br>".join(textwrap.wrap(name.replace("+", " + "), 24)) for name in panels_of],
+        rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.48 / rows,
+        subplot_titles=["<br>".join(textwrap.wrap(_named(name), 30)) for name in panels_of],
     )  # fmt: skip
     centre = curve_of(middle).median
     for index, name in enumerate(panels_of):
@@ -194,10 +194,8 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             said = f"{name}={in_words(middle[name].iloc[0])}"
             own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
         values = sorted(dict.fromkeys(own["setting"]), key=in_order)
-        wide = max(42 // len(values), 9)
-        labels = {
-            said: "<br>".join(_short(part.partition("=")[2], wide) for part in said.split(", ")) for said in values
-        }
+        wide = max(36 // len(values), 9)
+        labels = {said: "<br>".join(_short(_value(part), wide) for part in said.split(", ")) for said in values}
         own = own[own["delay"].notna()]
         for censored, symbol in ((False, "circle"), (True, "triangle-up-open")):
             some = own[own["censored"] == censored]
@@ -227,16 +225,27 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             figure.add_hline(y=centre, line={"color": "#666", "width": 2, "dash": "dot"}, layer="below", **place)
         figure.update_xaxes(
             type="category", categoryorder="array", categoryarray=[labels[said] for said in values], tickangle=0,
-            range=[-0.6, len(values) - 0.4], **place,
+            range=[-0.6, len(values) - 0.4], tickfont={"size": 10 if len(values) > 5 and "+" in name else 13}, **place,
         )  # fmt: skip
     figure.update_layout(
-        template="simple_white", width=290 * columns + 80, height=235 * rows + 60, hovermode="closest",
+        template="simple_white", width=290 * columns + 80, height=270 * rows + 60, hovermode="closest",
         font={"size": 14, "family": "Arial, Helvetica, sans-serif"}, margin={"l": 70, "r": 10, "t": 60, "b": 40},
     )  # fmt: skip
     figure.update_annotations(font_size=14)
     figure.update_yaxes(type="log", dtick=1, tickformat=",d", showgrid=True, gridcolor="#eee", matches="y")
     figure.update_yaxes(title_text="Delay (steps)", col=1)
     return figure
+
+
+def _named(settings: str) -> str:
+    """Return the settings that were moved together as a title."""
+    return settings.replace("network.", "").replace("+", " + ")
+
+
+def _value(setting: str) -> str:
+    """Return the value in "name=value"; of a setting that is left at none, what that means."""
+    name, _, value = setting.partition("=")
+    return value or _UNSET.get(name, "default")
 
 
 def _short(word: str, wide: int) -> str:
