@@ -268,7 +268,7 @@ def test_effects_are_medians_beside_the_middle_and_tested_against_it():
 def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
     figure = plot.effects(of_settings(), columns=2)
     titles = [note.text for note in figure.layout.annotations]
-    assert titles == ["weight_decay", "learning_rate + dropout", "network +<br>network.d_hidden"]
+    assert titles == ["weight_decay", "learning_rate + dropout", "network + d_hidden"]
     decay = [trace for trace in figure.data if trace.xaxis == "x"]
     seen, waiting, medians = decay
     assert sorted(zip(seen.x, seen.y, strict=True)) == [
