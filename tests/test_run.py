@@ -135,8 +135,9 @@ def test_a_run_takes_positions_and_slices_as_a_list_does(small_run):
         assert run[np.int64(1)].step == 20
         assert type(run.at(np.int64(40)).step) is int
         for index in ([0, 1], "last", 1.0):
-            with pytest.raises(interp.ConfigError, match="as in run.-1. and run.:3.; got a"):
+            with pytest.raises(interp.ConfigError, match="as in run.-1. and run.:3.; got ") as refused:
                 run[index]
+            assert repr(index) in str(refused.value)
         with pytest.raises(interp.ConfigError, match="step must be a whole number; got 20.0"):
             run.at(20.0)
     """)
