@@ -17,7 +17,6 @@ from torch import Tensor
 from interp.arguments import given
 from interp.callables import Model
 from interp.console import progress_bar
-from interp.doubts import key_doubt
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.events import Phases, phases
 from interp.graduations import Graduation, graduation
@@ -147,11 +146,6 @@ class Shown:
         if self.measures[name] is None:
             raise Missing(self.measures.missing.get(name, f"{name} is unknown"))
         return self.measures[name]
-
-    @cached_property
-    def key_doubt(self) -> str | None:
-        """Why the key frequencies say little: what is in doubt about them, or about this checkpoint of the run."""
-        return self.measures.key_doubt or key_doubt(self.subject)
 
     @property
     def doubts(self) -> tuple[str, ...]:

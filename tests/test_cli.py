@@ -1,7 +1,6 @@
 """The shell as a user has it: real processes, real files, one sentence where something is wrong."""
 
 import json
-import re
 
 import pandas as pd
 import pytest
@@ -140,7 +139,7 @@ def test_options_that_do_not_exist_or_parse_are_said(tmp_path):
 )
 def test_an_option_under_another_name_is_named(given, meant):
     said = shell("train", "/nowhere/run", given, "1").stderr
-    assert re.search(f"No such option:? '?{given}", said)  # typer's words changed with its versions
+    assert f"No such option: {given}" in said
     assert meant in said
 
 

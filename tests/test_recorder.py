@@ -229,10 +229,11 @@ KILLED = """
         os.close(write)
         with os.fdopen(read) as lines:
             there = [int(step) for step in lines.readline().split()[1:]]
+            said = [int(lines.readline()) for _ in range(2)]  # it has begun, however busy the machine is
             time.sleep(delay.uniform(0, 0.4))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
-            said = [int(line) for line in lines.read().splitlines()]
+            said += [int(line) for line in lines.read().splitlines()]
         assert there == list(range(len(there))), there  # none twice, none lost between
         assert len(there) > announced, (len(there), announced)
         announced = max([announced, *said])
@@ -244,7 +245,7 @@ def test_no_row_is_lost_to_twenty_kills_and_none_is_there_twice(tmp_path):
     """A row that was announced is there after SIGKILL, and the next process goes on behind it."""
     path = tmp_path / "live"
     announced = int(outside(KILLED.format(root=str(ROOT), path=str(path))))
-    assert announced > 5  # twenty processes, each killed within a second: a busy machine announces few
+    assert announced > 20
     steps = pd.read_parquet(path / "record.parquet")["step"].tolist()
     assert steps == list(range(len(steps)))
     states = {file.name for file in (path / "states").glob("*.safetensors")}

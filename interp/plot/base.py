@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 
 from interp.arguments import given, real
 from interp.errors import ConfigError
+from interp.measures.neurons import SINGLE_FREQUENCY_SHARE
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -33,6 +34,8 @@ SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "
 OPACITY = 0.22  # of a phase's shade
 KEYS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+
+NO_CLUSTER = f"no neuron of this network has more than {SINGLE_FREQUENCY_SHARE:g} of its variance in one frequency"
 
 WIDTH, PANEL, FONT = 640, 250, 20
 STEP = "Training step"
@@ -65,6 +68,19 @@ def panels(
     for row, title in enumerate([x_title] if isinstance(x_title, str) else x_title, 1):
         figure.update_xaxes(title_text=title, row=row if own else rows, col=1)
     return figure
+
+
+def look(index: int, dash: int | None = None) -> dict[str, str]:
+    """Return the colour and the dash of the n-th line of a figure; `dash` chooses another dash."""
+    return {"color": KEYS[index % len(KEYS)], "dash": DASHES[(index if dash is None else dash) % len(DASHES)]}
+
+
+def groups_of(frequencies: Int[np.ndarray, " n"]) -> list[tuple[str, Bool[np.ndarray, " n"], str]]:
+    """Return the name, the members and the colour of each group of neurons; the smallest of many share a grey one."""
+    counted = sorted(set(frequencies.tolist()), key=lambda k: -int((frequencies == k).sum()))
+    shown = sorted(counted[: len(KEYS) - 1])
+    groups = [(f"k = {k}", frequencies == k, KEYS[i]) for i, k in enumerate(shown)]
+    return groups + ([("other k", ~np.isin(frequencies, shown), "#aaa")] if len(counted) > len(shown) else [])
 
 
 def note_doubts(figure: go.Figure, *doubts: str | None) -> None:

@@ -25,18 +25,27 @@ from interp.measures.neurons import (
 )
 from interp.measures.subject import Missing, Subject
 from interp.plot import declared
-from interp.plot.base import BLUE, KEYS, ORANGE, both_signs, maps_side_by_side, note_doubts, panels, waves
+from interp.plot.base import (
+    BLUE,
+    KEYS,
+    NO_CLUSTER,
+    ORANGE,
+    both_signs,
+    groups_of,
+    maps_side_by_side,
+    note_doubts,
+    panels,
+    waves,
+)
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
-
-_NO_CLUSTER = f"no neuron of this network has more than {SINGLE_FREQUENCY_SHARE:g} of its variance in one frequency"
 
 
 def _representatives(subject: Subject) -> Int[np.ndarray, " n"]:
     shown = representatives(shares_of(subject), subject.neurons.amax((0, 1)) > 0)
     if not len(shown):
-        raise Missing(_NO_CLUSTER)
+        raise Missing(NO_CLUSTER)
     return shown.numpy()
 
 
@@ -44,7 +53,7 @@ def _largest_cluster(subject: Subject) -> dict[str, Any]:
     shares = shares_of(subject)
     found = clusters(shares)
     if not found:
-        raise Missing(_NO_CLUSTER)
+        raise Missing(NO_CLUSTER)
     k, members = max(found.items(), key=lambda item: len(item[1]))
     W_L = subject.W_L[members]
     phases = output_phases(W_L, neuron_frequencies(shares)[members])
@@ -226,12 +235,8 @@ def neuron_purity(
 
     _one_each(len(purity), frequencies=frequencies)
     own, threshold = frequencies, number("threshold", threshold, least=0, most=1)
-    counted = sorted(set(own.tolist()), key=lambda k: -int((own == k).sum()))
-    shown = sorted(counted[: len(KEYS) - 1])
     figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency", legend_rows=2)
-    groups = [(f"k = {k}", own == k, KEYS[i]) for i, k in enumerate(shown)]
-    groups += [("other k", ~np.isin(own, shown), "#bbb")] if len(counted) > len(shown) else []
-    for name, members, colour in groups:
+    for name, members, colour in groups_of(own):
         figure.add_trace(
             go.Histogram(x=purity[members], name=name, marker_color=colour, xbins={"start": 0, "end": 1, "size": 0.025})
         )

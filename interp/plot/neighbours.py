@@ -26,6 +26,7 @@ from interp.plot.base import (
     frames,
     line,
     log_x,
+    look,
     need,
     panels,
 )  # fmt: skip
@@ -258,7 +259,7 @@ def delays(
             if (slope := exponents.get((system, setting))) is not None and len(middle):
                 x = pd.Series([middle.index.min(), middle.index.max()], dtype=float)
                 anchor = np.exp((np.log(middle) - slope * np.log(middle.index.to_numpy())).mean())
-                style = {"color": colour, "dash": DASHES[index % len(DASHES)]}
+                style = look(index)
                 line(figure, x, anchor * x**slope, f"{system} fit", row, style, legend=False)
         decades(figure, row)
         log_x(figure, row)

@@ -10,7 +10,6 @@ from jaxtyping import Bool, Float, Int
 from interp.arguments import checks_arrays
 from interp.fourier import fourier_basis
 from interp.measures.neurons import (
-    SINGLE_FREQUENCY_SHARE,
     is_single_frequency,
     neuron_frequencies,
     output_phases,
@@ -19,7 +18,7 @@ from interp.measures.neurons import (
 )
 from interp.measures.subject import Missing, Subject
 from interp.plot import declared
-from interp.plot.base import KEYS, between_ticks, both_signs, maps_side_by_side, panels, waves
+from interp.plot.base import NO_CLUSTER, between_ticks, both_signs, groups_of, maps_side_by_side, panels, waves
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -107,9 +106,7 @@ def neurons_by_frequency(
 def _phases(subject: Subject) -> dict[str, Any]:
     frequencies, detected, voted = phases_of(subject)
     if not len(frequencies):
-        raise Missing(
-            f"no neuron of this network has more than {SINGLE_FREQUENCY_SHARE:g} of its variance in one frequency"
-        )
+        raise Missing(NO_CLUSTER)
     single = is_single_frequency(shares_of(subject))
     return {
         "detected": detected.numpy(), "voted": voted.numpy(), "frequencies": frequencies.numpy(),
@@ -143,10 +140,6 @@ def neuron_phases(
 
     x = np.mod(detected, 2 * np.pi) / np.pi
     y = x + np.mod((voted - detected) / np.pi + 1, 2) - 1
-    counted = sorted(set(frequencies.tolist()), key=lambda k: -int((frequencies == k).sum()))
-    shown = sorted(counted[: len(KEYS) - 1])
-    groups = [(f"k = {k}", frequencies == k, KEYS[i]) for i, k in enumerate(shown)]
-    groups += [("other k", ~np.isin(frequencies, shown), "#999")] if len(counted) > len(shown) else []
     figure = panels(["φ<sub>c</sub>, voted for"], 480, f"φ<sub>a</sub> {sign} φ<sub>b</sub>, detected", 2)
     figure.add_trace(
         go.Scatter(
@@ -154,7 +147,7 @@ def neuron_phases(
             hoverinfo="skip",
         )
     )  # fmt: skip
-    for index, (name, members, colour) in enumerate(groups):
+    for index, (name, members, colour) in enumerate(groups_of(frequencies)):
         figure.add_trace(
             go.Scatter(
                 x=x[members], y=y[members], name=name, mode="markers",

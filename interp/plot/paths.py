@@ -16,14 +16,13 @@ from interp.measures.weights import principal_components
 from interp.plot import declared
 from interp.plot.base import (
     BLACK,
-    DASHES,
-    KEYS,
     VERMILLION,
     WIDTH,
     component,
     decades,
     frames,
     line,
+    look,
     need,
     note_missing,
     panels,
@@ -187,7 +186,7 @@ def loss_around(losses: pd.DataFrame) -> go.Figure:
     )
     for row, kind in enumerate(kinds, 1):
         for index, (direction, one) in enumerate(losses.groupby("direction")):
-            style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
+            style = look(index)
             line(figure, one["distance"], one[kind], f"direction {direction}", row, style, legend=row == 1)
         decades(figure, row)
     return figure.update_xaxes(tickformat="~g")

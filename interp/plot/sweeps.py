@@ -12,7 +12,7 @@ import pandas as pd
 from interp.arguments import given
 from interp.errors import ConfigError
 from interp.plot import declared
-from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, panels
+from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, look, panels
 from interp.survival import Curve, curve_of, in_order, in_words, moved, waits, with_delays
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def sweep(
         }  # fmt: skip
         points = pd.Series(middle, dtype=float).dropna().sort_index()
         if len(points):
-            style = {"color": colour, "dash": DASHES[index % len(DASHES)]}
+            style = look(index)
             line(figure, points.index.to_series(), points, name or "median", 1, style)
     if waiting:
         figure.add_trace(
@@ -323,7 +323,7 @@ def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str 
     groups = _groups(joined, by)
     figure = panels(["Test accuracy"], height=380, legend_rows=_legend_rows([name for name, _ in groups], by))
     for index, (name, own) in enumerate(groups):
-        style = {"color": KEYS[index % _MOST], "dash": DASHES[index % len(DASHES)]}
+        style = look(index)
         for _, run in own.groupby("run"):
             line(figure, run["step"], run["test_accuracy"], name, 1, {**style, "dash": "solid"}, legend=False)
             figure.data[-1].update(line_width=1, opacity=0.35, hoverinfo="skip")

@@ -19,7 +19,6 @@ from interp.plot import declared
 from interp.plot.base import (
     BLACK,
     BLUE,
-    DASHES,
     GREEN,
     KEYS,
     LINES,
@@ -30,6 +29,7 @@ from interp.plot.base import (
     decades,
     frames,
     line,
+    look,
     need,
     note_doubts,
     note_missing,
@@ -170,7 +170,7 @@ def _over_training(
     need(trajectory, "step", *lines.values())
     figure = panels([y_title], height=400, legend_rows=legend_rows)
     for index, (label, column) in enumerate(lines.items()):
-        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else _look(index))
+        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else look(index))
     if phases is not None:
         _shade(figure, phases)
     _note(figure, trajectory)
@@ -261,7 +261,7 @@ def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) ->
     there = {label: name for label, name in lines.items() if name in trajectory and trajectory[name].notna().any()}
     if not there:
         need(trajectory, *lines.values())
-    looks = [_look(index) for index, label in enumerate(lines) if label in there]
+    looks = [look(index) for index, label in enumerate(lines) if label in there]
     figure = _over_training(trajectory, there, "Share", phases, looks, legend_rows=(len(there) + 1) // 2)
     figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
     note_missing(figure, [label for label in lines if label not in there])
@@ -299,10 +299,6 @@ def _bounds(figure: go.Figure, phases: Phases) -> None:
             figure.add_vline(x=end, line={"color": "white", "width": 2, "dash": "dot"})
 
 
-def _look(index: int) -> dict[str, str]:
-    return {"color": KEYS[index % len(KEYS)], "dash": DASHES[index % len(DASHES)]}
-
-
 @declared.figure(
     "run",
     title="Further measures over training",
@@ -338,7 +334,7 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
     figure = panels(list(groups), legend_rows=-(-sum(map(len, groups.values())) // 2))
     for row, group in enumerate(groups.values(), 1):
         for index, (label, column) in enumerate(group.items()):
-            style = {"color": KEYS[index % len(KEYS)], "dash": DASHES[(index + row - 1) % len(DASHES)]}
+            style = look(index, dash=index + row - 1)
             known = trajectory.dropna(subset=column)
             line(figure, known["step"], known[column], label, row, style)
     figure.update_yaxes(range=[-0.03, 1.03], row=1, col=1)
@@ -405,7 +401,7 @@ def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | 
         line(figure, trajectory["step"], trajectory[name].abs(), label, 1, {"color": "#bbb"}, legend=index == 0)
     figure.update_traces(line_width=1, hoverinfo="skip")
     for index, k in enumerate(keys):
-        style = _look(index)
+        style = look(index)
         line(figure, trajectory["step"], trajectory[f"cos_coefficient_{k}"].abs(), f"k = {k}", 1, style)
     # The losers end in rounding noise, eight decades under the winners: cut there.
     decades(figure, 1, lowest=float(trajectory[names].abs().to_numpy().max()) * 10**-6.5)
