@@ -9,7 +9,7 @@ import platform
 from interp.threads import wait_passively
 
 NAMES = ("training_step", "measures", "recorder", "ridge", "whole_commands")
-LONG = ("busy", "rounding", "sweeps")  # some minutes each: only when named
+LONG = ("busy", "sweeps")  # some minutes each: only when named
 
 
 def main() -> None:

@@ -115,12 +115,10 @@ class LayeredTransformer(TokenNetwork):
         return {name: state[name].detach().clone() for name in self.axes() if name not in self.optional}
 
     def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
-        bridge, places = self._own_bridge()
-        hooks = [(name, _calling(tap, name)) for name in bridge.hook_dict if name in tap]
         tokens = self.tokens(pairs)
+        bridge, places = self._own_bridge(tokens.device)
+        hooks = [(name, _calling(tap, name)) for name in bridge.hook_dict if name in tap]
         given = {places[name]: weight for name, weight in weights.items()}
-        if tokens.device.type != "cpu":
-            bridge.to(tokens.device)
         with bridge.hooks(fwd_hooks=hooks):
             return at_last(torch.func.functional_call(bridge, given, (tokens,)))
 
@@ -140,18 +138,24 @@ class LayeredTransformer(TokenNetwork):
         bridge.load_state_dict(bridge.state_dict() | state, strict=True)
         return bridge
 
-    def _own_bridge(self) -> tuple[TransformerBridge, dict[str, str]]:
-        """Return this thread's bridge of these sizes, and where in it each weight stands."""
+    def _own_bridge(self, device: torch.device) -> tuple[TransformerBridge, dict[str, str]]:
+        """Return this thread's bridge of these sizes on a device, and where in it each weight stands."""
         kept: dict[Any, Any] = vars(_OWN).setdefault("bridges", {})
-        if self not in kept:
-            kept.clear()  # one at a time
+        if (self, device) not in kept:
+            for other in [key for key in kept if key[0] != self]:
+                del kept[other]  # of one network at a time
             bridge = self._boot()
+            if device.type != "cpu":
+                bridge.to(device, print_details=False)
             bridge.eval()
             within = [*bridge.named_parameters(), *bridge.named_buffers()]
             at = {tensor.data_ptr(): name for name, tensor in within}
-            kept[self] = bridge, {name: at[value.data_ptr()] for name, value in bridge.state_dict().items()
-                                  if value.data_ptr() in at}  # fmt: skip
-        return kept[self]
+            state = bridge.state_dict()
+            kept[self, device] = (
+                bridge,
+                {name: at[value.data_ptr()] for name, value in state.items() if value.data_ptr() in at},
+            )
+        return kept[self, device]
 
     def _boot(self, seed: int | None = None) -> TransformerBridge:
         return booted(self, seed, self.n_layers, None if self.normalization == "none" else self.normalization)

@@ -89,8 +89,8 @@ class Incidence:
     def entries(self) -> Float[Tensor, "n n_rows"]:
         """A sparse [n, n_rows] of zeros that stores the k entries of every pair: where its weights stand."""
         n, k = self.rows_of_pair.shape
-        with warnings.catch_warnings():  # torch calls its CSR layout a beta, once a process
-            warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
+        with warnings.catch_warnings():  # once a process torch calls its CSR layout a beta and its checks undecided
+            warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks are)")
             return torch.sparse_csr_tensor(
                 torch.arange(0, n * k + 1, k),
                 self.rows_of_pair.flatten(),
