@@ -131,11 +131,11 @@ def _too_few(run: Run, n: int) -> CheckpointError:
     )
 
 
-def thinned(steps: Sequence[int]) -> list[int]:
-    """Return at most 90 of these steps, as evenly as their number allows, the first and the last among them."""
-    if len(steps) <= MOST_FRAMES:
+def thinned(steps: Sequence[int], most: int = MOST_FRAMES) -> list[int]:
+    """Return at most so many of these steps, as evenly as their number allows, the first and the last among them."""
+    if len(steps) <= most:
         return list(steps)
-    return [steps[at] for at in np.linspace(0, len(steps) - 1, MOST_FRAMES).round().astype(int)]
+    return [steps[at] for at in np.linspace(0, len(steps) - 1, most).round().astype(int)]
 
 
 # ── what is shown ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -149,7 +149,7 @@ def _content(
     key = None if run.task.why_no_fourier else key_checkpoint(run)
     final = run.last_readable() if key is None else run.at(key.step)
     embedding = _embedding(final)
-    shown, notes, doubts = (asked, [], []) if asked else _choice(embedding, key)
+    shown, notes, doubts = (asked, [], []) if asked else shown_frequencies(embedding, key)
     frames = records(run, progress)
     measured = frames[-1]  # the trajectory, which left out what cannot be read
     readable = sorted(set(run.steps) & set(measured["step"]))
@@ -180,7 +180,7 @@ def _checked_frequencies(run: Run, frequencies: Iterable[int]) -> list[int]:
     return asked
 
 
-def _choice(embedding: Float[Tensor, "p d"], key: KeyCheckpoint | None) -> tuple[list[int], list[str], list[str]]:
+def shown_frequencies(embedding: Float[Tensor, "p d"], key: KeyCheckpoint | None) -> tuple[list[int], list[str], list[str]]:
     """Return the frequencies to show, notes on their choice, and doubts about it."""
     keys = () if key is None else key.frequencies(KEY_SHARE)
     norms = by_frequency(fourier_norms(embedding))

@@ -107,6 +107,22 @@ class Forward:
     pattern: Float[Tensor, "n n_heads n_ctx"] | None
 
 
+@dataclass(frozen=True)
+class ByNumber:
+    """What each number adds to attention and to the neurons, where neither depends on a and b in another way.
+
+    Rows: p of a, p of b and, in a network that reads "=", one of "=". With the rows r of a pair, and P[h, r] the
+    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 where there are no scores),
+    neurons[a, b] = activation(constant + Σ_h Σ_r P[h, r] · values[h, r]).
+    """
+
+    values: Float[Tensor, "n_heads rows width"]
+    constant: Float[Tensor, " width"]
+    activation: Activation
+    scores: Float[Tensor, "n_heads rows"] | None = None
+    attention_coefficient: float = 1.0
+
+
 class Network(ABC):
     """The sizes of a network, and what it computes. A member is a frozen dataclass of its sizes.
 
@@ -237,6 +253,10 @@ class Network(ABC):
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"] | None:
         """Return W_L, what each neuron adds to the logits; by default W_out · W_U, None where there is none."""
         return weights["W_out"] @ weights["W_U"] if {"W_out", "W_U"} <= set(weights) else None
+
+    def by_number(self, weights: Weights, p: int) -> ByNumber | None:
+        """Return what each number adds to attention and to the neurons; by default None, for a network without such."""
+        return None
 
     def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
         """Return what the hooked model reads for these pairs: by default (a, b)."""

@@ -14,7 +14,17 @@ from torch.nn import functional
 from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.base import ACTIVATIONS, Activation, Network, Tap, Weights, activation_function, network, sizes_by
+from interp.networks.base import (
+    ACTIVATIONS,
+    Activation,
+    ByNumber,
+    Network,
+    Tap,
+    Weights,
+    activation_function,
+    network,
+    sizes_by,
+)
 from interp.networks.pairs import Pairs
 
 Inputs = Literal["concatenated", "summed"]
@@ -87,20 +97,36 @@ class OneHiddenLayer(Network):
         }
 
     def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
-        W = weights["W"]
-        reads_a, reads_b = (W, W) if self.inputs == "summed" else W.chunk(2)
         if self.points.embed in tap:
+            reads_a, reads_b = self._readers(weights)
             of_a, of_b = self.embeddings(weights, pairs.p)
             embed = tap(self.points.embed, torch.stack([of_a[pairs.a], of_b[pairs.b]], dim=1))  # [n, 2, d]
             E_a, E_b = embed[:, 0], embed[:, 1]
             pre = E_a @ reads_a + E_b @ reads_b if self.d_embed else E_a + E_b
         else:  # each number's part once, not once a pair
-            of_a, of_b = (weights["W_x"] @ reads_a, weights["W_y"] @ reads_b) if self.d_embed else (reads_a, reads_b)
+            of_a, of_b = self._of_numbers(weights)
             # embedding, not indexing: the gradient of of_a[a] adds up in an order that changes from call to call.
             pre = functional.embedding(pairs.a, of_a) + functional.embedding(pairs.b, of_b)
         pre = tap("hook_pre", pre + weights["b"] if self.biases else pre)
         logits = tap(self.points.neurons, activation_function(self.activation)(pre)) @ weights["W_U"]
         return logits + weights["b_U"] if self.biases else logits
+
+    @computing()
+    def by_number(self, weights: Weights, p: int) -> ByNumber:
+        of_a, of_b = self._of_numbers(weights)
+        constant = weights["b"] if self.biases else of_a.new_zeros(self.d_hidden)
+        return ByNumber(torch.cat([of_a, of_b])[None], constant, self.activation)
+
+    def _readers(self, weights: Weights) -> tuple[Float[Tensor, "d d_hidden"], Float[Tensor, "d d_hidden"]]:
+        W = weights["W"]
+        if self.inputs == "summed":
+            return W, W
+        of_a, of_b = W.chunk(2)
+        return of_a, of_b
+
+    def _of_numbers(self, weights: Weights) -> tuple[Float[Tensor, "p d_hidden"], Float[Tensor, "p d_hidden"]]:
+        reads_a, reads_b = self._readers(weights)
+        return (weights["W_x"] @ reads_a, weights["W_y"] @ reads_b) if self.d_embed else (reads_a, reads_b)
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
         """W_x and W_y; of one-hot inputs, the rows of W that read a and b."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.computing import computing
-from interp.networks.base import Activation, HookPoints, Tap, Weights, activation_function
+from interp.networks.base import Activation, ByNumber, HookPoints, Tap, Weights, activation_function
 from interp.networks.pairs import Incidence, Pairs
 
 # TransformerLens' names, so that the hooks of a bridge have the same.
@@ -39,26 +39,11 @@ def forward(
     `tap` sees the attention pattern and the neurons, under TransformerLens' names. Equal to a TransformerBridge with
     the same weights.
     """
-    W_E, W_pos, W_O = weights["W_E"], weights["W_pos"], weights["W_O"]
-    W_in, W_U = weights["W_in"], weights["W_U"]
-    d_head, p, n_ctx = W_O.shape[1], pairs.p, len(W_pos)
+    W_O, W_in, W_U = weights["W_O"], weights["W_in"], weights["W_U"]
+    d_head, p, n_ctx = W_O.shape[1], pairs.p, len(weights["W_pos"])
 
-    of_b = W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
-    at_ab = [W_E[:p] + W_pos[0], of_b + W_pos[1]]
-    if n_ctx == 3:
-        last = W_E[-1] + W_pos[2]  # "=": one row for all pairs
-        rows = torch.cat([*at_ab, last[None]])  # [2p+1, d_model]
-        query = torch.einsum("m,hmd->hd", last, weights["W_Q"])
-    else:
-        last = at_ab[1]  # [p, d_model], a row for each b
-        rows = torch.cat(at_ab)  # [2p, d_model]
-        query = torch.einsum("bm,hmd->bhd", last, weights["W_Q"])
-
-    keys = torch.einsum("rm,hmd->rhd", rows, weights["W_K"])
-    if "b_Q" in weights:
-        query = query + weights["b_Q"]
-    if "b_K" in weights:
-        keys = keys + weights["b_K"]
+    rows, last = _rows(weights, p)
+    query, keys = _query(weights, last), _keys(weights, rows)
     # embedding, not indexing: the gradient of scores[rows] adds up in an order that changes from call to call.
     if n_ctx == 3:  # one query for all pairs, so scores too depend on the row alone
         scores = (keys * query).sum(-1)
@@ -74,9 +59,7 @@ def forward(
     if POINTS.pattern in tap:
         pattern = tap(POINTS.pattern, pattern.transpose(1, 2)).transpose(1, 2)
 
-    values = torch.einsum("rm,hmd->hrd", rows, weights["W_V"])
-    if "b_V" in weights:
-        values = values + weights["b_V"][:, None]
+    values = _values(weights, rows)
 
     # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed, which
     # pays on a CPU, and where there are more pairs than rows.
@@ -94,6 +77,48 @@ def forward(
     neurons = tap(POINTS.neurons, neurons)
     direct += neurons @ (weights["W_out"] @ W_U)
     return direct
+
+
+@computing()
+def by_number(weights: Weights, p: int, activation: Activation, attention_coefficient: float) -> ByNumber:
+    """Return what each number adds to attention and to the neurons, of a transformer that reads (a, b, "=")."""
+    rows, last = _rows(weights, p)
+    scores = (_keys(weights, rows) * _query(weights, last)).sum(-1) / math.sqrt(weights["W_O"].shape[1])
+    resid = last + weights["b_O"] if "b_O" in weights else last
+    return ByNumber(
+        values=_values(weights, rows) @ (weights["W_O"] @ weights["W_in"]),
+        constant=resid @ weights["W_in"] + weights["b_in"],
+        activation=activation,
+        scores=scores.T,
+        attention_coefficient=attention_coefficient,
+    )
+
+
+def _rows(weights: Weights, p: int) -> tuple[Float[Tensor, "n_rows d_model"], Float[Tensor, "*rows d_model"]]:
+    """Return what stands at the positions: a row for each a, for each b and for "="; and at the last position."""
+    W_E, W_pos = weights["W_E"], weights["W_pos"]
+    of_b = W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
+    at_ab = [W_E[:p] + W_pos[0], of_b + W_pos[1]]
+    if len(W_pos) == 3:
+        last = W_E[-1] + W_pos[2]  # "=": one row for all pairs
+        return torch.cat([*at_ab, last[None]]), last
+    return torch.cat(at_ab), at_ab[1]  # a row for each b
+
+
+def _query(weights: Weights, last: Float[Tensor, "*rows d_model"]) -> Float[Tensor, "*rows n_heads d_head"]:
+    axes = "m,hmd->hd" if last.ndim == 1 else "bm,hmd->bhd"
+    query = torch.einsum(axes, last, weights["W_Q"])
+    return query + weights["b_Q"] if "b_Q" in weights else query
+
+
+def _keys(weights: Weights, rows: Float[Tensor, "n_rows d_model"]) -> Float[Tensor, "n_rows n_heads d_head"]:
+    keys = torch.einsum("rm,hmd->rhd", rows, weights["W_K"])
+    return keys + weights["b_K"] if "b_K" in weights else keys
+
+
+def _values(weights: Weights, rows: Float[Tensor, "n_rows d_model"]) -> Float[Tensor, "n_heads n_rows d_head"]:
+    values = torch.einsum("rm,hmd->hrd", rows, weights["W_V"])
+    return values + weights["b_V"][:, None] if "b_V" in weights else values
 
 
 def _mix_values(

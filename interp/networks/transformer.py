@@ -26,6 +26,7 @@ from interp.errors import ConfigError
 from interp.networks import shared
 from interp.networks.base import (
     Activation,
+    ByNumber,
     HookPoints,
     InputGradients,
     Network,
@@ -246,6 +247,10 @@ class Transformer(TokenNetwork):
     @computing(grad=None)
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
         return weights["W_out"] @ weights["W_U"]
+
+    def by_number(self, weights: Weights, p: int) -> ByNumber | None:
+        """With "=", whose query is one for all pairs; where b is read last, attention depends on a and b at once."""
+        return shared.by_number(weights, p, self.activation, self.attention_coefficient) if self.n_ctx == 3 else None
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:
         return to_bridge(weights, self)

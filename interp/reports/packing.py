@@ -1,0 +1,124 @@
+"""Arrays and scripts as the text of one HTML page, which opens from a file without a network."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float, Shaped
+
+_PAGE = resources.files("interp.reports") / "page"
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_LEVELS = 255
+
+
+@dataclass(frozen=True, eq=False)
+class Packed:
+    """An array as the page has it: its numbers as float32, or each map as bytes between its own ends.
+
+    A byte n of map i stands for low[i] + (high[i] − low[i]) · n / 254; 255 stands for NaN.
+    """
+
+    numbers: Shaped[np.ndarray, "..."]
+    low: tuple[float, ...] | None = None
+    high: tuple[float, ...] | None = None
+
+    def about(self) -> dict[str, Any]:
+        """Return what the page must know beside the bytes."""
+        said: dict[str, Any] = {"type": self.numbers.dtype.name, "shape": list(self.numbers.shape)}
+        return said if self.low is None else said | {"low": self.low, "high": self.high}
+
+    def text(self) -> str:
+        """Return the bytes, little-endian, in base64."""
+        return base64.b64encode(np.ascontiguousarray(self.numbers).tobytes()).decode("ascii")
+
+
+def exact(array: Any) -> Packed:
+    """Pack an array as float32."""
+    return Packed(np.asarray(array).astype("<f4"))
+
+
+def whole_numbers(array: Any) -> Packed:
+    """Pack numbers from 0 to 65,535."""
+    return Packed(np.asarray(array).astype("<u2"))
+
+
+def as_bytes(maps: Float[np.ndarray, "n ..."]) -> Packed:
+    """Pack each map as bytes, to 1/508 of its own range."""
+    flat = np.asarray(maps, dtype=float).reshape(len(maps), -1)
+    there = np.isfinite(flat)
+    low = np.where(there, flat, np.inf).min(1)
+    high = np.where(there, flat, -np.inf).max(1)
+    low, high = np.where(np.isfinite(low), low, 0.0), np.where(np.isfinite(high), high, 0.0)
+    span = np.where(high > low, high - low, 1.0)
+    levels = np.where(there, np.rint((flat - low[:, None]) / span[:, None] * (_LEVELS - 1)), _LEVELS)
+    packed = np.nan_to_num(levels, nan=_LEVELS).astype(np.uint8).reshape(np.shape(maps))
+    return Packed(packed, tuple(low.tolist()), tuple(np.maximum(high, low).tolist()))
+
+
+def page(title: str, body: str, data: Sequence[Mapping[str, Any]], main: str, made: str) -> str:
+    """Return a page: what is written in it, the data of each of its parts, and the script that draws them.
+
+    `data` are dicts that JSON can hold, whose key "arrays" may be a dict of Packed. `main` names the script.
+    """
+    blocks = [block for index, one in enumerate(data) for block in _data(index, one)]
+    style = (_PAGE / "style.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
+        f'<footer>{html.escape(made)}</footer>\n{"".join(blocks)}<script type="module">\n{script(main)}</script>\n'
+        "</body>\n</html>\n"
+    )
+
+
+def _data(index: int, one: Mapping[str, Any]) -> Iterable[str]:
+    arrays: Mapping[str, Packed] = one.get("arrays", {})
+    about = dict(one) | {"arrays": {name: packed.about() for name, packed in arrays.items()}}
+    yield f'<script type="application/json" class="data">{as_json(about)}</script>\n'
+    for name, packed in arrays.items():
+        yield f'<script type="text/plain" id="data-{index}-{name}">{packed.text()}</script>\n'
+
+
+def as_json(value: Any) -> str:
+    """Return JSON that no markup in its strings can end, NaN and infinities as null."""
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _finite(one) for key, one in value.items()}
+    if isinstance(value, np.ndarray):
+        return _finite(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_finite(one) for one in value]
+    if isinstance(value, float | np.floating):
+        return float(f"{value:.7g}") if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def script(main: str) -> str:
+    """Return a module and all that it imports as one script: each file once, in front of those that import it."""
+    parts: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in parts:
+            return
+        text = (_PAGE / name).read_text(encoding="utf-8")
+        parts[name] = ""
+        for imported in _IMPORT.findall(text):
+            add(imported)
+        del parts[name]
+        body = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
+        parts[name] = f"// ── {name}\n{body}"
+
+    add(main)
+    return "\n".join(parts.values())

@@ -1,0 +1,85 @@
+/** What a network does with each pair, computed from what each number adds: attention from "=", and neurons. */
+
+const ACTIVATIONS = {
+  relu: (x) => (x > 0 ? x : 0),
+  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
+  gelu_new: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
+  square: (x) => x * x,
+};
+
+/** The error function, to 2e-8: 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)), and ±1 beyond 4. */
+export function erf(x) {
+  if (Math.abs(x) > 4) return Math.sign(x);
+  let term = x;
+  let sum = x;
+  for (let n = 1; Math.abs(term) > 1e-9 * Math.abs(sum); n++) {
+    term *= (2 * x * x) / (2 * n + 1);
+    sum += term;
+  }
+  return (2 / Math.sqrt(Math.PI)) * Math.exp(-x * x) * sum;
+}
+
+/**
+ * Attention of each head to a, to b and to "=" over all pairs, from the scores [head, row] of the rows of a, b and "=".
+ * Returns [head][position], each p · p numbers.
+ */
+export function patterns(scores, heads, p, coefficient) {
+  const rows = 2 * p + 1;
+  const found = [];
+  const constant = 1 - coefficient;
+  for (let h = 0; h < heads; h++) {
+    const its = scores.subarray(h * rows, (h + 1) * rows);
+    const top = its.reduce((most, score) => Math.max(most, score));
+    const powers = its.map((score) => Math.exp(score - top));
+    const [toA, toB, toEquals] = [0, 1, 2].map(() => new Float32Array(p * p));
+    for (let a = 0, n = 0; a < p; a++) {
+      for (let b = 0; b < p; b++, n++) {
+        const share = coefficient / (powers[a] + powers[p + b] + powers[2 * p]);
+        toA[n] = powers[a] * share + constant;
+        toB[n] = powers[p + b] * share + constant;
+        toEquals[n] = powers[2 * p] * share + constant;
+      }
+    }
+    found.push([toA, toB, toEquals]);
+  }
+  return found;
+}
+
+/**
+ * The activations of one neuron over all pairs, from the values [head, row, neuron] that each row adds to its input.
+ * `attention` is [head][position], or null in a network in which nothing attends.
+ */
+export function neuronOverPairs({ values, constant, activation }, attention, neuron, neurons, heads, p) {
+  const rows = attention === null ? 2 * p : 2 * p + 1;
+  const sums = new Float32Array(p * p).fill(constant[neuron]);
+  for (let h = 0; h < heads; h++) {
+    const of = (row) => values[(h * rows + row) * neurons + neuron];
+    const ofA = Float32Array.from({ length: p }, (_, a) => of(a));
+    const ofB = Float32Array.from({ length: p }, (_, b) => of(p + b));
+    if (attention === null) {
+      for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) sums[n] += ofA[a] + ofB[b];
+      continue;
+    }
+    const [toA, toB, toEquals] = attention[h];
+    const ofEquals = of(2 * p);
+    for (let a = 0, n = 0; a < p; a++) {
+      const value = ofA[a];
+      for (let b = 0; b < p; b++, n++) sums[n] += toA[n] * value + toB[n] * ofB[b] + toEquals[n] * ofEquals;
+    }
+  }
+  const act = ACTIVATIONS[activation];
+  for (let n = 0; n < sums.length; n++) sums[n] = act(sums[n]);
+  return sums;
+}
+
+/**
+ * The waves of a label s over c, one a frequency: A[c] cos(2πks/p) + B[c] sin(2πks/p), from [frequency, 2, c].
+ */
+export function wavesOf(coefficients, frequencies, s, p) {
+  return frequencies.map((k, index) => {
+    const angle = (2 * Math.PI * ((k * s) % p)) / p;
+    const [cosine, sine] = [Math.cos(angle), Math.sin(angle)];
+    const place = index * 2 * p;
+    return Float32Array.from({ length: p }, (_, c) => coefficients[place + c] * cosine + coefficients[place + p + c] * sine);
+  });
+}

@@ -1,0 +1,199 @@
+/** The page of one run, or of several side by side in step. */
+
+import { readData } from "./data.js";
+import { Clock, lastAt, Pair } from "./clock.js";
+import { element, said } from "./elements.js";
+import { neuronOverPairs, patterns } from "./network.js";
+import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, path, shares, waves } from "./views.js";
+
+const COLOURS = { train: "#0072b2", test: "#d55e00", restricted: "#cc79a7", excluded: "#009e73" };
+
+/** A run on the page: its data, where the slider stands in it, and the plots that follow. */
+class View {
+  constructor(run, clock, root) {
+    Object.assign(this, { run, clock, root });
+    this.pair = new Pair(run.p);
+    this.sign = run.sign === -1 ? "−" : "+";
+    this.ink = getComputedStyle(document.body).color;
+    this.xRange = [0, Math.max(run.curves.recorded.step.at(-1), run.steps.at(-1))];
+    this.seen = new Map();
+    this.kept = {};
+    this.watcher = new IntersectionObserver((entries) => this.changed(entries), { rootMargin: "300px" });
+    clock.follow(() => this.refresh());
+  }
+
+  /** The checkpoint that is shown: the last one that is not past the slider's step. */
+  get index() {
+    return lastAt(this.run.steps, this.clock.step);
+  }
+
+  /** The same among the checkpoints whose maps are kept. */
+  get map() {
+    return this.run.of_map[this.index];
+  }
+
+  /** Let a plot follow the slider: at once where it is in sight, else when it comes into sight. */
+  moves(plot, update, ofMaps = false) {
+    this.seen.set(plot.figure, { plot, update, ofMaps, shown: null, visible: false });
+    this.watcher.observe(plot.figure);
+    return plot;
+  }
+
+  changed(entries) {
+    for (const entry of entries) {
+      const one = this.seen.get(entry.target);
+      if (!one) continue;
+      one.visible = entry.isIntersecting;
+      if (one.visible) this.show(one);
+    }
+  }
+
+  refresh() {
+    for (const one of this.seen.values()) if (one.visible) this.show(one);
+  }
+
+  /** Draw all plots, in sight or not. */
+  showAll() {
+    for (const one of this.seen.values()) this.show(one);
+  }
+
+  show(one) {
+    const { index } = this;
+    if (one.shown === index) return;
+    one.shown = index;
+    one.update(index);
+    const step = one.ofMaps ? this.run.map_steps[this.map] : this.run.steps[index];
+    one.plot.figure.dataset.step = step;
+    if (one.ofMaps && !one.plot.figure.querySelector(".pair")) {
+      one.plot.note(step === this.run.steps[index] ? "" : `Maps are kept of fewer checkpoints: this is step ${said(step)}.`);
+    }
+  }
+
+  /** Draw a plot anew for another pair, unless it is out of sight. */
+  later(plot, update) {
+    const one = this.seen.get(plot.figure);
+    if (one?.visible) update();
+    else if (one) one.shown = null;
+  }
+
+  /** Attention of each head to each position, at a checkpoint with maps. */
+  patterns(map) {
+    if (this.kept.map !== map) this.kept = { map };
+    this.kept.patterns ??= this.patternsOf(map);
+    return this.kept.patterns;
+  }
+
+  patternsOf(map) {
+    const { run } = this;
+    if (run.arrays.scores) return patterns(run.arrays.scores.at(map), run.heads, run.p, run.attention_coefficient);
+    return Array.from({ length: run.heads }, (_, h) => [run.arrays.attention.at(map, h)]);
+  }
+
+  /** The activations over pairs of the n-th chosen neuron. */
+  neuron(map, n) {
+    const { arrays, neurons: chosen, p } = this.run;
+    if (arrays.neurons) return arrays.neurons.at(map, n);
+    const parts = { values: arrays.values.at(map), constant: arrays.constant.at(map), activation: this.run.activation };
+    const attending = arrays.scores ? this.patterns(map) : null;
+    return neuronOverPairs(parts, attending, n, chosen.length, arrays.values.shape[1], p);
+  }
+}
+
+function build(view) {
+  const { root } = view;
+  const part = (title) => {
+    const grid = element("div", { class: "plots" });
+    root.append(element("section", {}, element("h2", {}, title), grid));
+    return grid;
+  };
+  const train = { name: "train", colour: COLOURS.train };
+  const test = { name: "test", colour: COLOURS.test, dash: "dash" };
+  const over = part("Over training");
+  const recorded = Object.keys(view.run.curves.recorded).length > 1 ? "recorded" : "measured";
+  curves(over, view, {
+    title: "Loss", yTitle: "loss (nats)", log: true, from: recorded, names: { train_loss: train, test_loss: test },
+    caption: "Click on a curve to move the slider there. Phases are shaded.",
+  });
+  curves(over, view, {
+    title: "Accuracy", yTitle: "share answered right", log: false, from: recorded, names: { train_accuracy: train, test_accuracy: test },
+    caption: "The share of pairs that are answered right.",
+  });
+  curves(over, view, {
+    title: "Progress measures: losses", yTitle: "loss (nats)", log: true, from: "measured",
+    names: {
+      train_loss: train, test_loss: test, restricted_loss: { name: "restricted", colour: COLOURS.restricted },
+      excluded_loss: { name: "excluded", colour: COLOURS.excluded, dash: "dashdot" },
+    },
+    caption: "Restricted loss keeps the key frequencies of the logits alone, excluded loss removes them (over train pairs). Excluded loss rises while the circuit forms, long before test loss falls.",
+  });
+  curves(over, view, {
+    title: "Progress measures: sparsity", yTitle: "Gini coefficient", log: false, from: "measured",
+    names: { embedding_gini: { name: "W_E", colour: COLOURS.train }, unembedding_gini: { name: "W_L", colour: COLOURS.test, dash: "dash" } },
+    caption: "How unevenly the norms by frequency are spread: near 1 where a few frequencies hold all.",
+  });
+  curves(over, view, {
+    title: "Progress measures: weights", yTitle: "sum of squared weights", log: false, from: "measured",
+    names: { sum_squared_weights: { name: "all parameters", colour: COLOURS.train } },
+    caption: "Weight decay removes what the circuit does not need: the sum falls most during cleanup.",
+  });
+  const at = part("At a checkpoint");
+  norms(at, view);
+  coefficients(at, view);
+  shares(at, view);
+  circles(at, view);
+  attention(at, view);
+  neurons(at, view);
+  losses(at, view);
+  waves(at, view);
+  const whole = part("Over the whole training");
+  normsOverTraining(whole, view);
+  path(whole, view);
+  graduated(whole, view);
+}
+
+/** The bar of the slider, at the foot of the window. */
+function controls(clock) {
+  const play = element("button", { type: "button", id: "play" }, "Play");
+  const slider = element("input", { type: "range", id: "slider", min: 0, max: clock.steps.length - 1, step: 1, "aria-label": "Checkpoint" });
+  const output = element("output", { for: "slider", id: "step" });
+  play.addEventListener("click", () => (clock.playing ? clock.pause() : clock.play()));
+  slider.addEventListener("input", () => {
+    if (clock.playing) clock.pause();
+    clock.set(Number(slider.value));
+  });
+  const show = () => {
+    slider.value = clock.index;
+    const text = `step ${said(clock.step)}`;
+    slider.setAttribute("aria-valuetext", text);
+    output.textContent = text;
+    play.textContent = clock.playing ? "Pause" : "Play";
+  };
+  clock.follow(show);
+  document.getElementById("controls").append(play, slider, output);
+  show();
+}
+
+/** Keep the slider's step in the address, as in #step=9000. */
+function address(clock) {
+  const read = () => {
+    const found = /step=(\d+)/.exec(location.hash);
+    if (found) clock.goTo(Number(found[1]));
+  };
+  read();
+  addEventListener("hashchange", read);
+  let waiting = null;
+  clock.follow(() => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => history.replaceState(null, "", `#step=${clock.step}`), 200);
+  });
+}
+
+const runs = readData();
+const steps = [...new Set(runs.flatMap((run) => run.steps))].sort((one, other) => one - other);
+const clock = new Clock(steps);
+address(clock);
+const views = runs.map((run, n) => new View(run, clock, document.querySelectorAll(".run")[n]));
+views.forEach(build);
+controls(clock);
+document.documentElement.dataset.ready = "true";
+globalThis.report = { clock, views };

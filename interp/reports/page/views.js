@@ -1,0 +1,384 @@
+/** The plots of a run. Each takes the place it is drawn in and a `view`: the run's data, the clock and the pair. */
+
+import { extent } from "./data.js";
+import { element, frame, missing, said } from "./elements.js";
+import { colourBar, PairMap } from "./maps.js";
+import { Lines } from "./lines.js";
+import { LINES, residue, TABLE } from "./colours.js";
+import { neuronOverPairs, patterns, wavesOf } from "./network.js";
+
+const STEP = "training step";
+
+/** Losses or other curves over training, with the phases behind them. */
+export function curves(parent, view, { title, caption, yTitle, log, from, names }) {
+  const { run, clock } = view;
+  const source = run.curves[from];
+  const there = Object.entries(names).filter(([column]) => source[column]);
+  if (there.length === 0) return missing(parent, title, "the run has no record of it");
+  const plot = frame(parent, { title, caption, table: () => ({
+    columns: ["step", ...there.map(([column]) => column)],
+    rows: source.step.map((step, n) => [step, ...there.map(([column]) => source[column][n])]),
+  }) });
+  const lines = new Lines(plot.body, {
+    series: there.map(([column, look]) => ({ x: source.step, y: source[column], ...look })),
+    shades: run.phases, log, xTitle: STEP, yTitle, label: title, pick: (step) => clock.goTo(step), xRange: view.xRange,
+  });
+  return view.moves(plot, (index) => lines.mark(run.steps[index]));
+}
+
+/** Norms of the embedding and of W_L by frequency, at a checkpoint. */
+export function norms(parent, view) {
+  const { run } = view;
+  for (const [name, title, of] of [["embedding_norms", "Norms of the embedding", "W_E"], ["unembedding_norms", "Norms of the neuron-logit map", "W_L"]]) {
+    const array = run.arrays[name];
+    if (!array) {
+      missing(parent, title, run.missing[name] ?? "the task has no frequencies");
+      continue;
+    }
+    byFrequency(parent, view, {
+      title, yTitle: `norm of ${of} along k`, at: (index) => array.at(index), range: [0, array.range()[1] * 1.05],
+      caption: `How much of ${of} lies along the waves of each frequency k. Key frequencies are filled.`,
+    });
+  }
+}
+
+/** Cosine coefficients of the logits, at a checkpoint. */
+export function coefficients(parent, view) {
+  const { run } = view;
+  const title = "Cosine coefficients of the logits";
+  const rows = run.cos_coefficients;
+  if (!rows) return missing(parent, title, run.missing.waves ?? "the logits have no frequencies");
+  const [low, high] = extent(...rows);
+  return byFrequency(parent, view, {
+    title, yTitle: "coefficient", at: (index) => rows[index], range: [Math.min(0, low * 1.05), high * 1.05],
+    caption: `How much of the logits is a wave of a ${view.sign} b − c of frequency k. The key frequencies are those with more than 1 % of the sum of squares.`,
+  });
+}
+
+function byFrequency(parent, view, { title, caption, yTitle, at, range }) {
+  const { run } = view;
+  const many = at(0).length;
+  const x = Array.from({ length: many }, (_, n) => n + 1);
+  const keys = new Set(run.frequencies);
+  const part = (values, inside) => Array.from(values, (value, n) => (keys.has(n + 1) === inside ? value : null));
+  const plot = frame(parent, { title, caption, table: () => ({
+    columns: ["k", yTitle], rows: Array.from(at(view.index), (value, n) => [n + 1, value]),
+  }) });
+  const lines = new Lines(plot.body, {
+    series: [
+      { name: "key frequencies", x, y: part(at(0), true), as: "stems", colour: LINES[1] },
+      { name: "others", x, y: part(at(0), false), as: "stems", colour: LINES[5] },
+    ],
+    yRange: range, xRange: [0, many + 1], xTitle: "frequency k", yTitle, label: title,
+  });
+  return view.moves(plot, (index) => {
+    lines.update(0, part(at(index), true));
+    lines.update(1, part(at(index), false));
+  });
+}
+
+/** The numbers on the circle of each key frequency. */
+export function circles(parent, view) {
+  const { run } = view;
+  const title = "The numbers on their circles";
+  const array = run.arrays.circles;
+  if (!array) return missing(parent, title, run.missing.circles ?? "the embedding is not known");
+  const { p, frequencies } = run;
+  const limit = Math.max(...array.range().map(Math.abs)) * 1.08;
+  const plot = frame(parent, {
+    title, wide: true,
+    caption: `Each number n at the projection of its embedding on the cosine and the sine direction that W_E has for frequency k at step ${said(run.circle_step)}. Colour is k·n mod p; n = 0 is ringed. ${run.circle_notes.join(" ")}`,
+    table: () => ({
+      columns: ["n", ...frequencies.flatMap((k) => [`cosine direction of k = ${k}`, `sine direction of k = ${k}`])],
+      rows: Array.from({ length: p }, (_, n) => [n, ...frequencies.flatMap((_, panel) => Array.from(array.at(view.index, panel, n)))]),
+    }),
+  });
+  const row = element("div", { class: "maps" });
+  plot.body.append(row);
+  const size = 420;
+  const contexts = frequencies.map((k) => {
+    const canvas = element("canvas", { width: size, height: size, role: "img", "aria-label": `The numbers on the circle of frequency ${k}` });
+    row.append(element("div", { class: "map" }, element("p", { class: "map-title" }, `k = ${k}`), element("div", { class: "held" },
+      element("span", { class: "y" }, "sine direction"), canvas, element("span", { class: "x" }, "cosine direction"))));
+    return canvas.getContext("2d");
+  });
+  return view.moves(plot, (index) => {
+    frequencies.forEach((k, panel) => {
+      const context = contexts[panel];
+      const points = array.at(index, panel);
+      context.clearRect(0, 0, size, size);
+      context.strokeStyle = "#8886";
+      context.strokeRect(0.5, 0.5, size - 1, size - 1);
+      for (let n = 0; n < p; n++) {
+        const x = size / 2 + (points[2 * n] / limit) * (size / 2);
+        const y = size / 2 - (points[2 * n + 1] / limit) * (size / 2);
+        context.fillStyle = residue((k * n) % p, p);
+        context.beginPath();
+        context.arc(x, y, p > 60 ? 6 : 8, 0, 7);
+        context.fill();
+        if (n > 0) continue;
+        context.strokeStyle = view.ink;
+        context.lineWidth = 3;
+        context.stroke();
+      }
+    });
+  });
+}
+
+/** Attention of each head to a, over pairs. */
+export function attention(parent, view) {
+  const { run, pair } = view;
+  const title = "Attention to a, over pairs";
+  if (run.missing.attention) return missing(parent, title, run.missing.attention);
+  const heads = Array.from({ length: run.heads }, (_, h) => h);
+  const plot = frame(parent, {
+    title, wide: true, caption: "How much each head, at the last position, attends to a. In the circuit it is a wave of a and of b of one frequency.",
+    table: () => overPairs(run.p, heads.map((h) => `head ${h}`), view.patterns(view.map).map(([toA]) => toA)),
+  });
+  const row = element("div", { class: "maps" });
+  plot.body.append(row);
+  colourBar(plot.body, "attention to a", "0", "1");
+  const maps = heads.map((h) => new PairMap(row, { p: run.p, pair, label: `head ${h}` }));
+  return view.moves(plot, () => {
+    const found = view.patterns(view.map);
+    heads.forEach((h) => maps[h].draw(found[h][0], 0, 1));
+  }, true);
+}
+
+/** Chosen neurons over pairs, each with its frequency. */
+export function neurons(parent, view) {
+  const { run, pair } = view;
+  const title = "Neurons over pairs";
+  if (run.missing.neurons || run.neurons.length === 0) return missing(parent, title, run.missing.neurons ?? "no neuron was chosen");
+  const plot = frame(parent, {
+    title, wide: true,
+    caption: "The purest neuron of each of the largest groups, and the least pure one that is alive; of a network without such groups those that vary most. Each is drawn as a share of its largest activation at this checkpoint. In the circuit a neuron is a wave of a, of b and of a + b of one frequency.",
+    table: () => overPairs(run.p, run.neurons.map((n) => `neuron ${n}`), run.neurons.map((_, n) => view.neuron(view.map, n))),
+  });
+  const row = element("div", { class: "maps" });
+  plot.body.append(row);
+  colourBar(plot.body, "activation ÷ largest", "0", "1");
+  const maps = run.neurons.map((n) => new PairMap(row, { p: run.p, pair, label: `neuron ${n}` }));
+  return view.moves(plot, () => {
+    run.neurons.forEach((n, at) => {
+      const values = view.neuron(view.map, at);
+      const [low, high] = extent(values);
+      maps[at].draw(values, Math.min(0, low), high);
+      const k = run.arrays.neuron_frequencies.at(view.map)[n];
+      const share = run.arrays.neuron_shares.at(view.map)[n];
+      maps[at].title.textContent = `${n}: k = ${k}, ${Math.round(100 * share)} %`;
+    });
+  }, true);
+}
+
+/** All neurons by their frequency and its share. */
+export function shares(parent, view) {
+  const { run } = view;
+  const title = "Neurons by frequency and share";
+  const { neuron_frequencies: own, neuron_shares: share } = run.arrays;
+  if (!own) return missing(parent, title, run.missing.neurons ?? "the network has no neurons");
+  const plot = frame(parent, {
+    title, caption: "Each neuron at the frequency k that explains most of its variance over pairs, and the share that it explains. Neurons over 0.85 count as of one frequency.",
+    table: () => ({
+      columns: ["neuron", "k", "share"],
+      rows: Array.from(own.at(view.map), (k, n) => [n, k, share.at(view.map)[n]]),
+    }),
+  });
+  const many = Math.floor(run.p / 2);
+  const lines = new Lines(plot.body, {
+    series: [
+      { x: [0, many + 1], y: [0.85, 0.85], dash: "dot", colour: LINES[6] },
+      { x: own.at(0), y: share.at(0), as: "dots", colour: LINES[0], opacity: 0.6 },
+    ],
+    xRange: [0, many + 1], yRange: [0, 1.02], xTitle: "frequency k", yTitle: "share of variance", label: title, noReadout: true,
+  });
+  return view.moves(plot, () => lines.update(1, share.at(view.map), own.at(view.map)), true);
+}
+
+/** The loss of every pair, train and test told apart. */
+export function losses(parent, view) {
+  const { run, pair } = view;
+  const title = "The loss of every pair";
+  const array = run.arrays.losses;
+  if (!array) return missing(parent, title, run.missing.losses ?? "the losses are not known");
+  const [low, high] = array.range();
+  const known = run.train.length > 0;
+  const groups = known
+    ? [["train pairs", (n) => run.train[n] === 1], ["test pairs", (n) => run.train[n] === 0]]
+    : [["all pairs (the split is unknown)", null]];
+  const plot = frame(parent, {
+    title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints.",
+    table: () => overPairs(run.p, [...(known ? ["trained on"] : []), "loss (nats)"],
+      [...(known ? [run.train] : []), array.at(view.map).map((one) => 10 ** one)]),
+  });
+  const row = element("div", { class: "maps two" });
+  plot.body.append(row);
+  colourBar(plot.body, "loss (nats)", said(Number((10 ** low).toPrecision(1))), said(Number((10 ** high).toPrecision(2))));
+  const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => `${said(10 ** one)} nats` }));
+  return view.moves(plot, () => maps.forEach((map, n) => map.draw(array.at(view.map), low, high, groups[n][1])), true);
+}
+
+/** The logits of the pair that is pointed at, wave by wave. */
+export function waves(parent, view) {
+  const { run, pair } = view;
+  const title = "The logits of one pair, wave by wave";
+  const { waves: array, by_sum: mean, rest } = run.arrays;
+  if (!array || run.frequencies.length === 0) return missing(parent, title, run.missing.waves ?? "there are no key frequencies");
+  const { p, frequencies } = run;
+  const c = Array.from({ length: p }, (_, n) => n);
+  const label = () => (((pair.a + (run.sign || 1) * pair.b) % p) + p) % p;
+  const values = () => {
+    const each = wavesOf(array.at(view.map), frequencies, label(), p);
+    const sum = Float32Array.from({ length: p }, (_, n) => each.reduce((total, one) => total + one[n], 0));
+    return { each, sum, all: mean.at(view.map, label()) };
+  };
+  const plot = frame(parent, {
+    title, wide: true,
+    caption: `Logits of each output c, less their mean over c, as far as they depend on a ${view.sign} b alone: their waves of the frequencies k, the sum of these, and all of it (the mean over the pairs of the same a ${view.sign} b). They add up at the right answer, the dotted line. The rest is what the waves leave of this pair's own logits.`,
+    table: () => {
+      const { each, sum, all } = values();
+      return {
+        columns: ["c", ...frequencies.map((k) => `k = ${k}`), "sum of waves", `all that depends on a ${view.sign} b`],
+        rows: c.map((n) => [n, ...each.map((one) => one[n]), sum[n], all[n]]),
+      };
+    },
+  });
+  const inputs = ["a", "b"].map((name) => {
+    const input = element("input", { type: "number", min: 0, max: p - 1, "aria-label": `${name} of the pair` });
+    input.addEventListener("input", () => {
+      const [a, b] = inputs.map((one) => Number(one.value));
+      if ([a, b].every((n) => Number.isInteger(n) && n >= 0 && n < p)) pair.set(a, b);
+    });
+    return input;
+  });
+  plot.body.append(element("p", { class: "pair" }, "Pair: a ", inputs[0], " b ", inputs[1], " (or point at a map)"));
+  const [low, high] = mean.range();
+  const first = values();
+  const lines = new Lines(plot.body, {
+    series: [
+      ...frequencies.map((k, n) => ({ name: `k = ${k}`, x: c, y: first.each[n], colour: LINES[n % LINES.length], dash: n < LINES.length ? "solid" : "dot" })),
+      { name: "sum of waves", x: c, y: first.sum, colour: "var(--ink)", dash: "dash", width: 3 },
+      { name: `all that depends on a ${view.sign} b`, x: c, y: first.all, colour: "var(--soft)", width: 2 },
+    ],
+    xRange: [0, p - 1], yRange: [low * 1.05, high * 1.05], xTitle: "output c", yTitle: "logit − mean over c", label: title, height: 300,
+  });
+  const update = () => {
+    const { each, sum, all } = values();
+    each.forEach((one, n) => lines.update(n, one));
+    lines.update(frequencies.length, sum);
+    lines.update(frequencies.length + 1, all);
+    lines.mark(label());
+    const size = rest.at(view.map)[pair.a * p + pair.b];
+    const loss = run.arrays.losses ? `; its loss is ${said(10 ** run.arrays.losses.at(view.map)[pair.a * p + pair.b])} nats` : "";
+    plot.note(`Pair (${pair.a}, ${pair.b}): the right answer is ${label()}; the rest is ${said(size)} (root mean square over c)${loss}.`);
+    for (const [n, name] of ["a", "b"].entries()) if (document.activeElement !== inputs[n]) inputs[n].value = pair[name];
+  };
+  pair.follow(() => view.later(plot, update));
+  return view.moves(plot, update, true);
+}
+
+/** Norms by frequency over the whole training. */
+export function normsOverTraining(parent, view) {
+  const { run, clock } = view;
+  for (const [name, of] of [["embedding_norms", "W_E"], ["unembedding_norms", "W_L"]]) {
+    const array = run.arrays[name];
+    const title = `Norms of ${of} over training`;
+    if (!array) {
+      missing(parent, title, run.missing[name] ?? "the task has no frequencies");
+      continue;
+    }
+    const [steps, many] = array.shape;
+    const high = array.range()[1];
+    const plot = frame(parent, {
+      title, caption: `The norm of ${of} along each frequency k (upwards) at each checkpoint (to the right, evenly spaced). Click to go there.`,
+      table: () => ({
+        columns: ["step", ...Array.from({ length: many }, (_, n) => `k = ${n + 1}`)],
+        rows: run.steps.map((step, n) => [step, ...array.at(n)]),
+      }),
+    });
+    const canvas = element("canvas", { width: steps, height: many, role: "img", "aria-label": title });
+    const context = canvas.getContext("2d");
+    const image = context.createImageData(steps, many);
+    const pixels = new Uint32Array(image.data.buffer);
+    for (let n = 0; n < steps; n++) {
+      const row = array.at(n);
+      for (let k = 0; k < many; k++) pixels[(many - 1 - k) * steps + n] = TABLE[Math.round((row[k] / (high || 1)) * 255) || 0];
+    }
+    context.putImageData(image, 0, 0);
+    const column = element("div", { class: "column" });
+    const held = element("div", { class: "canvas heat picks" }, canvas, column);
+    held.addEventListener("click", (event) => {
+      const box = canvas.getBoundingClientRect();
+      const at = Math.min(steps - 1, Math.max(0, Math.floor(((event.clientX - box.left) / box.width) * steps)));
+      clock.goTo(run.steps[at]);
+    });
+    plot.body.append(element("div", { class: "held" },
+      element("span", { class: "y" }, `frequency k, 1 to ${many}`), held,
+      element("span", { class: "x" }, `checkpoints, step ${said(run.steps[0])} to ${said(run.steps[steps - 1])}`)));
+    colourBar(plot.body, `norm of ${of}`, "0", said(high));
+    view.moves(plot, (index) => { column.style.left = `${((index + 0.5) / steps) * 100}%`; });
+  }
+}
+
+/** The path of all weights along their first two principal components. */
+export function path(parent, view) {
+  const { run, clock } = view;
+  const title = "The path of the weights";
+  const { path: array, path_shares: share, path_steps: steps } = run.arrays;
+  if (!array) return missing(parent, title, "it needs three checkpoints with finite weights of one shape");
+  const [x, y] = [0, 1].map((axis) => Array.from(steps.values, (_, n) => array.at(n)[axis]));
+  const part = (axis) => `component ${axis + 1} (${(100 * share.values[axis]).toFixed(1)} % of the variance)`;
+  const plot = frame(parent, {
+    title, caption: "All weights at each checkpoint along the two directions in which they move most. A sharp turn is a change of what training does. The spot is this checkpoint.",
+    table: () => ({ columns: ["step", "component 1", "component 2"], rows: x.map((_, n) => [steps.values[n], x[n], y[n]]) }),
+  });
+  const lines = new Lines(plot.body, {
+    series: [{ x, y, colour: LINES[6], width: 1.5 }, { x, y, as: "dots", colour: LINES[0], size: 6 }],
+    xRange: padded(extent(x)), yRange: padded(extent(y)), xTitle: part(0), yTitle: part(1), label: title, height: 300, noReadout: true,
+    pick: null,
+  });
+  lines.place.addEventListener("click", (event) => {
+    const box = lines.place.getBoundingClientRect();
+    const [px, py] = [event.clientX - box.left, event.clientY - box.top];
+    const far = (n) => (lines.x(x[n]) - px) ** 2 + (lines.y(y[n]) - py) ** 2;
+    clock.goTo(steps.values[x.reduce((best, _, n) => (far(n) < far(best) ? n : best), 0)]);
+  });
+  return view.moves(plot, (index) => {
+    const at = Array.from(steps.values).indexOf(run.steps[index]);
+    lines.point(at < 0 ? null : [x[at], y[at]]);
+  });
+}
+
+function padded([low, high]) {
+  const room = (high - low) * 0.06 || 1;
+  return [low - room, high + room];
+}
+
+/** When each pair graduated: the first checkpoint from which it is answered right. */
+export function graduated(parent, view) {
+  const { run, pair } = view;
+  const title = "When each pair graduated";
+  const array = run.arrays.graduated;
+  if (!array) return missing(parent, title, "which pairs are answered right is not known");
+  const last = run.map_steps[run.map_steps.length - 1];
+  const plot = frame(parent, {
+    title, caption: "The first checkpoint from which a pair is answered right at every later one. Pairs that are wrong at the last checkpoint are grey.",
+    table: () => overPairs(run.p, ["graduated at step"], [array.values]),
+  });
+  const row = element("div", { class: "maps two" });
+  plot.body.append(row);
+  const known = run.train.length > 0;
+  const groups = known ? [["train pairs", (n) => run.train[n] === 1], ["test pairs", (n) => run.train[n] === 0]] : [["all pairs", null]];
+  colourBar(plot.body, "step", "0", said(last));
+  const show = (step) => (Number.isNaN(step) ? "never" : `step ${said(step)}`);
+  for (const [label, only] of groups) new PairMap(row, { p: run.p, pair, label, show }).draw(array.values, 0, last, only);
+  return plot;
+}
+
+function overPairs(p, names, columns) {
+  return {
+    columns: ["a", "b", ...names],
+    rows: Array.from({ length: p * p }, (_, n) => [Math.floor(n / p), n % p, ...columns.map((one) => one[n])]),
+  };
+}
+

@@ -1,0 +1,107 @@
+"""report(): a page of a run, or of two side by side, that opens in any browser from one file."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from interp.arguments import given
+from interp.computing import computing
+from interp.disk import as_path, make_folder, printable, write_whole
+from interp.errors import ConfigError
+from interp.published import load_run
+from interp.reports.content import RunContent
+from interp.reports.packing import page
+from interp.run import PathLike, Run
+from interp.threads import keeping_threads
+
+MOST_RUNS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A page that shows itself in a notebook. `save(path)` writes it, `html` is its text, `doubts` what is doubtful."""
+
+    html: str
+    doubts: tuple[str, ...] = ()
+
+    def save(self, path: PathLike) -> Path:
+        """Write the page as one file that needs no network; ConfigError unless its name ends in .html."""
+        file = checked_file(path)
+        make_folder(file.parent)
+        write_whole(file, lambda temporary: temporary.write_text(self.html, encoding="utf-8"))
+        return file
+
+    def __repr__(self) -> str:
+        return f"Report({len(self.html) / 1e6:.1f} MB; save(path) writes it)"
+
+    def _repr_html_(self) -> str:
+        shown = html.escape(self.html, quote=True)
+        return f'<iframe srcdoc="{shown}" title="Report" style="width: 100%; height: 900px; border: 1px solid #ccc"></iframe>'
+
+
+@computing()
+@keeping_threads
+def report(*runs: Run | PathLike, progress: bool = True) -> Report:
+    """Return an interactive page of a run, or of up to four side by side, that opens offline in any browser.
+
+    It tells in words what happened, and a slider over the checkpoints moves all plots together: norms by frequency,
+    the numbers on their circles, attention and neurons over pairs, the loss of every pair, the logits of a pair wave by
+    wave. `Report.save(path)` writes one file, and a notebook shows the page itself.
+
+    runs   each a Run, of interp or of another's code, or the path of one
+
+    The slider has up to 200 checkpoints, maps are kept of up to 40, and the page says where it leaves out some.
+    Raises ConfigError for anything that is no run, and CheckpointError where no checkpoint can be read.
+    """
+    if not 1 <= len(runs) <= MOST_RUNS:
+        raise ConfigError(f"report() takes 1 to {MOST_RUNS} runs; got {len(runs)}.")
+    for run in runs:
+        if not isinstance(run, Run | str | os.PathLike):
+            raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
+    opened = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    return report_of([RunContent(run).content(progress) for run in opened])
+
+
+def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
+    """Return the page of these contents of runs."""
+    several = len(contents) > 1
+    sections = "".join(_section(content, several) for content in contents)
+    title = " beside ".join(_name(content) for content in contents)
+    body = (
+        f"<header><h1>{html.escape(title)}</h1></header>\n"
+        f'<main class="runs{" several" if several else ""}">\n{sections}</main>\n'
+        '<div id="controls" role="group" aria-label="Training step"></div>\n'
+    )
+    command = " ".join(["interp report", *(str(content["name"]) for content in contents)])
+    made = f"Made by {command}, with interp {metadata.version('interp')} and torch {metadata.version('torch')}."
+    doubts = tuple(doubt for content in contents for doubt in content["doubts"])
+    return Report(page(title, body, contents, "run.js", made), doubts)
+
+
+def _name(content: Mapping[str, Any]) -> str:
+    return printable(Path(str(content["name"])).name or str(content["name"]))
+
+
+def _section(content: Mapping[str, Any], several: bool) -> str:
+    level = f"<h2>{html.escape(_name(content))}</h2>\n" if several else ""
+    summary = "".join(f"<li>{html.escape(one)}</li>" for one in content["summary"])
+    doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content["doubts"])
+    noted = f"<p>Doubtful, or left out:</p>\n<ul class=\"doubts\">{doubts}</ul>\n" if doubts else ""
+    return (
+        f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}</p>\n'
+        f'<ul class="summary">{summary}</ul>\n{noted}</article>\n'
+    )
+
+
+def checked_file(path: PathLike) -> Path:
+    """Return the file of a page; ConfigError unless its name ends in .html."""
+    file = as_path(path)
+    if file.suffix.lower() != ".html":
+        raise ConfigError(f"path must end in .html, the format of a page; got {given(str(file))}.")
+    return file

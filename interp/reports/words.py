@@ -1,0 +1,83 @@
+"""What happened in a run, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from interp.events import Phases
+from interp.keys import KeyCheckpoint
+from interp.measures.logits import KEY_SHARE
+from interp.run import Run
+
+
+def what_happened(
+    run: Run, found: Phases, measured: pd.DataFrame, key: KeyCheckpoint | None, readable: Sequence[int]
+) -> dict[str, list[str]]:
+    """Return the sentences at the top of a page: the summary, and what is doubtful or was left out."""
+    summary = [*_learning(found), *_computing(run, measured, key)]
+    doubts = list(measured.attrs.get("doubts", ()))
+    if key is not None and key.doubt:
+        doubts.append(f"The key frequencies say little: {key.doubt}.")
+    lost = [step for step in run.steps if step not in readable]
+    doubts += [f"The checkpoint of step {step:,} cannot be read: {why}" for step, why in list(run.bad.items())[:3]]
+    if len(run.bad) > 3:
+        doubts.append(f"{len(run.bad) - 3} more checkpoints cannot be read.")
+    if lost:
+        doubts.append(f"Left out, since they cannot be measured: the checkpoints of step {_steps(lost)}.")
+    return {"summary": summary, "doubts": [one if one.endswith(".") else f"{one}." for one in doubts]}
+
+
+def _learning(found: Phases) -> list[str]:
+    right = f"{found.threshold:.0%}"
+    said = []
+    if found.memorized is not None:
+        said.append(f"It memorized: {right} of the train pairs are answered right {_when(found, 'memorized')}.")
+    else:
+        said.append(f"It did not memorize: {found.missing.get('memorized', 'the record does not say when')}.")
+    if found.memorization_end is not None:
+        said.append(f"Memorization ends, and the circuit begins to form, {_when(found, 'memorization_end')}.")
+    if found.circuit_formation_end is not None:
+        said.append(f"The circuit has formed {_when(found, 'circuit_formation_end')}.")
+    if found.generalized is not None:
+        delay = found.grokking_delay
+        later = f", {delay:,} steps after it memorized" if delay is not None and delay > 0 else ""
+        said.append(f"It generalizes: {right} of the test pairs are answered right {_when(found, 'generalized')}{later}.")
+    else:
+        why = found.missing.get("generalized", "test accuracy is not known")
+        said.append(f"It does not generalize by step {found.last_step:,}: {why}.")
+    if found.cleanup_end is not None:
+        said.append(f"Cleanup ends {_when(found, 'cleanup_end')}.")
+    if found.lost is not None:
+        said.append(f"It loses what it learned {_when(found, 'lost')}.")
+    if found.dips:
+        said.append(f"Test accuracy dips and comes back {found.dips} {'time' if found.dips == 1 else 'times'}.")
+    return said
+
+
+def _when(found: Phases, event: str) -> str:
+    step = getattr(found, event)
+    after = found.intervals.get(event, (None, step))[0]
+    return f"from step {step:,} on" if after is None else f"at step {step:,} (not yet at {after:,})"
+
+
+def _computing(run: Run, measured: pd.DataFrame, key: KeyCheckpoint | None) -> list[str]:
+    if key is None:
+        return [f"What it computes with is not known: {run.task.why_no_fourier}."]
+    frequencies = key.frequencies(KEY_SHARE)
+    if not frequencies:
+        return [f"Its logits at step {key.step:,} have no key frequency: no wave holds more than {KEY_SHARE:.0%} of them."]
+    names = ", ".join(map(str, frequencies))
+    said = f"At step {key.step:,} its key frequenc{'y is' if len(frequencies) == 1 else 'ies are'} {names}"
+    row: Any = measured[measured["step"] == key.step]
+    share = float(row["logit_variance_explained"].iloc[0]) if "logit_variance_explained" in row and len(row) else None
+    if share is None or share != share:
+        return [f"{said}."]
+    return [f"{said}: waves of these hold {share:.1%} of the variance of its logits."]
+
+
+def _steps(steps: Sequence[int]) -> str:
+    shown = ", ".join(f"{step:,}" for step in steps[:5])
+    return shown if len(steps) <= 5 else f"{shown} and {len(steps) - 5} more"
