@@ -180,7 +180,9 @@ def _checked_frequencies(run: Run, frequencies: Iterable[int]) -> list[int]:
     return asked
 
 
-def shown_frequencies(embedding: Float[Tensor, "p d"], key: KeyCheckpoint | None) -> tuple[list[int], list[str], list[str]]:
+def shown_frequencies(
+    embedding: Float[Tensor, "p d"], key: KeyCheckpoint | None
+) -> tuple[list[int], list[str], list[str]]:
     """Return the frequencies to show, notes on their choice, and doubts about it."""
     keys = () if key is None else key.frequencies(KEY_SHARE)
     norms = by_frequency(fourier_norms(embedding))

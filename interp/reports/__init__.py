@@ -1,1 +1,1 @@
-"""The page of a run: what it shows (`content`), in words (`words`), packed for a browser (`packing`), and its scripts."""
+"""The page of a run: what it shows (`content`), in words (`words`), packed for a browser (`packing`)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from interp.animations import shown_frequencies, thinned
@@ -47,7 +47,7 @@ CURVES = (
 
 
 class RunContent:
-    """The content of a run's page. What was computed of a checkpoint is kept: a run that grows costs only what is new."""
+    """The content of a run's page. What was computed of a checkpoint is kept, so a run that grows costs what is new."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
@@ -260,7 +260,8 @@ def _curves(frames: Sequence[pd.DataFrame]) -> dict[str, Any]:
     history = frames[0]
     rows = thinned(range(len(history)), _MOST_ROWS)
     return {
-        "recorded": _columns(history.iloc[rows], CURVES[:4]), "every": len(history), "measured": _columns(measured, CURVES),
+        "recorded": _columns(history.iloc[rows], CURVES[:4]), "rows": len(history),
+        "measured": _columns(measured, CURVES),
     }  # fmt: skip
 
 
@@ -279,9 +280,7 @@ def _events(found: Phases) -> dict[str, Any]:
     return {name: list(interval) for name, interval in found.intervals.items()}
 
 
-def _over_training(
-    shown: Shown, found: Phases, maps: Sequence[Step], steps: Sequence[int]
-) -> dict[str, Packed]:
+def _over_training(shown: Shown, found: Phases, maps: Sequence[Step], steps: Sequence[int]) -> dict[str, Packed]:
     packed: dict[str, Packed] = {}
     try:
         at, products = shown.weight_products

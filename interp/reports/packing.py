@@ -15,7 +15,8 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 _PAGE = resources.files("interp.reports") / "page"
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
+_IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+\.js)";\n', re.MULTILINE)
+_EXPORT = re.compile(r"^export (?:class|function|const) (\w+)", re.MULTILINE)
 _LEVELS = 255
 
 
@@ -106,19 +107,22 @@ def _finite(value: Any) -> Any:
 
 
 def script(main: str) -> str:
-    """Return a module and all that it imports as one script: each file once, in front of those that import it."""
+    """Return a module and all that it imports as one script: each file once, in a scope of its own."""
     parts: dict[str, str] = {}
 
     def add(name: str) -> None:
-        if name in parts:
-            return
         text = (_PAGE / name).read_text(encoding="utf-8")
-        parts[name] = ""
-        for imported in _IMPORT.findall(text):
-            add(imported)
-        del parts[name]
-        body = re.sub(r"^export ", "", _IMPORT.sub("", text), flags=re.MULTILINE)
-        parts[name] = f"// ── {name}\n{body}"
+        for _, imported in _IMPORT.findall(text):
+            if imported not in parts:
+                add(imported)
+        body = _IMPORT.sub(lambda found: f"const {{{found[1]}}} = {_scope(found[2])};\n", text)
+        exported = ", ".join(_EXPORT.findall(body))
+        body = re.sub(r"^export ", "", body, flags=re.MULTILINE)
+        parts[name] = f"// {name}\nconst {_scope(name)} = (() => {{\n{body}return {{ {exported} }};\n}})();\n"
 
     add(main)
-    return "\n".join(parts.values())
+    return "".join(parts.values())
+
+
+def _scope(name: str) -> str:
+    return name.replace(".", "_")

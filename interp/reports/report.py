@@ -41,8 +41,8 @@ class Report:
         return f"Report({len(self.html) / 1e6:.1f} MB; save(path) writes it)"
 
     def _repr_html_(self) -> str:
-        shown = html.escape(self.html, quote=True)
-        return f'<iframe srcdoc="{shown}" title="Report" style="width: 100%; height: 900px; border: 1px solid #ccc"></iframe>'
+        style = "width: 100%; height: 900px; border: 1px solid #ccc"
+        return f'<iframe srcdoc="{html.escape(self.html)}" title="Report" style="{style}"></iframe>'
 
 
 @computing()
@@ -92,7 +92,7 @@ def _section(content: Mapping[str, Any], several: bool) -> str:
     level = f"<h2>{html.escape(_name(content))}</h2>\n" if several else ""
     summary = "".join(f"<li>{html.escape(one)}</li>" for one in content["summary"])
     doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content["doubts"])
-    noted = f"<p>Doubtful, or left out:</p>\n<ul class=\"doubts\">{doubts}</ul>\n" if doubts else ""
+    noted = f'<p>Doubtful, or left out:</p>\n<ul class="doubts">{doubts}</ul>\n' if doubts else ""
     return (
         f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}</p>\n'
         f'<ul class="summary">{summary}</ul>\n{noted}</article>\n'

@@ -44,7 +44,9 @@ def _learning(found: Phases) -> list[str]:
     if found.generalized is not None:
         delay = found.grokking_delay
         later = f", {delay:,} steps after it memorized" if delay is not None and delay > 0 else ""
-        said.append(f"It generalizes: {right} of the test pairs are answered right {_when(found, 'generalized')}{later}.")
+        said.append(
+            f"It generalizes: {right} of the test pairs are answered right {_when(found, 'generalized')}{later}."
+        )
     else:
         why = found.missing.get("generalized", "test accuracy is not known")
         said.append(f"It does not generalize by step {found.last_step:,}: {why}.")
@@ -68,7 +70,9 @@ def _computing(run: Run, measured: pd.DataFrame, key: KeyCheckpoint | None) -> l
         return [f"What it computes with is not known: {run.task.why_no_fourier}."]
     frequencies = key.frequencies(KEY_SHARE)
     if not frequencies:
-        return [f"Its logits at step {key.step:,} have no key frequency: no wave holds more than {KEY_SHARE:.0%} of them."]
+        return [
+            f"Its logits at step {key.step:,} have no key frequency: no wave holds more than {KEY_SHARE:.0%} of them."
+        ]
     names = ", ".join(map(str, frequencies))
     said = f"At step {key.step:,} its key frequenc{'y is' if len(frequencies) == 1 else 'ies are'} {names}"
     row: Any = measured[measured["step"] == key.step]

@@ -5,7 +5,7 @@ import { element, frame, missing, said } from "./elements.js";
 import { colourBar, PairMap } from "./maps.js";
 import { Lines } from "./lines.js";
 import { LINES, residue, TABLE } from "./colours.js";
-import { neuronOverPairs, patterns, wavesOf } from "./network.js";
+import { wavesOf } from "./network.js";
 
 const STEP = "training step";
 
