@@ -86,6 +86,10 @@ from .published import (
 from .recorder import (
     Recorder as Recorder,
 )
+from .reports.report import (
+    Report as Report,
+    report as report,
+)
 from .run import (
     Checkpoint as Checkpoint,
     Run as Run,

@@ -1,4 +1,6 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, animate, demo, convert."""
+"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, report, animate, demo,
+convert.
+"""
 
 from __future__ import annotations
 
@@ -51,6 +53,7 @@ app = typer.Typer(
     "  interp train runs/mine       # the paper's mainline; groks at step 10,430\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
     "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
+    "  interp report runs/mine      # one page to look at: a slider moves every plot from step to step\n\n"
     "  interp figures runs/mine     # every figure, with captions, in figures/index.html\n\n"
     "Other people's checkpoints, in any known layout:\n\n"
     "  interp measure model.pth --split paper --seed 1",
@@ -362,6 +365,14 @@ def train(
         int | None,
         typer.Option(help="Number of threads to compute on. \\[default: 1 for a small network, else all cores]", min=1),
     ] = None,
+    with_report: Annotated[
+        bool,
+        typer.Option(
+            "--report",
+            help="Write RUN/report.html, the page of interp report, anew at checkpoints, in at most a twentieth of the "
+            "time, and at the end.",
+        ),
+    ] = False,
     imported: Imported = None,
 ) -> None:
     """Train on modular arithmetic into a run directory; the defaults are the mainline of Nanda et al. (2023).
@@ -390,10 +401,16 @@ def train(
     config = (read_config(run) if begun else base).changed(settings)
     if begun:
         checkpoint = None  # which it began with
+    page = None
+    if with_report:
+        from interp.reports.live import LivePage
+
+        page = LivePage(run, run / "report.html")
     try:
         trained = train_run(
-            config, run, resume=resume, threads=threads, start=checkpoint, with_optimizer=with_optimizer and not begun
-        )
+            config, run, resume=resume, threads=threads, start=checkpoint, with_optimizer=with_optimizer and not begun,
+            on_checkpoint=page,
+        )  # fmt: skip
     except TrainingInterrupted as stop:
         console.print(f"Stopped at step {stop.step:,}; all of it is saved.", **plain)
         console.print(f"Go on with: interp train {shlex.quote(str(run))} --resume{_imports(imported)}", **plain)
@@ -404,7 +421,12 @@ def train(
         f"test {last['test_loss']:.3g}; accuracy train {last['train_accuracy']:.3f}, test {last['test_accuracy']:.3f}",
         **plain,
     )
-    console.print(f"Next: interp phases {shlex.quote(str(run))}{_imports(imported)}", **plain)
+    if page:
+        page.finish()
+    following = (
+        f"open {shlex.quote(str(page.page))}" if page else f"interp phases {shlex.quote(str(run))}{_imports(imported)}"
+    )
+    console.print(f"Next: {following}", **plain)
 
 
 def _imports(names: list[str] | None) -> str:
@@ -1108,6 +1130,52 @@ def demo(
     console_out.print(f"Figures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain)
     if open_it:
         typer.launch(str(index))
+
+
+@app.command(
+    epilog="Examples:\n\n  interp report checkpoints/mod113-seed0 -o report.html --open\n\n"
+    "  interp report runs/seed0 runs/seed1 -o both.html      two runs side by side, in step",
+)
+def report(
+    runs: Annotated[
+        list[str],
+        typer.Argument(help="One to four runs: directories, files of whole runs, or addresses.", metavar="RUN…"),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File to write, ending in .html.", metavar="FILE")
+    ] = Path("report.html"),
+    open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
+    split: FileSplit = None,
+    seed: SplitSeed = None,
+    attention_coefficient: Coefficient = None,
+    p: Modulus = None,
+    operation: FileOperation = None,
+    n_heads: Heads = None,
+    activation: FileActivation = None,
+    anyway: Anyway = False,
+    imported: Imported = None,
+) -> None:
+    """Write an interactive page of a run, in one file that opens offline in any browser and can be mailed.
+
+    It says in words what happened. A slider over the checkpoints then moves all plots together: norms by frequency, the
+    numbers on their circles, attention and neurons over pairs, the loss of every pair, and the logits of the pair that
+    is pointed at, wave by wave. Several runs stand side by side, in step.
+    """
+    _import(imported)
+    from interp.disk import printable
+    from interp.published import load_run
+    from interp.reports.report import checked_file, report as make_report
+
+    file = checked_file(output)  # before anything is measured
+    options = (p, operation, split, seed, attention_coefficient, n_heads, activation)
+    made = make_report(*[load_run(run, **_about_file(run, *options)) for run in runs])
+    made.save(file)
+    size = f"{file.stat().st_size / 1e6:.1f} MB"
+    console_out.print(f"Next: open {printable(file)} ({size})", highlight=False, markup=False, soft_wrap=True)
+    if open_it:
+        typer.launch(str(file))
+    if made.doubts and not anyway:
+        raise typer.Exit(_DOUBTFUL)
 
 
 @app.command(

@@ -60,6 +60,8 @@ from interp.task import Task
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
 
+    from interp.reports.report import Report
+
 FORMAT_VERSION = 2  # 1 had no name of the network beside its sizes
 
 CONFIG, SPLIT, HISTORY, CHECKPOINTS, OPTIMIZER = (
@@ -246,6 +248,15 @@ class Run:
     @cached_property
     def _recorded(self) -> pd.DataFrame:
         return self._read_history()
+
+    def report(self, progress: bool = True) -> Report:
+        """Return an interactive page of this run, which a notebook shows and `.save("report.html")` writes.
+
+        `interp.report` says what it has. Raises CheckpointError where no checkpoint can be read.
+        """
+        from interp.reports.report import report  # a page is drawn from all else
+
+        return report(self, progress=progress)
 
     def source(self, step: int) -> Source:
         """Return the source of the checkpoint of a step; CheckpointError if there is none or it is bad."""

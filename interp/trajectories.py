@@ -148,7 +148,7 @@ def trajectory(
     with progress_bar("measure", "checkpoints", len(rows), len(rows) - len(todo), progress and bool(todo)) as bar:
         # A caller's measure or module may not be ready for two threads at a time.
         ours = all(one.builtin for one in wanted + of_arrays) and not isinstance(run.architecture, ForeignNetwork)
-        _each(measure, todo, workers if ours else 1, bar, len(rows))
+        each_checkpoint(measure, todo, workers if ours else 1, bar, len(rows))
     failed: dict[tuple[str, str], list[int]] = {}
     missing: dict[str, str] = kept.missing if kept else {}
     arrays_of: dict[int, dict[str, np.ndarray | None]] = {}
@@ -195,7 +195,9 @@ def trajectory(
     return frame
 
 
-def _each(measure: Callable[[int], None], steps: list[int], workers: int, bar: Bar | None, total: int) -> None:
+def each_checkpoint(
+    measure: Callable[[int], None], steps: list[int], workers: int, bar: Bar | None, total: int
+) -> None:
     """Measure these checkpoints, several side by side on one thread each, which is quicker than one on several.
 
     The first one goes before: it finds what all share, the key frequencies and the last checkpoint.

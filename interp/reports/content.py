@@ -27,11 +27,12 @@ from interp.measures.neurons import neuron_frequencies, purity, representatives,
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import principal_components
 from interp.networks.base import ByNumber, Network
+from interp.progress import threads_for
 from interp.reports.packing import Packed, as_bytes, exact, whole_numbers
 from interp.reports.words import what_happened
-from interp.run import Run
+from interp.run import ForeignNetwork, Run
 from interp.subjects import subject_of
-from interp.trajectories import Arrays
+from interp.trajectories import Arrays, each_checkpoint
 
 MOST_STEPS = 200  # positions of the slider
 MOST_MAPS = 40  # checkpoints of which maps are kept
@@ -70,13 +71,17 @@ class RunContent:
         parts = _Parts(run, key, readable[-1])
         if self._chosen != parts.chosen:
             self._steps, self._chosen = {}, parts.chosen
-        with progress_bar("report", "checkpoints", len(steps), show=progress) as bar:
-            for done, step in enumerate(steps, 1):
-                known = self._steps.get(step)
-                if known is None or (step in with_maps and "losses" not in known):
-                    self._steps[step] = parts.of(step, step in with_maps)
-                if bar:
-                    bar.at(done)
+        todo = [step for step in steps if not self._has(step, step in with_maps)]
+        workers = threads_for(run.architecture, run.task.p, None)
+        torch.set_num_threads(workers)
+
+        @computing()
+        def compute(step: int) -> None:
+            self._steps[step] = parts.of(step, step in with_maps)
+
+        with progress_bar("report", "checkpoints", len(steps), len(steps) - len(todo), progress) as bar:
+            foreign = isinstance(run.architecture, ForeignNetwork)  # it may not be ready for two threads at a time
+            each_checkpoint(compute, todo, 1 if foreign else workers, bar, len(steps))
         each = [self._steps[step] for step in steps]
         maps = [self._steps[step] for step in with_maps]
         shown = Shown(run=run)
@@ -98,6 +103,9 @@ class RunContent:
             **parts.about,
             "missing": parts.missing,
         }
+
+    def _has(self, step: int, with_maps: bool) -> bool:
+        return step in self._steps and (not with_maps or "losses" in self._steps[step])
 
 
 class _Parts:

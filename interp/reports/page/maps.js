@@ -17,7 +17,7 @@ export class PairMap {
     this.held = element("div", { class: "canvas" }, this.canvas, this.cross);
     this.value = element("p", { class: "map-value" }, "\u00a0");
     parent.append(element("div", { class: "map" }, this.title, element("div", { class: "held" },
-      element("span", { class: "y" }, "a"), this.held, element("span", { class: "x" }, "b")), this.value));
+      element("span", { class: "y" }, `a, 0 to ${p - 1}`), this.held, element("span", { class: "x" }, `b, 0 to ${p - 1}`)), this.value));
     this.listen();
     pair.follow(() => this.moved());
   }

@@ -51,7 +51,7 @@ export function coefficients(parent, view) {
   const [low, high] = extent(...rows);
   return byFrequency(parent, view, {
     title, yTitle: "coefficient", at: (index) => rows[index], range: [Math.min(0, low * 1.05), high * 1.05],
-    caption: `How much of the logits is a wave of a ${view.sign} b − c of frequency k. The key frequencies are those with more than 1 % of the sum of squares.`,
+    caption: `How much of the logits is a wave of a ${view.sign} b − c of frequency k. The key frequencies are those with more than 1% of the sum of squares.`,
   });
 }
 
@@ -166,7 +166,7 @@ export function neurons(parent, view) {
       maps[at].draw(values, Math.min(0, low), high);
       const k = run.arrays.neuron_frequencies.at(view.map)[n];
       const share = run.arrays.neuron_shares.at(view.map)[n];
-      maps[at].title.textContent = `${n}: k = ${k}, ${Math.round(100 * share)} %`;
+      maps[at].title.textContent = `${n}: k = ${k}, ${Math.round(100 * share)}%`;
     });
   }, true);
 }
@@ -327,7 +327,7 @@ export function path(parent, view) {
   const { path: array, path_shares: share, path_steps: steps } = run.arrays;
   if (!array) return missing(parent, title, "it needs three checkpoints with finite weights of one shape");
   const [x, y] = [0, 1].map((axis) => Array.from(steps.values, (_, n) => array.at(n)[axis]));
-  const part = (axis) => `component ${axis + 1} (${(100 * share.values[axis]).toFixed(1)} % of the variance)`;
+  const part = (axis) => `component ${axis + 1} (${(100 * share.values[axis]).toFixed(1)}% of the variance)`;
   const plot = frame(parent, {
     title, caption: "All weights at each checkpoint along the two directions in which they move most. A sharp turn is a change of what training does. The spot is this checkpoint.",
     table: () => ({ columns: ["step", "component 1", "component 2"], rows: x.map((_, n) => [steps.values[n], x[n], y[n]]) }),
