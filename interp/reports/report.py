@@ -25,7 +25,11 @@ MOST_RUNS = 4
 
 @dataclass(frozen=True, eq=False)
 class Report:
-    """A page that shows itself in a notebook. `save(path)` writes it, `html` is its text, `doubts` what is doubtful."""
+    """A page that shows itself in a notebook; `save(path)` writes it.
+
+    html    its text
+    doubts  what speaks against the tasks or the splits of its runs, in sentences
+    """
 
     html: str
     doubts: tuple[str, ...] = ()
@@ -80,7 +84,7 @@ def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
     )
     command = " ".join(["interp report", *(str(content["name"]) for content in contents)])
     made = f"Made by {command}, with interp {metadata.version('interp')} and torch {metadata.version('torch')}."
-    doubts = tuple(doubt for content in contents for doubt in content["doubts"])
+    doubts = tuple(doubt for content in contents for doubt in content["doubts_of_task"])
     return Report(page(title, body, contents, "run.js", made), doubts)
 
 

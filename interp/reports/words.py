@@ -16,9 +16,10 @@ from interp.run import Run
 def what_happened(
     run: Run, found: Phases, measured: pd.DataFrame, key: KeyCheckpoint | None, readable: Sequence[int]
 ) -> dict[str, list[str]]:
-    """Return the sentences at the top of a page: the summary, and what is doubtful or was left out."""
+    """Return the sentences at the top of a page: the summary, what is doubtful or was left out, and task and split."""
     summary = [*_learning(found), *_computing(run, measured, key)]
-    doubts = list(measured.attrs.get("doubts", ()))
+    of_task = list(measured.attrs.get("doubts", ()))
+    doubts = of_task[:]
     if key is not None and key.doubt:
         doubts.append(f"The key frequencies say little: {key.doubt}.")
     lost = [step for step in run.steps if step not in readable]
@@ -27,7 +28,8 @@ def what_happened(
         doubts.append(f"{len(run.bad) - 3} more checkpoints cannot be read.")
     if lost:
         doubts.append(f"Left out, since they cannot be measured: the checkpoints of step {_steps(lost)}.")
-    return {"summary": summary, "doubts": [one if one.endswith(".") else f"{one}." for one in doubts]}
+    said = [one if one.endswith(".") else f"{one}." for one in doubts]
+    return {"summary": summary, "doubts": said, "doubts_of_task": of_task}
 
 
 def _learning(found: Phases) -> list[str]:

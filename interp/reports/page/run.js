@@ -2,6 +2,7 @@
 
 import { readData } from "./data.js";
 import { Clock, lastAt, Pair } from "./clock.js";
+import { TABLE } from "./colours.js";
 import { element, said } from "./elements.js";
 import { neuronOverPairs, patterns } from "./network.js";
 import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, path, shares, waves } from "./views.js";
@@ -65,7 +66,7 @@ class View {
     const step = one.ofMaps ? this.run.map_steps[this.map] : this.run.steps[index];
     one.plot.figure.dataset.step = step;
     if (one.ofMaps && !one.plot.figure.querySelector(".pair")) {
-      one.plot.note(step === this.run.steps[index] ? "" : `Maps are kept of fewer checkpoints: this is step ${said(step)}.`);
+      one.plot.note(step === this.run.steps[index] ? "" : `Maps are kept of ${this.run.map_steps.length} of ${this.run.checkpoints} checkpoints: this is step ${said(step)}.`);
     }
   }
 
@@ -196,4 +197,4 @@ const views = runs.map((run, n) => new View(run, clock, document.querySelectorAl
 views.forEach(build);
 controls(clock);
 document.documentElement.dataset.ready = "true";
-globalThis.report = { clock, views };
+globalThis.report = { clock, views, arithmetic: { neuronOverPairs, TABLE } };
