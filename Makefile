@@ -24,6 +24,7 @@ test: lint types unit
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/oxlint --deny-warnings interp/reports/page
 
 types: $(READY)
 	$(BIN)/mypy

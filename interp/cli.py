@@ -1099,12 +1099,13 @@ def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path(
         "interp-demo"
     ),
-    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the figures in a browser.")] = True,
+    open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Look at a small run that comes with interp: its measures, its phases, and all its figures.
+    """Look at a small run that comes with interp: its measures, its phases, its page, and all its figures.
 
-    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, where every other command takes it, and its
-    figures are written into DIR/figures. That takes less than a minute and needs no network.
+    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, where every other command takes it. Its
+    interactive page is DIR/report.html, and its figures are in DIR/figures. That takes less than a minute and needs no
+    network.
     """
     import shutil
 
@@ -1122,14 +1123,17 @@ def demo(
         shutil.copytree(HOME, run_path)
     run = load_run(run_path)
     console_out.print(f"{run}\n\n{progress_measures(run)}\n\n{phases_of(run)}\n", **plain)
+    page = run.report().save(out / "report.html")
     missing = draw_all(run, out / "figures", formats=())
     for name, why in missing.items():
         console.print(f"Not drawn: {name}, since {why}", **plain)
     index = out / "figures" / "index.html"
     shown = shlex.quote(str(run_path))
-    console_out.print(f"Figures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain)
+    console_out.print(
+        f"Page: {page}\nFigures: {index}\nNext: interp measure {shown} --step 100; interp phases {shown}", **plain
+    )
     if open_it:
-        typer.launch(str(index))
+        typer.launch(str(page))
 
 
 @app.command(

@@ -197,4 +197,5 @@ const views = runs.map((run, n) => new View(run, clock, document.querySelectorAl
 views.forEach(build);
 controls(clock);
 document.documentElement.dataset.ready = "true";
+performance.mark("ready");
 globalThis.report = { clock, views, arithmetic: { neuronOverPairs, TABLE } };

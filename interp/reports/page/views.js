@@ -107,7 +107,8 @@ export function circles(parent, view) {
       const context = contexts[panel];
       const points = array.at(index, panel);
       context.clearRect(0, 0, size, size);
-      context.strokeStyle = "#8886";
+      context.strokeStyle = "#888a";
+      context.lineWidth = 1;
       context.strokeRect(0.5, 0.5, size - 1, size - 1);
       for (let n = 0; n < p; n++) {
         const x = size / 2 + (points[2 * n] / limit) * (size / 2);
