@@ -1045,12 +1045,16 @@ def figures(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
     imported: Imported = None,
 ) -> None:
     """Draw every figure of a run, a checkpoint, a log or a sweep, and an index.html with their captions.
 
     Each figure is a page to zoom and hover over, and with Chromium or Chrome a PDF and a PNG too. The pages need no
     network. A figure that a run cannot have is named with the reason, at the end and in the index.
+
+    If a model has evidently not learned the task or the split that it is measured with, a doubt says so, and the exit
+    status is 3; the figures are written all the same.
     """
     _import(imported)
     from interp.drawing import figures as draw_all, list_figures, open_source
@@ -1063,13 +1067,31 @@ def figures(
         raise ConfigError("interp figures needs a run; got none. Give its directory, as in interp figures runs/mine.")
     about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
     kinds = [one.strip() for one in formats.split(",") if one.strip() and one.strip() != "html"]
-    missing = draw_all(open_source(source, **about), out, names, kinds, step)
+    drawn = open_source(source, **about)
+    missing = draw_all(drawn, out, names, kinds, step)
     for name, why in missing.items():
         console.print(f"Not drawn: {name}, since {why}", highlight=False, markup=False, soft_wrap=True)
     index = out / "index.html"
     console_out.print(f"Next: open {index}", highlight=False, markup=False, soft_wrap=True)
     if open_it:
         typer.launch(str(index))
+    if _is_doubted(drawn) and not anyway:
+        raise typer.Exit(_DOUBTFUL)
+
+
+def _is_doubted(source: Any) -> bool:
+    """Warn of what speaks against the task and split of a run or a checkpoint, and return whether anything does."""
+    from interp.progress import progress_measures, run_doubts, warn_of
+    from interp.run import Checkpoint, Run
+
+    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
+        if isinstance(source, Checkpoint):
+            return bool(progress_measures(source, measures=["loss"]).doubts)
+        if isinstance(source, Run):
+            doubts = run_doubts(source)
+            warn_of(doubts[len(source.doubts) :], source.path)
+            return bool(doubts)
+    return False
 
 
 @app.command(epilog="Example:\n\n  interp demo")
@@ -1237,10 +1259,13 @@ for _command in app.registered_commands:  # a paragraph of a docstring is one of
 
 
 def main() -> None:
-    """Run the command: every error that interp raises on purpose is one sentence and exit status 2."""
+    """Run the command: an error that interp raises on purpose is one sentence and exit status 2, a warning one line."""
+    said: set[str] = set()
 
     def say(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        if str(message) not in said:
+            console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        said.add(str(message))
 
     warnings.showwarning = say
     try:
