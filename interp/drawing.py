@@ -192,7 +192,7 @@ def _network(source: Run | Checkpoint | Model) -> list[str]:
     if not isinstance(source, Model):
         network = source.architecture if isinstance(source, Run) else source.config
     if isinstance(network, ForeignNetwork | Model):
-        return ["a model of its own"]
+        return ["a network from elsewhere"]
     return [] if network.name == "transformer" else [network.name.replace("_", " ")]
 
 
