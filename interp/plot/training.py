@@ -345,11 +345,11 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
         "naive loss minimization": "naive_loss_minimization",
         "translation share": "translation_share",
     }
+    shares = _with_values(trajectory, lines)
     columns = [str(name) for name in trajectory.columns]
     ranks = {f"rank of {name.removeprefix('effective_rank_')}": name for name in columns if "effective_rank_" in name}
     of_key = sorted(int(name.rsplit("_", 1)[1]) for name in columns if re.fullmatch(r"phase_alignment_\d+", name))
     discs = {f"k = {k}": f"phase_alignment_{k}" for k in of_key}
-    shares = _with_values(trajectory, lines)
     beside = {"test accuracy": "test_accuracy", "graduated": "graduated"}
     beside = {label: name for label, name in beside.items() if name in trajectory}
     groups = {"Share, or cosine": shares | beside, "Effective rank": ranks, "Phase alignment": discs}
