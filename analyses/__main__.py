@@ -65,12 +65,12 @@ def _main(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Print the phases of a run and write its figures (HTML, PDF, PNG) and tables, those of its\n"
-        "solvable neighbours (ridge regression, two-layer networks and double descent), and those of a sweep.",
+        description="Write figures (HTML, PDF, PNG) and tables: of a run, whose phases are printed too; of its\n"
+        "solvable neighbours (ridge regression, two-layer networks, double descent); and of a sweep.",
         epilog="examples:\n"
         "  python -m analyses --run runs/mine --out figures/mine run   all that is drawn from one run\n"
         "  python -m analyses neighbours --quick                       the neighbours, small, in a minute or two\n"
-        "  python -m analyses progress_measures ridge_stages           these two",
+        "  python -m analyses progress_measures ridge_stages           these two figures",
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
                         help="run directory, or a file that holds a whole run (default: %(default)s)")  # fmt: skip
@@ -80,7 +80,7 @@ def _main(arguments: list[str] | None) -> int:
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
-                        help="draw the neighbours at small sizes, whose numbers are no results")  # fmt: skip
+                        help="draw the neighbours at small sizes, whose numbers mean nothing")  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="; ".join(f"{group}: all of {', '.join(names)}" for group, names in groups.items())
                         + "; or any of these (default: everything)")  # fmt: skip

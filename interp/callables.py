@@ -317,7 +317,7 @@ class _Reading:
         }
         self.lack["train_mask"] = "no train/test split is known; give split= (and seed=) with the model"
         self.lack["weights"] = self.lack["train_loss_gradient"] = (
-            "the model is measured as a callable, and has no weights under interp's names"
+            "a model given as a module, function or array has no weights under interp's names (W_Q, W_in, …)"
         )
         if self.module is None:
             kind = "a function" if callable(self.net.f) else "an array of logits"

@@ -46,11 +46,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train networks that grok, measure their checkpoints, see their phases.\n\n"
+    help="Train networks that grok, measure their checkpoints, find their phases, draw their figures.\n\n"
     "A look, without training anything:\n\n"
     "  interp demo                  # a small run that comes with interp: its measures, phases and figures\n\n"
     "A first session:\n\n"
-    "  interp train runs/mine       # the paper's mainline; groks at step 10,430\n\n"
+    "  interp train runs/mine       # the paper's main run; groks at step 10,430\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
     "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
     "  interp report runs/mine      # one page to look at: a slider moves every plot from step to step\n\n"
@@ -144,14 +144,14 @@ class _TrainCommand(typer.core.TyperCommand):
 
 @app.command(
     cls=_TrainCommand,
-    epilog="Examples: the paper's mainline, which groks at step 10,430 (all of it takes 7 minutes on two cores)\n\n"
+    epilog="Examples: the paper's main run, which groks at step 10,430 (all of it takes 7 minutes on two cores)\n\n"
     "  interp train runs/mainline\n\n"
     "smaller moduli, which need more of their pairs: both grok near step 1,100, in half a minute and in two\n\n"
     "  interp train runs/tiny --p 31 --train-fraction 0.8 --steps 2000\n\n"
     "  interp train runs/small --p 59 --train-fraction 0.5 --seed 3 --steps 5000\n\n"
     "a small network that groks in half a minute\n\n"
     "  interp train runs/fast --preset fast\n\n"
-    "the mainline with checkpoints at chosen steps\n\n"
+    "the same with checkpoints at chosen steps\n\n"
     "  interp train runs/dense --checkpoint-steps 0,100,8000:13000:50\n\n"
     "to go on after a stop, or to train further than planned\n\n"
     "  interp train runs/mainline --resume\n\n"
@@ -247,7 +247,7 @@ def train(
     l1: Annotated[
         float,
         typer.Option(
-            help="Add this times the sum of all absolute weights to the loss that is minimized.",
+            help="Factor of an L1 term, which adds the sum of all absolute weights to the loss that is minimized.",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.l1,
@@ -261,7 +261,8 @@ def train(
     batch_size: Annotated[
         int | None,
         typer.Option(
-            help="Train pairs of an update, shuffled each epoch. \\[default: all]", rich_help_panel="Variations"
+            help="Number of train pairs in each update, shuffled each epoch. \\[default: all]",
+            rich_help_panel="Variations",
         ),
     ] = _DEFAULT.batch_size,
     dropout: Annotated[
@@ -287,7 +288,7 @@ def train(
     init_scale: Annotated[
         float,
         typer.Option(
-            help="Factor of all initial weights (Omnigrok).",
+            help="Factor by which all initial weights are multiplied (Omnigrok).",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.init_scale,
@@ -310,21 +311,21 @@ def train(
         bool,
         typer.Option(
             "--orthogonal-gradient",
-            help="Take the part of the gradient along each weight off it (Prieto et al., 2025).",
+            help="Remove from the gradient of each weight its component along that weight (Prieto et al., 2025).",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.orthogonal_gradient,
     grokfast: Annotated[
         float,
         typer.Option(
-            help="Add this times the moving average of the gradient to it (Lee et al., 2024).",
+            help="Amplification: the gradient gets this times its moving average added (Lee et al., 2024).",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.grokfast,
     grokfast_decay: Annotated[
         float,
         typer.Option(
-            help="Decay of that moving average a step.",
+            help="Decay of that moving average per step.",
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.grokfast_decay,
@@ -354,7 +355,8 @@ def train(
     with_optimizer: Annotated[
         bool,
         typer.Option(
-            "--with-optimizer", help="Begin with the optimizer's state of --from too; its newest step has it."
+            "--with-optimizer",
+            help="With --from, begin with the optimizer's state too, which a run has for its newest step.",
         ),
     ] = False,
     changes: Annotated[
@@ -375,9 +377,9 @@ def train(
     ] = False,
     imported: Imported = None,
 ) -> None:
-    """Train on modular arithmetic into a run directory; the defaults are the mainline of Nanda et al. (2023).
+    """Train on modular arithmetic into a run directory; the defaults are the main run of Nanda et al. (2023).
 
-    Ctrl-C stops cleanly, and nothing is lost: --resume goes on, bit for bit as if it had never stopped.
+    Ctrl-C stops the training and loses nothing: --resume goes on, bit for bit as if it had never stopped.
     """
     from interp.run import CONFIG, read_config
     from interp.training import TrainingInterrupted, train as train_run
@@ -473,7 +475,9 @@ Modulus = Annotated[
 ]
 FileOperation = Annotated[
     Operation | None,
-    typer.Option("--operation", help="What the model learned. \\[default: add]", rich_help_panel="Files"),
+    typer.Option(
+        "--operation", help="Task that the model learned, as in interp train. \\[default: add]", rich_help_panel="Files"
+    ),
 ]
 FileSplit = Annotated[
     Split | None,
@@ -506,7 +510,7 @@ Anyway = Annotated[
     bool,
     typer.Option(
         "--anyway",
-        help="Exit with 0, not 3, if it is doubtful what the model learned.",
+        help="Exit with 0 instead of 3 if it is doubtful what the model learned.",
         rich_help_panel="Files",
     ),
 ]
@@ -577,10 +581,11 @@ def sweep(
         typer.Option(help="Address of the Ray cluster, or auto. \\[default: one of this machine]", metavar="HOST:PORT"),
     ] = None,
     share: Annotated[
-        str | None, typer.Option(help="Do this share of the runs alone: 3/16 is the third of 16.", metavar="I/N")
+        str | None,
+        typer.Option(help="Train only this share of the runs: 3/16 is the third of 16 shares.", metavar="I/N"),
     ] = None,
     add: Annotated[
-        bool, typer.Option("--add", help="Add to a sweep of other runs, none of which is asked for here.")
+        bool, typer.Option("--add", help="Add these runs to DIR even if they have none in common with the runs there.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the runs and say how long they take; train nothing.")
@@ -589,9 +594,9 @@ def sweep(
 ) -> None:
     """Train many runs into one directory, and write their table, results.parquet.
 
-    Run the command again to do what is missing: runs that are done are left alone, runs that were stopped go on, more
-    steps extend runs, and new values add runs. Ctrl-C saves all that run. A run keeps its first and last checkpoints
-    and its optimizer's state; --set checkpoint_steps=0:16000:200 keeps more.
+    Run the command again to do what is missing: runs that are done are left alone, runs that were stopped go on,
+    more steps extend runs, and new values add runs. Ctrl-C saves the state of all that are running. A run keeps its
+    first and last checkpoints and its optimizer's state; --set checkpoint_steps=0:16000:200 keeps more.
 
     In Python, interp.load_sweep(DIR) gives the table and each run, and interp.plot.sweep draws the table.
     """
@@ -727,7 +732,7 @@ def measure(
         bool,
         typer.Option(
             "--mechanism",
-            help="Also compute gradient symmetricity and distance irrelevance, which tell clock from pizza (seconds).",
+            help="Compute gradient symmetricity and distance irrelevance too, in seconds: they tell clock from pizza.",
         ),
     ] = False,
     only: Annotated[
@@ -739,9 +744,12 @@ def measure(
         ),
     ] = None,
     imported: Imported = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line, with the arrays.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per line, with the arrays.")] = False,
     parquet: Annotated[
-        Path | None, typer.Option(help="Write the scalar measures to this file, a row a checkpoint.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Write the measures that are numbers to this parquet file, one row per checkpoint.", metavar="FILE"
+        ),
     ] = None,
     split: FileSplit = None,
     seed: SplitSeed = None,
@@ -754,10 +762,10 @@ def measure(
 ) -> None:
     """Print the progress measures of checkpoints: losses, key frequencies, Fourier structure, neurons.
 
-    Losses are over the p numbers; those that a run records while it trains count "=" among the outputs too.
-    Every step of a run is measured with the key frequencies of the last checkpoint whose test accuracy is at least
-    0.99, or of the last one if there is none. The layout of a file is recognised by its tensors; give what they do not
-    determine by the options under Files.
+    Losses are over the outputs 0 to p − 1; those that a run records while it trains are over "=" too.
+    Key frequencies are those whose waves make up the logits. A run has the same at all steps: those of its last
+    checkpoint with a test accuracy of at least 0.99, or of its last one if there is none. The layout of a file is
+    recognised by its tensors; the options under Files give what the tensors do not determine.
 
     If a model has evidently not learned the task or the split that it is measured with, the table begins with a doubt,
     and the exit status is 3.
@@ -833,7 +841,7 @@ def measure(
 )
 def list_measures(
     imported: Imported = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a line.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")] = False,
 ) -> None:
     """List every measure: its name, meaning, unit, result and source.
 
@@ -886,16 +894,17 @@ def compare(
     ] = None,
     imported: Imported = None,
     mechanism: Annotated[
-        bool, typer.Option("--mechanism", help="Also compute the two measures that tell clock from pizza, in seconds.")
+        bool,
+        typer.Option("--mechanism", help="Also compute the two measures that tell clock from pizza; takes seconds."),
     ] = False,
     share: Annotated[
         float, typer.Option(help="A frequency is key if its share of the squared cos coefficients exceeds this.")
     ] = 0.01,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object a model.")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write the table to this file.", metavar="FILE")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, one object per model.")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write the table to this parquet file.", metavar="FILE")] = None,
     anyway: Anyway = False,
 ) -> None:
-    """Print the measures of several models side by side, a column a model.
+    """Print the measures of several models side by side, one column per model.
 
     If a model has evidently not learned the task that it is measured with, a doubt says so, and the exit status is 3.
     """
@@ -986,10 +995,10 @@ def phases(
 ) -> None:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
-    Memorization ends where excluded loss is least, circuit formation where log test loss has fallen a tenth of its
+    Memorization ends where excluded loss is lowest, circuit formation where log test loss has fallen a tenth of its
     way, and cleanup where it has fallen 99 % of it. "lost" is the step at which test accuracy fell for good, and
-    "dips" counts how often it fell and came back. If a run never reaches an event, the line says so. Each event is
-    read from the finest record that has it, the history of the run or its checkpoints; it happened after the step in
+    "dips" counts how often it fell and came back. If a run never reaches an event, its line says so. Each event is
+    read from the history of the run or from its checkpoints, whichever is finer; it happened after the step in
     brackets.
 
     The trajectory of a run directory is kept in its measures.parquet, so a second call is instant. The columns of a
@@ -1053,10 +1062,15 @@ def figures(
         typer.Option("--figure", help="A figure to draw, in place of all; may be repeated.", metavar="NAME"),
     ] = None,
     formats: Annotated[
-        str, typer.Option(help="Beside HTML, any of pdf, png, svg, jpg and webp; html for HTML alone.", metavar="LIST")
+        str,
+        typer.Option(
+            help="Formats to write beside HTML: any of pdf, png, svg, jpg and webp, with commas; html for HTML alone.",
+            metavar="LIST",
+        ),
     ] = "pdf,png",
     step: Annotated[
-        int | None, typer.Option(help="Draw the figures of a single model from this checkpoint, not the last one.")
+        int | None,
+        typer.Option(help="Draw the figures of one model from the checkpoint of this step, not from the last one."),
     ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List every figure and what it shows, and exit.")] = False,
     open_it: Annotated[bool, typer.Option("--open", help="Open the index in a browser.")] = False,
@@ -1067,12 +1081,16 @@ def figures(
     operation: FileOperation = None,
     n_heads: Heads = None,
     activation: FileActivation = None,
+    anyway: Anyway = False,
     imported: Imported = None,
 ) -> None:
     """Draw every figure of a run, a checkpoint, a log or a sweep, and an index.html with their captions.
 
     Each figure is a page to zoom and hover over, and with Chromium or Chrome a PDF and a PNG too. The pages need no
-    network. A figure that a run cannot have is named with the reason, at the end and in the index.
+    network. A figure that cannot be drawn is listed with the reason, at the end and in the index.
+
+    If a model has evidently not learned the task or the split that it is measured with, a doubt says so, and the exit
+    status is 3; the figures are written all the same.
     """
     _import(imported)
     from interp.drawing import figures as draw_all, list_figures, open_source
@@ -1085,13 +1103,31 @@ def figures(
         raise ConfigError("interp figures needs a run; got none. Give its directory, as in interp figures runs/mine.")
     about = _about_file(source, p, operation, split, seed, attention_coefficient, n_heads, activation)
     kinds = [one.strip() for one in formats.split(",") if one.strip() and one.strip() != "html"]
-    missing = draw_all(open_source(source, **about), out, names, kinds, step)
+    drawn = open_source(source, **about)
+    missing = draw_all(drawn, out, names, kinds, step)
     for name, why in missing.items():
         console.print(f"Not drawn: {name}, since {why}", highlight=False, markup=False, soft_wrap=True)
     index = out / "index.html"
     console_out.print(f"Next: open {index}", highlight=False, markup=False, soft_wrap=True)
     if open_it:
         typer.launch(str(index))
+    if _is_doubted(drawn) and not anyway:
+        raise typer.Exit(_DOUBTFUL)
+
+
+def _is_doubted(source: Any) -> bool:
+    """Warn of what speaks against the task and split of a run or a checkpoint, and return whether anything does."""
+    from interp.progress import progress_measures, run_doubts, warn_of
+    from interp.run import Checkpoint, Run
+
+    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
+        if isinstance(source, Checkpoint):
+            return bool(progress_measures(source, measures=["loss"]).doubts)
+        if isinstance(source, Run):
+            doubts = run_doubts(source)
+            warn_of(doubts[len(source.doubts) :], source.path)
+            return bool(doubts)
+    return False
 
 
 @app.command(epilog="Example:\n\n  interp demo")
@@ -1101,11 +1137,10 @@ def demo(
     ),
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Look at a small run that comes with interp: its measures, its phases, its page, and all its figures.
+    """Show a small run that comes with interp: its measures, its phases, its interactive page, and all its figures.
 
-    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, where every other command takes it. Its
-    interactive page is DIR/report.html, and its figures are in DIR/figures. That takes less than a minute and needs no
-    network.
+    The run (a + b mod 23) memorizes, then groks. It is copied into DIR/run, for any other command to try. Its page is
+    DIR/report.html, and its figures are in DIR/figures. That takes less than a minute and needs no network.
     """
     import shutil
 
@@ -1201,12 +1236,15 @@ def animate(
     steps: Annotated[
         str | None,
         typer.Option(
-            help="Checkpoints to draw: numbers and FIRST:LAST:EVERY, with commas. \\[default: all, or 90 of more]",
+            help="Checkpoints to draw: numbers and FIRST:LAST:EVERY, with commas. "
+            "\\[default: all, or 90 of them if there are more]",
             metavar="STEPS",
         ),
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames a second, from 1 to 50; the last one stands two seconds.")] = 5.0,
-    width: Annotated[int, typer.Option(help="Width in pixels, from 360 to 1,440; letters grow with it.")] = 720,
+    fps: Annotated[
+        float, typer.Option(help="Frames per second, from 1 to 50; the last frame stays for two seconds.")
+    ] = 5.0,
+    width: Annotated[int, typer.Option(help="Width in pixels, from 360 to 1,440; letters scale with it.")] = 720,
     split: FileSplit = None,
     seed: SplitSeed = None,
     attention_coefficient: Coefficient = None,
@@ -1217,11 +1255,14 @@ def animate(
     anyway: Anyway = False,
     imported: Imported = None,
 ) -> None:
-    """Write a GIF of the circles forming: the embedding of the numbers over training, a panel a key frequency.
+    """Write a GIF of the embedding over training, one panel per key frequency, in which its circles form.
 
-    Each number stands where its embedding projects on the cosine and the sine direction that a frequency has in the
-    finished network, so noise becomes a circle while the run learns. Losses and phases stand beneath. The run is
-    measured first, as interp phases does it.
+    Each number is drawn at the projection of its embedding on two directions: those of the cosine and the sine of a
+    frequency in the finished network. Noise becomes a circle while the run learns. Losses and phases are drawn beneath.
+    The run is measured first, as by interp phases.
+
+    If a model has evidently not learned the task or the split that it is measured with, a doubt says so, and the exit
+    status is 3; the GIF is written all the same.
     """
     _import(imported)
     from interp.animations import animate as write_animation
@@ -1277,7 +1318,7 @@ def convert(
     activation: FileActivation = None,
     anyway: Anyway = False,
 ) -> None:
-    """Convert the checkpoint or whole run of another code to a run directory: weights, split, losses, no pickle.
+    """Convert a checkpoint or whole run of other code to a run directory: weights, split and losses, without pickle.
 
     If the last checkpoint has evidently not learned the task or the split that is written down, a doubt says so, and
     the exit status is 3; the directory is written all the same.
@@ -1309,10 +1350,13 @@ for _command in app.registered_commands:  # a paragraph of a docstring is one of
 
 
 def main() -> None:
-    """Run the command: every error that interp raises on purpose is one sentence and exit status 2."""
+    """Run the command: an error that interp raises on purpose is one sentence and exit status 2, a warning one line."""
+    said: set[str] = set()
 
     def say(message: Warning | str, *_: object, **__: object) -> None:
-        console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        if str(message) not in said:
+            console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        said.add(str(message))
 
     warnings.showwarning = say
     try:

@@ -64,6 +64,8 @@ class Shown:
 
     @property
     def run(self) -> Run:
+        if self._log is not None:
+            raise Missing("it needs checkpoints, and a log of losses has none")
         if self._run is None:
             raise Missing("it is drawn over training, and this is a single model; give it a Run")
         return self._run
@@ -74,8 +76,6 @@ class Shown:
 
     @cached_property
     def trajectory(self) -> pd.DataFrame:
-        if self._log is not None:
-            raise Missing("it needs checkpoints, and a log of losses has none")
         return trajectory(self.run)
 
     @cached_property
@@ -117,8 +117,6 @@ class Shown:
 
     @cached_property
     def model(self) -> Checkpoint | Model:
-        if self._log is not None:
-            raise Missing("it needs a model, and a log of losses has none")
         return self.run[-1] if self._model is None else self._model
 
     @cached_property
@@ -192,7 +190,7 @@ def _network(source: Run | Checkpoint | Model) -> list[str]:
     if not isinstance(source, Model):
         network = source.architecture if isinstance(source, Run) else source.config
     if isinstance(network, ForeignNetwork | Model):
-        return ["a model of its own"]
+        return ["a network from elsewhere"]
     return [] if network.name == "transformer" else [network.name.replace("_", " ")]
 
 

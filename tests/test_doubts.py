@@ -299,6 +299,22 @@ def test_the_shell_ends_with_3_after_printing_what_it_doubts(tmp_path, small_run
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_the_shell_draws_and_ends_with_3_where_it_doubts_what_it_drew(tmp_path):
+    right = save(tmp_path / "right.pt", network(Task(P).labels))
+    wrong = save(tmp_path / "wrong.pt", network(Task(P, "subtract").labels))
+    run = whole_run(tmp_path, untrained(), network(Task(P, "subtract").labels))
+    for source, figure, options, status in (
+        (right, "fourier_norms", (), 0), (wrong, "fourier_norms", (), 3), (wrong, "fourier_norms", ("--anyway",), 0),
+        (wrong, "fourier_norms", ("--operation", "subtract"), 0), (run, "fourier_norms", (), 3),
+        (run, "weights_path", (), 3), (run, "accuracies", ("--operation", "subtract"), 0),
+    ):  # fmt: skip
+        done = shell("figures", source, "-o", tmp_path / "out", "--figure", figure, "--formats", "html", *options)
+        assert done.returncode == status, (source.name, figure, options, done.stderr)
+        doubted = source in (wrong, run) and "subtract" not in options
+        assert done.stderr.count("evidently learned a − b mod 11") == doubted, done.stderr  # once, whoever says it
+        assert (tmp_path / "out" / "index.html").exists()
+
+
 def test_the_shell_converts_and_ends_with_3_where_it_doubts_the_task_that_it_writes(tmp_path):
     right = save(tmp_path / "right.pt", network(Task(P).labels))
     wrong = save(tmp_path / "wrong.pt", network(Task(P, "subtract").labels))

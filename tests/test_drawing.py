@@ -14,6 +14,7 @@ from interp.drawing import Shown, shown
 from interp.plot.declared import FIGURES
 from tests.conftest import ROOT
 from tests.processes import HAS_BROWSER, interp as shell, outside
+from tests.test_states import training
 
 
 @pytest.fixture
@@ -121,6 +122,44 @@ def test_what_cannot_be_drawn_is_said_with_its_reason(tmp_path):
     assert "one hidden layer" in said.meta["about"]
 
 
+def test_a_run_of_states_is_drawn_from_its_measures_and_says_what_its_model_was_given_without():
+    net, states = training()
+    model = interp.Model(net.module, net.task, net.train_mask, tokens="ab", W_E="0")
+    run = interp.load_run(states, model=model)
+    frame = interp.trajectory(run, progress=False)
+    curves = plot.training_curves(run)
+    drawn = [frame[f"{name}_{kind}"].tolist() for kind in ("accuracy", "loss") for name in ("train", "test")]
+    assert [list(one.y) for one in curves.data] == drawn
+    assert curves.layout.yaxis2.title.text == "Loss, p outputs (nats)"
+    assert [one.name for one in plot.ginis(run).data] == ["W<sub>E</sub>"]
+    without = "since the model was given without {0}; name the part that gives it ({0}=)."
+    assert f"Not drawn: W<sub>L</sub>, {without.format('W_L')}" in beneath(plot.ginis(run))
+    assert f"Not drawn: attention of one frequency, {without.format('pattern')}" in beneath(plot.circuit_formation(run))
+    with pytest.warns(UserWarning, match="effective_rank is missing at all checkpoints"):
+        further = plot.further_measures(run)
+    assert {"explained accuracy", "test accuracy"} <= {one.name for one in further.data}
+    assert f"Not drawn: phase alignment, {without.format('neurons')}" in beneath(further)
+    unsplit = interp.load_run(states, model=interp.Model(net.module, net.task, tokens="ab"))
+    for name in ("progress_measures", "training_curves", "excluded_losses"):
+        with pytest.raises(ConfigError, match="holds no values of, since no train/test split is known; give split="):
+            getattr(plot, name)(unsplit)
+
+
+def test_names_over_panels_are_short_and_whole_where_the_mouse_is():
+    """A panel is 140 pixels wide, which 20 letters fill."""
+    names = ["embed.weight", "transformer.h.0.attn.c_attn.weight"]
+    path = np.array([[0.0, 0.0], [1.0, 2.0], [3.0, 1.0]])
+    figure = plot.weights_path_by_part(dict.fromkeys(names, path), dict.fromkeys(names, np.array([0.75, 0.25])),
+                                       np.array([0, 10, 20]))  # fmt: skip
+    over = [note.text.split("<br>") for note in figure.layout.annotations]
+    assert over == [["embed.weight", "75%, 25%"], ["….attn.c_attn.weight", "75%, 25%"]]
+    assert [one.name for one in figure.data] == names
+
+
+def beneath(figure) -> str:
+    return " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations)
+
+
 def test_every_figure_of_a_run_names_its_axes_title_and_caption(small_run):
     of = Shown(run=small_run)
     drawn = 0
@@ -148,7 +187,8 @@ def test_a_log_gives_the_figures_that_it_can(small_run, tmp_path):
     np.testing.assert_allclose(figure.data[0].y, small_run.history["train_accuracy"])
     missing = interp.figures(tmp_path / "log.csv", tmp_path / "out", formats=(), progress=False)
     assert (tmp_path / "out" / "training_curves.html").exists()
-    assert missing["ginis"] == "it needs checkpoints, and a log of losses has none"
+    assert set(missing) == {name for name, one in FIGURES.items() if one.of == "run"} - {"training_curves"}
+    assert set(missing.values()) == {"it needs checkpoints, and a log of losses has none"}
 
 
 def test_a_shipped_sweep_gives_its_figures(tmp_path):

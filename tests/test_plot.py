@@ -210,6 +210,8 @@ def test_maps_over_pairs_show_what_they_are_given(shipped):
     figure = plot.neuron_purity(purity, frequencies, neurons.SINGLE_FREQUENCY_SHARE)
     assert sum(len(trace.x) for trace in figure.data) == 512
     assert {f"k = {k}" for k in (14, 35, 41, 42, 52)} <= {trace.name for trace in figure.data}
+    figure = plot.neuron_purity(np.array([0.9, 0.0, 0.5, 0.0]), np.array([2, 1, 2, 1]), 0.85)  # two are constant
+    assert {trace.name: list(trace.x) for trace in figure.data} == {"k = 2": [0.9, 0.5], "constant": [0.0, 0.0]}
 
 
 def test_weights_are_drawn_with_zero_in_the_middle_and_scores_by_head():

@@ -131,7 +131,7 @@ def test_neurons_stand_in_the_order_of_their_frequency_and_phase():
         inside = np.abs(block[[2 * k - 1, 2 * k]]).max()
         assert np.abs(np.delete(block, [2 * k - 1, 2 * k], axis=0)).max() < 1e-5 * inside
         assert np.all(np.diff(np.arctan2(block[2 * k], block[2 * k - 1])) > 0)
-    assert list(figure.layout.xaxis.ticktext) == [*(f"k = {k}" for k in AMPLITUDES), "others"]
+    assert list(figure.layout.xaxis.ticktext) == [*(f"k = {k}" for k in AMPLITUDES), "mixed"]
     assert list(figure.layout.xaxis.tickvals) == [3, 10, 17, 21]
     assert drawn.coloraxis == "coloraxis"
     assert figure.layout.coloraxis.cmin == -figure.layout.coloraxis.cmax
@@ -196,7 +196,7 @@ def test_the_path_of_the_weights_is_as_long_as_they_move(small_run):
     assert list(figure.data[0].marker.color) == list(small_run.steps)
     parts = plot.weights_path_by_part(of)
     matrices = [name for name, weight in small_run[0].weights.items() if weight.ndim > 1]
-    assert [note.text.partition(":")[0] for note in parts.layout.annotations] == matrices
+    assert [note.text.partition("<br>")[0] for note in parts.layout.annotations] == matrices
 
 
 def test_the_ends_of_phases_lie_on_the_path():

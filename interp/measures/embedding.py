@@ -68,7 +68,7 @@ def on_circle(W: Float[Tensor, "p d"], directions: Float[Tensor, "2 d"]) -> Floa
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@measure(title="norm of W_E along each row of the Fourier basis", source=NANDA, shape="[p]")
+@measure(title="norm of W_E along each row of the Fourier basis: cos w_k is row 2k − 1", source=NANDA, shape="[p]")
 def embedding_norms(subject: Subject) -> Float[Tensor, " p"]:
     subject.needs_fourier()
     return fourier_norms(subject.W_E)
@@ -80,7 +80,7 @@ def embedding_gini(subject: Subject) -> float:
     return present(gini(embedding_norms(subject)), why)
 
 
-@measure(title="norm of W_L along each row of the Fourier basis over outputs", source=NANDA, shape="[p]")
+@measure(title="norm of W_L along the same rows, over outputs", source=NANDA, shape="[p]")
 def unembedding_norms(subject: Subject) -> Float[Tensor, " p"]:
     subject.needs_fourier()
     return fourier_norms(subject.W_L.T)

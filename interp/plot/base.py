@@ -58,7 +58,7 @@ def panels(
         width=WIDTH,
         height=inside + 65 + margin,
         font={"size": FONT, "family": "Arial, Helvetica, sans-serif"},
-        margin={"l": 105, "r": 15, "t": margin, "b": 70},
+        margin={"l": 105, "r": 30, "t": margin, "b": 70},
         legend={"orientation": "h", "x": 0, "y": 1 + 12 / inside, "yanchor": "bottom", "font": {"size": 18}},
         hovermode="x unified",
     )
@@ -92,9 +92,9 @@ def note_doubts(figure: go.Figure, *doubts: str | None) -> None:
     )
 
 
-def note_missing(figure: go.Figure, parts: Sequence[str], why: str = "the run has no values of it") -> None:
+def note_missing(figure: go.Figure, parts: Sequence[str], why: str) -> None:
     """Write beneath a figure which of its parts are not drawn."""
-    _beneath(figure, f"Not drawn, since {why}: {'; '.join(parts)}." if parts else "", "#555")
+    _beneath(figure, f"Not drawn: {'; '.join(parts)}, since {why}." if parts else "", "#555")
 
 
 def _beneath(figure: go.Figure, text: str, colour: str = VERMILLION) -> None:
@@ -104,7 +104,7 @@ def _beneath(figure: go.Figure, text: str, colour: str = VERMILLION) -> None:
     below = figure.layout.margin.b
     figure.update_layout(margin_b=below + 21 * len(lines) + 8, height=figure.layout.height + 21 * len(lines) + 8)
     figure.add_annotation(
-        text="<br>".join(lines), x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-below,
+        text="<br>".join(lines), x=0, xref="paper", xanchor="left", y=0, yref="paper", yanchor="top", yshift=-below - 6,
         align="left", showarrow=False, font={"size": 16, "color": colour},
     )  # fmt: skip
 
@@ -182,12 +182,18 @@ def need(frame: Any, *names: str, of: str = "trajectory", text: Collection[str] 
         raise ConfigError(f"this figure takes a data frame with the columns {', '.join(names)}; got {given(frame)}.")
     if lacking := [name for name in names if name not in frame or bool(np.all(frame[name].isna()))]:
         how = "does not have" if any(name not in frame for name in lacking) else "holds no values of"
-        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} {how}.")
+        since = next((f", since {why}" for name, why in reasons(frame).items() if name in lacking), "")
+        raise ConfigError(f"this figure needs the columns {', '.join(lacking)}, which the {of} {how}{since}.")
     for name in names:
         if frame[name].ndim != 1:
             raise ConfigError(f"this figure needs the column {name} once; the {of} has {frame[name].shape[1]} of it.")
         if name not in text:
             real(f"the column {name}", frame[name])
+
+
+def reasons(trajectory: pd.DataFrame) -> dict[str, str]:
+    """Return why measures are missing at all checkpoints, as `interp.trajectory` leaves it with its frame."""
+    return trajectory.attrs.get("missing", {})
 
 
 def frames(mapping: Any, name: str = "curves") -> dict[str, Any]:

@@ -215,7 +215,7 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
     "model",
     title="Neurons of one frequency",
     caption="The share of each neuron's variance over pairs that its one frequency explains. Neurons of the circuit "
-    "lie right of the line.",
+    "lie right of the line. A neuron that is constant over pairs has no frequency.",
     source="Nanda et al. (2023)",
     data=lambda of: {
         "purity": purity_of(shares_of(of.subject)).numpy(),
@@ -228,18 +228,20 @@ def neuron_purity(
 ) -> go.Figure:
     """How much of each neuron's variance over pairs its one frequency explains, by frequency.
 
-    Takes `measures.neurons.purity` and `neuron_frequencies`; a line stands at the threshold, from where a neuron counts
-    as of one frequency (`measures.neurons.SINGLE_FREQUENCY_SHARE`).
+    Takes `measures.neurons.purity` and `neuron_frequencies`. A neuron of purity 0 is constant over pairs. A line stands
+    at `measures.neurons.SINGLE_FREQUENCY_SHARE`, the threshold from which a neuron counts as one of a single frequency.
     """
     import plotly.graph_objects as go
 
     _one_each(len(purity), frequencies=frequencies)
     own, threshold = frequencies, number("threshold", threshold, least=0, most=1)
     figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency", legend_rows=2)
-    for name, members, colour in groups_of(own):
-        figure.add_trace(
-            go.Histogram(x=purity[members], name=name, marker_color=colour, xbins={"start": 0, "end": 1, "size": 0.025})
-        )
+    varies = purity > 0
+    groups = [(name, purity[varies][members], colour) for name, members, colour in groups_of(own[varies])]
+    for name, shares, colour in [*groups, ("constant", purity[~varies], "#ccc")]:
+        if len(shares):
+            bins = {"start": 0, "end": 1, "size": 0.025}
+            figure.add_trace(go.Histogram(x=shares, name=name, marker_color=colour, xbins=bins))
     figure.add_vline(x=threshold, line={"color": "#555", "width": 1.5, "dash": "dot"})
     figure.update_layout(barmode="stack", legend_traceorder="normal")
     figure.update_xaxes(range=[0, 1], tickformat=".0%", showgrid=False)

@@ -42,7 +42,8 @@ def _circles(of: Shown) -> dict[str, Any]:
     "model",
     title="The numbers on the circles of the embedding",
     caption="Each number n at its place along the cosine and the sine direction of a key frequency k in W_E. In a "
-    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another.",
+    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another. "
+    "0 has a black ring.",
     data=_circles,
 )
 @checks_arrays
@@ -143,7 +144,8 @@ def _components(of: Shown) -> dict[str, Any]:
     "model",
     title="The embedding in its principal components",
     caption="The p numbers along the two directions in which their embeddings differ most, coloured by the number. "
-    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of loops.",
+    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of "
+    "loops. 0 has a black ring.",
     data=_components,
 )
 @checks_arrays

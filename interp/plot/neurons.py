@@ -34,7 +34,7 @@ def _ordered(
     order = np.lexsort((within, frequencies, ~single))
     groups = [(f"k = {k}", single & (frequencies == k)) for k in np.unique(frequencies[single])]
     ticks = {}
-    for name, members in [*groups, ("others", ~single)]:
+    for name, members in [*groups, ("mixed", ~single)]:
         if members.sum() >= 0.04 * len(order) and members.any():
             ticks[float(np.flatnonzero(members[order]).mean())] = name
     return order, {"tickvals": list(ticks), "ticktext": list(ticks.values())}
@@ -55,8 +55,8 @@ def _logit_map(subject: Subject) -> dict[str, Any]:
     "model",
     title="What all neurons add to the logits",
     caption="The weights of every neuron along each wave of c; neurons in the order of their frequency, then of their "
-    "phase. In the circuit each group of neurons has weights at its own frequency alone, which turn through "
-    "all phases. Zero is white.",
+    "phase, those of no single frequency (mixed) last. In the circuit each group of neurons has weights at its own "
+    "frequency alone, which turn through all phases. Zero is white.",
     source="Nanda et al. (2023)",
     data=lambda of: _logit_map(of.subject),
 )
@@ -85,7 +85,8 @@ def neuron_logit_map(
     "model",
     title="Frequencies of all neurons",
     caption="The share of each neuron's variance over pairs that each frequency explains; neurons in the order of "
-    "their frequency, the purest first. In the circuit every column has one bright cell.",
+    "their frequency, the purest first, and those of no single frequency (mixed) last. In the circuit every column has "
+    "one bright cell.",
     source="Nanda et al. (2023)",
     data=lambda of: {"shares": shares_of(of.subject).numpy(), "single": _all_neurons(of.subject)["single"]},
 )

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from interp.events import Phases
 
 _MOST = 9  # parameters in one figure
+_LETTERS = 20  # of a name over a panel; a longer one begins with an ellipsis
 _SYMBOLS = ("star", "square", "diamond")
 
 
@@ -144,28 +145,33 @@ def weights_path_by_part(
         raise ConfigError(f"shares must be of the matrices of paths, of one at least; got {given(list(shares))}.")
     columns = min(3, len(paths))
     rows = -(-len(paths) // columns)
-    titles = [f"{name}: {shares[name][0]:.0%}, {shares[name][1]:.0%}" for name in paths]
-    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.24 / rows)
+    titles = [f"{_short(name)}<br>{shares[name][0]:.0%}, {shares[name][1]:.0%}" for name in paths]
+    figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.3 / rows)
     for index, (name, path) in enumerate(paths.items()):
         if len(path) != len(steps):
             raise ConfigError(
                 f"steps must have an entry for each of the {len(path)} points of {name}; got {len(steps)}."
             )
-        figure.add_trace(_points(path, steps), row=index // columns + 1, col=index % columns + 1)
+        points = _points(path, steps).update(name=name, hovertemplate="%{text}<extra>%{fullData.name}</extra>")
+        figure.add_trace(points, row=index // columns + 1, col=index % columns + 1)
         if index + columns >= len(paths):
             figure.update_xaxes(title_text="component 1", row=index // columns + 1, col=index % columns + 1)
     figure.update_yaxes(title_text="component 2", col=1)
     figure.update_layout(
-        template="simple_white", width=WIDTH, height=190 * rows + 130, margin={"l": 60, "r": 15, "t": 40, "b": 70},
+        template="simple_white", width=WIDTH, height=210 * rows + 150, margin={"l": 60, "r": 15, "t": 60, "b": 70},
         font={"size": 17, "family": "Arial, Helvetica, sans-serif"},
     )  # fmt: skip
-    figure.update_annotations(font_size=16)
+    figure.update_annotations(font_size=15)
     figure.update_xaxes(showticklabels=False, ticks="", mirror=True)
     figure.update_yaxes(showticklabels=False, ticks="", mirror=True)
     figure.update_traces(marker_size=5)
     _coloured_by_step(figure)
-    note_missing(figure, left_out, "they move less than those that are")
+    note_missing(figure, left_out, "they move less than the others")
     return figure
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LETTERS else f"…{name[1 - _LETTERS :]}"
 
 
 @declared.figure(

@@ -34,6 +34,7 @@ from interp.plot.base import (
     note_doubts,
     note_missing,
     panels,
+    reasons,
 )
 
 if TYPE_CHECKING:
@@ -43,19 +44,25 @@ if TYPE_CHECKING:
     from interp.events import Phases
 
 
+def _curves(of: Shown) -> dict[str, Any]:
+    """Return what was recorded in training; of a run that has no record, such as one of states, what is measured."""
+    measured = of.history.empty
+    return {"history": of.trajectory if measured else of.history, "phases": of.phases, "measured": measured}
+
+
 @declared.figure(
     "run",
     title="Accuracy and loss over training",
     caption="Train accuracy reaches 1 early. Test accuracy follows long after: in between the network has memorized "
     "its train pairs and fails on all others.",
     source="Nanda et al. (2023), figure 2",
-    data=lambda of: {"history": of.history, "phases": of.phases},
+    data=_curves,
 )
-def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
+def training_curves(history: pd.DataFrame, phases: Phases | None = None, measured: bool = False) -> go.Figure:
     """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
 
-    They are drawn as they were recorded: over all outputs that the network was trained on, "=" included, where the
-    figures of a trajectory take the p numbers alone.
+    They are drawn as they were recorded: over all outputs that the network was trained on, "=" included. The figures of
+    a trajectory take the p numbers alone; `measured` says that `history` does so too, as a trajectory.
 
     Of a log (`interp.read_log`) that holds only some of these, such as accuracies alone, what is there is drawn.
     `phases` are shaded and named as far as they are known, and a loss of what was learned and its dips are marked.
@@ -71,7 +78,8 @@ def training_curves(history: pd.DataFrame, phases: Phases | None = None) -> go.F
         need(history, "train_loss", "test_loss")
         raise ConfigError("this figure needs losses or accuracies; got a frame without a value of either.")
     kinds = [kind for kind in ("accuracy", "loss") if any(column.endswith(kind) for column in there)]
-    figure = panels([{"accuracy": "Accuracy", "loss": "Loss as trained (nats)"}[kind] for kind in kinds])
+    losses = "Loss, p outputs (nats)" if measured else "Loss as trained (nats)"
+    figure = panels([{"accuracy": "Accuracy", "loss": losses}[kind] for kind in kinds])
     for row, kind in enumerate(kinds, 1):
         for name in (name for name in ("train", "test") if f"{name}_{kind}" in there):
             recorded = history.dropna(subset=f"{name}_{kind}")  # one may be recorded more often than the other
@@ -166,15 +174,35 @@ def _over_training(
     styles: Sequence[dict[str, str]] | None = None,
     legend_rows: int = 1,
 ) -> go.Figure:
-    """One panel of columns of a trajectory over its steps; `lines` maps a label to its column."""
-    need(trajectory, "step", *lines.values())
+    """One panel of columns of a trajectory over its steps; `lines` maps a label to its column.
+
+    A column without values is named beneath the figure.
+    """
+    there = _with_values(trajectory, lines)
     figure = panels([y_title], height=400, legend_rows=legend_rows)
     for index, (label, column) in enumerate(lines.items()):
-        line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else look(index))
+        if label in there:
+            line(figure, trajectory["step"], trajectory[column], label, 1, styles[index] if styles else look(index))
     if phases is not None:
         _shade(figure, phases)
     _note(figure, trajectory)
+    _note_missing(figure, trajectory, {label: column for label, column in lines.items() if label not in there})
     return figure
+
+
+def _note_missing(figure: go.Figure, trajectory: pd.DataFrame, lines: dict[str, str]) -> None:
+    """Write beneath which measures are not drawn, with their reasons; `lines` maps a label to its measure."""
+    whys = {label: reasons(trajectory).get(name, "the run has no values of them") for label, name in lines.items()}
+    for why in dict.fromkeys(whys.values()):
+        note_missing(figure, [label for label in lines if whys[label] == why], why)
+
+
+def _with_values(trajectory: pd.DataFrame, lines: dict[str, str]) -> dict[str, str]:
+    """Return the labels and columns of which a trajectory has values; ConfigError if it has none of any."""
+    need(trajectory, "step")
+    there = {label: name for label, name in lines.items() if name in trajectory and trajectory[name].notna().any()}
+    need(trajectory, *(there or lines).values())
+    return there
 
 
 @declared.figure(
@@ -209,6 +237,7 @@ def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> g
     need(trajectory, "step")
     columns = [name for name in map(str, trajectory.columns) if name.startswith("excluded_loss_")]
     if not columns:
+        need(trajectory, "excluded_loss")
         raise ConfigError("this figure needs the columns excluded_loss_K, which the trajectory does not have.")
     if len(columns) > len(KEYS):
         named = {int(name.rsplit("_", 1)[1]): name for name in columns}
@@ -257,15 +286,9 @@ def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) ->
         "W<sub>L</sub> like its end": "neuron_logit_alignment",
         "W<sub>E</sub> like its end": "embedding_alignment",
     }
-    need(trajectory, "step")
-    there = {label: name for label, name in lines.items() if name in trajectory and trajectory[name].notna().any()}
-    if not there:
-        need(trajectory, *lines.values())
-    looks = [look(index) for index, label in enumerate(lines) if label in there]
-    figure = _over_training(trajectory, there, "Share", phases, looks, legend_rows=(len(there) + 1) // 2)
-    figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
-    note_missing(figure, [label for label in lines if label not in there])
-    return figure
+    rows = (len(_with_values(trajectory, lines)) + 1) // 2
+    figure = _over_training(trajectory, lines, "Share", phases, legend_rows=rows)
+    return figure.update_yaxes(range=[0, 1.03], tickformat=".0%")
 
 
 def _by_frequency(trajectory: pd.DataFrame, columns: dict[int, str], title: str) -> go.Figure:
@@ -317,19 +340,21 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
     `interp.list_measures`.
     """
     lines = {
-        "test accuracy": "test_accuracy",
         "explained accuracy": "explained_accuracy",
         "softmax collapse": "softmax_collapse",
         "naive loss minimization": "naive_loss_minimization",
         "translation share": "translation_share",
     }
-    need(trajectory, "step", *lines.values(), "effective_rank_W_E")
-    lines |= {"graduated": "graduated"} if "graduated" in trajectory else {}
+    shares = _with_values(trajectory, lines)
     columns = [str(name) for name in trajectory.columns]
     ranks = {f"rank of {name.removeprefix('effective_rank_')}": name for name in columns if "effective_rank_" in name}
     of_key = sorted(int(name.rsplit("_", 1)[1]) for name in columns if re.fullmatch(r"phase_alignment_\d+", name))
     discs = {f"k = {k}": f"phase_alignment_{k}" for k in of_key}
-    groups = {"Share, or cosine": lines, "Effective rank": ranks, "Phase alignment": discs}
+    beside = {"test accuracy": "test_accuracy", "graduated": "graduated"}
+    beside = {label: name for label, name in beside.items() if name in trajectory}
+    groups = {"Share, or cosine": shares | beside, "Effective rank": ranks, "Phase alignment": discs}
+    lacking = {label: name for label, name in lines.items() if label not in shares}
+    lacking |= {title.lower(): title.lower().replace(" ", "_") for title, group in groups.items() if not group}
     groups = {title: group for title, group in groups.items() if group}
     figure = panels(list(groups), legend_rows=-(-sum(map(len, groups.values())) // 2))
     for row, group in enumerate(groups.values(), 1):
@@ -337,11 +362,12 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
             style = look(index, dash=index + row - 1)
             known = trajectory.dropna(subset=column)
             line(figure, known["step"], known[column], label, row, style)
+    figure.update_yaxes(rangemode="tozero")
     figure.update_yaxes(range=[-0.03, 1.03], row=1, col=1)
-    figure.update_yaxes(rangemode="tozero", row=2, col=1)
     if phases is not None:
         _shade(figure, phases)
     _note(figure, trajectory)
+    _note_missing(figure, trajectory, lacking)
     return figure
 
 
