@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib
 import pkgutil
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ import analyses.neighbours
 import analyses.settings
 import analyses.sweeps
 import interp  # its names load torch at their first use, within main
+from analyses._beside import BOTH, Written, beside, finished, neighbour, parts
 from analyses.neighbours._sizes import PAPER, QUICK
 from interp.console import end_quietly, progress_bar
 from interp.threads import wait_passively
@@ -31,7 +34,6 @@ def _modules(package: str, paths: list[str]) -> dict[str, str]:
 
 TABLES = _modules("analyses", list(analyses.__path__))
 OF_NEIGHBOURS = _modules("analyses.neighbours", list(analyses.neighbours.__path__))
-BOTH = {"unified"}  # a neighbours' figure with the run in it
 OF_SWEEP = _modules("analyses.sweeps", list(analyses.sweeps.__path__))
 OF_SETTINGS = _modules("analyses.settings", list(analyses.settings.__path__))
 MODULES = TABLES | OF_NEIGHBOURS | OF_SWEEP | OF_SETTINGS
@@ -99,15 +101,28 @@ def _written(given: argparse.Namespace, names: list[str], groups: dict[str, list
     from analyses._over_training import over_training, shown_of
     from interp.drawing import write_figure
     from interp.plot.declared import FIGURES
+    from interp.plot.saving import draw_images
+
+    sizes = QUICK if given.quick else PAPER
+    elsewhere = [name for name in names if name in OF_NEIGHBOURS]
+    if len(names) == len(elsewhere) and len(parts(elsewhere)) == 1:
+        elsewhere = []  # there is nothing else to do meanwhile
 
     def written(name: str) -> list[Path]:
+        if name in OF_NEIGHBOURS:
+            return neighbour(name, given.run, given.out, sizes)
         if name not in MODULES:
             assert run is not None
             return write_figure(FIGURES[name], shown_of(run), given.out)
-        about: list[Any] = [run] if name in TABLES or name in BOTH else []
+        about: list[Any] = [run] if name in TABLES else []
         about += [sweep for group, sweep in sweeps.items() if name in groups[group]]
-        sizes = [QUICK if given.quick else PAPER] if name in OF_NEIGHBOURS else []
-        return importlib.import_module(MODULES[name]).main(*about, given.out, *sizes)
+        return importlib.import_module(MODULES[name]).main(*about, given.out)
+
+    def result(name: str) -> Written:
+        try:
+            return Written(name, written(name), [])
+        except (interp.ConfigError, interp.Missing) as error:
+            return Written(name, [], [], str(error))
 
     try:
         of_run = any(name in groups["run"] for name in names)
@@ -116,26 +131,35 @@ def _written(given: argparse.Namespace, names: list[str], groups: dict[str, list
             group: interp.load_sweep(given.sweep or SHIPPED[group])
             for group in SHIPPED if any(name in groups[group] for name in names)
         }  # fmt: skip
-        if of_run and run is not None:
-            measures, phases = over_training(run)
-            keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
-            doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
-            print(f"{given.run}: key frequencies {keys}{doubtful}")
-            print(phases)
-        # Their matrices are small: a second thread would only wait for the first.
-        with (
-            threadpool_limits(1, "blas"),
-            interp.plot.gallery(given.out) as missing,
-            progress_bar("write", "figures and tables", len(names)) as bar,
-        ):
-            for done, name in enumerate(names, 1):
-                try:
-                    print(f"{name}: {', '.join(str(file) for file in written(name))}")
-                except (interp.ConfigError, interp.Missing) as error:
-                    missing[name] = str(error)
-                    print(f"Skipped {name}: {error}", file=sys.stderr)
+        with contextlib.ExitStack() as stack:
+            running = stack.enter_context(beside(elsewhere, given.run, given.out, sizes)) if elsewhere else []
+            if of_run and run is not None:
+                measures, phases = over_training(run)
+                keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
+                doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
+                print(f"{given.run}: key frequencies {keys}{doubtful}")
+                print(phases)
+            # Their matrices are small: a second thread would only wait for the first.
+            stack.enter_context(threadpool_limits(1, "blas"))
+            missing = stack.enter_context(interp.plot.gallery(given.out))
+            bar = stack.enter_context(progress_bar("write", "figures and tables", len(names)))
+
+            def all_written() -> Iterator[Written]:
+                for name in names:
+                    if name not in elsewhere:
+                        yield result(name)
+                        yield from finished(running, wait=False)
+                yield from finished(running, wait=True)
+
+            for done, one in enumerate(all_written(), 1):
+                draw_images(one.images)
+                if one.missing is None:
+                    print(f"{one.name}: {', '.join(str(file) for file in one.files)}")
+                else:
+                    missing[one.name] = one.missing
+                    print(f"Skipped {one.name}: {one.missing}", file=sys.stderr)
                 if bar:
-                    bar.at(done, name)
+                    bar.at(done, one.name)
         print(f"Next: open {given.out / 'index.html'}")
     except BrokenPipeError:
         raise

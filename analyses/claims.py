@@ -34,8 +34,9 @@ def claims(run: Run) -> pd.DataFrame:
         raise ConfigError("the claims are about neurons, and this model has none.")
     read = projection_shares(acts.neurons, subject.W_L, run.task.labels, keys)
     least = min((share for both in read.values() for share in both if share == share), default=float("nan"))
-    others = ablate.logits(ckpt, keep=keys)
-    without = {k: ablate.logits(ckpt, remove=[k]) for k in keys}
+    bridge = ckpt.model()
+    others = ablate.logits(ckpt, keep=keys, bridge=bridge)
+    without = {k: ablate.logits(ckpt, remove=[k], bridge=bridge) for k in keys}
     rise = min((lost.after.loss / max(lost.before.loss, 1e-300) for lost in without.values()), default=0.0)
     paper_ends = (1_400, 9_400, 14_000)
     ends = (ph.memorization_end, ph.circuit_formation_end, ph.cleanup_end)

@@ -220,11 +220,17 @@ def _of_neurons(checkpoint: Checkpoint, change: Change, name: str) -> Effect:
 
 
 @computing()
-def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
+def logits(
+    checkpoint: Checkpoint,
+    remove: Iterable[int] | None = None,
+    keep: Iterable[int] | None = None,
+    bridge: HookedRootModule | None = None,
+) -> Effect:
     """Remove the waves cos w_k(a+b) and sin w_k(a+b) of the given frequencies from the logits, or keep them alone.
 
     With `keep`, the mean of each output over pairs stays. With the key frequencies, the loss after `keep` is
-    restricted_loss, and the train loss after `remove` is excluded_loss (Nanda et al., 2023).
+    restricted_loss, and the train loss after `remove` is excluded_loss (Nanda et al., 2023). `bridge` is as in
+    `through_hooks`: making a model anew costs as much as running it.
     """
     words, named = _chosen(checkpoint, remove, keep)
     labels = checkpoint.task.labels
@@ -235,7 +241,7 @@ def logits(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: It
         return maps.double() - part[labels] if keep is None else (part + table.mean(0))[labels]
 
     p, point = checkpoint.task.p, _points(checkpoint).logits
-    return through_hooks(checkpoint, [(point, _over_pairs(checkpoint, change, width=p))], f"logits {words}")
+    return through_hooks(checkpoint, [(point, _over_pairs(checkpoint, change, width=p))], f"logits {words}", bridge)
 
 
 @computing()

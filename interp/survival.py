@@ -168,14 +168,16 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
     settings = [name for name in named if name not in _NO_SETTING]
     words = table[settings].map(in_words)
     middle = words.mode().iloc[0]
-    whole = words["network"] != middle["network"]
+    sizes = [name for name in settings if name.startswith("network.")]
+    varied = words.groupby("network")[sizes].nunique() > 1
+    sizes_of = {network: {name for name in sizes if varied.at[network, name]} for network in varied.index}
     rows = []
-    for place, row in words.iterrows():
-        of_default = whole[place] and middle["network"] == ""  # then the flat sizes say nothing
-        own = words[words["network"] == row["network"]]
+    for row in words.to_dict("records"):
+        network = row["network"]
+        of_default = network != middle["network"] and middle["network"] == ""  # then the flat sizes say nothing
         differ = [
             name for name in settings
-            if (own[name].nunique() > 1 if name.startswith("network.") else row[name] != middle[name])
+            if (name in sizes_of[network] if name.startswith("network.") else row[name] != middle[name])
             and not (of_default and name in OF_DEFAULT_NETWORK)
         ]  # fmt: skip
         said = ", ".join(f"{name}={row[name]}" for name in differ)

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 import interp
+from analyses._beside import parts
 from interp.plot.declared import FIGURES
 from tests.processes import HAS_BROWSER, ROOT, module
 
@@ -154,6 +155,11 @@ def test_a_cut_of_the_shipped_sweep_of_settings_is_made_again_by_its_file(tmp_pa
         assert row["memorized"] is pd.NA or 0.5 <= row["memorized"] / first["memorized"] <= 2
         if first["generalized"] is not pd.NA and first["generalized"] < 200:
             assert 0.5 <= row["generalized"] / first["generalized"] <= 2
+
+
+def test_neighbours_that_share_problems_are_drawn_by_one_process():
+    names = ["double_descent_epochs", "ridge_stages", "double_descent_digits", "unified"]
+    assert parts(names) == [["ridge_stages", "unified"], ["double_descent_digits"], ["double_descent_epochs"]]
 
 
 def test_the_neighbours_need_no_run(tmp_path):

@@ -134,6 +134,15 @@ def test_the_averages_over_label_noise_are_those_of_fits_to_noisy_labels():
         assert abs(found[name] - sample.mean()) < 5 * error, name
 
 
+def test_several_ridges_give_the_rows_of_each():
+    """Bit by bit: they share the decompositions, and each is then computed as if it were alone."""
+    ridges = (0.0, 1e-3, "tuned")
+    same = {"widths": (5, 20), "samples": (10, 30), "d": 4, "draws": 3, "test_samples": 20, "progress": False}
+    alone = [double_descent.random_features(ridge=ridge, **same) for ridge in ridges]
+    together = double_descent.random_features(ridge=ridges, **same)
+    pd.testing.assert_frame_equal(together, pd.concat(alone, ignore_index=True), check_exact=True)
+
+
 def test_a_draw_whose_features_are_all_zero_is_fitted_by_zero():
     """One or two ReLU features of one or two samples are all zero now and then."""
     found = double_descent.random_features((1, 2), (1, 2), d=3, draws=20, progress=False)

@@ -80,6 +80,11 @@ def network_delays(sizes: Sizes) -> pd.DataFrame:
     return _swept(values, sizes.seeds, times, student)
 
 
+@lru_cache(maxsize=8)  # most of the settings that are swept leave the problems of all seeds as they are
+def _problem(n: int, d: int, m: int, seed: int) -> ridge.RidgeProblem:
+    return ridge.random_features_problem(n, d, m, seed=seed)
+
+
 @lru_cache(maxsize=2)
 def ridge_delays(sizes: Sizes) -> pd.DataFrame:
     """The same sweeps of ridge regression on random features, whose times are exact."""
@@ -97,7 +102,7 @@ def ridge_delays(sizes: Sizes) -> pd.DataFrame:
         def one(place: int) -> Iterator[int]:
             _, value, seed = settings[place]
             samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
-            problem = ridge.random_features_problem(samples, d, features, seed=seed)
+            problem = _problem(samples, d, features, seed)
             moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
             # Its times are exact: what does not come within any number of steps is not censored.
             rows[place] = {**ridge.grokking_times(problem, seed=seed, **moved).to_dict(), "last_step": None}

@@ -12,9 +12,8 @@ RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "ridge 10⁻⁵": 1e
 def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     n, draws = sizes.capacity
     widths = sorted({max(2, round(width * n / 200)) for width in double_descent.WIDTHS})
-    curves = {
-        label: double_descent.random_features(widths, n, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
-    }
+    fits = double_descent.random_features(widths, n, ridge=list(RIDGES.values()), draws=draws)
+    curves = {label: fits[i * len(widths) :][: len(widths)] for i, label in enumerate(RIDGES)}
     title = "Double descent over the number of features"
     figure = plot.errors(curves, "width", "Features m", threshold=n, largest=100, title=title)
     parts = plot.error_parts(curves["no ridge"], largest=100)

@@ -13,9 +13,8 @@ RIDGES: dict[str, double_descent.Ridge] = {"no ridge": 0.0, "tuned ridge": "tune
 def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     m, draws = sizes.capacity
     counts = sorted({max(2, round(share * m)) for share in SHARES})
-    curves = {
-        label: double_descent.random_features(m, counts, ridge=ridge, draws=draws) for label, ridge in RIDGES.items()
-    }
+    fits = double_descent.random_features(m, counts, ridge=list(RIDGES.values()), draws=draws)
+    curves = {label: fits[i * len(counts) :][: len(counts)] for i, label in enumerate(RIDGES)}
     figure = plot.errors(
         curves, "samples", "Samples n", threshold=m, largest=100, title="Double descent over the number of samples",
         caption="Near the threshold more samples make the test error larger. With the tuned ridge they do not.",

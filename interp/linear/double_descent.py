@@ -161,7 +161,7 @@ def random_features(
     ),
     samples: int | Sequence[int] = 200,
     noise: float = 0.3,
-    ridge: Ridge = 0.0,
+    ridge: Ridge | Sequence[Ridge] = 0.0,
     d: int = 30,
     draws: int = 20,
     seed: int = 0,
@@ -172,10 +172,11 @@ def random_features(
 
     Inputs x ~ N(0, I_d), features relu(Wx)/√m with W [m, d] of entries N(0, 1/d), labels βᵀx + σε with ‖β‖ = 1.
 
-    widths, samples   m and n, one or several of each; a row a pair
+    widths, samples   m and n, one or several of each; a row a pair and ridge
     noise             σ, the standard deviation of the label noise
     ridge             λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" at each pair the best of
-                      `TUNED_RIDGES`, by its test error
+                      `TUNED_RIDGES`, by its test error. Of several, each has its rows, in this order; they cost little
+                      more than one
     draws             of samples and features; a draw's samples and features are the first ones of a longer list
 
     Columns: width, samples, ridge; test_error with its standard_error over the draws, and train_error, both averaged
@@ -187,8 +188,14 @@ def random_features(
     """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
     noise, d, draws = at_least_zero("noise", noise), whole("d", d, 1), whole("draws", draws, 2, _MOST_DRAWS + 1)
-    tuned = isinstance(ridge, str) and ridge == "tuned"
-    ridges = np.array(TUNED_RIDGES if tuned else [at_least_zero("ridge", ridge)])
+    asked = [
+        TUNED_RIDGES if isinstance(one, str) and one == "tuned" else (at_least_zero("ridge", one),)
+        for one in (ridge if isinstance(ridge, list | tuple) else [ridge])
+    ]
+    if not asked:
+        raise ConfigError("ridge must name at least one ridge; got none.")
+    ridges = np.concatenate(asked)
+    ends = np.cumsum([len(some) for some in asked])
     seed, test_samples = random_seed(seed), whole("test_samples", test_samples, 1)
     room_for("the draws", draws, max(all_samples) + max(all_widths), d)
     room_for("the predictions", draws, len(ridges), test_samples)
@@ -199,7 +206,7 @@ def random_features(
         (_inputs(seed, draw, max(all_samples), d), _directions(seed, draw, max(all_widths), d)) for draw in range(draws)
     ]
     pairs = [(n, m) for n in all_samples for m in all_widths]
-    rows: list[dict[str, float]] = [{} for _ in pairs]
+    rows: list[list[dict[str, float]]] = [[] for _ in pairs]
 
     def fits(place: int) -> Iterator[int]:
         n, m = pairs[place]
@@ -224,19 +231,21 @@ def random_features(
                 )
             yield 1
         errors = ((predictions - truth) ** 2).mean(2) + fitted_noise
-        best = int(errors.mean(0).argmin())
-        variance = predictions[:, best].var(axis=0, ddof=1).mean()
-        off = ((predictions[:, best].mean(0) - truth) ** 2).mean()
-        rows[place] = {
-            "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
-            "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
-            "bias": off - variance / draws, "variance": variance, "noise_error": fitted_noise[:, best].mean(),
-        }  # fmt: skip
+        for some, end in zip(asked, ends, strict=True):
+            start = int(end) - len(some)
+            best = start + int(errors[:, start:end].mean(0).argmin())
+            variance = predictions[:, best].var(axis=0, ddof=1).mean()
+            off = ((predictions[:, best].mean(0) - truth) ** 2).mean()
+            rows[place].append({
+                "width": m, "samples": n, "ridge": ridges[best], "test_error": errors[:, best].mean(),
+                "standard_error": _standard_error(errors[:, best]), "train_error": train[:, best].mean(),
+                "bias": off - variance / draws, "variance": variance, "noise_error": fitted_noise[:, best].mean(),
+            })  # fmt: skip
 
     with progress_bar("random features", "fits", len(pairs) * draws, show=progress) as bar:
         jobs = [fits(place) for place in range(len(pairs))]
         side_by_side(jobs, wanted(None), bar.at if bar else None)
-    return pd.DataFrame(rows)
+    return pd.DataFrame([own[i] for i in range(len(asked)) for own in rows])
 
 
 def _test_inputs(seed: int, n: int, d: int) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " d"]]:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -136,13 +136,15 @@ def one_browser() -> Iterator[None]:
         browser.close()
 
 
+Image = tuple[dict[str, Any], list[Path], float]  # a figure as JSON, the files to draw it into, the seconds it may take
+
+
 @dataclass
 class _Gallery:
-    """A folder of figures that is being filled, and the thread that draws their images meanwhile."""
+    """A folder of figures that is being filled, and what is done with an image of them."""
 
     home: Path
-    thread: ThreadPoolExecutor
-    images: list[Future[tuple[list[Path], str | None]]]
+    draw: Callable[[Image], object]
 
 
 _gallery: _Gallery | None = None
@@ -160,12 +162,13 @@ def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[d
     home, before = Path(folder), _gallery
     make_folder(home)
     missing: dict[str, str] = {}
+    images: list[Future[tuple[list[Path], str | None]]] = []
     try:
         with one_browser(), ThreadPoolExecutor(1) as thread:
-            _gallery = _Gallery(home, thread, [])
+            _gallery = _Gallery(home, lambda image: images.append(thread.submit(_write_images, *image)))
             try:
                 yield missing
-                _wait(_gallery.images, progress)
+                _wait(images, progress)
             except BaseException:
                 thread.shutdown(wait=False, cancel_futures=True)
                 assert _shared is not None
@@ -174,6 +177,28 @@ def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[d
     finally:
         _gallery = before
         write_index(home, missing)
+
+
+@contextlib.contextmanager
+def images_left(folder: str | os.PathLike[str]) -> Iterator[list[Image]]:
+    """Leave the images of figures saved into a folder within this context to the `gallery` of another process.
+
+    Give the list that they are put on, with which that process calls `draw_images`.
+    """
+    global _gallery
+    before, images = _gallery, list[Image]()
+    _gallery = _Gallery(Path(folder), images.append)
+    try:
+        yield images
+    finally:
+        _gallery = before
+
+
+def draw_images(images: Iterable[Image]) -> None:
+    """Draw within a `gallery` the images that another process left."""
+    assert _gallery is not None
+    for image in images:
+        _gallery.draw(image)
 
 
 def _wait(images: list[Future[tuple[list[Path], str | None]]], progress: bool) -> None:
@@ -229,7 +254,7 @@ def save(
         return [page]
     files, drawn = [folder / f"{name}.{suffix}" for suffix in formats], json.loads(figure.to_json())
     if of_gallery is not None:
-        of_gallery.images.append(of_gallery.thread.submit(_write_images, drawn, files, timeout))
+        of_gallery.draw((drawn, files, timeout))
         return [page, *files]
     written, why = _write_images(drawn, files, timeout)
     if why is not None:

@@ -1,0 +1,106 @@
+"""The figures and tables of the neighbours, in processes of their own beside the one that draws those of the run."""
+
+from __future__ import annotations
+
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from analyses.neighbours._sizes import Sizes
+
+if TYPE_CHECKING:
+    from interp.plot.saving import Image
+
+BOTH = {"unified"}  # a neighbours' figure with the run in it
+TOGETHER = ("ridge_and_network", "ridge_delay", "ridge_stages", "unified")  # they share problems and networks
+_LONGEST = (*TOGETHER, "double_descent_digits", "double_descent_theory", "double_descent_ensembles")
+
+
+@dataclass(frozen=True)
+class Written:
+    """What one figure or table has left: its files, the images that are still to be drawn, or why there is none."""
+
+    name: str
+    files: list[Path]
+    images: list[Image]
+    missing: str | None = None
+
+
+def neighbour(name: str, run: str, out: Path, sizes: Sizes) -> list[Path]:
+    """Write a figure or table of the neighbours; `run` is the path of the run that one of them has in it."""
+    import interp
+
+    about: list[Any] = [interp.load_run(run)] if name in BOTH else []
+    return importlib.import_module(f"analyses.neighbours.{name}").main(*about, out, sizes)
+
+
+def parts(names: Sequence[str]) -> list[list[str]]:
+    """Divide names into those that one process draws, those that take longest first."""
+    shared = [name for name in names if name in TOGETHER]
+    alone = [[name] for name in names if name not in TOGETHER]
+    order = {name: place for place, name in enumerate(_LONGEST)}
+    return sorted(
+        [*([shared] if shared else []), *alone], key=lambda part: min(order.get(name, len(order)) for name in part)
+    )
+
+
+@contextmanager
+def beside(names: Sequence[str], run: str, out: Path, sizes: Sizes) -> Iterator[list[Future[list[Written]]]]:
+    """Write these neighbours in as many processes as there are cores, each of one thread; give what they will leave.
+
+    Whatever ends the context early, as Ctrl-C does, ends them at once.
+    """
+    each = parts(names)
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(len(each), os.cpu_count() or 1), spawn, initializer=_begin) as pool:
+        try:
+            yield [pool.submit(_write, part, run, out, sizes) for part in each]
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():
+                process.terminate()
+            raise
+
+
+def finished(running: list[Future[list[Written]]], wait: bool) -> Iterator[Written]:
+    """Take off the list those that have ended, after a wait for all if `wait`, and give what they left."""
+    for one in as_completed(list(running)) if wait else [one for one in running if one.done()]:
+        running.remove(one)
+        yield from one.result()
+
+
+def _begin() -> None:
+    """Begin a process: its bars are not shown, since the one of all figures is."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    from interp.console import console
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process ends the others
+    warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
+    console.quiet = True
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+
+
+def _write(names: list[str], run: str, out: Path, sizes: Sizes) -> list[Written]:
+    import interp
+    from interp.plot.saving import images_left
+
+    written = []
+    for name in names:
+        with images_left(out) as images:
+            try:
+                written.append(Written(name, neighbour(name, run, out, sizes), images))
+            except (interp.ConfigError, interp.Missing) as error:
+                written.append(Written(name, [], images, str(error)))
+    return written
