@@ -462,7 +462,7 @@ def test_maps_that_cannot_be_computed_from_numbers_are_carried_as_bytes(chromium
             go(page, step)
             subject = subject_of(run.at(step))
             for h in range(2):
-                found = numbers(page, f"report.views[0].patterns(report.views[0].map)[{h}][0]")
+                found = numbers(page, f"report.views[0].toA(report.views[0].map, {h})")
                 expected = subject.pattern[:, :, h, 0].flatten().numpy()
                 assert found == pytest.approx(expected, abs=float(np.ptp(expected)) / 508 + 1e-6)
             for at, n in enumerate(page.evaluate("report.views[0].run.neurons")):

@@ -89,6 +89,7 @@ class RunContent:
             "kind": "run",
             "name": str(run.path),
             "about": shown.about("run"),
+            "network": str(run.architecture),
             "p": run.task.p,
             **what_happened(run, found, measured, key, readable),
             "steps": steps,

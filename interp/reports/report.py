@@ -98,7 +98,8 @@ def _section(content: Mapping[str, Any], several: bool) -> str:
     doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content["doubts"])
     noted = f'<p>Doubtful, or left out:</p>\n<ul class="doubts">{doubts}</ul>\n' if doubts else ""
     return (
-        f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}</p>\n'
+        f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}<br>'
+        f"{html.escape(content['network'])}</p>\n"
         f'<ul class="summary">{summary}</ul>\n{noted}</article>\n'
     )
 

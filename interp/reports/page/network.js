@@ -20,34 +20,36 @@ export function erf(x) {
 }
 
 /**
- * Attention of each head to a, to b and to "=" over all pairs, from the scores [head, row] of the rows of a, b and "=".
- * Returns [head][position], each p · p numbers.
+ * Attention of each head over all pairs, from the scores [head, row] of the rows of a, b and "=".
+ *
+ * The softmax weighs row r of a pair by powers[r] · share[pair], and `constant` is added to that; so a head is its powers
+ * and one number a pair.
  */
-export function patterns(scores, heads, p, coefficient) {
+export function attentionOf(scores, heads, p, coefficient) {
   const rows = 2 * p + 1;
-  const found = [];
-  const constant = 1 - coefficient;
-  for (let h = 0; h < heads; h++) {
+  return Array.from({ length: heads }, (_, h) => {
     const its = scores.subarray(h * rows, (h + 1) * rows);
     const top = its.reduce((most, score) => Math.max(most, score));
     const powers = its.map((score) => Math.exp(score - top));
-    const [toA, toB, toEquals] = [0, 1, 2].map(() => new Float32Array(p * p));
+    const share = new Float32Array(p * p);
     for (let a = 0, n = 0; a < p; a++) {
-      for (let b = 0; b < p; b++, n++) {
-        const share = coefficient / (powers[a] + powers[p + b] + powers[2 * p]);
-        toA[n] = powers[a] * share + constant;
-        toB[n] = powers[p + b] * share + constant;
-        toEquals[n] = powers[2 * p] * share + constant;
-      }
+      const others = powers[a] + powers[2 * p];
+      for (let b = 0; b < p; b++, n++) share[n] = coefficient / (others + powers[p + b]);
     }
-    found.push([toA, toB, toEquals]);
-  }
+    return { powers, share, constant: 1 - coefficient };
+  });
+}
+
+/** Attention of one head to a over all pairs. */
+export function attentionToA({ powers, share, constant }, p) {
+  const found = new Float32Array(p * p);
+  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) found[n] = powers[a] * share[n] + constant;
   return found;
 }
 
 /**
  * The activations of one neuron over all pairs, from the values [head, row, neuron] that each row adds to its input.
- * `attention` is [head][position], or null in a network in which nothing attends.
+ * `attention` is what attentionOf returns, or null in a network in which nothing attends.
  */
 export function neuronOverPairs({ values, constant, activation }, attention, neuron, neurons, heads, p) {
   const rows = attention === null ? 2 * p : 2 * p + 1;
@@ -57,19 +59,26 @@ export function neuronOverPairs({ values, constant, activation }, attention, neu
     const ofA = Float32Array.from({ length: p }, (_, a) => of(a));
     const ofB = Float32Array.from({ length: p }, (_, b) => of(p + b));
     if (attention === null) {
-      for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) sums[n] += ofA[a] + ofB[b];
+      addOuter(sums, ofA, ofB, 1, p);
       continue;
     }
-    const [toA, toB, toEquals] = attention[h];
+    const { powers, share, constant: always } = attention[h];
     const ofEquals = of(2 * p);
+    const weighedA = ofA.map((value, a) => value * powers[a] + ofEquals * powers[2 * p]);
+    const weighedB = ofB.map((value, b) => value * powers[p + b]);
     for (let a = 0, n = 0; a < p; a++) {
-      const value = ofA[a];
-      for (let b = 0; b < p; b++, n++) sums[n] += toA[n] * value + toB[n] * ofB[b] + toEquals[n] * ofEquals;
+      const part = weighedA[a];
+      for (let b = 0; b < p; b++, n++) sums[n] += share[n] * (part + weighedB[b]);
     }
+    if (always !== 0) addOuter(sums, ofA, ofB.map((value) => value + ofEquals), always, p);
   }
   const act = ACTIVATIONS[activation];
   for (let n = 0; n < sums.length; n++) sums[n] = act(sums[n]);
   return sums;
+}
+
+function addOuter(sums, ofA, ofB, factor, p) {
+  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) sums[n] += factor * (ofA[a] + ofB[b]);
 }
 
 /**

@@ -4,7 +4,7 @@ import { readData } from "./data.js";
 import { Clock, lastAt, Pair } from "./clock.js";
 import { TABLE } from "./colours.js";
 import { element, said } from "./elements.js";
-import { neuronOverPairs, patterns } from "./network.js";
+import { attentionOf, attentionToA, neuronOverPairs } from "./network.js";
 import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, path, shares, waves } from "./views.js";
 
 const COLOURS = { train: "#0072b2", test: "#d55e00", restricted: "#cc79a7", excluded: "#009e73" };
@@ -19,7 +19,7 @@ class View {
     this.xRange = [0, Math.max(run.curves.recorded.step.at(-1), run.steps.at(-1))];
     this.seen = new Map();
     this.kept = {};
-    this.watcher = new IntersectionObserver((entries) => this.changed(entries), { rootMargin: "300px" });
+    this.watcher = new IntersectionObserver((entries) => this.changed(entries), { rootMargin: "200px" });
     clock.follow(() => this.refresh());
   }
 
@@ -77,17 +77,20 @@ class View {
     else if (one) one.shown = null;
   }
 
-  /** Attention of each head to each position, at a checkpoint with maps. */
-  patterns(map) {
-    if (this.kept.map !== map) this.kept = { map };
-    this.kept.patterns ??= this.patternsOf(map);
-    return this.kept.patterns;
+  /** What each head does with all pairs at a checkpoint, where it is computed here; null where nothing attends. */
+  attention(map) {
+    const { run } = this;
+    if (!run.arrays.scores) return null;
+    if (this.kept.map !== map) {
+      this.kept = { map, heads: attentionOf(run.arrays.scores.at(map), run.heads, run.p, run.attention_coefficient) };
+    }
+    return this.kept.heads;
   }
 
-  patternsOf(map) {
+  /** Attention of a head to a over all pairs. */
+  toA(map, h) {
     const { run } = this;
-    if (run.arrays.scores) return patterns(run.arrays.scores.at(map), run.heads, run.p, run.attention_coefficient);
-    return Array.from({ length: run.heads }, (_, h) => [run.arrays.attention.at(map, h)]);
+    return run.arrays.scores ? attentionToA(this.attention(map)[h], run.p) : run.arrays.attention.at(map, h);
   }
 
   /** The activations over pairs of the n-th chosen neuron. */
@@ -95,8 +98,7 @@ class View {
     const { arrays, neurons: chosen, p } = this.run;
     if (arrays.neurons) return arrays.neurons.at(map, n);
     const parts = { values: arrays.values.at(map), constant: arrays.constant.at(map), activation: this.run.activation };
-    const attending = arrays.scores ? this.patterns(map) : null;
-    return neuronOverPairs(parts, attending, n, chosen.length, arrays.values.shape[1], p);
+    return neuronOverPairs(parts, this.attention(map), n, chosen.length, arrays.values.shape[1], p);
   }
 }
 

@@ -134,15 +134,14 @@ export function attention(parent, view) {
   const heads = Array.from({ length: run.heads }, (_, h) => h);
   const plot = frame(parent, {
     title, wide: true, caption: "How much each head, at the last position, attends to a. In the circuit it is a wave of a and of b of one frequency.",
-    table: () => overPairs(run.p, heads.map((h) => `head ${h}`), view.patterns(view.map).map(([toA]) => toA)),
+    table: () => overPairs(run.p, heads.map((h) => `head ${h}`), heads.map((h) => view.toA(view.map, h))),
   });
   const row = element("div", { class: "maps" });
   plot.body.append(row);
   colourBar(plot.body, "attention to a", "0", "1");
   const maps = heads.map((h) => new PairMap(row, { p: run.p, pair, label: `head ${h}` }));
   return view.moves(plot, () => {
-    const found = view.patterns(view.map);
-    heads.forEach((h) => maps[h].draw(found[h][0], 0, 1));
+    heads.forEach((h) => maps[h].draw(view.toA(view.map, h), 0, 1));
   }, true);
 }
 
