@@ -264,7 +264,7 @@ def test_the_keyboard_alone_reaches_everything(page, demo):
     assert page.evaluate("report.clock.index") == before - 2
     page.locator("figure[aria-label='Accuracy'] summary").focus()
     page.keyboard.press("Enter")
-    assert page.locator("figure[aria-label='Accuracy'] td").first.is_visible()
+    page.locator("figure[aria-label='Accuracy'] td").first.wait_for(timeout=5_000)
 
 
 def test_pointing_at_a_pair_in_one_map_shows_it_in_all(page):
@@ -435,7 +435,7 @@ KINDS = {
     two_positions: ["a + b mod 13"],
     quadratic: ["a² + ab + b² mod 13", "What it computes with is not known"],
     subtraction: ["a − b mod 13"],
-    a_users_module: ["a model of its own", "Not drawn: the model was given without pattern"],
+    a_users_module: ["a network from elsewhere", "Not drawn: the model was given without pattern"],
 }
 
 
