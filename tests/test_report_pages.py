@@ -5,6 +5,7 @@ import functools
 import io
 import os
 import re
+import shutil
 from itertools import pairwise
 
 import numpy as np
@@ -72,7 +73,7 @@ def delays_report():
 
 
 def shown_runs(page):
-    rows = page.locator("#runs tbody tr:not([hidden])")
+    rows = page.locator("#runs tbody tr")
     return rows.evaluate_all("rows => rows.map(row => row.cells[0].textContent)")
 
 
@@ -174,6 +175,9 @@ def test_settings_in_words_and_runs_without_a_delay_are_drawn_and_said(opened):
     for words, count in pd.Series(states(SETTINGS.table)).value_counts().items():
         if words in ("did not memorize", "failed"):
             assert f"{count} {words}" in note
+    assert len(shown_runs(page)) == 200
+    page.get_by_role("button", name="Show all of them").click()
+    assert shown_runs(page) == SETTINGS.table["run"].tolist()
     page.get_by_label("Setting", exact=True).select_option("batch_size")
     assert "all pairs" in page.evaluate("report.delays.lines.ticks.map(tick => tick.text)")
 
@@ -185,9 +189,12 @@ def test_the_words_of_a_sweep_count_its_runs_and_have_its_exponents():
     assert "weight_decay (0.25, 0.5, 1, 2, 4)" in changed
     found = interp.fit_exponents(table, ["learning_rate", "weight_decay"]).exponents
     for name, (value, low, high) in found.items():
-        assert f"{name}^{value:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−") in fit
+        assert f"{name} {value:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−") in fit
     (each,) = exponents(SETTINGS.table, varied(SETTINGS.table))
-    assert "alone moved from the commonest settings" in each
+    alone = moved(SETTINGS.table)
+    alone = alone[alone["moved"].isin(["", "p"])]
+    value, low, high = interp.fit_exponents(alone, ["p"]).exponents["p"]
+    assert f": p {value:.2f} [{low:.2f}, {high:.2f}] (30 runs with a delay".replace("-", "−") in each
     counts = pd.Series(states(SETTINGS.table)).value_counts()
     assert counts["failed"] == SETTINGS.table["error"].notna().sum()
     assert counts["generalized"] == SETTINGS.table["generalized"].notna().sum()
@@ -228,6 +235,15 @@ def test_runs_with_checkpoints_have_pages_and_links_as_many_as_were_asked_for(op
     link.click()
     page.wait_for_function("document.documentElement.dataset.ready && report.views")
     assert name in page.title()
+
+
+def test_runs_that_cannot_be_read_are_said_to_have_no_page(small_sweep, tmp_path):
+    path = shutil.copytree(small_sweep.path, tmp_path / "sweep")
+    broken, *others = small_sweep.table["run"]
+    (path / "runs" / broken[:2] / broken / "config.json").write_text("{")
+    file = save_sweep_report(path, tmp_path / "page.html", progress=False)
+    assert sorted(one.stem for one in (tmp_path / "page_runs").iterdir()) == sorted(others)
+    assert f"Run {broken} has no page of its own: " in file.read_text(encoding="utf-8")
 
 
 def test_pages_that_are_no_relative_files_of_known_runs_are_refused():

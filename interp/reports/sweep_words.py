@@ -51,7 +51,7 @@ def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """Return delay ∝ setting^x: of all settings at once where all are numbers above 0, else of each one moved alone."""
     names = [name for name in settings if name not in NO_SETTING]
     if names and all(_positive(table, name) for name in names):
-        return [f"{found[:1].upper()}{found[1:]}, with 95% intervals." for found in _fit(table, names)]
+        return [f"Delay ∝ product of setting^x, x with 95% intervals: {found}." for found in _fit(table, names)]
     runs = moved(table)
     each = []
     for name in dict.fromkeys(runs["moved"]):
@@ -60,7 +60,9 @@ def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
             each += _fit(of[of[name] > 0], [name])
     if not each:
         return []
-    return [f"Each of these alone moved from the commonest settings, with 95% intervals: {'; '.join(each)}."]
+    return [
+        f"Delay ∝ setting^x, each moved alone from the commonest settings, x with 95% intervals: {'; '.join(each)}."
+    ]
 
 
 def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
@@ -68,7 +70,7 @@ def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     failed = table.loc[table["error"].notna(), "error"]
     said = []
     if len(failed):
-        said.append(f"{_runs(len(failed))} failed; the first: {failed.iloc[0]}")
+        said.append(f"{_runs(len(failed))} failed{'' if len(failed) == 1 else '; the first'}: {failed.iloc[0]}")
     known = table["memorized"].notna() & table["generalized"].notna()
     at_once = int((table["generalized"][known] <= table["memorized"][known]).sum())
     if at_once:
@@ -118,6 +120,6 @@ def _fit(runs: pd.DataFrame, names: list[str]) -> list[str]:
             found = fit_exponents(runs, names)
         except ConfigError:  # too few runs generalized
             return []
-    powers = [f"{name}^{x:.2f} [{low:.2f}, {high:.2f}]" for name, (x, low, high) in found.exponents.items()]
+    powers = [f"{name} {x:.2f} [{low:.2f}, {high:.2f}]" for name, (x, low, high) in found.exponents.items()]
     censored = f", {found.censored} of them censored" if found.censored else ""
-    return [f"delay ∝ {' · '.join(powers)} ({_runs(found.runs)} with a delay{censored})".replace("-", "−")]
+    return [f"{', '.join(powers)} ({_runs(found.runs)} with a delay{censored})".replace("-", "−")]

@@ -15,7 +15,7 @@ import pandas as pd
 from interp.arguments import given, whole
 from interp.computing import computing
 from interp.console import progress_bar
-from interp.disk import printable
+from interp.disk import look_up, printable
 from interp.errors import CheckpointError, ConfigError
 from interp.plot.sweeps import TITLES, UNSET
 from interp.reports.packing import page
@@ -62,10 +62,9 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
     file = checked_file(path)
     most = whole("runs", runs, 0)
     sweep = _opened(sweep)
-    there = _with_checkpoints(sweep)
+    there, left_out = _with_checkpoints(sweep)
     folder = file.with_name(f"{file.stem}_runs")
     pages: dict[str, str] = {}
-    left_out = []
     if len(there) > most:
         left_out.append(f"{most} of the {len(there)} runs with checkpoints have a page of their own.")
     with progress_bar("report", "runs", min(len(there), most), show=progress) as bar:
@@ -74,7 +73,7 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
                 report(run, progress=False).save(folder / f"{name}.html")
                 pages[name] = f"{folder.name}/{name}.html"
             except CheckpointError as error:
-                left_out.append(f"Run {name} has no page of its own: {error}")
+                left_out.append(_no_page(name, error))
             if bar:
                 bar.at(done)
     return _page(sweep, _checked(sweep, pages), left_out).save(file)
@@ -87,19 +86,26 @@ def _opened(sweep: Sweep | PathLike) -> Sweep:
     return opened
 
 
-def _with_checkpoints(sweep: Sweep) -> dict[str, Run]:
-    """Return the runs that ended without an error, of which two checkpoints or more are here, by name."""
-    found = {}
+def _with_checkpoints(sweep: Sweep) -> tuple[dict[str, Run], list[str]]:
+    """Return the runs that ended without an error, of which two checkpoints or more are here; and which are unreadable.
+
+    The runs are known by their names; what is said of the unreadable ones is in sentences.
+    """
+    found, unreadable = {}, []
     for name in map(str, sweep.table.loc[sweep.table["error"].isna(), "run"]):
-        if PurePosixPath(name).name != name:  # it would be the page of another folder
-            continue
+        if PurePosixPath(name).name != name or look_up(sweep.folder(name)) is None:
+            continue  # of another folder, or only its row was kept
         try:
             run = sweep.run(name)
-        except CheckpointError:  # only its row was kept
-            continue
-        if len(run.steps) > 1:
-            found[name] = run
-    return found
+            if len(run.steps) > 1:
+                found[name] = run
+        except CheckpointError as error:
+            unreadable.append(_no_page(name, error))
+    return found, unreadable
+
+
+def _no_page(name: str, error: CheckpointError) -> str:
+    return f"Run {name} has no page of its own: {error}"
 
 
 def _checked(sweep: Sweep, pages: Mapping[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import { csvButton, element, said } from "./elements.js";
 import { worded } from "./settings.js";
 
 const LONG = 60; // letters, of a text that runs over several lines
+const MOST_ROWS = 200; // at first: a browser takes its time to lay out many
 
 export class RunsTable {
   /**
@@ -11,20 +12,26 @@ export class RunsTable {
    * censored  whether the delay of each row is only known to be longer; pages, the file of each row's page or null
    */
   constructor(parent, { columns, rows, censored, pages }) {
-    Object.assign(this, { columns, rows, censored, pages, order: rows.map((_, n) => n), sorted: null, descending: false });
-    this.lines = rows.map((row, n) => element("tr", {}, ...row.map((value, at) => this.cell(n, at, value))));
+    Object.assign(this, { columns, rows, censored, pages, order: rows.map((_, n) => n), words: [], sorted: null, descending: false });
+    this.lines = []; // made when they are first shown
     this.texts = rows.map((row, n) => row.map((value, at) => this.text(n, at, value).toLowerCase()));
     const input = element("input", { type: "search", id: "filter", autocomplete: "off", "aria-describedby": "filter-help" });
     input.addEventListener("input", () => this.filter(input.value));
     this.count = element("output", { for: "filter", id: "count" });
     this.headings = columns.map(({ title }, at) => this.heading(title, at));
     this.body = element("tbody");
+    this.all = rows.length <= MOST_ROWS;
+    this.more = element("button", { type: "button", class: "small", id: "more" }, "Show all of them");
+    this.more.addEventListener("click", () => {
+      this.all = true;
+      this.show();
+    });
     parent.append(
       element("div", { class: "menus" }, element("div", {}, element("label", { for: "filter" }, "Show runs with"), " ", input), this.count),
       element("p", { class: "note", id: "filter-help" }, "All words must occur in a row. weight_decay=1 asks for exactly this value of a column."),
       element("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": "Runs" },
         element("table", { id: "runs" }, element("thead", {}, element("tr", {}, ...this.headings)), this.body)),
-      element("div", { class: "tools" }, csvButton("Runs", () => this.shownRows())),
+      element("div", { class: "tools" }, csvButton("Runs", () => this.found()), this.more),
     );
     this.filter("");
   }
@@ -53,15 +60,31 @@ export class RunsTable {
     const sign = this.descending ? -1 : 1;
     this.order = this.rows.map((_, n) => n).sort((one, other) => inOrder(this.rows[one][at], this.rows[other][at], sign));
     this.headings.forEach((heading, n) => heading.setAttribute("aria-sort", n !== at ? "none" : this.descending ? "descending" : "ascending"));
-    this.body.replaceChildren(...this.order.map((n) => this.lines[n]));
+    this.show();
   }
 
   filter(words) {
-    const wanted = words.toLowerCase().split(/\s+/).filter(Boolean);
-    this.lines.forEach((line, n) => { line.hidden = !wanted.every((word) => this.has(n, word)); });
-    this.body.replaceChildren(...this.order.map((n) => this.lines[n]));
-    const shown = this.lines.filter((line) => !line.hidden).length;
-    this.count.textContent = `${said(shown)} of ${said(this.rows.length)} runs`;
+    this.words = words.toLowerCase().split(/\s+/).filter(Boolean);
+    this.show();
+  }
+
+  /** The runs that have all the words, in their order. */
+  get matching() {
+    return this.order.filter((n) => this.words.every((word) => this.has(n, word)));
+  }
+
+  show() {
+    const { matching } = this;
+    const shown = this.all ? matching : matching.slice(0, MOST_ROWS);
+    this.body.replaceChildren(...shown.map((n) => this.line(n)));
+    this.more.hidden = shown.length === matching.length;
+    const first = this.more.hidden ? "" : `, of which the first ${said(shown.length)} are shown`;
+    this.count.textContent = `${said(matching.length)} of ${said(this.rows.length)} runs${first}`;
+  }
+
+  line(n) {
+    this.lines[n] ??= element("tr", {}, ...this.rows[n].map((value, at) => this.cell(n, at, value)));
+    return this.lines[n];
   }
 
   has(row, word) {
@@ -72,11 +95,10 @@ export class RunsTable {
     return this.texts[row][at] === value || (typeof own === "number" && value !== "" && own === Number(value));
   }
 
-  /** The rows that are shown, in their order, with numbers as they are. */
-  shownRows() {
+  /** The rows of the runs that match, with numbers as they are. */
+  found() {
     const columns = [...this.columns.map(({ name }) => name), "censored"];
-    const shown = this.order.filter((n) => !this.lines[n].hidden);
-    return { columns, rows: shown.map((n) => [...this.rows[n], this.censored[n]]) };
+    return { columns, rows: this.matching.map((n) => [...this.rows[n], this.censored[n]]) };
   }
 }
 
