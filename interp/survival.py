@@ -148,7 +148,7 @@ def curve_of(runs: pd.DataFrame) -> Curve:
     return kaplan_meier(runs["delay"].to_numpy(dtype=float), runs["censored"].to_numpy(dtype=bool))
 
 
-_NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "history_every"}
+NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "history_every"}
 
 
 def moved(table: pd.DataFrame) -> pd.DataFrame:
@@ -165,19 +165,16 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
             f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
         )
     named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
-    settings = [name for name in named if name not in _NO_SETTING]
+    settings = [name for name in named if name not in NO_SETTING]
     words = table[settings].map(in_words)
     middle = words.mode().iloc[0]
-    sizes = [name for name in settings if name.startswith("network.")]
-    varied = words.groupby("network")[sizes].nunique() > 1
-    sizes_of = {network: {name for name in sizes if varied.at[network, name]} for network in varied.index}
+    several = words.groupby("network").nunique() > 1  # which sizes the runs of one network differ in
     rows = []
     for row in words.to_dict("records"):
-        network = row["network"]
-        of_default = network != middle["network"] and middle["network"] == ""  # then the flat sizes say nothing
+        of_default = row["network"] != middle["network"] == ""  # then the flat sizes say nothing
         differ = [
             name for name in settings
-            if (name in sizes_of[network] if name.startswith("network.") else row[name] != middle[name])
+            if (several.at[row["network"], name] if name.startswith("network.") else row[name] != middle[name])
             and not (of_default and name in OF_DEFAULT_NETWORK)
         ]  # fmt: skip
         said = ", ".join(f"{name}={row[name]}" for name in differ)

@@ -72,7 +72,7 @@ def trajectory(
     Raises ConfigError for an unstable learning rate, with the largest stable one, and for settings that are not numbers
     of at least 0.
     """
-    path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
+    path = Descent(problem, learning_rate, weight_decay, init_scale, seed)
     return path.frame(as_steps(steps))
 
 
@@ -87,7 +87,7 @@ def simulate(
     progress: bool = True,
 ) -> pd.DataFrame:
     """Compute the frame of `trajectory` by taking every step, as a check of the closed form."""
-    path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
+    path = Descent(problem, learning_rate, weight_decay, init_scale, seed)
     wanted = as_steps(steps)
     Phi, y, n = problem.features, problem.targets, problem.n
     theta = path.theta_0.copy()
@@ -163,7 +163,7 @@ def grokking_times(
     found to the step, and where a peak between two of these comes near the tolerance, its top is searched too.
     Raises ConfigError as `trajectory` does, and for a tolerance that is not above 0.
     """
-    path = _Path(problem, learning_rate, weight_decay, init_scale, seed)
+    path = Descent(problem, learning_rate, weight_decay, init_scale, seed)
     if tolerance is None:
         variance = f"tolerance, by default {TOLERANCE} of the teacher's variance,"
         epsilon = number(variance, TOLERANCE * problem.teacher_variance, above=0)
@@ -196,7 +196,7 @@ def grokking_times(
     return GrokkingTimes(overfitting, generalization, delay, relative, bound, prediction, epsilon, missing)
 
 
-class _Path:
+class Descent:
     """One descent on one problem, in the coordinates in which every step multiplies by a power."""
 
     def __init__(
@@ -281,7 +281,7 @@ class _Path:
         return last * [self.settings["init_scale"], 1.0]
 
     @cached_property
-    def _test(self) -> tuple[Float[np.ndarray, "2 r"], Float[np.ndarray, "2 r"], Float[np.ndarray, "2 2"]]:
+    def test_terms(self) -> tuple[Float[np.ndarray, "2 r"], Float[np.ndarray, "2 r"], Float[np.ndarray, "2 2"]]:
         """The error in the row space at the start and at the end; VᵀΣ of the two null parts; their products under Σ.
 
         The null parts are what θ₀ left there and −P⊥θ*.
@@ -303,7 +303,7 @@ class _Path:
 
     def test_parts(self, steps: Int[np.ndarray, " t"]) -> Float[np.ndarray, "t 4"]:
         """Return the four parts of the test loss, in this order: learned, initialization, never_learned, cross."""
-        (first_error, final_error), (to_start, to_unseen), products = self._test
+        (first_error, final_error), (to_start, to_unseen), products = self.test_terms
         error = self._between(first_error, final_error, steps)
         left = _powers(np.array([self.null_rate]), steps)[0][:, 0]
         learned = ((error @ self.problem.row_covariance) * error).sum(1) / 2
@@ -356,7 +356,7 @@ class _Path:
             self.problem.null_space_part(self.theta_0)
         except ConfigError as error:
             return str(error)
-        left = float(self._test[2][0, 0]) / 2
+        left = float(self.test_terms[2][0, 0]) / 2
         if left <= epsilon:
             return 0.0
         if not self.weight_decay:
@@ -381,7 +381,7 @@ def _powers(
     return left, np.where(negative, 1.0 - left, -np.expm1(exponents))
 
 
-def _settled(loss: Callable[[Any], Any], epsilon: float, path: _Path, name: str) -> int | str:
+def _settled(loss: Callable[[Any], Any], epsilon: float, path: Descent, name: str) -> int | str:
     """Return the first step from which `loss` stays at `epsilon` or under it, or a sentence why there is none."""
     end = path.horizon
     last = -1

@@ -24,7 +24,7 @@ TITLES = {
     "grokking_delay": "Delay (steps)", "generalized": "Generalizes at (step)", "memorized": "Memorizes at (step)",
     "test_loss": "Test loss (nats)", "train_loss": "Train loss (nats)", "test_accuracy": "Test accuracy",
 }  # fmt: skip
-_UNSET = {"network": "transformer", "batch_size": "all pairs", "split_seed": "that of seed"}
+UNSET = {"network": "transformer", "batch_size": "all pairs", "split_seed": "that of seed"}
 _MOST = len(KEYS)
 _WAITING = "not by the last step"
 
@@ -245,7 +245,7 @@ def _named(settings: str) -> str:
 def _value(setting: str) -> str:
     """Return the value in "name=value"; of a setting that is left at none, what that means."""
     name, _, value = setting.partition("=")
-    return value or _UNSET.get(name, "default")
+    return value or UNSET.get(name, "default")
 
 
 def _short(word: str, wide: int) -> str:
@@ -358,7 +358,7 @@ def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]
         (f"{value:g}" if isinstance(value, float) else str(value), own) for value, own in runs[~missing].groupby(by)
     ]
     if missing.any():  # a setting that is left at none
-        found.append((_UNSET.get(by, "default"), runs[missing]))
+        found.append((UNSET.get(by, "default"), runs[missing]))
     if len(found) > 2 * _MOST:
         raise ConfigError(
             f"A figure tells at most {2 * _MOST} values of {by} apart; got {len(found)}. Choose some of them."

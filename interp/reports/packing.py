@@ -22,7 +22,7 @@ _LEVELS = 255
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """An array as the page has it: its numbers as float32, or each map as bytes between its own ends.
+    """An array as the page has it: its numbers as float32 or float64, or each map as bytes between its own ends.
 
     A byte n of map i stands for low[i] + (high[i] − low[i]) · n / 254; 255 stands for NaN.
     """
@@ -44,6 +44,11 @@ class Packed:
 def exact(array: Any) -> Packed:
     """Pack an array as float32."""
     return Packed(np.asarray(array).astype("<f4"))
+
+
+def doubles(array: Any) -> Packed:
+    """Pack an array as float64, which the page goes on computing with."""
+    return Packed(np.asarray(array).astype("<f8"))
 
 
 def whole_numbers(array: Any) -> Packed:

@@ -1,6 +1,6 @@
 /** The data of the page: what is small as JSON, and arrays whose bytes are decoded when they are first read. */
 
-const KINDS = { float32: Float32Array, uint16: Uint16Array, uint8: Uint8Array };
+const KINDS = { float64: Float64Array, float32: Float32Array, uint16: Uint16Array, uint8: Uint8Array };
 const NOTHING = 255; // the byte of a value that is not there
 
 /** Return the data blocks of the page, in order. */

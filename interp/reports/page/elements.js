@@ -56,7 +56,8 @@ export function missing(parent, title, why) {
     element("h3", {}, title), element("p", {}, `Not drawn: ${why}.`)));
 }
 
-function csvButton(title, table) {
+/** Make the button that writes what `table` returns to a file. */
+export function csvButton(title, table) {
   const button = element("button", { type: "button", class: "small" }, "CSV");
   button.setAttribute("aria-label", `Download the numbers of “${title}” as CSV`);
   button.addEventListener("click", () => {

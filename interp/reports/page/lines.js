@@ -1,7 +1,7 @@
 /** Lines, stems or dots over one axis, as SVG: drawn anew where the room changes, moved in place where values do. */
 
 import { drawn, element, said } from "./elements.js";
-import { scale } from "./scales.js";
+import { scale, withRoom } from "./scales.js";
 import { extent } from "./data.js";
 import { LINES, SHADES } from "./colours.js";
 
@@ -11,13 +11,14 @@ const DASHES = { solid: null, dash: "7 4", dot: "2 3", dashdot: "8 3 2 3" };
 
 export class Lines {
   /**
-   * series   [{name, x, y, colour, dash, as: "line" | "stems" | "dots"}]
+   * series   [{name, x, y, colour, dash, as: "line" | "stems" | "dots" | "triangles"}]
    * shades   [[name, first, last]] behind the lines, named in the legend
-   * log      whether y is logarithmic; what is not above 0 is left out
+   * log      whether y is logarithmic; what is not above 0 is left out. xLog is the same of x
+   * ticks    [{value, text}] in place of the ticks of x that numbers have; whole is whether x is a whole number
    * pick     called with the x that was clicked
    */
   constructor(parent, options) {
-    Object.assign(this, { log: false, shades: [], height: HEIGHT, whole: false }, options);
+    Object.assign(this, { log: false, xLog: false, shades: [], height: HEIGHT, whole: true }, options);
     this.series.forEach((one, index) => { one.colour ??= LINES[index % LINES.length]; });
     this.xRange ??= extent(...this.series.map((one) => one.x));
     this.yRange ??= this.yExtent();
@@ -49,8 +50,10 @@ export class Lines {
     const entries = named.map((one) => {
       const sample = drawn("svg", { width: 26, height: 10, "aria-hidden": "true" });
       const dots = one.as === "dots";
+      const triangles = one.as === "triangles";
       sample.append(drawn("path", {
-        d: dots ? "M13 5h0" : "M1 5H25", stroke: one.colour, "stroke-width": dots ? 7 : 2.5, "stroke-linecap": dots ? "round" : "butt",
+        d: dots ? "M13 5h0" : triangles ? triangle(13, 5) : "M1 5H25", fill: "none",
+        stroke: one.colour, "stroke-width": dots ? 7 : triangles ? 2 : 2.5, "stroke-linecap": dots ? "round" : "butt",
         "stroke-dasharray": dots ? null : DASHES[one.dash ?? "solid"],
       }));
       return element("span", {}, sample, one.name);
@@ -66,7 +69,8 @@ export class Lines {
     this.width = width;
     const { left, right, top, bottom } = MARGIN;
     const [x0, x1, y0, y1] = [left, width - right, this.height - bottom, top];
-    this.x = scale(this.xRange, [x0, x1], { most: Math.max(2, Math.floor(width / 110)), whole: true });
+    this.x = scale(this.xRange, [x0, x1], { log: this.xLog, most: Math.max(2, Math.floor(width / 110)), whole: this.whole });
+    if (this.ticks) this.x.ticks = withRoom(this.ticks, this.x);
     this.y = scale(this.yRange, [y0, y1], { log: this.log, most: 5 });
     const svg = drawn("svg", { width, height: this.height, role: "img", "aria-label": this.label });
     for (const [name, first, last] of this.shades) {
@@ -125,13 +129,18 @@ export class Lines {
       if (!one.name && this.series.length > 1) continue;
       let best = -1;
       for (let n = 0; n < one.x.length; n++) {
-        if (best < 0 || Math.abs(one.x[n] - x) < Math.abs(one.x[best] - x)) best = n;
+        if (best < 0 || this.apart(one.x[n], x) < this.apart(one.x[best], x)) best = n;
       }
       if (best < 0) continue;
       where ??= one.x[best];
       parts.push(`${one.name ?? this.yTitle} ${said(one.y[best])}`);
     }
     this.readout.textContent = `${this.xTitle} ${said(where)}: ${parts.join(", ")}`;
+  }
+
+  /** How far apart two values of x stand on the axis. */
+  apart(one, other) {
+    return Math.abs(this.x(one) - this.x(other));
   }
 
   /** Give a line new values. */
@@ -147,12 +156,13 @@ export class Lines {
     let pen = false;
     for (let n = 0; n < x.length; n++) {
       const value = y[n];
-      if (value === null || !Number.isFinite(value) || (this.log && value <= 0)) {
+      if (value === null || !Number.isFinite(value) || (this.log && value <= 0) || (this.xLog && x[n] <= 0)) {
         pen = false;
         continue;
       }
       const [px, py] = [this.x(x[n]).toFixed(1), this.y(value).toFixed(1)];
       if (as === "dots") parts.push(`M${px} ${py}h0`);
+      else if (as === "triangles") parts.push(triangle(Number(px), Number(py)));
       else if (as === "stems") parts.push(`M${px} ${floor.toFixed(1)}V${py}`);
       else parts.push(`${pen ? "L" : "M"}${px} ${py}`);
       pen = true;
@@ -176,4 +186,8 @@ export class Lines {
     this.spotted.setAttribute("cx", this.x(at[0]));
     this.spotted.setAttribute("cy", this.y(at[1]));
   }
+}
+
+function triangle(x, y) {
+  return `M${(x - 5).toFixed(1)} ${(y + 4).toFixed(1)}h10l-5 -8.5z`;
 }

@@ -42,3 +42,16 @@ function decades(first, last, most) {
   if (ticks.length < 2) return [10 ** first, 10 ** last].map((value) => ({ value, text: said(Number(value.toPrecision(2))) }));
   return ticks;
 }
+
+const LETTER = 7; // px, at the size in which ticks are named
+
+/** Return the ticks, without the names for which there is no room on the axis. */
+export function withRoom(ticks, place) {
+  let end = -Infinity;
+  return ticks.map(({ value, text }) => {
+    const half = (text.length * LETTER) / 2;
+    if (place(value) - half < end) return { value, text: "" };
+    end = place(value) + half + LETTER;
+    return { value, text };
+  });
+}

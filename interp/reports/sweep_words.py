@@ -1,0 +1,125 @@
+"""What happened in a sweep, in sentences."""
+
+from __future__ import annotations
+
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from interp.errors import ConfigError
+from interp.plot.sweeps import UNSET
+from interp.survival import NO_SETTING, fit_exponents, in_order, in_words, moved
+
+_MOST_VALUES = 8
+_STATES = {
+    "generalized": "generalized",
+    "waiting": "had not generalized by their last step",
+    "not memorized": "did not memorize",
+    "failed": "failed",
+}
+
+
+def states(table: pd.DataFrame) -> list[str]:
+    """Return of each run whether it failed, generalized, had not by its last step, or did not even memorize."""
+
+    def one(row: Any) -> str:
+        if pd.notna(row["error"]):
+            return "failed"
+        if pd.notna(row["generalized"]):
+            return "generalized"
+        return "waiting" if pd.notna(row["memorized"]) else "not memorized"
+
+    return [_STATES[one(row)] for _, row in table[["error", "generalized", "memorized"]].iterrows()]
+
+
+def summary(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """Return the sentences at the top: how many runs there are, what came of them, what was varied, the exponents."""
+    found = Counter(states(table))
+    parts = [f"{found[words]} {words}" for words in _STATES.values() if found[words]]
+    said = [f"{_runs(len(table))}: {', '.join(parts)}."]
+    if settings:
+        said.append(f"Varied: {'; '.join(f'{name} ({_values(table, name)})' for name in settings)}.")
+    else:
+        said.append("All runs have the same settings.")
+    return said + exponents(table, settings)
+
+
+def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """Return delay ∝ setting^x: of all settings at once where all are numbers above 0, else of each one moved alone."""
+    names = [name for name in settings if name not in NO_SETTING]
+    if names and all(_positive(table, name) for name in names):
+        return [f"Delay ∝ product of setting^x, x with 95% intervals: {found}." for found in _fit(table, names)]
+    runs = moved(table)
+    each = []
+    for name in dict.fromkeys(runs["moved"]):
+        of = runs[runs["moved"].isin(["", name])]
+        if name in names and pd.api.types.is_numeric_dtype(table[name]):
+            each += _fit(of[of[name] > 0], [name])
+    if not each:
+        return []
+    return [
+        f"Delay ∝ setting^x, each moved alone from the commonest settings, x with 95% intervals: {'; '.join(each)}."
+    ]
+
+
+def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
+    """Return what is doubtful about a sweep, or missing from its plot, in sentences."""
+    failed = table.loc[table["error"].notna(), "error"]
+    said = []
+    if len(failed):
+        said.append(f"{_runs(len(failed))} failed{'' if len(failed) == 1 else '; the first'}: {failed.iloc[0]}")
+    known = table["memorized"].notna() & table["generalized"].notna()
+    at_once = int((table["generalized"][known] <= table["memorized"][known]).sum())
+    if at_once:
+        said.append(f"{_runs(at_once)} generalized no later than memorizing, and have no delay.")
+    waiting = states(table).count(_STATES["waiting"])
+    if waiting * 2 > waiting + int(known.sum()):
+        said.append(
+            f"More than half of the runs that memorized had not generalized by their last step ({waiting} of "
+            f"{waiting + int(known.sum())}): medians and exponents rest on the others."
+        )
+    if lost := int(table["lost"].notna().sum()):
+        said.append(f"{_runs(lost)} lost again what they had learned.")
+    key_doubts = int((table["key_doubt"].notna() & table["generalized"].notna()).sum())
+    if key_doubts:
+        said.append(f"The key frequencies of {_runs(key_doubts)} that generalized are doubtful.")
+    for name in ("threshold", "interp", "torch", "trained_on"):
+        values = sorted({in_words(value) for value in table[name].dropna()})
+        said += [f"Runs differ in {name}, which is no setting: {', '.join(values)}."] * (len(values) > 1)
+    if settings and "seed" not in settings:
+        said.append("All runs have the same seed, so how much the delay scatters is not known.")
+    return said
+
+
+def _runs(count: int) -> str:
+    return f"{count:,} run" if count == 1 else f"{count:,} runs"
+
+
+def _positive(table: pd.DataFrame, name: str) -> bool:
+    column = table[name]
+    numeric = pd.api.types.is_numeric_dtype(column) and not pd.api.types.is_bool_dtype(column)
+    return numeric and bool((column.astype("Float64").fillna(0) > 0).all())
+
+
+def _values(table: pd.DataFrame, name: str) -> str:
+    unset = UNSET.get(name, "default")
+    found = {in_words(value) or unset for value in table[name]}
+    words = sorted(found, key=lambda word: in_order(f"{name}={word}"))
+    if len(words) <= _MOST_VALUES:
+        return ", ".join(words)
+    return f"{len(words)} values from {words[0]} to {words[-1]}"
+
+
+def _fit(runs: pd.DataFrame, names: list[str]) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # runs without a delay are counted above
+        try:
+            found = fit_exponents(runs, names)
+        except ConfigError:  # too few runs generalized
+            return []
+    powers = [f"{name} {x:.2f} [{low:.2f}, {high:.2f}]" for name, (x, low, high) in found.exponents.items()]
+    censored = f", {found.censored} of them censored" if found.censored else ""
+    return [f"{', '.join(powers)} ({_runs(found.runs)} with a delay{censored})".replace("-", "−")]
