@@ -86,9 +86,15 @@ from .published import (
 from .recorder import (
     Recorder as Recorder,
 )
+from .reports.neighbours import (
+    neighbours_report as neighbours_report,
+)
 from .reports.report import (
     Report as Report,
     report as report,
+)
+from .reports.sweeps import (
+    save_sweep_report as save_sweep_report,
 )
 from .run import (
     Checkpoint as Checkpoint,

@@ -1173,16 +1173,28 @@ def demo(
 
 @app.command(
     epilog="Examples:\n\n  interp report checkpoints/mod113-seed0 -o report.html --open\n\n"
-    "  interp report runs/seed0 runs/seed1 -o both.html      two runs side by side, in step",
+    "  interp report runs/seed0 runs/seed1 -o both.html      two runs side by side, in step\n\n"
+    "  interp report runs/sweep -o sweep.html                a sweep: its delays, its table, a page of each run\n\n"
+    "  interp report --neighbours -o neighbours.html         ridge regression and double descent under sliders",
 )
 def report(
     runs: Annotated[
-        list[str],
-        typer.Argument(help="One to four runs: directories, files of whole runs, or addresses.", metavar="RUN…"),
-    ],
+        list[str] | None,
+        typer.Argument(
+            help="One to four runs: directories, files of whole runs, or addresses. Or the directory of one sweep.",
+            metavar="RUN…",
+        ),
+    ] = None,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="File to write, ending in .html.", metavar="FILE")
     ] = Path("report.html"),
+    neighbours: Annotated[
+        bool,
+        typer.Option("--neighbours", help="The page of ridge regression and of double descent, instead of a run's."),
+    ] = False,
+    of_runs: Annotated[
+        int, typer.Option("--runs", help="Of a sweep: write pages of so many of its runs, at most.", min=0)
+    ] = 40,
     open_it: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     split: FileSplit = None,
     seed: SplitSeed = None,
@@ -1198,22 +1210,36 @@ def report(
 
     It says in words what happened. A slider over the checkpoints then moves all plots together: norms by frequency, the
     numbers on their circles, attention and neurons over pairs, the loss of every pair, and the logits of the pair that
-    is pointed at, wave by wave. Several runs stand side by side, in step.
+    is pointed at, wave by wave. Several runs stand side by side, in step. The page of a sweep draws its delays and lists
+    its runs in a table, with a page of each run whose checkpoints are there.
     """
     _import(imported)
     from interp.disk import printable
     from interp.published import load_run
+    from interp.reports.neighbours import neighbours_report
     from interp.reports.report import checked_file, report as make_report
+    from interp.reports.sweeps import save_sweep_report
+    from interp.sweeps.table import is_sweep
 
-    file = checked_file(output)  # before anything is measured
-    options = (p, operation, split, seed, attention_coefficient, n_heads, activation)
-    made = make_report(*[load_run(run, **_about_file(run, *options)) for run in runs])
-    made.save(file)
+    file, paths = checked_file(output), runs or []  # before anything is measured
+    if neighbours == bool(paths):
+        what = "no run" if not paths else f"--neighbours beside {len(paths)} more"
+        raise ConfigError(f"interp report takes runs, or --neighbours alone; got {what}. Try interp report runs/mine.")
+    doubts: tuple[str, ...] = ()
+    if neighbours:
+        neighbours_report().save(file)
+    elif len(paths) == 1 and is_sweep(paths[0]):
+        save_sweep_report(paths[0], file, of_runs)
+    else:
+        options = (p, operation, split, seed, attention_coefficient, n_heads, activation)
+        made = make_report(*[load_run(run, **_about_file(run, *options)) for run in paths])
+        made.save(file)
+        doubts = made.doubts
     size = f"{file.stat().st_size / 1e6:.1f} MB"
     console_out.print(f"Next: open {printable(file)} ({size})", highlight=False, markup=False, soft_wrap=True)
     if open_it:
         typer.launch(str(file))
-    if made.doubts and not anyway:
+    if doubts and not anyway:
         raise typer.Exit(_DOUBTFUL)
 
 

@@ -30,7 +30,7 @@ from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
 from interp.published import load_run
 from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
-from interp.sweeps.table import RESULTS, SWEEP, Sweep, load_sweep, varied
+from interp.sweeps.table import Sweep, is_sweep, load_sweep, varied
 from interp.task import Task
 from interp.trajectories import trajectory
 
@@ -286,7 +286,7 @@ def open_source(path: PathLike, **about: Any) -> Run | Checkpoint | Sweep | pd.D
 
     `about` is what `load_run` and `load_checkpoint` take: task, split, seed and so on.
     """
-    if any((Path(path) / name).is_file() for name in (SWEEP, RESULTS)):
+    if is_sweep(path):
         return load_sweep(path)
     if is_log(path):
         return read_log(path)

@@ -18,6 +18,7 @@ from interp.published import load_run
 from interp.reports.content import RunContent
 from interp.reports.packing import page
 from interp.run import PathLike, Run
+from interp.sweeps.table import Sweep, is_sweep
 from interp.threads import keeping_threads
 
 MOST_RUNS = 4
@@ -51,24 +52,30 @@ class Report:
 
 @computing()
 @keeping_threads
-def report(*runs: Run | PathLike, progress: bool = True) -> Report:
-    """Return an interactive page of a run, or of up to four side by side, that opens offline in any browser.
+def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
+    """Return an interactive page of a run, of up to four side by side, or of a sweep; it opens offline in any browser.
 
     It tells in words what happened, and a slider over the checkpoints moves all plots together: norms by frequency,
     the numbers on their circles, attention and neurons over pairs, the loss of every pair, the logits of a pair wave by
     wave. `Report.save(path)` writes one file, and a notebook shows the page itself.
 
-    runs   each a Run, of interp or of another's code, or the path of one
+    runs   each a Run, of interp or of another's code, or the path of one; or one Sweep alone, or the path of one, whose
+           page draws its delays and has a table of its runs
 
     The slider has up to 200 checkpoints, maps are kept of up to 40, and the page says where it leaves out some.
     Raises ConfigError for anything that is no run, and CheckpointError where no checkpoint can be read.
     """
     if not 1 <= len(runs) <= MOST_RUNS:
         raise ConfigError(f"report() takes 1 to {MOST_RUNS} runs; got {len(runs)}.")
+    (first, *others) = runs
+    if not others and (isinstance(first, Sweep) or (isinstance(first, str | os.PathLike) and is_sweep(first))):
+        from interp.reports.sweeps import sweep_report  # whose pages of runs come from here
+
+        return sweep_report(first)
     for run in runs:
         if not isinstance(run, Run | str | os.PathLike):
             raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
-    opened = [run if isinstance(run, Run) else load_run(run) for run in runs]
+    opened = [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)]
     return report_of([RunContent(run).content(progress) for run in opened])
 
 

@@ -201,6 +201,11 @@ def open_sweep(path: PathLike, make: bool = False, write: bool = True) -> Path:
     return path
 
 
+def is_sweep(path: PathLike) -> bool:
+    """Return whether a path is the directory of a sweep, or of its table alone."""
+    return any((Path(path) / name).is_file() for name in (SWEEP, RESULTS))
+
+
 @dataclass(frozen=True, eq=False)
 class Sweep:
     """The runs of a sweep: `table` has a row a run, run(name) opens one, and runs() all.
