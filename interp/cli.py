@@ -1210,8 +1210,8 @@ def report(
 
     It says in words what happened. A slider over the checkpoints then moves all plots together: norms by frequency, the
     numbers on their circles, attention and neurons over pairs, the loss of every pair, and the logits of the pair that
-    is pointed at, wave by wave. Several runs stand side by side, in step. The page of a sweep draws its delays and lists
-    its runs in a table, with a page of each run whose checkpoints are there.
+    is pointed at, wave by wave. Several runs stand side by side, in step. The page of a sweep draws its delays and has
+    a table of its runs, with a page of each run whose checkpoints are there.
     """
     _import(imported)
     from interp.disk import printable
