@@ -56,8 +56,11 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert str(ph) in done.stdout
     assert {file.name for file in tmp_path.iterdir()} == files(
         RUN_FIGURES, ("phases", "claims", "formation")
-    ) | {"circles.gif"}  # fmt: skip
-    assert 'src="circles.gif"' in (tmp_path / "index.html").read_text()
+    ) | {"circles.gif", "report.html"}  # fmt: skip
+    index = (tmp_path / "index.html").read_text()
+    assert 'src="circles.gif"' in index
+    assert '<a href="report.html">mod113-seed0: an interactive page</a>' in index
+    assert 'id="report"' not in index  # it is no figure
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
     table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end

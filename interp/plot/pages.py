@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 INDEX, SCRIPT = "index.html", "plotly.min.js"
+GENERATOR = "interp report"  # by which a page of interp.report is known beside those of figures
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -45,11 +46,14 @@ def write_page(figure: go.Figure, folder: Path, name: str, beside: bool) -> Path
 
 def write_index(folder: Path, missing: dict[str, str]) -> Path:
     """Write index.html: every figure that lies in a folder, in pictures with captions, and what is missing and why."""
-    parts = []
+    parts, reports = [], []
     for page in sorted(folder.glob("*.html")):
         if page.name == INDEX:
             continue
         title, caption = _about(page)
+        if _is_report(page):
+            reports.append(f'<p><a href="{html.escape(page.name)}">{title}: an interactive page</a></p>')
+            continue
         picture = page.with_suffix(".png")
         name = html.escape(page.stem)
         shown = (
@@ -72,7 +76,7 @@ def write_index(folder: Path, missing: dict[str, str]) -> Path:
         )
     tables = sorted(folder.glob("*.csv"))
     beneath = [f'<a href="{html.escape(one.name)}">{html.escape(one.stem)}</a>' for one in tables]
-    body = f'<h1>Figures</h1><div class="figures">{"".join(parts)}</div>'
+    body = f'<h1>Figures</h1>{"".join(reports)}<div class="figures">{"".join(parts)}</div>'
     body += f'<h2>Tables</h2><p class="links">{" ".join(beneath)}</p>' if beneath else ""
     if missing:
         why = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>" for name, text in missing.items())
@@ -82,10 +86,18 @@ def write_index(folder: Path, missing: dict[str, str]) -> Path:
     return index
 
 
+def _head(page: Path) -> str:
+    with page.open(encoding="utf-8", errors="replace") as file:
+        return file.read(8_000)
+
+
+def _is_report(page: Path) -> bool:
+    return f'<meta name="generator" content="{GENERATOR}">' in _head(page)
+
+
 def _about(page: Path) -> tuple[str, str]:
     """Return the title and the caption of a page, as HTML, from its head."""
-    with page.open(encoding="utf-8", errors="replace") as file:
-        head = file.read(8_000)
+    head = _head(page)
     title = re.search(r"<title>(.*?)</title>", head, re.DOTALL)
     caption = re.search(r'<meta name="description" content="(.*?)">', head, re.DOTALL)
     return title[1] if title else html.escape(page.stem), caption[1] if caption else ""

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
+from interp.plot.pages import GENERATOR
+
 _PAGE = resources.files("interp.reports") / "page"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+\.js)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?:class|function|const) (\w+)", re.MULTILINE)
@@ -79,6 +81,7 @@ def page(title: str, body: str, data: Sequence[Mapping[str, Any]], main: str, ma
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f'<meta name="generator" content="{GENERATOR}">\n'
         f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
         f'<footer>{html.escape(made)}</footer>\n{"".join(blocks)}<script type="module">\n{script(main)}</script>\n'
         "</body>\n</html>\n"
