@@ -24,6 +24,7 @@ from interp.reports.live import LivePage
 from interp.reports.packing import as_bytes, as_json, script
 from interp.shipped import HOME
 from interp.subjects import subject_of
+from tests import layouts
 from tests.browsing import browser, opened, sideways, violations
 from tests.conftest import SMALL
 from tests.processes import interp as command, outside
@@ -426,6 +427,14 @@ def a_users_module(folder):
     return rec.run
 
 
+def another_groups_file(folder):
+    """The demo run in the layout of the published runs: one file of all its states."""
+    run = interp.load_run(HOME)
+    states = [layouts.paper(run.at(step).weights) for step in (0, 300, 1_500)]
+    torch.save({"state_dicts": states, "epochs": [0, 300, 1_500]}, folder.with_suffix(".pth"))
+    return interp.load_run(folder.with_suffix(".pth"), split=run.train_mask)
+
+
 KINDS = {
     three_checkpoints: ["It does not generalize by step 60", "a + b mod 13"],
     one_unreadable: ["The checkpoint of step 20 cannot be read"],
@@ -435,6 +444,7 @@ KINDS = {
     two_positions: ["a + b mod 13"],
     quadratic: ["a² + ab + b² mod 13", "What it computes with is not known"],
     subtraction: ["a − b mod 13"],
+    another_groups_file: ["a + b mod 23", "At step 1,500 its key frequencies", "split"],
     a_users_module: ["a network from elsewhere", "Not drawn: the model was given without pattern"],
 }
 

@@ -275,6 +275,7 @@ def _curves(frames: Sequence[pd.DataFrame]) -> dict[str, Any]:
 
 
 def _columns(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    frame = frame[frame["step"].notna()]
     there = [name for name in names if name in frame and frame[name].notna().any()]
     return {"step": frame["step"].astype(int).tolist(), **{name: frame[name].astype(float).tolist() for name in there}}
 

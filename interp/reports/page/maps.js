@@ -61,8 +61,8 @@ export class PairMap {
     this.cross.style.bottom = `${((a + 0.5) / this.p) * 100}%`;
     if (this.values === null) return;
     const n = a * this.p + b;
-    const left_out = this.only !== null && !this.only(n);
-    this.value.textContent = `(${a}, ${b}): ${left_out ? "not one of these" : this.show(this.values[n])}`;
+    const leftOut = this.only !== null && !this.only(n);
+    this.value.textContent = `(${a}, ${b}): ${leftOut ? "not one of these" : this.show(this.values[n])}`;
   }
 }
 

@@ -15,7 +15,9 @@ export function curves(parent, view, { title, caption, yTitle, log, from, names 
   const source = run.curves[from];
   const there = Object.entries(names).filter(([column]) => source[column]);
   if (there.length === 0) return missing(parent, title, "the run has no record of it");
-  const plot = frame(parent, { title, caption, table: () => ({
+  const thinned = from === "recorded" && run.curves.rows > source.step.length;
+  const leftOut = thinned ? ` ${said(source.step.length)} of ${said(run.curves.rows)} rows are drawn.` : "";
+  const plot = frame(parent, { title, caption: caption + leftOut, table: () => ({
     columns: ["step", ...there.map(([column]) => column)],
     rows: source.step.map((step, n) => [step, ...there.map(([column]) => source[column][n])]),
   }) });
