@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from interp import TrainConfig, load_checkpoint, load_run, train
+from interp.disk import write_parquet
 from interp.run import CONFIG
 from interp.sweeps.jobs import Job, result_of
 
@@ -50,12 +51,13 @@ def main() -> None:
     for change in given.changes:
         folder = given.folder / f"change-{change}"
         start = replace(first, weights=changed(unchanged, change))
-        train(config, folder, resume=(folder / CONFIG).exists(), start=None if folder.exists() else start)
+        begun = (folder / CONFIG).exists()
+        train(config, folder, resume=begun, start=None if begun else start)
         row = result_of(Job(config, folder, threads=1), 0.0)
         rows.append({"change": change} | row)
         print(f"change {change}: generalized at step {row['generalized']}", file=sys.stderr, flush=True)
     table = pd.DataFrame(rows)
-    table.drop(columns=["settings", "seconds"]).to_parquet(given.folder / "rounding.parquet", index=False)
+    write_parquet(given.folder / "rounding.parquet", table.drop(columns=["settings", "seconds"]))
     print(table[SHOWN].to_string(index=False))
 
 

@@ -54,25 +54,33 @@ def for_network(pairs: int, neurons: int, outputs: int, threads: int | None = No
 
 @contextlib.contextmanager
 def on(threads: int) -> Iterator[None]:
-    """Compute on so many threads within this context; the caller's number is back afterwards.
+    """Compute on so many threads within this context; the number from before is back afterwards.
 
-    The number is one for the whole process: of contexts that overlap, the last that is left restores it.
+    The number is one for the whole process: of contexts of several threads that overlap, the last that is left restores
+    the caller's. Within one thread each restores what stood when it began, so a page that is made during a training
+    leaves the training on as many threads as before.
     """
     import torch
 
+    nested = getattr(_depth, "inside", 0)
     with _callers.lock:
+        before = torch.get_num_threads()
         if not _callers.inside:
-            _callers.number = torch.get_num_threads()
+            _callers.number = before
         _callers.inside += 1
+        _depth.inside = nested + 1
         torch.set_num_threads(threads)
     try:
         yield
     finally:
         with _callers.lock:
             _callers.inside -= 1
+            _depth.inside = nested
             if not _callers.inside:
                 torch.set_num_threads(_callers.number)
                 _callers.number = 0
+            elif nested:
+                torch.set_num_threads(before)
 
 
 # Decorates a function whose matrices are so small that a second thread of numpy's BLAS would only wait for the first.
@@ -87,6 +95,7 @@ class _Callers:
 
 
 _callers = _Callers()
+_depth = threading.local()  # how many contexts this thread is in
 
 
 def keeping_threads(function: Callable[P, R]) -> Callable[P, R]:

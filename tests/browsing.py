@@ -24,8 +24,10 @@ def browser() -> Iterator[Any]:
     with sync_playwright() as playwright:
         as_root = ["--no-sandbox"] if os.geteuid() == 0 else []
         started = playwright.chromium.launch(executable_path=EXECUTABLE, args=as_root)
-        yield started
-        started.close()
+        try:
+            yield started
+        finally:
+            started.close()
 
 
 @contextmanager
@@ -38,13 +40,15 @@ def opened(started: Any, file: Path, width: int = 1300, scheme: str = "light", a
     said: list[str] = []
     page.on("console", lambda message: said.append(message.text))
     page.on("pageerror", lambda error: said.append(str(error)))
-    page.goto(f"{file.as_uri()}{at}")
     try:
-        page.wait_for_function("document.documentElement.dataset.ready", timeout=30_000)
-    except Exception:
-        pytest.fail(f"the page did not get ready: {said}")
-    yield page
-    context.close()
+        page.goto(f"{file.as_uri()}{at}")
+        try:
+            page.wait_for_function("document.documentElement.dataset.ready", timeout=30_000)
+        except Exception:
+            pytest.fail(f"the page did not get ready: {said}")
+        yield page
+    finally:
+        context.close()
     assert not said
 
 

@@ -24,6 +24,7 @@ from interp.reports.live import LivePage
 from interp.reports.packing import as_bytes, as_json, script
 from interp.shipped import HOME
 from interp.subjects import subject_of
+from interp.threads import on
 from tests import layouts
 from tests.browsing import browser, opened, sideways, violations
 from tests.conftest import SMALL
@@ -169,6 +170,30 @@ def test_the_waves_of_a_pair_and_what_they_leave(page, demo):
     assert float(correct_logit(subject.logits, run.task.labels)[a, b]) > 0  # the pair's own logits are the right ones'
 
 
+@pytest.mark.parametrize(("operation", "p"), [("subtract", 13), ("add", 12)])
+def test_waves_of_differences_and_of_an_even_modulus(chromium, tmp_path, operation, p):
+    """At p = 12 the frequency 6 has a cosine alone."""
+    run = trained(tmp_path / "run", p=p, operation=operation)
+    keys = interp.progress_measures(run.at(60)).key_frequencies
+    assert p % 2 or p // 2 in keys
+    file = run.report(progress=False).save(tmp_path / "report.html")
+    with opened(chromium, file) as page:
+        go(page, 60)
+        subject = subject_of(run.at(60))
+        of_label = table(subject) - table(subject).mean(1, keepdim=True)
+        a, b = 3, 8
+        page.evaluate(f"report.views[0].pair.set({a}, {b})")
+        go(page, 60)
+        found = downloaded(page, "The logits of one pair, wave by wave")
+        s = (a - b if operation == "subtract" else a + b) % p
+        largest = float(of_label.abs().max())
+        drawn = [int(name[4:]) for name in found if name.startswith("k = ")]
+        assert set(drawn) <= set(keys)
+        for k in drawn:
+            assert found[f"k = {k}"] == pytest.approx(kept(of_label, [k])[s].numpy(), abs=1e-6 * largest)
+        assert found["sum of waves"] == pytest.approx(kept(of_label, keys)[s].numpy(), abs=1e-5 * largest)
+
+
 def test_a_map_has_the_colour_of_its_value_where_its_pair_is(page, demo):
     go(page, 1_500)
     pattern = subject_of(demo[1].at(1_500)).pattern[:, :, 0, 0]
@@ -286,6 +311,18 @@ def test_the_address_holds_the_step(chromium, demo):
         assert page.evaluate("report.clock.step") == 700
         page.evaluate("report.clock.goTo(300)")
         page.wait_for_function("location.hash === '#step=300'")
+
+
+def test_an_open_table_follows_the_slider(page, demo):
+    go(page, 1_500)
+    figure = page.locator("figure[aria-label='Norms of the embedding']")
+    figure.locator("summary").click()
+    figure.locator("td").first.wait_for(timeout=5_000)
+    for step in (0, 700):
+        go(page, step)
+        shown = [float(text) for text in figure.locator("td:nth-child(2)").all_inner_texts()]
+        expected = by_frequency(embedding_norms(subject_of(demo[1].at(step)))).numpy()
+        assert shown == pytest.approx(expected, rel=1e-3)  # four digits are shown
 
 
 def test_only_what_is_in_sight_is_drawn_and_the_rest_when_it_comes_into_sight(page):
@@ -563,6 +600,46 @@ def test_a_notebook_shows_the_page_itself(demo):
     shown = demo[1].report(progress=False)._repr_html_()
     assert shown.startswith("<iframe srcdoc=")
     assert "<script" not in shown  # it is escaped within the attribute
+
+
+def test_it_works_within_the_frame_of_a_notebook(chromium, demo, tmp_path):
+    """There the page has no address of its own."""
+    file = tmp_path / "notebook.html"
+    file.write_text(f"<html data-ready='true'><body>{demo[1].report(progress=False)._repr_html_()}</body></html>")
+    with opened(chromium, file) as page:
+        frame = page.frames[1]
+        frame.wait_for_function("document.documentElement.dataset.ready", timeout=30_000)
+        frame.evaluate("report.clock.goTo(300)")
+        page.wait_for_timeout(500)  # the address is written a fifth of a second later
+        assert frame.locator("#step").inner_text() == "step 300"
+
+
+def test_what_a_record_does_not_tell_is_not_denied(tmp_path):
+    run = another_groups_file(tmp_path / "run")
+    unknown = interp.load_run(run.path)  # without its split
+    text = interp.report(unknown, progress=False).html
+    assert "When it memorized is not known" in text
+    assert "When it generalized is not known" in text
+    assert "It did not memorize" not in text
+
+
+def test_a_module_without_an_embedding_has_its_waves(tmp_path):
+    """Circles need W_E; the waves of the logits do not."""
+    net, task, mask = small(), Task(11), interp.split_mask(11, 0.5, 0)
+    model = Model(net, task, mask, tokens="ab", neurons="4")
+    run = interp.load_run({0: net.state_dict(), 5: net.state_dict()}, model=model)
+    found = content.content_of(run, progress=False)
+    assert found["keys"]
+    assert found["circles"] == []
+    assert "circles" in found["missing"]
+    assert found["arrays"]["waves"].numbers.shape == (2, len(found["keys"]), 2, 11)
+
+
+def test_a_page_leaves_a_training_on_its_threads(tmp_path):
+    run = trained(tmp_path / "run")
+    with on(2):
+        LivePage(tmp_path / "run", tmp_path / "page.html")(run[-1])
+        assert torch.get_num_threads() == 2
 
 
 def test_a_page_follows_a_training(tmp_path):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,24 +16,26 @@ from torch import Tensor
 from interp.animations import shown_frequencies, thinned
 from interp.computing import computing
 from interp.console import progress_bar
+from interp.disk import printable
 from interp.drawing import Shown
 from interp.errors import CheckpointError, ConfigError
-from interp.events import Phases, read_phases, records
+from interp.events import read_phases, records
 from interp.fourier import by_frequency, fourier_basis, frequency_rows
 from interp.graduations import graduation
 from interp.keys import KeyCheckpoint, key_checkpoint
 from interp.measures.embedding import circle_directions, embedding_norms, on_circle, unembedding_norms
-from interp.measures.logits import kept, table
+from interp.measures.logits import KEY_SHARE, kept, table
 from interp.measures.losses import cross_entropies, right
 from interp.measures.neurons import neuron_frequencies, purity, representatives, shares_of
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import principal_components
-from interp.networks.base import ByNumber, Network
+from interp.networks.base import Network
 from interp.progress import threads_for
-from interp.reports.packing import Packed, as_bytes, exact, whole_numbers
+from interp.reports.packing import Packed, as_bytes, doubles, exact, whole_numbers
 from interp.reports.words import what_happened
 from interp.run import ForeignNetwork, Run
 from interp.subjects import subject_of
+from interp.threads import keeping_threads
 from interp.trajectories import Arrays, each_checkpoint
 
 MOST_STEPS = 200  # positions of the slider
@@ -47,102 +51,91 @@ CURVES = (
 )  # fmt: skip
 
 
-class RunContent:
-    """The content of a run's page. What was computed of a checkpoint is kept, so a run that grows costs what is new."""
-
-    def __init__(self, run: Run) -> None:
-        self.run = run
-        self._steps: dict[int, Step] = {}
-        self._chosen: tuple[Any, ...] | None = None  # what the kept steps depend on
+@computing()
+@keeping_threads
+def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
+    """Return what the page of a run shows, for `packing.page`; CheckpointError where no checkpoint can be read."""
+    frames = records(run, progress)
+    measured = frames[-1]
+    found = read_phases(frames)
+    readable = [step for step in run.steps if step in set(measured["step"])]
+    if not readable:
+        raise CheckpointError(f"{run.path} has no checkpoint that can be read.")
+    steps = thinned(readable, MOST_STEPS)
+    with_maps = thinned(steps, MOST_MAPS)
+    key = None if run.task.why_no_fourier else key_checkpoint(run)
+    parts = _Parts(run, key, readable[-1])
+    computed: dict[int, Step] = {}
+    workers = threads_for(run.architecture, run.task.p, None)
+    torch.set_num_threads(workers)
 
     @computing()
-    def content(self, progress: bool = True) -> dict[str, Any]:
-        """Return what `packing.page` writes; CheckpointError where no checkpoint can be read."""
-        run = self.run
-        frames = records(run, progress)
-        measured = frames[-1]
-        found = read_phases(frames)
-        readable = [step for step in run.steps if step in set(measured["step"])]
-        if not readable:
-            raise CheckpointError(f"{run.path} has no checkpoint that can be read.")
-        steps = thinned(readable, MOST_STEPS)
-        with_maps = thinned(steps, MOST_MAPS)
-        key = None if run.task.why_no_fourier else key_checkpoint(run)
-        parts = _Parts(run, key, readable[-1])
-        if self._chosen != parts.chosen:
-            self._steps, self._chosen = {}, parts.chosen
-        todo = [step for step in steps if not self._has(step, step in with_maps)]
-        workers = threads_for(run.architecture, run.task.p, None)
-        torch.set_num_threads(workers)
+    def compute(step: int) -> None:
+        computed[step] = parts.of(step, step in with_maps)
 
-        @computing()
-        def compute(step: int) -> None:
-            self._steps[step] = parts.of(step, step in with_maps)
-
-        with progress_bar("report", "checkpoints", len(steps), len(steps) - len(todo), progress) as bar:
-            foreign = isinstance(run.architecture, ForeignNetwork)  # it may not be ready for two threads at a time
-            each_checkpoint(compute, todo, 1 if foreign else workers, bar, len(steps))
-        each = [self._steps[step] for step in steps]
-        maps = [self._steps[step] for step in with_maps]
-        shown = Shown(run=run)
-        return {
-            "kind": "run",
-            "name": str(run.path),
-            "about": shown.about("run"),
-            "network": str(run.architecture),
-            "p": run.task.p,
-            **what_happened(run, found, measured, key, readable),
-            "steps": steps,
-            "checkpoints": len(run.steps),
-            "of_map": [int(np.searchsorted(with_maps, step, side="right")) - 1 for step in steps],
-            "map_steps": with_maps,
-            "curves": _curves(frames),
-            "phases": [list(span) for span in found.spans()],
-            "events": _events(found),
-            "cos_coefficients": _of_frequencies(measured, steps, "cos_coefficient_"),
-            "arrays": _over_training(shown, found, maps, with_maps) | parts.packed(each, maps),
-            **parts.about,
-            "missing": parts.missing,
-        }
-
-    def _has(self, step: int, with_maps: bool) -> bool:
-        return step in self._steps and (not with_maps or "losses" in self._steps[step])
+    with progress_bar("report", "checkpoints", len(steps), show=progress) as bar:
+        foreign = isinstance(run.architecture, ForeignNetwork)  # it may not be ready for two threads at a time
+        each_checkpoint(compute, steps, 1 if foreign else workers, bar, len(steps))
+    each, maps = [computed[step] for step in steps], [computed[step] for step in with_maps]
+    shown = Shown(run=run)
+    said = what_happened(run, found, measured, key, readable)
+    if len(steps) < len(readable):
+        said["doubts"].append(f"The slider has {len(steps)} of the {len(readable)} checkpoints.")
+    return {
+        "kind": "run",
+        "name": printable(run.path),
+        "about": shown.about("run"),
+        "network": str(run.architecture),
+        "p": run.task.p,
+        **said,
+        "steps": steps,
+        "checkpoints": len(readable),
+        "of_map": [int(np.searchsorted(with_maps, step, side="right")) - 1 for step in steps],
+        "map_steps": with_maps,
+        "curves": _curves(frames),
+        "phases": [list(span) for span in found.spans()],
+        "cos_coefficients": _of_frequencies(measured, steps, "cos_coefficient_"),
+        "arrays": _over_training(shown, each, steps) | parts.packed(each, maps),
+        **parts.about,
+        "missing": parts.missing,
+    }
 
 
 class _Parts:
-    """What each checkpoint gives, and how it is packed. `missing` has the reason of each part that is not there."""
+    """What each checkpoint gives, and how it is packed. `missing` has the reason of each part that is not there.
+
+    What the last checkpoint of the run cannot give is missing; what another one cannot is NaN there.
+    """
 
     def __init__(self, run: Run, key: KeyCheckpoint | None, last: int) -> None:
         self.run = run
         self.missing: dict[str, str] = {}
-        self.about: dict[str, Any] = {}
         final = subject_of(run.at(last if key is None else key.step))
-        self.labels = run.task.labels
-        self.keys: list[int] = []
+        self.keys = [] if key is None else list(key.frequencies(KEY_SHARE))
         self.directions: list[Tensor] = []
-        self.neurons: list[int] = []
-        if embedding := self._try("circles", lambda: final.W_E):
-            self.keys, notes, _ = shown_frequencies(embedding[0], key)
-            self.directions = [circle_directions(embedding[0], k) for k in self.keys]
-            self.about["circle_notes"] = notes
+        circles: list[int] = []
+        notes: list[str] = []
         if run.task.why_no_fourier:
-            self.missing["circles"] = self.missing["waves"] = run.task.why_no_fourier
-            self.keys, self.directions = [], []
-        if neurons := self._try("neurons", lambda: _chosen_neurons(final)):
-            self.neurons = neurons[0]
-        self.form = self._form(last)
-        heads = self._try("attention", lambda: final.pattern.shape[2])
-        self.about |= {
-            "frequencies": self.keys, "neurons": self.neurons, "heads": heads[0] if heads else 0,
-            "sign": {"add": 1, "subtract": -1}.get(run.task.operation, 0),
+            self.missing = dict.fromkeys(("circles", "waves", *_NORMS), run.task.why_no_fourier)
+        else:
+            for embedding in self._try("circles", lambda: final.W_E):
+                circles, notes, _ = shown_frequencies(embedding, key)
+                self.directions = [circle_directions(embedding, k) for k in circles]
+            for name, norms in _NORMS.items():
+                self._try(name, partial(norms, final))
+        self.neurons: list[int] = next(iter(self._try("neurons", lambda: _chosen_neurons(final))), [])
+        heads = next(iter(self._try("attention", lambda: final.pattern.shape[2])), 0)
+        network = run.architecture
+        self.form = network.by_number(run.at(last).weights, run.task.p) if isinstance(network, Network) else None
+        self.about: dict[str, Any] = {
+            "keys": self.keys, "circles": circles, "circle_notes": notes, "neurons": self.neurons, "heads": heads,
+            "sign": {"add": 1, "subtract": -1}.get(run.task.operation, 0), "key_step": final.step,
             "train": [] if run.train_mask is None else run.train_mask.flatten().int().tolist(),
-            "circle_step": final.step,
         }  # fmt: skip
         if self.form is not None:
             self.about |= {
                 "activation": self.form.activation, "attention_coefficient": self.form.attention_coefficient,
             }  # fmt: skip
-        self.chosen = (tuple(self.keys), tuple(self.neurons), final.step)
 
     def _try(self, name: str, get: Callable[[], Any]) -> list[Any]:
         """Return what is got as a list of one; an empty list where it is missing, with its reason."""
@@ -152,12 +145,6 @@ class _Parts:
             self.missing[name] = str(why)
             return []
 
-    def _form(self, step: int) -> ByNumber | None:
-        network = self.run.architecture
-        if not isinstance(network, Network) or not self.neurons:
-            return None
-        return network.by_number(self.run.at(step).weights, self.run.task.p)
-
     def of(self, step: int, with_maps: bool) -> Step:
         """Return the arrays of one checkpoint."""
         checkpoint = self.run.at(step)
@@ -165,24 +152,21 @@ class _Parts:
         found: Step = {}
 
         def add(name: str, get: Callable[[], Any], part: str | None = None) -> None:
-            if (part or name) in self.missing:
-                return
-            for value in self._try(part or name, get):
-                found[name] = np.asarray(value)
+            if (part or name) not in self.missing:
+                with contextlib.suppress(Missing):
+                    found[name] = np.asarray(get())
 
-        if not self.run.task.why_no_fourier:
-            add("embedding_norms", lambda: by_frequency(embedding_norms(subject)))
-            add("unembedding_norms", lambda: by_frequency(unembedding_norms(subject)))
+        for name, norms in _NORMS.items():
+            add(name, partial(_by_frequency, norms, subject))
         if self.directions:
             add("circles", lambda: torch.stack([on_circle(subject.W_E, one) for one in self.directions]))
+        add("answered", lambda: right(subject))
         if not with_maps:
             return found
         add("losses", lambda: cross_entropies(subject).clamp(min=_LEAST_LOSS).log10())
-        add("answered", lambda: right(subject))
-        if not self.run.task.why_no_fourier:
-            add("waves", lambda: _waves(subject, self.keys))
-            add("by_sum", lambda: _centred(table(subject)), "waves")
-            add("rest", lambda: _rest(subject, self.keys), "waves")
+        add("waves", lambda: _waves(subject, self.keys))
+        add("by_sum", lambda: _centred(table(subject)), "waves")
+        add("rest", lambda: _rest(subject, self.keys), "waves")
         add("neuron_frequencies", lambda: neuron_frequencies(shares_of(subject)), "neurons")
         add("neuron_shares", lambda: purity(shares_of(subject)), "neurons")
         if self.form is not None:
@@ -211,7 +195,8 @@ class _Parts:
         return packed
 
 
-_OF_EACH_STEP = {"embedding_norms", "unembedding_norms", "circles"}
+_NORMS = {"embedding_norms": embedding_norms, "unembedding_norms": unembedding_norms}
+_OF_EACH_STEP = {*_NORMS, "circles", "answered"}
 _AS_BYTES = {"losses", "by_sum", "rest", "attention", "neurons"}
 
 
@@ -254,6 +239,10 @@ def _rest(subject: Subject, frequencies: Sequence[int]) -> Float[Tensor, "p p"]:
     return (rest - rest.mean(-1, keepdim=True)).square().mean(-1).sqrt()
 
 
+def _by_frequency(norms: Callable[[Subject], Tensor], subject: Subject) -> Float[Tensor, " n_frequencies"]:
+    return by_frequency(norms(subject))
+
+
 def _by_number(network: Any, weights: Mapping[str, Tensor], p: int, neurons: Sequence[int]) -> Step:
     form = network.by_number(weights, p)
     found = {"values": form.values[..., neurons].numpy(), "constant": form.constant[neurons].numpy()}
@@ -286,22 +275,16 @@ def _of_frequencies(frame: pd.DataFrame, steps: Sequence[int], prefix: str) -> l
     return None if not columns or rows.isna().all(axis=None) else rows.astype(float).to_numpy().tolist()
 
 
-def _events(found: Phases) -> dict[str, Any]:
-    return {name: list(interval) for name, interval in found.intervals.items()}
-
-
-def _over_training(shown: Shown, found: Phases, maps: Sequence[Step], steps: Sequence[int]) -> dict[str, Packed]:
+def _over_training(shown: Shown, each: Sequence[Step], steps: Sequence[int]) -> dict[str, Packed]:
     packed: dict[str, Packed] = {}
-    try:
+    with contextlib.suppress(Missing, ConfigError):
         at, products = shown.weight_products
         path, shares = principal_components(torch.stack(list(products.values())).sum(0))
-        packed |= {"path": exact(path), "path_shares": exact(shares), "path_steps": exact(at)}
-    except (Missing, ConfigError):
-        pass
-    if all("answered" in one for one in maps):
+        packed |= {"path": exact(path), "path_shares": exact(shares), "path_steps": doubles(at)}
+    if all("answered" in one for one in each):
         frame = pd.DataFrame({"step": list(steps)})
         mask = shown.run.train_mask
-        arrays = {"answered": np.stack([one["answered"] for one in maps])}
+        arrays = {"answered": np.stack([one["answered"] for one in each])}
         frame.attrs["arrays"] = Arrays(np.array(steps), None if mask is None else mask.numpy(), arrays)
-        packed["graduated"] = exact(graduation(frame).steps)
+        packed["graduated"] = doubles(graduation(frame).steps)
     return packed

@@ -15,7 +15,7 @@ from interp.computing import computing
 from interp.disk import as_path, make_folder, printable, write_whole
 from interp.errors import ConfigError
 from interp.published import load_run
-from interp.reports.content import RunContent
+from interp.reports.content import content_of
 from interp.reports.packing import page
 from interp.run import PathLike, Run
 from interp.sweeps.table import Sweep, is_sweep
@@ -76,7 +76,7 @@ def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
         if not isinstance(run, Run | str | os.PathLike):
             raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
     opened = [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)]
-    return report_of([RunContent(run).content(progress) for run in opened])
+    return report_of([content_of(run, progress) for run in opened])
 
 
 def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:

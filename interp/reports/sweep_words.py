@@ -79,7 +79,7 @@ def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     if waiting * 2 > waiting + int(known.sum()):
         said.append(
             f"More than half of the runs that memorized had not generalized by their last step ({waiting} of "
-            f"{waiting + int(known.sum())}): medians and exponents rest on the others."
+            f"{waiting + int(known.sum())}): the median of a group may not be reached."
         )
     if lost := int(table["lost"].notna().sum()):
         said.append(f"{_runs(lost)} lost again what they had learned.")

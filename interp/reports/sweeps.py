@@ -65,17 +65,17 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
     there, left_out = _with_checkpoints(sweep)
     folder = file.with_name(f"{file.stem}_runs")
     pages: dict[str, str] = {}
-    if len(there) > most:
-        left_out.append(f"{most} of the {len(there)} runs with checkpoints have a page of their own.")
     with progress_bar("report", "runs", min(len(there), most), show=progress) as bar:
         for done, (name, run) in enumerate(list(there.items())[:most], 1):
             try:
                 report(run, progress=False).save(folder / f"{name}.html")
                 pages[name] = f"{folder.name}/{name}.html"
-            except CheckpointError as error:
+            except (CheckpointError, ConfigError) as error:
                 left_out.append(_no_page(name, error))
             if bar:
                 bar.at(done)
+    if len(there) > most:
+        left_out.insert(0, f"{len(pages)} of the {len(there)} runs with checkpoints have a page of their own.")
     return _page(sweep, _checked(sweep, pages), left_out).save(file)
 
 
@@ -104,7 +104,7 @@ def _with_checkpoints(sweep: Sweep) -> tuple[dict[str, Run], list[str]]:
     return found, unreadable
 
 
-def _no_page(name: str, error: CheckpointError) -> str:
+def _no_page(name: str, error: CheckpointError | ConfigError) -> str:
     return f"Run {name} has no page of its own: {error}"
 
 

@@ -38,7 +38,7 @@ def _learning(found: Phases) -> list[str]:
     if found.memorized is not None:
         said.append(f"It memorized: {right} of the train pairs are answered right {_when(found, 'memorized')}.")
     else:
-        said.append(f"It did not memorize: {found.missing.get('memorized', 'the record does not say when')}.")
+        said.append(_not_seen(found, "memorized", "It did not memorize"))
     if found.memorization_end is not None:
         said.append(f"Memorization ends, and the circuit begins to form, {_when(found, 'memorization_end')}.")
     if found.circuit_formation_end is not None:
@@ -50,8 +50,7 @@ def _learning(found: Phases) -> list[str]:
             f"It generalizes: {right} of the test pairs are answered right {_when(found, 'generalized')}{later}."
         )
     else:
-        why = found.missing.get("generalized", "test accuracy is not known")
-        said.append(f"It does not generalize by step {found.last_step:,}: {why}.")
+        said.append(_not_seen(found, "generalized", f"It does not generalize by step {found.last_step:,}"))
     if found.cleanup_end is not None:
         said.append(f"Cleanup ends {_when(found, 'cleanup_end')}.")
     if found.lost is not None:
@@ -59,6 +58,12 @@ def _learning(found: Phases) -> list[str]:
     if found.dips:
         said.append(f"Test accuracy dips and comes back {found.dips} {'time' if found.dips == 1 else 'times'}.")
     return said
+
+
+def _not_seen(found: Phases, event: str, denied: str) -> str:
+    """Say that an event did not come, or where the record does not tell, that it is not known."""
+    why = found.missing.get(event, "the record does not say")
+    return f"{denied}: {why}." if why.startswith("it never") else f"When it {event} is not known: {why}."
 
 
 def _when(found: Phases, event: str) -> str:

@@ -1,7 +1,14 @@
 /** Parts of the page, and the frame that every plot has: title, caption, its numbers as a table and as a file. */
 
 const SVG = "http://www.w3.org/2000/svg";
-const SMALL = 120; // rows of a table that is shown
+const SMALL = 120; // rows of a table that are shown
+
+const openTables = new Map(); // from each open table to what fills it
+
+/** Fill the open tables anew: what their plots show has changed. */
+export function refreshTables() {
+  for (const fill of openTables.values()) fill();
+}
 
 /** Make an HTML element. Strings among the children become text, never markup. */
 export function element(tag, attributes = {}, ...children) {
@@ -64,7 +71,9 @@ export function csvButton(title, table) {
     const { columns, rows } = table();
     const lines = [columns, ...rows].map((row) => row.map(cell).join(","));
     const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
-    const link = element("a", { href: url, download: `${title.toLowerCase().replace(/[^a-z0-9]+/g, "_")}.csv` });
+    const step = button.closest("figure")?.dataset.step;
+    const name = [title, ...(step ? [`step ${step}`] : [])].join(" ").toLowerCase().replace(/[^a-z0-9]+/g, "_");
+    const link = element("a", { href: url, download: `${name}.csv` });
     link.click();
     URL.revokeObjectURL(url);
   });
@@ -77,12 +86,11 @@ function cell(value) {
   return /[",\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 }
 
-/** A table that is filled when it is opened, where it has few rows. */
+/** A table of the first rows, which is filled while it is open. */
 function tableOf(title, table) {
   const place = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Numbers of “${title}”` });
   const details = element("details", {}, element("summary", {}, "Table"), place);
-  details.addEventListener("toggle", () => {
-    if (!details.open) return;
+  const fill = () => {
     const { columns, rows } = table();
     const shown = rows.slice(0, SMALL);
     place.replaceChildren(element("table", {},
@@ -90,6 +98,14 @@ function tableOf(title, table) {
       element("tbody", {}, ...shown.map((row) => element("tr", {},
         ...row.map((value) => element("td", {}, typeof value === "string" ? value : said(value))))))));
     if (rows.length > SMALL) place.append(element("p", {}, `The first ${SMALL} of ${said(rows.length)} rows; CSV has all.`));
+  };
+  details.addEventListener("toggle", () => {
+    if (!details.open) {
+      openTables.delete(details);
+      return;
+    }
+    openTables.set(details, fill);
+    fill();
   });
   return details;
 }

@@ -1,7 +1,7 @@
 /** The page of the neighbours that can be solved: grokking in ridge regression, and double descent. */
 
 import { readData } from "./data.js";
-import { element, frame, said } from "./elements.js";
+import { element, frame, refreshTables, said } from "./elements.js";
 import { LINES } from "./colours.js";
 import { Lines } from "./lines.js";
 import { Descent } from "./ridge.js";
@@ -68,6 +68,7 @@ class RidgePart {
     redraw(this.losses, this.steps, [this.train, total, this.steps.map(() => tolerance)], shades);
     redraw(this.parts, this.steps, ["learned", "start", "never"].map((name) => this.test.map((parts) => parts[name])), shades);
     this.result.textContent = this.said();
+    refreshTables();
   }
 
   said() {
@@ -110,7 +111,7 @@ class DescentPart {
     this.chosen = slider(sliders, { id: "chosen", label: "Marker at", values: this.sizes, start: 400, say: said, change });
     const plot = frame(plots, {
       title: "Error over capacity or samples", wide: true, table: () => this.table(),
-      caption: "E‖θ̂ − θ*‖² in the limit of large n and m at a fixed ratio, the error over unseen inputs without the noise of their labels. It peaks where there are as many parameters as samples; with λ = 0 and noise it is infinite there. The dotted curve has the λ that is best for each ratio, σ²γ/r².",
+      caption: "E‖θ̂ − θ*‖² in the limit of large n and m at a fixed ratio, the error over unseen inputs without the noise of their labels. With noise and little ridge it peaks where there are as many parameters as samples; without ridge it is infinite there. The dotted curve has the λ that is best for each ratio, σ²γ/r².",
     });
     const looks = [["error", LINES[0], "solid"], ["of the teacher", LINES[2], "dash"], ["of the noise", LINES[1], "dashdot"], ["error at the tuned λ", LINES[6], "dot"]];
     this.lines = new Lines(plot.body, {
@@ -140,6 +141,7 @@ class DescentPart {
     const [error, teacher, noise, tuned] = this.at(size).map((value) => (value === Infinity ? "infinite" : said(value)));
     this.result.textContent = `At ${said(size)} ${this.along.value} there are γ = ${said(this.ratio(size))} parameters for each sample, and the error is ${error}: `
       + `${teacher} of the teacher, ${noise} of the noise. With the tuned λ = ${said(tunedRidge(this.ratio(size), this.noise.value))} it would be ${tuned}.`;
+    refreshTables();
   }
 
   table() {

@@ -30,7 +30,7 @@ export function attentionOf(scores, heads, p, coefficient) {
   return Array.from({ length: heads }, (_, h) => {
     const its = scores.subarray(h * rows, (h + 1) * rows);
     const top = its.reduce((most, score) => Math.max(most, score));
-    const powers = its.map((score) => Math.exp(score - top));
+    const powers = Float64Array.from(its, (score) => Math.exp(score - top)); // float32 would lose small ones
     const share = new Float32Array(p * p);
     for (let a = 0, n = 0; a < p; a++) {
       const others = powers[a] + powers[2 * p];

@@ -3,9 +3,9 @@
 import { readData } from "./data.js";
 import { Clock, lastAt, Pair } from "./clock.js";
 import { TABLE } from "./colours.js";
-import { element, said } from "./elements.js";
+import { element, refreshTables, said } from "./elements.js";
 import { attentionOf, attentionToA, neuronOverPairs } from "./network.js";
-import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, path, shares, waves } from "./views.js";
+import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, pairFields, path, shares, waves } from "./views.js";
 
 const COLOURS = { train: "#0072b2", test: "#d55e00", restricted: "#cc79a7", excluded: "#009e73" };
 
@@ -15,7 +15,6 @@ class View {
     Object.assign(this, { run, clock, root });
     this.pair = new Pair(run.p);
     this.sign = run.sign === -1 ? "−" : "+";
-    this.ink = getComputedStyle(document.body).color;
     this.xRange = [0, Math.max(run.curves.recorded.step.at(-1), run.steps.at(-1))];
     this.seen = new Map();
     this.kept = {};
@@ -34,8 +33,8 @@ class View {
   }
 
   /** Let a plot follow the slider: at once where it is in sight, else when it comes into sight. */
-  moves(plot, update, ofMaps = false) {
-    this.seen.set(plot.figure, { plot, update, ofMaps, shown: null, visible: false });
+  moves(plot, update, ofMaps = false, ownNote = false) {
+    this.seen.set(plot.figure, { plot, update, ofMaps, ownNote, shown: null, visible: false });
     this.watcher.observe(plot.figure);
     return plot;
   }
@@ -65,7 +64,7 @@ class View {
     one.update(index);
     const step = one.ofMaps ? this.run.map_steps[this.map] : this.run.steps[index];
     one.plot.figure.dataset.step = step;
-    if (one.ofMaps && !one.plot.figure.querySelector(".pair")) {
+    if (one.ofMaps && !one.ownNote) {
       one.plot.note(step === this.run.steps[index] ? "" : `Maps are kept of ${this.run.map_steps.length} of ${this.run.checkpoints} checkpoints: this is step ${said(step)}.`);
     }
   }
@@ -104,9 +103,16 @@ class View {
 
 function build(view) {
   const { root } = view;
+  if (views.length > 1) {
+    const shown = element("p", { class: "shown" });
+    const show = () => { shown.textContent = `Shown: step ${said(view.run.steps[view.index])}`; };
+    view.clock.follow(show);
+    show();
+    root.append(shown);
+  }
   const part = (title) => {
     const grid = element("div", { class: "plots" });
-    root.append(element("section", {}, element("h2", {}, title), grid));
+    root.append(element("section", {}, element(views.length > 1 ? "h3" : "h2", {}, title), grid));
     return grid;
   };
   const train = { name: "train", colour: COLOURS.train };
@@ -115,7 +121,7 @@ function build(view) {
   const recorded = Object.keys(view.run.curves.recorded).length > 1 ? "recorded" : "measured";
   curves(over, view, {
     title: "Loss", yTitle: "loss (nats)", log: true, from: recorded, names: { train_loss: train, test_loss: test },
-    caption: "Click on a curve to move the slider there. Phases are shaded.",
+    caption: "As the training recorded it, over all of its outputs. Click on a curve to move the slider there. Phases are shaded.",
   });
   curves(over, view, {
     title: "Accuracy", yTitle: "share answered right", log: false, from: recorded, names: { train_accuracy: train, test_accuracy: test },
@@ -127,7 +133,7 @@ function build(view) {
       train_loss: train, test_loss: test, restricted_loss: { name: "restricted", colour: COLOURS.restricted },
       excluded_loss: { name: "excluded", colour: COLOURS.excluded, dash: "dashdot" },
     },
-    caption: "Restricted loss keeps the key frequencies of the logits alone, excluded loss removes them (over train pairs). Excluded loss rises while the circuit forms, long before test loss falls.",
+    caption: "Restricted loss keeps the key frequencies of the logits alone, excluded loss removes them (over train pairs). Excluded loss rises where a circuit forms, also before test loss falls. These losses are of the checkpoints, over the p numbers alone.",
   });
   curves(over, view, {
     title: "Progress measures: sparsity", yTitle: "Gini coefficient", log: false, from: "measured",
@@ -137,9 +143,10 @@ function build(view) {
   curves(over, view, {
     title: "Progress measures: weights", yTitle: "sum of squared weights", log: false, from: "measured",
     names: { sum_squared_weights: { name: "all parameters", colour: COLOURS.train } },
-    caption: "Weight decay removes what the circuit does not need: the sum falls most during cleanup.",
+    caption: "The sum of the squares of all parameters. Where weight decay removes what a circuit does not need, it falls.",
   });
   const at = part("At a checkpoint");
+  pairFields(at, view);
   norms(at, view);
   coefficients(at, view);
   shares(at, view);
@@ -185,6 +192,7 @@ function address(clock) {
   read();
   addEventListener("hashchange", read);
   let waiting = null;
+  if (location.protocol === "about:") return; // within a notebook the address is the notebook's
   clock.follow(() => {
     clearTimeout(waiting);
     waiting = setTimeout(() => history.replaceState(null, "", `#step=${clock.step}`), 200);
@@ -197,6 +205,8 @@ const clock = new Clock(steps);
 address(clock);
 const views = runs.map((run, n) => new View(run, clock, document.querySelectorAll(".run")[n]));
 views.forEach(build);
+clock.follow(refreshTables);
+views.forEach(({ pair }) => pair.follow(refreshTables));
 controls(clock);
 document.documentElement.dataset.ready = "true";
 performance.mark("ready");

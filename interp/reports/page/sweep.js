@@ -1,7 +1,7 @@
 /** The page of a sweep: the delay against each setting that was varied, and the table of its runs. */
 
 import { readData } from "./data.js";
-import { element, frame, missing, said } from "./elements.js";
+import { element, frame, missing, refreshTables, said } from "./elements.js";
 import { LINES } from "./colours.js";
 import { Lines } from "./lines.js";
 import { RunsTable } from "./runs_table.js";
@@ -38,7 +38,10 @@ class DelayPlot {
 
   menu(id, label, options, chosen) {
     const select = element("select", { id }, ...options.map(([value, text]) => element("option", { value, selected: value === chosen }, text)));
-    select.addEventListener("change", () => this.draw());
+    select.addEventListener("change", () => {
+      this.draw();
+      refreshTables();
+    });
     this.menus.append(element("div", {}, element("label", { for: id }, label), " ", select));
     return select;
   }

@@ -8,21 +8,44 @@ import { LINES, residue, TABLE } from "./colours.js";
 import { wavesOf } from "./network.js";
 
 const STEP = "training step";
+const MOST_WAVES = 7; // that are drawn one by one
+
+/** Two fields for the pair, above the maps: they reach every pair from the keyboard. */
+export function pairFields(parent, { run, pair }) {
+  const inputs = ["a", "b"].map((name) => {
+    const input = element("input", { type: "number", min: 0, max: run.p - 1, "aria-label": `${name} of the pair` });
+    input.addEventListener("input", () => {
+      const [a, b] = inputs.map((one) => Number(one.value));
+      if ([a, b].every((n) => Number.isInteger(n) && n >= 0 && n < run.p)) pair.set(a, b);
+    });
+    return input;
+  });
+  const show = () => inputs.forEach((input, n) => {
+    if (document.activeElement !== input) input.value = [pair.a, pair.b][n];
+  });
+  pair.follow(show);
+  show();
+  parent.append(element("p", { class: "pair" }, "Pair that is shown: a ", inputs[0], " b ", inputs[1], " (or point at a map)"));
+}
 
 /** Losses or other curves over training, with the phases behind them. */
 export function curves(parent, view, { title, caption, yTitle, log, from, names }) {
   const { run, clock } = view;
-  const source = run.curves[from];
-  const there = Object.entries(names).filter(([column]) => source[column]);
+  const sourceOf = (column) => (run.curves[from][column] ? run.curves[from] : run.curves.measured);
+  const there = Object.entries(names).filter(([column]) => sourceOf(column)[column]);
   if (there.length === 0) return missing(parent, title, "the run has no record of it");
-  const thinned = from === "recorded" && run.curves.rows > source.step.length;
-  const leftOut = thinned ? ` ${said(source.step.length)} of ${said(run.curves.rows)} rows are drawn.` : "";
+  const { step: recorded } = run.curves.recorded;
+  const thinned = from === "recorded" && run.curves.rows > recorded.length;
+  const leftOut = thinned ? ` ${said(recorded.length)} of ${said(run.curves.rows)} rows are drawn.` : "";
+  const sources = [...new Set(there.map(([column]) => sourceOf(column)))];
   const plot = frame(parent, { title, caption: caption + leftOut, table: () => ({
     columns: ["step", ...there.map(([column]) => column)],
-    rows: source.step.map((step, n) => [step, ...there.map(([column]) => source[column][n])]),
+    rows: sources.flatMap((source) => source.step.map((step, n) => [
+      step, ...there.map(([column]) => (sourceOf(column) === source ? source[column][n] : null)),
+    ])),
   }) });
   const lines = new Lines(plot.body, {
-    series: there.map(([column, look]) => ({ x: source.step, y: source[column], ...look })),
+    series: there.map(([column, look]) => ({ x: sourceOf(column).step, y: sourceOf(column)[column], ...look })),
     shades: run.phases, log, xTitle: STEP, yTitle, label: title, pick: (step) => clock.goTo(step), xRange: view.xRange,
   });
   return view.moves(plot, (index) => lines.mark(run.steps[index]));
@@ -39,7 +62,7 @@ export function norms(parent, view) {
     }
     byFrequency(parent, view, {
       title, yTitle: `norm of ${of} along k`, at: (index) => array.at(index), range: [0, array.range()[1] * 1.05],
-      caption: `How much of ${of} lies along the waves of each frequency k. Key frequencies are filled.`,
+      caption: `How much of ${of} lies along the waves of each frequency k. ${ofKeys(run)}`,
     });
   }
 }
@@ -53,15 +76,19 @@ export function coefficients(parent, view) {
   const [low, high] = extent(...rows);
   return byFrequency(parent, view, {
     title, yTitle: "coefficient", at: (index) => rows[index], range: [Math.min(0, low * 1.05), high * 1.05],
-    caption: `How much of the logits is a wave of a ${view.sign} b − c of frequency k. The key frequencies are those with more than 1% of the sum of squares.`,
+    caption: `How much of the logits is a wave of a ${view.sign} b − c of frequency k. ${ofKeys(run)}`,
   });
+}
+
+function ofKeys(run) {
+  return `Key frequencies have more than 1% of the sum of squared coefficients at step ${said(run.key_step)}.`;
 }
 
 function byFrequency(parent, view, { title, caption, yTitle, at, range }) {
   const { run } = view;
   const many = at(0).length;
   const x = Array.from({ length: many }, (_, n) => n + 1);
-  const keys = new Set(run.frequencies);
+  const keys = new Set(run.keys);
   const part = (values, inside) => Array.from(values, (value, n) => (keys.has(n + 1) === inside ? value : null));
   const plot = frame(parent, { title, caption, table: () => ({
     columns: ["k", yTitle], rows: Array.from(at(view.index), (value, n) => [n + 1, value]),
@@ -85,11 +112,11 @@ export function circles(parent, view) {
   const title = "The numbers on their circles";
   const array = run.arrays.circles;
   if (!array) return missing(parent, title, run.missing.circles ?? "the embedding is not known");
-  const { p, frequencies } = run;
+  const { p, circles: frequencies } = run;
   const limit = Math.max(...array.range().map(Math.abs)) * 1.08;
   const plot = frame(parent, {
     title, wide: true,
-    caption: `Each number n at the projection of its embedding on the cosine and the sine direction that W_E has for frequency k at step ${said(run.circle_step)}. Colour is k·n mod p; n = 0 is ringed. ${run.circle_notes.join(" ")}`,
+    caption: `Each number n at the projection of its embedding on the cosine and the sine direction that W_E has for frequency k at step ${said(run.key_step)}. Colour is k·n mod p; n = 0 is ringed. ${run.circle_notes.join(" ")}`,
     table: () => ({
       columns: ["n", ...frequencies.flatMap((k) => [`cosine direction of k = ${k}`, `sine direction of k = ${k}`])],
       rows: Array.from({ length: p }, (_, n) => [n, ...frequencies.flatMap((_, panel) => Array.from(array.at(view.index, panel, n)))]),
@@ -120,7 +147,7 @@ export function circles(parent, view) {
         context.arc(x, y, p > 60 ? 6 : 8, 0, 7);
         context.fill();
         if (n > 0) continue;
-        context.strokeStyle = view.ink;
+        context.strokeStyle = getComputedStyle(document.body).color;
         context.lineWidth = 3;
         context.stroke();
       }
@@ -135,7 +162,7 @@ export function attention(parent, view) {
   if (run.missing.attention) return missing(parent, title, run.missing.attention);
   const heads = Array.from({ length: run.heads }, (_, h) => h);
   const plot = frame(parent, {
-    title, wide: true, caption: "How much each head, at the last position, attends to a. In the circuit it is a wave of a and of b of one frequency.",
+    title, wide: true, caption: "How much each head (of the last layer), at the last position, attends to a. In the circuit it is a wave of a and of b of one frequency.",
     table: () => overPairs(run.p, heads.map((h) => `head ${h}`), heads.map((h) => view.toA(view.map, h))),
   });
   const row = element("div", { class: "maps" });
@@ -154,12 +181,12 @@ export function neurons(parent, view) {
   if (run.missing.neurons || run.neurons.length === 0) return missing(parent, title, run.missing.neurons ?? "no neuron was chosen");
   const plot = frame(parent, {
     title, wide: true,
-    caption: "The purest neuron of each of the largest groups, and the least pure one that is alive; of a network without such groups those that vary most. Each is drawn as a share of its largest activation at this checkpoint. In the circuit a neuron is a wave of a, of b and of a + b of one frequency.",
+    caption: "The purest neuron of each of the largest groups, and the least pure one that is alive; of a network without such groups those that vary most. Each has the colours from its least activation (0 for most) to its largest at this checkpoint; beneath is the activation itself. In the circuit a neuron is a wave of a, of b and of a + b of one frequency.",
     table: () => overPairs(run.p, run.neurons.map((n) => `neuron ${n}`), run.neurons.map((_, n) => view.neuron(view.map, n))),
   });
   const row = element("div", { class: "maps" });
   plot.body.append(row);
-  colourBar(plot.body, "activation ÷ largest", "0", "1");
+  colourBar(plot.body, "activation", "least", "largest");
   const maps = run.neurons.map((n) => new PairMap(row, { p: run.p, pair, label: `neuron ${n}` }));
   return view.moves(plot, () => {
     run.neurons.forEach((n, at) => {
@@ -209,15 +236,20 @@ export function losses(parent, view) {
     ? [["train pairs", (n) => run.train[n] === 1], ["test pairs", (n) => run.train[n] === 0]]
     : [["all pairs (the split is unknown)", null]];
   const plot = frame(parent, {
-    title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints.",
+    title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints. Losses are kept to about 5%, and those under 1e−9 as 1e−9.",
     table: () => overPairs(run.p, [...(known ? ["trained on"] : []), "loss (nats)"],
       [...(known ? [run.train] : []), array.at(view.map).map((one) => 10 ** one)]),
   });
   const row = element("div", { class: "maps two" });
   plot.body.append(row);
   colourBar(plot.body, "loss (nats)", said(Number((10 ** low).toPrecision(1))), said(Number((10 ** high).toPrecision(2))));
-  const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => `${said(10 ** one)} nats` }));
+  const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => `${rough(10 ** one)} nats` }));
   return view.moves(plot, () => maps.forEach((map, n) => map.draw(array.at(view.map), low, high, groups[n][1])), true);
+}
+
+/** Return a number with the two digits that a loss is kept with. */
+function rough(value) {
+  return said(Number(value.toPrecision(2)));
 }
 
 /** The logits of the pair that is pointed at, wave by wave. */
@@ -225,18 +257,21 @@ export function waves(parent, view) {
   const { run, pair } = view;
   const title = "The logits of one pair, wave by wave";
   const { waves: array, by_sum: mean, rest } = run.arrays;
-  if (!array || run.frequencies.length === 0) return missing(parent, title, run.missing.waves ?? "there are no key frequencies");
-  const { p, frequencies } = run;
+  if (!array || run.keys.length === 0) return missing(parent, title, run.missing.waves ?? "there are no key frequencies");
+  const { p, keys } = run;
+  const frequencies = keys.length > MOST_WAVES ? run.circles : keys;
+  const notAll = frequencies.length < keys.length ? ` ${frequencies.length} of ${keys.length} waves are drawn; the sum has all.` : "";
   const c = Array.from({ length: p }, (_, n) => n);
   const label = () => (((pair.a + (run.sign || 1) * pair.b) % p) + p) % p;
   const values = () => {
-    const each = wavesOf(array.at(view.map), frequencies, label(), p);
-    const sum = Float32Array.from({ length: p }, (_, n) => each.reduce((total, one) => total + one[n], 0));
+    const every = wavesOf(array.at(view.map), keys, label(), p);
+    const sum = Float32Array.from({ length: p }, (_, n) => every.reduce((total, one) => total + one[n], 0));
+    const each = frequencies.map((k) => every[keys.indexOf(k)]);
     return { each, sum, all: mean.at(view.map, label()) };
   };
   const plot = frame(parent, {
     title, wide: true,
-    caption: `Logits of each output c, less their mean over c, as far as they depend on a ${view.sign} b alone: their waves of the frequencies k, the sum of these, and all of it (the mean over the pairs of the same a ${view.sign} b). They add up at the right answer, the dotted line. The rest is what the waves leave of this pair's own logits.`,
+    caption: `Logits of each output c, less their mean over c, as far as they depend on a ${view.sign} b alone: their waves of the frequencies k, the sum of these, and all of it (the mean over the pairs of the same a ${view.sign} b). They add up at the right answer, the dotted line. The rest is what the waves leave of this pair's own logits.${notAll}`,
     table: () => {
       const { each, sum, all } = values();
       return {
@@ -245,15 +280,6 @@ export function waves(parent, view) {
       };
     },
   });
-  const inputs = ["a", "b"].map((name) => {
-    const input = element("input", { type: "number", min: 0, max: p - 1, "aria-label": `${name} of the pair` });
-    input.addEventListener("input", () => {
-      const [a, b] = inputs.map((one) => Number(one.value));
-      if ([a, b].every((n) => Number.isInteger(n) && n >= 0 && n < p)) pair.set(a, b);
-    });
-    return input;
-  });
-  plot.body.append(element("p", { class: "pair" }, "Pair: a ", inputs[0], " b ", inputs[1], " (or point at a map)"));
   const [low, high] = mean.range();
   const first = values();
   const lines = new Lines(plot.body, {
@@ -271,12 +297,13 @@ export function waves(parent, view) {
     lines.update(frequencies.length + 1, all);
     lines.mark(label());
     const size = rest.at(view.map)[pair.a * p + pair.b];
-    const loss = run.arrays.losses ? `; its loss is ${said(10 ** run.arrays.losses.at(view.map)[pair.a * p + pair.b])} nats` : "";
-    plot.note(`Pair (${pair.a}, ${pair.b}): the right answer is ${label()}; the rest is ${said(size)} (root mean square over c)${loss}.`);
-    for (const [n, name] of ["a", "b"].entries()) if (document.activeElement !== inputs[n]) inputs[n].value = pair[name];
+    const loss = run.arrays.losses ? `; its loss is ${rough(10 ** run.arrays.losses.at(view.map)[pair.a * p + pair.b])} nats` : "";
+    const at = run.map_steps[view.map];
+    const earlier = at === run.steps[view.index] ? "" : ` at step ${said(at)}, the last with maps`;
+    plot.note(`Pair (${pair.a}, ${pair.b})${earlier}: the right answer is ${label()}; the rest is ${said(size)} (root mean square over c)${loss}.`);
   };
   pair.follow(() => view.later(plot, update));
-  return view.moves(plot, update, true);
+  return view.moves(plot, update, true, true);
 }
 
 /** Norms by frequency over the whole training. */
@@ -329,7 +356,10 @@ export function path(parent, view) {
   const { path: array, path_shares: share, path_steps: steps } = run.arrays;
   if (!array) return missing(parent, title, "it needs three checkpoints with finite weights of one shape");
   const [x, y] = [0, 1].map((axis) => Array.from(steps.values, (_, n) => array.at(n)[axis]));
-  const part = (axis) => `component ${axis + 1} (${(100 * share.values[axis]).toFixed(1)}% of the variance)`;
+  const part = (axis) => {
+    const its = share.values[axis];
+    return `component ${axis + 1}${Number.isNaN(its) ? "" : ` (${(100 * its).toFixed(1)}% of the variance)`}`;
+  };
   const plot = frame(parent, {
     title, caption: "All weights at each checkpoint along the two directions in which they move most. A sharp turn is a change of what training does. The spot is this checkpoint.",
     table: () => ({ columns: ["step", "component 1", "component 2"], rows: x.map((_, n) => [steps.values[n], x[n], y[n]]) }),
@@ -337,7 +367,7 @@ export function path(parent, view) {
   const lines = new Lines(plot.body, {
     series: [{ x, y, colour: LINES[6], width: 1.5 }, { x, y, as: "dots", colour: LINES[0], size: 6 }],
     xRange: padded(extent(x)), yRange: padded(extent(y)), xTitle: part(0), yTitle: part(1), label: title, height: 300, noReadout: true,
-    pick: null,
+    pick: null, whole: false,
   });
   lines.place.addEventListener("click", (event) => {
     const box = lines.place.getBoundingClientRect();
@@ -362,9 +392,9 @@ export function graduated(parent, view) {
   const title = "When each pair graduated";
   const array = run.arrays.graduated;
   if (!array) return missing(parent, title, "which pairs are answered right is not known");
-  const last = run.map_steps[run.map_steps.length - 1];
+  const last = run.steps[run.steps.length - 1];
   const plot = frame(parent, {
-    title, caption: "The first checkpoint from which a pair is answered right at every later one. Pairs that are wrong at the last checkpoint are grey.",
+    title, caption: `The first of the ${said(run.steps.length)} checkpoints of the slider from which a pair is answered right at every later one. Pairs that are wrong at the last one are grey.`,
     table: () => overPairs(run.p, ["graduated at step"], [array.values]),
   });
   const row = element("div", { class: "maps two" });
