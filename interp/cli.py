@@ -371,8 +371,8 @@ def train(
         bool,
         typer.Option(
             "--report",
-            help="Write RUN/report.html, the page of interp report: at checkpoints, as long as pages have taken less than "
-            "a fortieth of the time, and at the end.",
+            help="Write RUN/report.html, the page of interp report: at checkpoints, while pages have taken less than a "
+            "fortieth of the time, and at the end.",
         ),
     ] = False,
     imported: Imported = None,
