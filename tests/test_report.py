@@ -1,5 +1,6 @@
 """The page of a run in a real browser: it shows the library's numbers, follows its slider, and runs nothing foreign."""
 
+import copy
 import csv
 import json
 import math
@@ -481,7 +482,7 @@ KINDS = {
     two_positions: ["a + b mod 13"],
     quadratic: ["a² + ab + b² mod 13", "What it computes with is not known"],
     subtraction: ["a − b mod 13"],
-    another_groups_file: ["a + b mod 23", "At step 1,500 its key frequencies", "split"],
+    another_groups_file: ["a + b mod 23", "At step 1,500 its key frequencies", "423 of 529"],
     a_users_module: ["a network from elsewhere", "Not drawn: the model was given without pattern"],
 }
 
@@ -627,7 +628,7 @@ def test_a_module_without_an_embedding_has_its_waves(tmp_path):
     """Circles need W_E; the waves of the logits do not."""
     net, task, mask = small(), Task(11), interp.split_mask(11, 0.5, 0)
     model = Model(net, task, mask, tokens="ab", neurons="4")
-    run = interp.load_run({0: net.state_dict(), 5: net.state_dict()}, model=model)
+    run = interp.load_run({step: copy.deepcopy(net.state_dict()) for step in (0, 5)}, model=model)
     found = content.content_of(run, progress=False)
     assert found["keys"]
     assert found["circles"] == []

@@ -247,5 +247,5 @@ def test_measures_of_a_small_network_run_on_one_thread(three_threads, seen, smal
     """And those of every checkpoint of its run; `threads` says otherwise."""
     progress_measures(small_run_path)
     trajectory(small_run_path, refresh=True, progress=False, threads=2)
-    assert seen == [3, 1, 3, 3, 2, 1, 3]  # as it is, the number chosen (each checkpoint on one), as it was
+    assert seen == [3, 1, 3, 3, 2, 1, 2, 3]  # as it is, the number chosen (each checkpoint on one), back twice
     assert torch.get_num_threads() == 3
