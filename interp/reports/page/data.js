@@ -64,8 +64,9 @@ export function extent(...lists) {
   let low = Infinity;
   let high = -Infinity;
   for (const list of lists) {
-    for (const value of list) {
-      if (value === null || !Number.isFinite(value)) continue;
+    for (let n = 0; n < list.length; n++) {
+      const value = list[n];
+      if (value === null || value !== value || value === Infinity || value === -Infinity) continue;
       if (value < low) low = value;
       if (value > high) high = value;
     }

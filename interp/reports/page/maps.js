@@ -33,22 +33,18 @@ export class PairMap {
     this.canvas.addEventListener("pointerdown", set);
   }
 
-  /** Draw values [a, b] between two ends of the colours; pairs outside `only` are left empty. */
-  draw(values, low, high, only = null) {
-    this.values = values;
-    this.only = only;
+  /** Draw values [a, b] between two ends of the colours; where `groups` [a, b] are given, only the pairs of `group`. */
+  draw(values, low, high, groups = null, group = 1) {
+    Object.assign(this, { values, groups, group });
     const { p, pixels } = this;
     const factor = high > low ? 255 / (high - low) : 0;
     for (let a = 0; a < p; a++) {
       let at = (p - 1 - a) * p;
       for (let n = a * p; n < a * p + p; n++, at++) {
-        const value = values[n];
-        if (only !== null && !only(n)) pixels[at] = 0;
-        else if (value !== value) pixels[at] = NO_VALUE;
-        else {
-          const level = (value - low) * factor;
-          pixels[at] = TABLE[level < 0 ? 0 : level > 255 ? 255 : Math.round(level)];
-        }
+        const level = (values[n] - low) * factor;
+        if (groups !== null && groups[n] !== group) pixels[at] = 0;
+        else if (level >= 0 && level <= 255) pixels[at] = TABLE[(level + 0.5) | 0];
+        else pixels[at] = level < 0 ? TABLE[0] : level > 255 ? TABLE[255] : NO_VALUE;
       }
     }
     this.context.putImageData(this.image, 0, 0);
@@ -61,7 +57,7 @@ export class PairMap {
     this.cross.style.bottom = `${((a + 0.5) / this.p) * 100}%`;
     if (this.values === null) return;
     const n = a * this.p + b;
-    const leftOut = this.only !== null && !this.only(n);
+    const leftOut = this.groups !== null && this.groups[n] !== this.group;
     this.value.textContent = `(${a}, ${b}): ${leftOut ? "not one of these" : this.show(this.values[n])}`;
   }
 }

@@ -1,10 +1,16 @@
 /** What a network does with each pair, computed from what each number adds: attention from "=", and neurons. */
 
+const ALIKE = { powers: null, share: null, constant: 1 }; // where nothing attends, each row is added as it is
+
+// Each of all inputs at once: a call a number would cost as much as the rest.
 const ACTIVATIONS = {
-  relu: (x) => (x > 0 ? x : 0),
-  gelu: (x) => 0.5 * x * (1 + erf(x / Math.SQRT2)),
-  gelu_new: (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3))),
-  square: (x) => x * x,
+  relu: (all) => {
+    for (let n = 0; n < all.length; n++) if (all[n] < 0) all[n] = 0;
+    return all;
+  },
+  gelu: (all) => all.map((x) => 0.5 * x * (1 + erf(x / Math.SQRT2))),
+  gelu_new: (all) => all.map((x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
+  square: (all) => all.map((x) => x * x),
 };
 
 /** The error function, to 2e-8: 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)), and ±1 beyond 4. */
@@ -54,31 +60,38 @@ export function attentionToA({ powers, share, constant }, p) {
 export function neuronOverPairs({ values, constant, activation }, attention, neuron, neurons, heads, p) {
   const rows = attention === null ? 2 * p : 2 * p + 1;
   const sums = new Float32Array(p * p).fill(constant[neuron]);
+  const [partA, partB] = [new Float64Array(p), new Float64Array(p)];
   for (let h = 0; h < heads; h++) {
-    const of = (row) => values[(h * rows + row) * neurons + neuron];
-    const ofA = Float32Array.from({ length: p }, (_, a) => of(a));
-    const ofB = Float32Array.from({ length: p }, (_, b) => of(p + b));
-    if (attention === null) {
-      addOuter(sums, ofA, ofB, 1, p);
-      continue;
+    const first = h * rows * neurons + neuron;
+    const { powers, share, constant: always } = attention === null ? ALIKE : attention[h];
+    if (share !== null) {
+      const ofEquals = powers[2 * p] * values[first + 2 * p * neurons];
+      for (let n = 0; n < p; n++) {
+        partA[n] = powers[n] * values[first + n * neurons] + ofEquals;
+        partB[n] = powers[p + n] * values[first + (p + n) * neurons];
+      }
+      addWeighed(sums, partA, partB, share, p);
     }
-    const { powers, share, constant: always } = attention[h];
-    const ofEquals = of(2 * p);
-    const weighedA = ofA.map((value, a) => value * powers[a] + ofEquals * powers[2 * p]);
-    const weighedB = ofB.map((value, b) => value * powers[p + b]);
-    for (let a = 0, n = 0; a < p; a++) {
-      const part = weighedA[a];
-      for (let b = 0; b < p; b++, n++) sums[n] += share[n] * (part + weighedB[b]);
+    if (always === 0) continue;
+    const ofEquals = attention === null ? 0 : values[first + 2 * p * neurons];
+    for (let n = 0; n < p; n++) {
+      partA[n] = always * (values[first + n * neurons] + ofEquals);
+      partB[n] = always * values[first + (p + n) * neurons];
     }
-    if (always !== 0) addOuter(sums, ofA, ofB.map((value) => value + ofEquals), always, p);
+    addOuter(sums, partA, partB, p);
   }
-  const act = ACTIVATIONS[activation];
-  for (let n = 0; n < sums.length; n++) sums[n] = act(sums[n]);
-  return sums;
+  return ACTIVATIONS[activation](sums);
 }
 
-function addOuter(sums, ofA, ofB, factor, p) {
-  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) sums[n] += factor * (ofA[a] + ofB[b]);
+function addWeighed(sums, ofA, ofB, share, p) {
+  for (let a = 0, n = 0; a < p; a++) {
+    const part = ofA[a];
+    for (let b = 0; b < p; b++, n++) sums[n] += share[n] * (part + ofB[b]);
+  }
+}
+
+function addOuter(sums, ofA, ofB, p) {
+  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) sums[n] += ofA[a] + ofB[b];
 }
 
 /**

@@ -233,8 +233,8 @@ export function losses(parent, view) {
   const [low, high] = array.range();
   const known = run.train.length > 0;
   const groups = known
-    ? [["train pairs", (n) => run.train[n] === 1], ["test pairs", (n) => run.train[n] === 0]]
-    : [["all pairs (the split is unknown)", null]];
+    ? [["train pairs", run.train, 1], ["test pairs", run.train, 0]]
+    : [["all pairs (the split is unknown)", null, 1]];
   const plot = frame(parent, {
     title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints. Losses are kept to about 5%, and those under 1e−9 as 1e−9.",
     table: () => overPairs(run.p, [...(known ? ["trained on"] : []), "loss (nats)"],
@@ -244,7 +244,10 @@ export function losses(parent, view) {
   plot.body.append(row);
   colourBar(plot.body, "loss (nats)", said(Number((10 ** low).toPrecision(1))), said(Number((10 ** high).toPrecision(2))));
   const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => `${rough(10 ** one)} nats` }));
-  return view.moves(plot, () => maps.forEach((map, n) => map.draw(array.at(view.map), low, high, groups[n][1])), true);
+  return view.moves(plot, () => {
+    const values = array.at(view.map);
+    maps.forEach((map, n) => map.draw(values, low, high, groups[n][1], groups[n][2]));
+  }, true);
 }
 
 /** Return a number with the two digits that a loss is kept with. */
@@ -400,10 +403,10 @@ export function graduated(parent, view) {
   const row = element("div", { class: "maps two" });
   plot.body.append(row);
   const known = run.train.length > 0;
-  const groups = known ? [["train pairs", (n) => run.train[n] === 1], ["test pairs", (n) => run.train[n] === 0]] : [["all pairs", null]];
+  const groups = known ? [["train pairs", run.train, 1], ["test pairs", run.train, 0]] : [["all pairs", null, 1]];
   colourBar(plot.body, "step", "0", said(last));
   const show = (step) => (Number.isNaN(step) ? "never" : `step ${said(step)}`);
-  for (const [label, only] of groups) new PairMap(row, { p: run.p, pair, label, show }).draw(array.values, 0, last, only);
+  for (const [label, ...group] of groups) new PairMap(row, { p: run.p, pair, label, show }).draw(array.values, 0, last, ...group);
   return plot;
 }
 
