@@ -1,6 +1,11 @@
 /** Colours: of lines, of values in maps, and of the residues of numbers. */
 
-export const LINES = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"];
+const DARK = matchMedia("(prefers-color-scheme: dark)").matches;
+
+// Blue, red, green, pink, orange, sky, grey; brighter on a dark page, as it is when the page is opened.
+export const LINES = DARK
+  ? ["#4fa9e3", "#ff8a4c", "#2fc79b", "#e39ac4", "#f0b73a", "#8fd0f5", "#a8a8a8"]
+  : ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"];
 export const SHADES = { memorization: "#56b4e9", "circuit formation": "#f0e442", cleanup: "#e69f00", grokked: "#999999" };
 
 // Ten points of the viridis colours, between which the table is interpolated.

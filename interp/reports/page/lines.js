@@ -86,9 +86,10 @@ export class Lines {
       );
     }
     for (const { value, text } of this.x.ticks) {
+      const outside = this.x(value) + 3.5 * text.length > width; // half of its letters would be cut off
       svg.append(
         drawn("line", { x1: this.x(value), x2: this.x(value), y1: y0, y2: y0 + 5, class: "axis" }),
-        drawn("text", { x: this.x(value), y: y0 + 18, "text-anchor": "middle" }, text),
+        drawn("text", { x: outside ? width - 1 : this.x(value), y: y0 + 18, "text-anchor": outside ? "end" : "middle" }, text),
       );
     }
     svg.append(

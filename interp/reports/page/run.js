@@ -2,12 +2,12 @@
 
 import { readData } from "./data.js";
 import { Clock, lastAt, Pair } from "./clock.js";
-import { TABLE } from "./colours.js";
+import { LINES, TABLE } from "./colours.js";
 import { element, refreshTables, said } from "./elements.js";
 import { attentionOf, attentionToA, neuronOverPairs } from "./network.js";
 import { attention, circles, coefficients, curves, graduated, losses, neurons, norms, normsOverTraining, pairFields, path, shares, waves } from "./views.js";
 
-const COLOURS = { train: "#0072b2", test: "#d55e00", restricted: "#cc79a7", excluded: "#009e73" };
+const COLOURS = { train: LINES[0], test: LINES[1], restricted: LINES[3], excluded: LINES[2] };
 
 /** A run on the page: its data, where the slider stands in it, and the plots that follow. */
 class View {
