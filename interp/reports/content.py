@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ from interp.measures.weights import principal_components
 from interp.networks.base import Network
 from interp.progress import threads_for
 from interp.reports.packing import Packed, as_bytes, doubles, exact, whole_numbers
-from interp.reports.words import what_happened
+from interp.reports.words import settings_in_words, what_happened, words_of
 from interp.run import ForeignNetwork, Run
 from interp.subjects import subject_of
 from interp.threads import keeping_threads
@@ -84,8 +85,10 @@ def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
     return {
         "kind": "run",
         "name": printable(run.path),
+        "title": printable(Path(run.path).name or run.path),
         "about": shown.about("run"),
-        "network": str(run.architecture),
+        "network": settings_in_words(run),
+        "words": words_of(run, found),
         "p": run.task.p,
         **said,
         "steps": steps,

@@ -12,7 +12,7 @@ from typing import Any
 
 from interp.arguments import given
 from interp.computing import computing
-from interp.disk import as_path, make_folder, printable, write_whole
+from interp.disk import as_path, make_folder, write_whole
 from interp.errors import ConfigError
 from interp.published import load_run
 from interp.reports.content import content_of
@@ -22,6 +22,10 @@ from interp.sweeps.table import Sweep, is_sweep
 from interp.threads import keeping_threads
 
 MOST_RUNS = 4
+_TOGETHER = (
+    "<p>One slider moves all runs to the same training step. A run that has ended stays at its last checkpoint, and "
+    "axes are each run's own.</p>"
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,9 +87,9 @@ def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
     """Return the page of these contents of runs."""
     several = len(contents) > 1
     sections = "".join(_section(content, several) for content in contents)
-    title = " beside ".join(_name(content) for content in contents)
+    title = " beside ".join(map(_title, contents))
     body = (
-        f"<header><h1>{html.escape(title)}</h1></header>\n"
+        f"<header><h1>{html.escape(title)}</h1>{_TOGETHER if several else ''}</header>\n"
         f'<main class="runs{" several" if several else ""}">\n{sections}</main>\n'
         '<div id="controls" role="group" aria-label="Training step"></div>\n'
     )
@@ -95,19 +99,21 @@ def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
     return Report(page(title, body, contents, "run.js", made), doubts)
 
 
-def _name(content: Mapping[str, Any]) -> str:
-    return printable(Path(str(content["name"])).name or str(content["name"]))
+def _title(content: Mapping[str, Any]) -> str:
+    return str(content["title"])
 
 
 def _section(content: Mapping[str, Any], several: bool) -> str:
-    level = f"<h2>{html.escape(_name(content))}</h2>\n" if several else ""
+    level = f"<h2>{html.escape(str(content['title']))}</h2>\n" if several else ""
     summary = "".join(f"<li>{html.escape(one)}</li>" for one in content["summary"])
     doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content["doubts"])
     noted = f'<p>Doubtful, or left out:</p>\n<ul class="doubts">{doubts}</ul>\n' if doubts else ""
+    explained = "".join(f"<dt>{html.escape(word)}</dt><dd>{html.escape(said)}</dd>" for word, said in content["words"])
+    words = f'<details class="words"><summary>Words that are used here</summary><dl>{explained}</dl></details>\n'
     return (
         f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}<br>'
         f"{html.escape(content['network'])}</p>\n"
-        f'<ul class="summary">{summary}</ul>\n{noted}</article>\n'
+        f'<ul class="summary">{summary}</ul>\n{noted}{words}</article>\n'
     )
 
 

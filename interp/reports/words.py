@@ -10,7 +10,13 @@ import pandas as pd
 from interp.events import Phases
 from interp.keys import KeyCheckpoint
 from interp.measures.logits import KEY_SHARE
+from interp.networks import Transformer
 from interp.run import Run
+
+_FORMULAS = {
+    "add": "(a + b) mod p", "subtract": "(a − b) mod p", "quadratic": "(a² + ab + b²) mod p",
+    "random": "a random number that was drawn once for each pair",
+}  # fmt: skip
 
 
 def what_happened(
@@ -30,6 +36,50 @@ def what_happened(
         doubts.append(f"Left out, since they cannot be measured: the checkpoints of step {_steps(lost)}.")
     said = [one if one.endswith(".") else f"{one}." for one in doubts]
     return {"summary": summary, "doubts": said, "doubts_of_task": of_task}
+
+
+def settings_in_words(run: Run) -> str:
+    """Return the sizes of the network of a run, and how it was trained, where that is known."""
+    network = run.architecture
+    said = str(network)
+    if isinstance(network, Transformer):
+        said = (
+            f"Transformer of one layer: d_model {network.d_model}, {network.n_heads} heads of {network.d_head}, "
+            f"{network.d_mlp} neurons ({network.activation})"
+        )
+    config = run.config
+    if config is None:
+        return f"{said}."
+    return (
+        f"{said}; {config.optimizer} with learning rate {config.learning_rate:g} and weight decay "
+        f"{config.weight_decay:g}, {config.steps:,} steps."
+    )
+
+
+def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
+    """Return the words that a page uses, each with what it means."""
+    p, formula = run.task.p, _FORMULAS[run.task.operation]
+    right = f"{found.threshold:.0%}"
+    return [
+        ("a, b and c", f"The network is given two numbers a and b from 0 to {p - 1} and answers c = {formula}."),
+        ("wave of frequency k", f"A cosine or sine of 2πkn/{p} over the numbers n."),
+        ("W_E", "The embedding: the vector that stands for each number."),
+        ("W_L", "The neuron-logit map W_out · W_U: what each neuron adds to the logit of each answer."),
+        ("key frequencies", "Those with more than 1% of the sum of squared cosine coefficients of the logits."),
+        (
+            "circuit",
+            "The algorithm that a network comes to use: it turns numbers into waves of the key frequencies, and "
+            "combines them so that they peak at the right answer.",
+        ),
+        ("memorization", "Until excluded loss is least, between memorizing and generalizing."),
+        (
+            "circuit formation",
+            "From there until the log of test loss has fallen a tenth of the way from peak to floor.",
+        ),
+        ("cleanup", "From there until it has fallen 99% of the way."),
+        ("grokked", "After that, until the run ends or loses it."),
+        ("memorized, generalized", f"{right} of the train pairs, of the test pairs are answered right."),
+    ]
 
 
 def _learning(found: Phases) -> list[str]:

@@ -71,8 +71,10 @@ export function csvButton(title, table) {
     const { columns, rows } = table();
     const lines = [columns, ...rows].map((row) => row.map(cell).join(","));
     const url = URL.createObjectURL(new Blob([`${lines.join("\n")}\n`], { type: "text/csv" }));
-    const step = button.closest("figure")?.dataset.step;
-    const name = [title, ...(step ? [`step ${step}`] : [])].join(" ").toLowerCase().replace(/[^a-z0-9]+/g, "_");
+    const { step, whole } = button.closest("figure")?.dataset ?? {};
+    const run = button.closest("[data-run]")?.dataset.run;
+    const parts = [...(run ? [run] : []), title, ...(step && !whole ? [`step ${step}`] : [])];
+    const name = parts.join(" ").toLowerCase().replace(/[^a-z0-9]+/g, "_");
     const link = element("a", { href: url, download: `${name}.csv` });
     link.click();
     URL.revokeObjectURL(url);

@@ -58,7 +58,7 @@ export class PairMap {
     if (this.values === null) return;
     const n = a * this.p + b;
     const leftOut = this.groups !== null && this.groups[n] !== this.group;
-    this.value.textContent = `(${a}, ${b}): ${leftOut ? "not one of these" : this.show(this.values[n])}`;
+    this.value.textContent = `(${a}, ${b}): ${leftOut ? "a pair of the other map" : this.show(this.values[n])}`;
   }
 }
 

@@ -103,6 +103,7 @@ class View {
 
 function build(view) {
   const { root } = view;
+  root.dataset.run = view.run.title;
   if (views.length > 1) {
     const shown = element("p", { class: "shown" });
     const show = () => { shown.textContent = `Shown: step ${said(view.run.steps[view.index])}`; };
@@ -117,11 +118,11 @@ function build(view) {
   };
   const train = { name: "train", colour: COLOURS.train };
   const test = { name: "test", colour: COLOURS.test, dash: "dash" };
-  const over = part("Over training");
+  const over = part("Curves over training");
   const recorded = Object.keys(view.run.curves.recorded).length > 1 ? "recorded" : "measured";
   curves(over, view, {
     title: "Loss", yTitle: "loss (nats)", log: true, from: recorded, names: { train_loss: train, test_loss: test },
-    caption: "As the training recorded it, over all of its outputs. Click on a curve to move the slider there. Phases are shaded.",
+    caption: "As the training recorded it, over all of its outputs. Click on a curve to move the slider to the nearest checkpoint. Phases are shaded.",
   });
   curves(over, view, {
     title: "Accuracy", yTitle: "share answered right", log: false, from: recorded, names: { train_accuracy: train, test_accuracy: test },
@@ -133,7 +134,7 @@ function build(view) {
       train_loss: train, test_loss: test, restricted_loss: { name: "restricted", colour: COLOURS.restricted },
       excluded_loss: { name: "excluded", colour: COLOURS.excluded, dash: "dashdot" },
     },
-    caption: "Restricted loss keeps the key frequencies of the logits alone, excluded loss removes them (over train pairs). Excluded loss rises where a circuit forms, also before test loss falls. These losses are of the checkpoints, over the p numbers alone.",
+    caption: "Restricted loss, over all pairs, is the loss when only the key frequencies are kept in the logits. Excluded loss, over train pairs, is the loss when they are taken out: it rises as the network comes to rely on its circuit, also before test loss falls. Restricted loss may be under train loss, since the rest of the logits is noise by then. All are measured at the checkpoints over the p numbers, without an output for =.",
   });
   curves(over, view, {
     title: "Progress measures: sparsity", yTitle: "Gini coefficient", log: false, from: "measured",
@@ -146,19 +147,32 @@ function build(view) {
     caption: "The sum of the squares of all parameters. Where weight decay removes what a circuit does not need, it falls.",
   });
   const at = part("At a checkpoint");
-  pairFields(at, view);
   norms(at, view);
   coefficients(at, view);
   shares(at, view);
   circles(at, view);
+  pairFields(at, view);
   attention(at, view);
   neurons(at, view);
   losses(at, view);
   waves(at, view);
-  const whole = part("Over the whole training");
+  const whole = part("Maps over training");
   normsOverTraining(whole, view);
   path(whole, view);
   graduated(whole, view);
+}
+
+/** Where the slider stands in a run: which checkpoint, and in which phase. */
+function alone({ run, index }) {
+  const step = run.steps[index];
+  const phase = run.phases.findLast(([, first, last]) => first <= step && step <= last);
+  return `checkpoint ${index + 1} of ${run.steps.length}${phase ? `, ${phase[0]}` : ""}`;
+}
+
+/** The step that one of several runs shows. */
+function beside({ run, index }) {
+  const end = index === run.steps.length - 1 ? " (its last)" : "";
+  return `${run.title}: step ${said(run.steps[index])}${end}`;
 }
 
 /** The bar of the slider, at the foot of the window. */
@@ -166,6 +180,7 @@ function controls(clock) {
   const play = element("button", { type: "button", id: "play" }, "Play");
   const slider = element("input", { type: "range", id: "slider", min: 0, max: clock.steps.length - 1, step: 1, "aria-label": "Checkpoint" });
   const output = element("output", { for: "slider", id: "step" });
+  const where = element("span", { id: "where" });
   play.addEventListener("click", () => (clock.playing ? clock.pause() : clock.play()));
   slider.addEventListener("input", () => {
     if (clock.playing) clock.pause();
@@ -176,10 +191,11 @@ function controls(clock) {
     const text = `step ${said(clock.step)}`;
     slider.setAttribute("aria-valuetext", text);
     output.textContent = text;
+    where.textContent = views.length === 1 ? alone(views[0]) : views.map(beside).join(" · ");
     play.textContent = clock.playing ? "Pause" : "Play";
   };
   clock.follow(show);
-  document.getElementById("controls").append(play, slider, output);
+  document.getElementById("controls").append(play, slider, output, where);
   show();
 }
 

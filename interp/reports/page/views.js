@@ -8,6 +8,7 @@ import { LINES, residue, TABLE } from "./colours.js";
 import { wavesOf } from "./network.js";
 
 const STEP = "training step";
+const LEAST = -8.98; // log10 of nats: what is kept as 1e-9, rounded to a byte
 const MOST_WAVES = 7; // that are drawn one by one
 
 /** Two fields for the pair, above the maps: they reach every pair from the keyboard. */
@@ -15,9 +16,10 @@ export function pairFields(parent, { run, pair }) {
   const inputs = ["a", "b"].map((name) => {
     const input = element("input", { type: "number", min: 0, max: run.p - 1, "aria-label": `${name} of the pair` });
     input.addEventListener("input", () => {
-      const [a, b] = inputs.map((one) => Number(one.value));
+      const [a, b] = inputs.map((one) => (one.value === "" ? NaN : Number(one.value)));
       if ([a, b].every((n) => Number.isInteger(n) && n >= 0 && n < run.p)) pair.set(a, b);
     });
+    input.addEventListener("change", () => { input.value = pair[name]; }); // what is no pair gives way to the last one
     return input;
   });
   const show = () => inputs.forEach((input, n) => {
@@ -25,7 +27,7 @@ export function pairFields(parent, { run, pair }) {
   });
   pair.follow(show);
   show();
-  parent.append(element("p", { class: "pair" }, "Pair that is shown: a ", inputs[0], " b ", inputs[1], " (or point at a map)"));
+  parent.append(element("p", { class: "pair" }, "Pair that is shown: a ", inputs[0], " b ", inputs[1], ` (whole numbers from 0 to ${run.p - 1}; or point at a square map)`));
 }
 
 /** Losses or other curves over training, with the phases behind them. */
@@ -48,6 +50,7 @@ export function curves(parent, view, { title, caption, yTitle, log, from, names 
     series: there.map(([column, look]) => ({ x: sourceOf(column).step, y: sourceOf(column)[column], ...look })),
     shades: run.phases, log, xTitle: STEP, yTitle, label: title, pick: (step) => clock.goTo(step), xRange: view.xRange,
   });
+  plot.figure.dataset.whole = "true";
   return view.moves(plot, (index) => lines.mark(run.steps[index]));
 }
 
@@ -81,7 +84,7 @@ export function coefficients(parent, view) {
 }
 
 function ofKeys(run) {
-  return `Key frequencies have more than 1% of the sum of squared coefficients at step ${said(run.key_step)}.`;
+  return `Key frequencies have more than 1% of the sum of squared cosine coefficients of the logits at step ${said(run.key_step)}; they are the same at every step. The axis is the same at every step, too.`;
 }
 
 function byFrequency(parent, view, { title, caption, yTitle, at, range }) {
@@ -116,7 +119,7 @@ export function circles(parent, view) {
   const limit = Math.max(...array.range().map(Math.abs)) * 1.08;
   const plot = frame(parent, {
     title, wide: true,
-    caption: `Each number n at the projection of its embedding on the cosine and the sine direction that W_E has for frequency k at step ${said(run.key_step)}. Colour is k·n mod p; n = 0 is ringed. ${run.circle_notes.join(" ")}`,
+    caption: `Each number n at the projection of its embedding on the cosine and the sine direction that W_E has for frequency k at step ${said(run.key_step)}. Before that step the points need not form a circle. Colour is k·n mod p; n = 0 is ringed. ${run.circle_notes.join(" ")}`,
     table: () => ({
       columns: ["n", ...frequencies.flatMap((k) => [`cosine direction of k = ${k}`, `sine direction of k = ${k}`])],
       rows: Array.from({ length: p }, (_, n) => [n, ...frequencies.flatMap((_, panel) => Array.from(array.at(view.index, panel, n)))]),
@@ -162,7 +165,7 @@ export function attention(parent, view) {
   if (run.missing.attention) return missing(parent, title, run.missing.attention);
   const heads = Array.from({ length: run.heads }, (_, h) => h);
   const plot = frame(parent, {
-    title, wide: true, caption: "How much each head (of the last layer), at the last position, attends to a. In the circuit it is a wave of a and of b of one frequency.",
+    title, wide: true, caption: "How much each head (of the last layer), at the last position, attends to a. What is not paid to a goes to b and, if the network reads it, to =. In the circuit the stripes are waves of one frequency.",
     table: () => overPairs(run.p, heads.map((h) => `head ${h}`), heads.map((h) => view.toA(view.map, h))),
   });
   const row = element("div", { class: "maps" });
@@ -181,7 +184,7 @@ export function neurons(parent, view) {
   if (run.missing.neurons || run.neurons.length === 0) return missing(parent, title, run.missing.neurons ?? "no neuron was chosen");
   const plot = frame(parent, {
     title, wide: true,
-    caption: "The purest neuron of each of the largest groups, and the least pure one that is alive; of a network without such groups those that vary most. Each has the colours from its least activation (0 for most) to its largest at this checkpoint; beneath is the activation itself. In the circuit a neuron is a wave of a, of b and of a + b of one frequency.",
+    caption: `Neurons chosen at step ${said(run.key_step)}, the same at every step: of each of the largest groups of neurons of one frequency the one that this frequency explains best, then the one that is explained least of those that are not always 0. Without such groups they are those that vary most. A title gives the neuron, its best frequency k at this step, and the share of its variance that k explains. Colours go from its least activation (0 for most) to its largest at this step; beneath is the activation itself.`,
     table: () => overPairs(run.p, run.neurons.map((n) => `neuron ${n}`), run.neurons.map((_, n) => view.neuron(view.map, n))),
   });
   const row = element("div", { class: "maps" });
@@ -195,7 +198,7 @@ export function neurons(parent, view) {
       maps[at].draw(values, Math.min(0, low), high);
       const k = run.arrays.neuron_frequencies.at(view.map)[n];
       const share = run.arrays.neuron_shares.at(view.map)[n];
-      maps[at].title.textContent = `${n}: k = ${k}, ${Math.round(100 * share)}%`;
+      maps[at].title.textContent = `neuron ${n}: k = ${k}, ${Math.round(100 * share)}%`;
     });
   }, true);
 }
@@ -236,14 +239,14 @@ export function losses(parent, view) {
     ? [["train pairs", run.train, 1], ["test pairs", run.train, 0]]
     : [["all pairs (the split is unknown)", null, 1]];
   const plot = frame(parent, {
-    title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints. Losses are kept to about 5%, and those under 1e−9 as 1e−9.",
+    title, caption: "−log of the probability of the right answer, in nats, on a logarithmic scale of colours that holds for all checkpoints. Values are rounded to about 5%, and 1e−9 stands for all that is less. Blank: pairs of the other map.",
     table: () => overPairs(run.p, [...(known ? ["trained on"] : []), "loss (nats)"],
       [...(known ? [run.train] : []), array.at(view.map).map((one) => 10 ** one)]),
   });
   const row = element("div", { class: "maps two" });
   plot.body.append(row);
   colourBar(plot.body, "loss (nats)", said(Number((10 ** low).toPrecision(1))), said(Number((10 ** high).toPrecision(2))));
-  const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => `${rough(10 ** one)} nats` }));
+  const maps = groups.map(([label]) => new PairMap(row, { p: run.p, pair, label, show: (one) => (one <= LEAST ? "under 1e−9 nats" : `${rough(10 ** one)} nats`) }));
   return view.moves(plot, () => {
     const values = array.at(view.map);
     maps.forEach((map, n) => map.draw(values, low, high, groups[n][1], groups[n][2]));
@@ -274,7 +277,7 @@ export function waves(parent, view) {
   };
   const plot = frame(parent, {
     title, wide: true,
-    caption: `Logits of each output c, less their mean over c, as far as they depend on a ${view.sign} b alone: their waves of the frequencies k, the sum of these, and all of it (the mean over the pairs of the same a ${view.sign} b). They add up at the right answer, the dotted line. The rest is what the waves leave of this pair's own logits.${notAll}`,
+    caption: `Logits of each output c, less their mean over c, as far as they depend on a ${view.sign} b alone: their waves of the frequencies k, the sum of these, and all of it (the mean over the pairs of the same a ${view.sign} b). Once the circuit has formed, all waves have a crest at the right answer (the dotted line), so their sum is largest there. The rest is what is left of this pair's own logits after the waves are taken away; compare it with the height of the peak.${notAll}`,
     table: () => {
       const { each, sum, all } = values();
       return {
@@ -348,6 +351,7 @@ export function normsOverTraining(parent, view) {
       element("span", { class: "y" }, `frequency k, 1 to ${many}`), held,
       element("span", { class: "x" }, `checkpoints, step ${said(run.steps[0])} to ${said(run.steps[steps - 1])}`)));
     colourBar(plot.body, `norm of ${of}`, "0", said(high));
+    plot.figure.dataset.whole = "true";
     view.moves(plot, (index) => { column.style.left = `${((index + 0.5) / steps) * 100}%`; });
   }
 }
@@ -378,6 +382,7 @@ export function path(parent, view) {
     const far = (n) => (lines.x(x[n]) - px) ** 2 + (lines.y(y[n]) - py) ** 2;
     clock.goTo(steps.values[x.reduce((best, _, n) => (far(n) < far(best) ? n : best), 0)]);
   });
+  plot.figure.dataset.whole = "true";
   return view.moves(plot, (index) => {
     const at = Array.from(steps.values).indexOf(run.steps[index]);
     lines.point(at < 0 ? null : [x[at], y[at]]);
@@ -397,7 +402,7 @@ export function graduated(parent, view) {
   if (!array) return missing(parent, title, "which pairs are answered right is not known");
   const last = run.steps[run.steps.length - 1];
   const plot = frame(parent, {
-    title, caption: `The first of the ${said(run.steps.length)} checkpoints of the slider from which a pair is answered right at every later one. Pairs that are wrong at the last one are grey.`,
+    title, caption: `The first of the ${said(run.steps.length)} checkpoints of the slider from which a pair is answered right at every later one. Pairs that are wrong at the last one are grey. Blank: pairs of the other map.`,
     table: () => overPairs(run.p, ["graduated at step"], [array.values]),
   });
   const row = element("div", { class: "maps two" });
