@@ -8,10 +8,15 @@ const ACTIVATIONS = {
     for (let n = 0; n < all.length; n++) if (all[n] < 0) all[n] = 0;
     return all;
   },
-  gelu: (all) => all.map((x) => 0.5 * x * (1 + erf(x / Math.SQRT2))),
-  gelu_new: (all) => all.map((x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
-  square: (all) => all.map((x) => x * x),
+  gelu: (all) => replaced(all, (x) => 0.5 * x * (1 + erf(x / Math.SQRT2))),
+  gelu_new: (all) => replaced(all, (x) => 0.5 * x * (1 + Math.tanh(Math.sqrt(2 / Math.PI) * (x + 0.044715 * x ** 3)))),
+  square: (all) => replaced(all, (x) => x * x),
 };
+
+function replaced(all, by) {
+  for (let n = 0; n < all.length; n++) all[n] = by(all[n]);
+  return all;
+}
 
 /** The error function, to 2e-8: 2/√π · exp(−x²) · Σ 2ⁿ x²ⁿ⁺¹ / (1 · 3 · … · (2n + 1)), and ±1 beyond 4. */
 export function erf(x) {
@@ -47,19 +52,18 @@ export function attentionOf(scores, heads, p, coefficient) {
 }
 
 /** Attention of one head to a over all pairs. */
-export function attentionToA({ powers, share, constant }, p) {
-  const found = new Float32Array(p * p);
-  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) found[n] = powers[a] * share[n] + constant;
-  return found;
+export function attentionToA({ powers, share, constant }, p, into = new Float32Array(p * p)) {
+  for (let a = 0, n = 0; a < p; a++) for (let b = 0; b < p; b++, n++) into[n] = powers[a] * share[n] + constant;
+  return into;
 }
 
 /**
  * The activations of one neuron over all pairs, from the values [head, row, neuron] that each row adds to its input.
- * `attention` is what attentionOf returns, or null in a network in which nothing attends.
+ * `attention` is what attentionOf returns, or null in a network in which nothing attends. The result is written `into`.
  */
-export function neuronOverPairs({ values, constant, activation }, attention, neuron, neurons, heads, p) {
+export function neuronOverPairs({ values, constant, activation }, attention, neuron, neurons, heads, p, into = new Float32Array(p * p)) {
   const rows = attention === null ? 2 * p : 2 * p + 1;
-  const sums = new Float32Array(p * p).fill(constant[neuron]);
+  const sums = into.fill(constant[neuron]);
   const [partA, partB] = [new Float64Array(p), new Float64Array(p)];
   for (let h = 0; h < heads; h++) {
     const first = h * rows * neurons + neuron;

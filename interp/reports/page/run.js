@@ -18,6 +18,7 @@ class View {
     this.xRange = [0, Math.max(run.curves.recorded.step.at(-1), run.steps.at(-1))];
     this.seen = new Map();
     this.kept = {};
+    this.maps = {}; // the numbers of each map that is computed here, written anew at each step
     this.watcher = new IntersectionObserver((entries) => this.changed(entries), { rootMargin: "200px" });
     clock.follow(() => this.refresh());
   }
@@ -89,7 +90,13 @@ class View {
   /** Attention of a head to a over all pairs. */
   toA(map, h) {
     const { run } = this;
-    return run.arrays.scores ? attentionToA(this.attention(map)[h], run.p) : run.arrays.attention.at(map, h);
+    return run.arrays.scores ? attentionToA(this.attention(map)[h], run.p, this.room(`head ${h}`)) : run.arrays.attention.at(map, h);
+  }
+
+  /** Room for the numbers of a map, the same at every step. */
+  room(name) {
+    this.maps[name] ??= new Float32Array(this.run.p ** 2);
+    return this.maps[name];
   }
 
   /** The activations over pairs of the n-th chosen neuron. */
@@ -97,7 +104,7 @@ class View {
     const { arrays, neurons: chosen, p } = this.run;
     if (arrays.neurons) return arrays.neurons.at(map, n);
     const parts = { values: arrays.values.at(map), constant: arrays.constant.at(map), activation: this.run.activation };
-    return neuronOverPairs(parts, this.attention(map), n, chosen.length, arrays.values.shape[1], p);
+    return neuronOverPairs(parts, this.attention(map), n, chosen.length, arrays.values.shape[1], p, this.room(`neuron ${n}`));
   }
 }
 

@@ -135,6 +135,7 @@ export function circles(parent, view) {
     return canvas.getContext("2d");
   });
   return view.moves(plot, (index) => {
+    const ink = getComputedStyle(document.body).color;
     frequencies.forEach((k, panel) => {
       const context = contexts[panel];
       const points = array.at(index, panel);
@@ -150,7 +151,7 @@ export function circles(parent, view) {
         context.arc(x, y, p > 60 ? 6 : 8, 0, 7);
         context.fill();
         if (n > 0) continue;
-        context.strokeStyle = getComputedStyle(document.body).color;
+        context.strokeStyle = ink;
         context.lineWidth = 3;
         context.stroke();
       }
