@@ -3,7 +3,7 @@
     python -m benchmarks.rounding DIR                 five changed copies of seed 0, each a run in DIR; ends in a table
     python -m benchmarks.rounding DIR --device cuda   the same on a GPU
 
-A run takes eight minutes on two cores and about one on a GPU. Runs that are there already are read, not trained again.
+A run takes eight minutes on two cores. Runs that are there already are read, not trained again.
 The table is written to DIR/rounding.parquet; its columns are those of a sweep's table, and `change` seeds the change.
 """
 

@@ -1,6 +1,4 @@
-"""The `interp` command: train, sweep, measure, list-measures, compare, phases, figures, report, animate, demo,
-convert.
-"""
+"""The `interp` command: a function for each of its commands, from train to convert."""
 
 from __future__ import annotations
 

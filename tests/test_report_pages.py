@@ -3,7 +3,6 @@
 import csv
 import functools
 import io
-import os
 import re
 import shutil
 from itertools import pairwise
@@ -11,7 +10,6 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from choreographer.browsers.chromium import Chromium
 
 import interp
 from interp import ConfigError
@@ -24,9 +22,8 @@ from interp.survival import curve_of, kaplan_meier, moved, waits, with_delays
 from interp.sweeps.grid import configurations, run_id
 from interp.sweeps.jobs import Job, perform
 from interp.sweeps.table import Sweep, open_sweep, varied
-from tests.processes import HAS_BROWSER, ROOT
-
-sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, of the extra dev")
+from tests import browsing
+from tests.conftest import ROOT
 
 TINY = {"p": 5, "train_fraction": 0.6, "d_model": 8, "n_heads": 1, "d_mlp": 8, "steps": 6, "checkpoint_steps": [[0, 6]]}
 DELAYS = interp.load_sweep(ROOT / "checkpoints" / "delay-mod23")
@@ -36,13 +33,8 @@ HOSTILE = '<img src=x onerror="globalThis.hit = 1"></script><script>globalThis.h
 
 @pytest.fixture(scope="module")
 def browser():
-    if not HAS_BROWSER:
-        pytest.skip("needs Chrome or Chromium, to open pages in")
-    alone = ["--no-sandbox"] if os.geteuid() == 0 else []  # Chromium refuses its sandbox to root
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=Chromium.find_browser(skip_local=False), args=alone)
+    with browsing.browser() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture
