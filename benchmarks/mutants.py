@@ -80,6 +80,10 @@ _MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", "tests/test_subj
 _SPLITS = tuple(
     f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
 )
+_LOGS = tuple(
+    f"tests/test_logs.py::test_{name}"
+    for name in ("a_log_of_several_runs_asks_which", "three_runs_step_by_step_are_all_named")
+)
 TESTS = {  # of each module, the quickest first
     "interp/measures/attention.py": ("tests/test_circuit.py", _ARRAYS, _NONSENSE),
     "interp/measures/embedding.py": _MEASURES,
@@ -95,7 +99,7 @@ TESTS = {  # of each module, the quickest first
     "interp/networks/shared.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
     "interp/updates.py": ("tests/test_updates.py", "tests/test_train.py"),
     "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
-    "interp/events.py": ("tests/test_phases.py",),
+    "interp/events.py": ("tests/test_phases.py", *_LOGS),
     "interp/disk.py": ("tests/test_run.py", "tests/test_disk.py"),
     "interp/run.py": ("tests/test_run.py", "tests/test_disk.py", f"{_STATE}[all of them-model]",
                       f"{_STATE}[all of them-load]"),

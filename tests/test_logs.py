@@ -238,6 +238,17 @@ def test_a_log_of_several_runs_asks_which(tmp_path):
     assert "--where takes COLUMN=VALUE, as in --where run=seed3; got 'run'" in " ".join(wrong.stderr.split())
 
 
+@pytest.mark.filterwarnings("ignore:6 of 21 rows have no step")
+def test_three_runs_step_by_step_are_all_named():
+    """The rows of the runs alternate, and those without a step, here two of each run, say nothing of which is which."""
+    runs = [FRAME.assign(run=name, test_accuracy=FRAME.test_accuracy * (1 - i / 9)) for i, name in enumerate("abc")]
+    mixed = pd.concat(runs).sort_values("step", kind="stable")
+    unknown = pd.concat([frame.iloc[:2].assign(step=float("nan")) for frame in runs])
+    for frame in (mixed, pd.concat([mixed, unknown])):
+        with pytest.raises(ConfigError, match=r"3 runs, told apart by the column run: a, b, c\. .* --where run=a\."):
+            interp.phases(frame)
+
+
 def test_published_histories_ask_which_run():
     file = published("histories.parquet")
     first = pd.read_parquet(file)["run"].iloc[0]

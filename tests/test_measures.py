@@ -7,12 +7,13 @@ import pytest
 import torch
 from hypothesis import given, strategies as st
 
-from interp import Activations, Task, split_mask
+from interp import Activations, ConfigError, Task, split_mask
 from interp.fourier import fourier_basis, frequency_rows
-from interp.measures import embedding, logits, losses, neurons
+from interp.measures import embedding, logits, losses, neurons, weights
 from interp.measures.weights import sum_squared_weights
 from interp.training import training_loss
-from tests.models import analytic_activations, analytic_logits, measured as measured_arrays
+from tests.models import analytic_activations, analytic_logits, measured as measured_arrays, subject
+from tests.test_circuit import angle
 
 
 def waves(p: int, k: int, d: int = 6) -> torch.Tensor:
@@ -250,3 +251,74 @@ def test_sums_by_difference_go_by_s_less_c(p):
     table = torch.randn(p, p, dtype=torch.float64, generator=torch.Generator().manual_seed(p))
     by_hand = [sum(float(table[s, c]) for s in range(p) for c in range(p) if (s - c) % p == r) for r in range(p)]
     assert logits.sums_by_difference(table).tolist() == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_principal_components_of_an_ellipse():
+    """(A cos θ, B sin θ) in any plane, moved from the origin: shares A² and B² over their sum, coordinates as drawn."""
+    A, B, theta = 3.0, 2.0, angle(12, 1) + 0.1
+    flat = torch.stack([A * theta.cos(), B * theta.sin()], 1)
+    plane, _ = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double())
+    x = flat @ plane.T + 7
+    path, shares = weights.principal_components(x @ x.T)
+    assert shares.tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-9)
+    torch.testing.assert_close(path.abs(), flat.abs(), rtol=0, atol=1e-6)  # √ of what rounding leaves of 1e-13
+    assert all(float(column[column.abs().argmax()]) > 0 for column in path.T)
+    same, none = weights.principal_components(torch.ones(4, 4))
+    assert same.abs().max() == 0
+    assert none.isnan().all()
+    assert weights.principal_components(torch.eye(4), 4)[0].shape == (4, 4)
+    with pytest.raises(ConfigError, match="many must be a whole number from 1 to 4; got 5"):
+        weights.principal_components(torch.eye(4), 5)
+
+
+def test_the_products_of_parameters_add_up_to_those_of_all():
+    states = [{"A": torch.full((2, 2), float(i)), "b": torch.tensor([0.0, 1.0 - i])} for i in range(3)]
+    found = weights.inner_products(states)
+    moved = torch.tensor([-1.0, 0.0, 1.0]).double()  # of every entry of A, and of one of b, about their mean
+    torch.testing.assert_close(found["A"], 4 * moved[:, None] * moved)
+    torch.testing.assert_close(found["b"], moved[:, None] * moved)
+    path, shares = weights.principal_components(sum(found.values()), 1)
+    torch.testing.assert_close(path[:, 0].abs(), math.sqrt(5) * moved.abs())
+    assert shares.tolist() == pytest.approx([1])
+
+
+def test_the_right_logit_is_the_sum_of_the_amplitudes():
+    """Σ A_k cos w_k(s − c) has mean 0 over c, and Σ A_k at c = s."""
+    p, task = 13, Task(13)
+    L = analytic_logits(p, {2: 3.0, 5: 1.5}, task.labels)
+    assert logits.correct_logit(L + 8, task.labels).numpy() == pytest.approx(4.5, abs=1e-5)
+    made = subject(analytic_activations(p, {2: 3.0, 5: 1.5}, task.labels, torch.ones(p, p, 2)), torch.eye(p),
+                   torch.ones(2, p), task)  # fmt: skip
+    restricted = losses.restricted_of(made)
+    with pytest.raises(ConfigError, match=r"labels must be .* to 1"):
+        logits.correct_logit(L[:3, :3, :2], torch.tensor([[0, 1, 0], [0, 0, 1], [1, 0, 2]]))
+    assert logits.correct_logit(restricted, torch.arange(p)).numpy() == pytest.approx(4.5, abs=1e-5)
+    assert logits.size_of_rest(L, restricted, task.labels).numpy() == pytest.approx(0, abs=1e-5)
+
+
+def test_the_size_of_the_rest_is_that_of_a_wave_of_the_difference():
+    """δ cos w(a − b) cos w c is left: over the pairs of any s its root mean square is δ |cos w c| / √2."""
+    p, task, delta = 13, Task(13), 0.4
+    R = analytic_logits(p, {2: 3.0}, torch.arange(p)[:, None])[:, 0]
+    difference = torch.arange(p)[:, None] - torch.arange(p)
+    wave = (2 * math.pi / p * difference.double()).cos()
+    L = R[task.labels] + delta * wave[..., None] * angle(p, 1).cos() + 5  # a constant over c is no difference
+    expected = (delta * angle(p, 1).cos().abs() / math.sqrt(2)).expand(p, p)
+    torch.testing.assert_close(logits.size_of_rest(L, R, task.labels), expected, rtol=0, atol=1e-6)
+
+
+def test_a_random_direction_is_as_long_as_the_weights_row_by_row():
+    rows = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
+    given = {
+        "W": rows,
+        "b": torch.tensor([2.0, 0.0]),
+        "W_Q": torch.stack([rows, 2 * rows]),
+        "scale": torch.tensor(-3.0),
+    }
+    found = weights.random_direction(given, 0)
+    assert found["W_Q"].norm(dim=2).flatten().tolist() == pytest.approx([5, 0, 1, 10, 0, 2], rel=1e-6)
+    assert abs(float(found["one"])) == pytest.approx(3, rel=1e-6)
+    assert found["W"].norm(dim=1).tolist() == pytest.approx([5, 0, 1], rel=1e-6)
+    assert float(found["b"].norm()) == pytest.approx(2, rel=1e-6)
+    assert torch.equal(weights.random_direction(given, 0)["W"], found["W"])
+    assert not torch.equal(weights.random_direction(given, 1)["W"], found["W"])

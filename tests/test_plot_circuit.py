@@ -1,7 +1,5 @@
 """Figures of what a network holds, and their definitions, on circuits whose every number is known."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -10,8 +8,8 @@ import interp
 from interp import ConfigError, Task, plot
 from interp.drawing import Shown
 from interp.landscapes import losses_around
-from interp.measures import embedding, logits, losses, neurons, weights
-from tests.models import analytic_activations, analytic_logits, subject
+from interp.measures import embedding, losses, neurons, weights
+from tests.models import analytic_logits, subject
 from tests.test_circuit import AMPLITUDES, angle, circuit
 
 
@@ -23,34 +21,6 @@ def circuit_subject(p: int, operation: str = "add"):
     every = interp.Activations(acts @ W_L, acts, torch.full((p, p, 1, 3), 1 / 3))
     made = subject(every, torch.eye(p), W_L, Task(p, operation))
     return made, phases, frequencies
-
-
-def test_principal_components_of_an_ellipse():
-    """(A cos θ, B sin θ) in any plane, moved from the origin: shares A² and B² over their sum, coordinates as drawn."""
-    A, B, theta = 3.0, 2.0, angle(12, 1) + 0.1
-    flat = torch.stack([A * theta.cos(), B * theta.sin()], 1)
-    plane, _ = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double())
-    x = flat @ plane.T + 7
-    path, shares = weights.principal_components(x @ x.T)
-    assert shares.tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-9)
-    torch.testing.assert_close(path.abs(), flat.abs(), rtol=0, atol=1e-6)  # √ of what rounding leaves of 1e-13
-    assert all(float(column[column.abs().argmax()]) > 0 for column in path.T)
-    same, none = weights.principal_components(torch.ones(4, 4))
-    assert same.abs().max() == 0
-    assert none.isnan().all()
-    with pytest.raises(ConfigError, match="many must be a whole number from 1 to 4; got 9"):
-        weights.principal_components(torch.eye(4), 9)
-
-
-def test_the_products_of_parameters_add_up_to_those_of_all():
-    states = [{"A": torch.full((2, 2), float(i)), "b": torch.tensor([0.0, 1.0 - i])} for i in range(3)]
-    found = weights.inner_products(states)
-    moved = torch.tensor([-1.0, 0.0, 1.0]).double()  # of every entry of A, and of one of b, about their mean
-    torch.testing.assert_close(found["A"], 4 * moved[:, None] * moved)
-    torch.testing.assert_close(found["b"], moved[:, None] * moved)
-    path, shares = weights.principal_components(sum(found.values()), 1)
-    torch.testing.assert_close(path[:, 0].abs(), math.sqrt(5) * moved.abs())
-    assert shares.tolist() == pytest.approx([1])
 
 
 def test_numbers_stand_on_the_circle_of_their_frequency():
@@ -66,29 +36,6 @@ def test_numbers_stand_on_the_circle_of_their_frequency():
     assert [width for width in drawn.marker.line.width if width > 1] == [drawn.marker.line.width[-1]]  # 0 alone
     with pytest.raises(ConfigError, match="points must be of each of 2 frequencies"):
         plot.embedding_circles(points.numpy()[None], [k, 4])
-
-
-def test_the_right_logit_is_the_sum_of_the_amplitudes():
-    """Σ A_k cos w_k(s − c) has mean 0 over c, and Σ A_k at c = s."""
-    p, task = 13, Task(13)
-    L = analytic_logits(p, {2: 3.0, 5: 1.5}, task.labels)
-    assert logits.correct_logit(L + 8, task.labels).numpy() == pytest.approx(4.5, abs=1e-5)
-    made = subject(analytic_activations(p, {2: 3.0, 5: 1.5}, task.labels, torch.ones(p, p, 2)), torch.eye(p),
-                   torch.ones(2, p), task)  # fmt: skip
-    restricted = losses.restricted_of(made)
-    assert logits.correct_logit(restricted, torch.arange(p)).numpy() == pytest.approx(4.5, abs=1e-5)
-    assert logits.size_of_rest(L, restricted, task.labels).numpy() == pytest.approx(0, abs=1e-5)
-
-
-def test_the_size_of_the_rest_is_that_of_a_wave_of_the_difference():
-    """δ cos w(a − b) cos w c is left: over the pairs of any s its root mean square is δ |cos w c| / √2."""
-    p, task, delta = 13, Task(13), 0.4
-    R = analytic_logits(p, {2: 3.0}, torch.arange(p)[:, None])[:, 0]
-    difference = torch.arange(p)[:, None] - torch.arange(p)
-    wave = (2 * math.pi / p * difference.double()).cos()
-    L = R[task.labels] + delta * wave[..., None] * angle(p, 1).cos() + 5  # a constant over c is no difference
-    expected = (delta * angle(p, 1).cos().abs() / math.sqrt(2)).expand(p, p)
-    torch.testing.assert_close(logits.size_of_rest(L, R, task.labels), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("operation", ["add", "subtract"])
@@ -208,15 +155,6 @@ def test_the_ends_of_phases_lie_on_the_path():
 
     _, end = plot.weights_path(path, np.array([0.9, 0.1]), steps, Two()).data
     assert (end.name, *end.x, *end.y) == ("end of memorization", 1.0, 0.5)
-
-
-def test_a_random_direction_is_as_long_as_the_weights_row_by_row():
-    given = {"W": torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]]), "b": torch.tensor([2.0, 0.0])}
-    found = weights.random_direction(given, 0)
-    assert found["W"].norm(dim=1).tolist() == pytest.approx([5, 0, 1], rel=1e-6)
-    assert float(found["b"].norm()) == pytest.approx(2, rel=1e-6)
-    assert torch.equal(weights.random_direction(given, 0)["W"], found["W"])
-    assert not torch.equal(weights.random_direction(given, 1)["W"], found["W"])
 
 
 def test_the_losses_around_a_checkpoint_are_those_of_the_moved_weights(small_run):

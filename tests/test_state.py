@@ -17,7 +17,7 @@ from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import shared_basis
 from interp.linear import digits, double_descent, ridge, two_layer
-from interp.measures import attention, embedding, logits, neurons
+from interp.measures import attention, embedding, logits, neurons, weights as of_weights
 from interp.networks import OneHiddenLayer
 from interp.networks.transformer import INITS, from_bridge
 from tests import layouts
@@ -214,6 +214,10 @@ def _pure(made):
         neurons.input_phases(made.acts.neurons, frequencies), neurons.output_phases(W_L, frequencies),
         interp.fourier.fourier_basis(7), interp.fourier.project(made.table, [1]),
         made.checkpoint.config.run(weights, interp.networks.Pairs.all(7)).logits,
+        logits.correct_logit(L, made.task.labels), logits.size_of_rest(L, made.table, made.task.labels),
+        embedding.on_circle(W_L.T, embedding.circle_directions(W_L.T, 1)), of_weights.alignment(W_L, W_L + 1),
+        of_weights.principal_components(made.table @ made.table.T), of_weights.effective_rank_of(W_L),
+        of_weights.inner_products([weights, weights]), of_weights.random_direction(weights, 0),
     ])  # fmt: skip
 
 
