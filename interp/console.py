@@ -19,6 +19,11 @@ output = Console()
 _SECONDS_BETWEEN_LINES = 30.0
 
 
+def say(text: str, to: Console = output) -> None:
+    """Print words as they are: no markup, no colours, no line breaks but their own."""
+    to.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
 def end_quietly() -> int:
     """Discard further output after the reader of a pipe (`| head`) has gone, and return the exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends

@@ -108,12 +108,10 @@ def read_log(
         result["step"] = result["step"].astype(np.int64)
     result.attrs = {"columns": said, "log": name}
     if show:
-        from interp.console import console
+        from interp.console import console, say
 
-        console.print(
-            f"{name}: {len(result):,} rows; " + ", ".join(f"{target} is {column}" for target, column in said.items()),
-            highlight=False, markup=False, soft_wrap=True,
-        )  # fmt: skip
+        matches = ", ".join(f"{target} is {column}" for target, column in said.items())
+        say(f"{name}: {len(result):,} rows; {matches}", to=console)
     return result
 
 

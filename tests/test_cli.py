@@ -7,7 +7,8 @@ import pytest
 import typer
 
 import interp
-from interp.cli import app, parse_steps
+from interp.cli import app
+from interp.cli.options import parse_steps
 from tests.processes import interp as shell
 
 

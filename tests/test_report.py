@@ -66,6 +66,7 @@ def numbers(page, code):
 def downloaded(page, title):
     """The CSV behind a plot, as columns of numbers."""
     button = page.get_by_role("button", name=f"Download the numbers of “{title}” as CSV")
+    page.wait_for_timeout(100)  # Chromium drops downloads of a page beyond ten a second without a word
     with page.expect_download() as download:
         button.click()
     with open(download.value.path(), newline="", encoding="utf-8") as file:
@@ -74,6 +75,14 @@ def downloaded(page, title):
 
 
 # ── the numbers ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_file_can_be_read_some_time_after_its_button_was_clicked(page):
+    """A busy browser begins to read it late; a file that is gone by then is never saved."""
+    page.evaluate("URL.make = URL.createObjectURL; URL.createObjectURL = (blob) => (window.made = URL.make(blob)); 0")
+    saved = downloaded(page, "Norms of the embedding")
+    text = page.evaluate("fetch(window.made).then((answer) => answer.text())")
+    assert text.count("\n") == 1 + len(saved["k"])
 
 
 def test_every_plot_shows_the_librarys_numbers_at_each_position(page, demo):

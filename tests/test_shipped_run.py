@@ -44,7 +44,7 @@ def test_it_is_the_mainline_and_long_and_dense_enough(shipped):
 def test_its_readme_gives_the_command_that_made_it(shipped):
     text = (SHIPPED / "README.md").read_text()
     command = next(line for line in text.splitlines() if line.startswith("interp train"))
-    from interp.cli import parse_steps
+    from interp.cli.options import parse_steps
 
     assert parse_steps(command.split("--checkpoint-steps ")[1].split()[0]) == shipped.config.checkpoint_steps
     versions = json.loads((SHIPPED / "config.json").read_text())["packages"]

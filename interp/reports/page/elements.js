@@ -77,7 +77,7 @@ export function csvButton(title, table) {
     const name = parts.join(" ").toLowerCase().replace(/[^a-z0-9]+/g, "_");
     const link = element("a", { href: url, download: `${name}.csv` });
     link.click();
-    URL.revokeObjectURL(url);
+    setTimeout(() => URL.revokeObjectURL(url), 60_000); // the browser begins to read it after this
   });
   return button;
 }

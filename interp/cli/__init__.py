@@ -1,0 +1,76 @@
+"""The `interp` command: a module for each group of its commands."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import warnings
+from importlib import metadata
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from interp.cli import converting, drawing, measuring, sweeping, training
+from interp.console import console
+from interp.errors import InterpError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train networks that grok, measure their checkpoints, find their phases, draw their figures.\n\n"
+    "A look, without training anything:\n\n"
+    "  interp demo                  # a small run that comes with interp: its measures, phases and figures\n\n"
+    "A first session:\n\n"
+    "  interp train runs/mine       # the paper's main run; groks at step 10,430\n\n"
+    "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
+    "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
+    "  interp report runs/mine      # one page to look at: a slider moves every plot from step to step\n\n"
+    "  interp figures runs/mine     # every figure, with captions, in figures/index.html\n\n"
+    "Other people's checkpoints, in any known layout:\n\n"
+    "  interp measure model.pth --split paper --seed 1",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"interp {metadata.version('interp')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+for _group in (training, sweeping, measuring, drawing, converting):
+    for _command in _group.commands.registered_commands:  # a paragraph of a docstring is one of its help, at any width
+        _said = inspect.cleandoc(_command.callback.__doc__ or "") if _command.callback else ""
+        _command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in _said.split("\n\n"))
+    app.add_typer(_group.commands)
+
+
+def main() -> None:
+    """Run the command: an error that interp raises on purpose is one sentence and exit status 2, a warning one line."""
+    said: set[str] = set()
+
+    def say(message: Warning | str, *_: object, **__: object) -> None:
+        if str(message) not in said:
+            console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
+        said.add(str(message))
+
+    warnings.showwarning = say
+    try:
+        app()
+    except BrokenPipeError:  # interp.__main__ ends quietly
+        raise
+    except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
+        console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)

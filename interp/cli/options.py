@@ -1,0 +1,207 @@
+"""What several commands of the shell share: their options, and how words become values."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import shlex
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from interp.config import check_number_of_checkpoints
+from interp.errors import ConfigError
+from interp.networks.base import Activation
+from interp.task import Operation, Split, Task
+
+DOUBTFUL = 3  # exit status where it is in doubt what a model learned
+
+Preset = Annotated[
+    str | None,
+    typer.Option(
+        "--preset",
+        help="Settings to begin with. fast: p = 23, which memorizes by step 60 and generalizes near step 1,000 (all of "
+        "20 seeds by 2,620), in half a minute on one core.",
+        metavar="NAME",
+    ),
+]
+Imported = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--import",
+        help="A Python file or module that declares your own measures (@interp.measure), networks (@interp.network) or "
+        "figures (@interp.figure); may be repeated.",
+        metavar="FILE_OR_MODULE",
+    ),
+]
+Measures = Annotated[
+    str | None,
+    typer.Option(
+        "--measures",
+        help="Compute only these: names separated by commas; interp list-measures shows all.",
+        metavar="NAMES",
+    ),
+]
+Share = Annotated[
+    float, typer.Option(help="A frequency is key if its share of the squared cos coefficients exceeds this.")
+]
+Threshold = Annotated[
+    float, typer.Option(help="Accuracy, as a fraction, from which train and test pairs count as learned.")
+]
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway", help="Exit with 0 instead of 3 if it is doubtful what the model learned.", rich_help_panel="Files"
+    ),
+]
+
+
+def _about_file(
+    split: Annotated[
+        Split | None,
+        typer.Option("--split", help="How the train pairs (three tenths of all) were drawn.", rich_help_panel="Files"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Seed of that split.", rich_help_panel="Files")] = None,
+    attention_coefficient: Annotated[
+        float | None,
+        typer.Option(
+            "--attention-coefficient",
+            help="For a model with two positions: 1 if its attention is softmax, 0 if it is constant.",
+            rich_help_panel="Files",
+        ),
+    ] = None,
+    p: Annotated[
+        int | None,
+        typer.Option("--p", help="Modulus, if the vocabulary does not determine it.", rich_help_panel="Files"),
+    ] = None,
+    operation: Annotated[
+        Operation | None,
+        typer.Option(
+            "--operation",
+            help="Task that the model learned, as in interp train. \\[default: add]",
+            rich_help_panel="Files",
+        ),
+    ] = None,
+    n_heads: Annotated[
+        int | None,
+        typer.Option(
+            "--n-heads",
+            help="Number of heads, if the state dict of a bridge does not determine it.",
+            rich_help_panel="Files",
+        ),
+    ] = None,
+    activation: Annotated[
+        Activation | None,
+        typer.Option(
+            "--activation", help="Activation function of the neurons. \\[default: relu]", rich_help_panel="Files"
+        ),
+    ] = None,
+) -> dict[str, Any]:
+    """Return what was said of a file as the arguments of `load_checkpoint` and `load_run`."""
+    about = {
+        "task": operation if p is None else Task(p, operation or "add"),
+        "split": split,
+        "seed": seed,
+        "attention_coefficient": attention_coefficient,
+        "n_heads": n_heads,
+        "activation": activation,
+    }
+    return {name: value for name, value in about.items() if value is not None}
+
+
+def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
+    """Give a command the options under Files, for what a file does not determine.
+
+    The command takes them as its argument `about`, a dict of arguments of `load_checkpoint`, and returns whether it is
+    doubtful what a model learned; the exit status then is 3, unless the option --anyway is given.
+    """
+
+    def anyway(anyway: Anyway = False) -> None:
+        """Hold the option that stands after the others."""
+
+    own = [one for one in _parameters(command) if one.name != "about"]
+    of_file = _parameters(_about_file)
+
+    @functools.wraps(command)
+    def with_files(**given: Any) -> None:
+        go_on, about = given.pop("anyway"), _about_file(**{one.name: given.pop(one.name) for one in of_file})
+        if command(**given, about=about) and not go_on:
+            raise typer.Exit(DOUBTFUL)
+
+    every = [*own, *of_file, *_parameters(anyway)]
+    with_files.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
+    with_files.__annotations__ = {one.name: one.annotation for one in every}
+    return with_files
+
+
+def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+    return [
+        one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+        for one in inspect.signature(function, eval_str=True).parameters.values()
+    ]
+
+
+def is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def import_own(names: list[str] | None) -> None:
+    """Import the files and modules that declare a user's measures and networks; ConfigError where that fails."""
+    from interp.imports import import_all
+
+    import_all(names or ())
+
+
+def imports(names: list[str] | None) -> str:
+    """Return the options that import these again."""
+    return "".join(f" --import {shlex.quote(name)}" for name in names or ())
+
+
+def parse_steps(text: str) -> tuple[int, ...]:
+    """Steps from "0,100,1000:2000:250": numbers, and FIRST:LAST:EVERY with both ends included."""
+    steps: list[int] = []
+    for piece in text.split(","):
+        try:
+            numbers = [int(number) for number in piece.split(":")]
+        except ValueError:
+            numbers = []
+        match numbers:
+            case [step]:
+                steps.append(step)
+            case [first, last, every] if every > 0 and last >= first:
+                check_number_of_checkpoints(len(steps) + (last - first) // every + 1)
+                steps.extend(range(first, last + 1, every))
+            case _:
+                raise typer.BadParameter(f"{piece!r} is neither a step nor FIRST:LAST:EVERY, as in 0,100,1000:2000:250")
+    return tuple(steps)
+
+
+def parse_names(text: str | None) -> list[str] | None:
+    """Names from "test_loss,gini"; None for None."""
+    return None if text is None else [name.strip() for name in text.split(",")]
+
+
+def parse_numbers(option: str, text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise ConfigError(f"{option} takes whole numbers separated by commas, as in 14,35; got {text!r}.") from None
+
+
+def parse_pairs(given: list[str] | None, option: str, form: str, example: str) -> dict[str, str]:
+    """Return the values of an option that is NAME=VALUE and may be repeated."""
+    pairs = [one.partition("=") for one in given or ()]
+    if bad := [name + sign + value for name, sign, value in pairs if not (name and sign and value)]:
+        raise ConfigError(f"{option} takes {form}, as in {option} {example}; got {bad[0]!r}.")
+    return {name.strip(): value for name, _, value in pairs}
+
+
+def cell(value: Any) -> str:
+    """Return a value as a table shows it."""
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return "–" if value != value else f"{value:.6g}"
+    return "–" if value is None or value == "" else str(value)
