@@ -313,7 +313,7 @@ def test_a_random_direction_is_as_long_as_the_weights_row_by_row():
         "W": rows,
         "b": torch.tensor([2.0, 0.0]),
         "W_Q": torch.stack([rows, 2 * rows]),
-        "scale": torch.tensor(-3.0),
+        "one": torch.tensor(-3.0),
     }
     found = weights.random_direction(given, 0)
     assert found["W_Q"].norm(dim=2).flatten().tolist() == pytest.approx([5, 0, 1, 10, 0, 2], rel=1e-6)
