@@ -15,6 +15,7 @@ from interp import CheckpointError, ConfigError, Task
 from interp.ensembles import SCORES
 from interp.sweeps import local
 from interp.sweeps.jobs import perform
+from interp.sweeps.table import varied
 from tests.processes import outside
 
 SETTINGS = {
@@ -64,6 +65,13 @@ def run_of(*states: torch.Tensor, task: Task = TASK, split: torch.Tensor | None 
 
 def one_hot(shift: int = 0) -> torch.Tensor:
     return nn.functional.one_hot((TASK.labels + shift) % 5, 5).double()
+
+
+def test_the_table_of_runs_with_one_split_says_so(sweep):
+    """Of the run of seed 0 too, whose split would be the same without split_seed."""
+    assert sweep.table["split_seed"].tolist() == [0, 0, 0]
+    assert varied(sweep.table) == ["seed"]
+    assert interp.load_sweep(sweep.path).table["split_seed"].tolist() == [0, 0, 0]
 
 
 # ── what it is ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -55,7 +55,6 @@ def _products(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
 
 
 @checks_arrays
-@computing(grad=None)
 def principal_components(
     products: Float[Tensor, "n n"], many: int = 2
 ) -> tuple[Float[Tensor, "n {many}"], Float[Tensor, " {many}"]]:

@@ -100,6 +100,9 @@ class Table:
         frame = pd.DataFrame([_DEFAULTS | row for row in self._rows.values()], columns=columns)
         whole = [*_STEPS, "split_seed", "batch_size"]
         frame[whole] = frame[whole].astype("Int64")
+        if frame["split_seed"].notna().any():  # the split of a run without one is drawn from its seed
+            unsaid = frame["split_seed"].isna() & (frame["split"] != "given")
+            frame["split_seed"] = frame["split_seed"].mask(unsaid, frame["seed"])
         return frame.sort_values([*varied(frame), "run"], key=_sortable, ignore_index=True)
 
     def write(self, anyway: bool = True) -> None:
