@@ -83,6 +83,9 @@ def _main(arguments: list[str] | None) -> int:
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
                         help="draw the neighbours at small sizes, whose numbers mean nothing")  # fmt: skip
+    parser.add_argument(
+        "--anyway", action="store_true", help="exit with 0 instead of 3 if it is doubtful what the run learned"
+    )
     parser.add_argument("names", nargs="*", metavar="NAME",
                         help="; ".join(f"{group}: all of {', '.join(names)}" for group, names in groups.items())
                         + "; or any of these (default: everything)")  # fmt: skip
@@ -92,81 +95,95 @@ def _main(arguments: list[str] | None) -> int:
         parser.error(f"there is no analysis {', '.join(unknown)}; choose from {known}")
     names = list(dict.fromkeys(one for name in given.names or groups for one in groups.get(name, [name])))
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
-    return _written(given, names, groups)
-
-
-def _written(given: argparse.Namespace, names: list[str], groups: dict[str, list[str]]) -> int:
-    from threadpoolctl import threadpool_limits
-
-    from analyses._over_training import over_training, shown_of
-    from interp.drawing import write_figure
-    from interp.plot.declared import FIGURES
-    from interp.plot.saving import draw_images
-
-    sizes = QUICK if given.quick else PAPER
-    elsewhere = [name for name in names if name in OF_NEIGHBOURS]
-    if len(names) == len(elsewhere) and len(parts(elsewhere)) == 1:
-        elsewhere = []  # there is nothing else to do meanwhile
-
-    def written(name: str) -> list[Path]:
-        if name in OF_NEIGHBOURS:
-            return neighbour(name, given.run, given.out, sizes)
-        if name not in MODULES:
-            assert run is not None
-            return write_figure(FIGURES[name], shown_of(run), given.out)
-        about: list[Any] = [run] if name in TABLES else []
-        about += [sweep for group, sweep in sweeps.items() if name in groups[group]]
-        return importlib.import_module(MODULES[name]).main(*about, given.out)
-
-    def result(name: str) -> Written:
-        try:
-            return Written(name, written(name), [])
-        except (interp.ConfigError, interp.Missing) as error:
-            return Written(name, [], [], str(error))
-
     try:
-        of_run = any(name in groups["run"] for name in names)
-        run = interp.load_run(given.run) if of_run or any(name in BOTH for name in names) else None
-        sweeps = {
-            group: interp.load_sweep(given.sweep or SHIPPED[group])
-            for group in SHIPPED if any(name in groups[group] for name in names)
-        }  # fmt: skip
-        with contextlib.ExitStack() as stack:
-            running = stack.enter_context(beside(elsewhere, given.run, given.out, sizes)) if elsewhere else []
-            if of_run and run is not None:
-                measures, phases = over_training(run)
-                keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
-                doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
-                print(f"{given.run}: key frequencies {keys}{doubtful}")
-                print(phases)
-            # Their matrices are small: a second thread would only wait for the first.
-            stack.enter_context(threadpool_limits(1, "blas"))
-            missing = stack.enter_context(interp.plot.gallery(given.out))
-            bar = stack.enter_context(progress_bar("write", "figures and tables", len(names)))
-
-            def all_written() -> Iterator[Written]:
-                for name in names:
-                    if name not in elsewhere:
-                        yield result(name)
-                        yield from finished(running, wait=False)
-                yield from finished(running, wait=True)
-
-            for done, one in enumerate(all_written(), 1):
-                draw_images(one.images)
-                if one.missing is None:
-                    print(f"{one.name}: {', '.join(str(file) for file in one.files)}")
-                else:
-                    missing[one.name] = one.missing
-                    print(f"Skipped {one.name}: {one.missing}", file=sys.stderr)
-                if bar:
-                    bar.at(done, one.name)
-        print(f"Next: open {given.out / 'index.html'}")
+        return _write(given, names, groups)
     except BrokenPipeError:
         raise
     except (interp.InterpError, OSError) as error:
         print(f"Error: {error}", file=sys.stderr)
         return 2
-    return 0
+
+
+def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[str]]) -> int:
+    """Write all that is named, and return the exit status."""
+    from threadpoolctl import threadpool_limits
+
+    from interp.cli.options import DOUBTFUL
+    from interp.plot.saving import draw_images
+
+    of_run = any(name in groups["run"] for name in names)
+    run = interp.load_run(given.run) if of_run or any(name in BOTH for name in names) else None
+    sweeps = {
+        group: interp.load_sweep(given.sweep or SHIPPED[group])
+        for group in SHIPPED if any(name in groups[group] for name in names)
+    }  # fmt: skip
+    sizes = QUICK if given.quick else PAPER
+    elsewhere = [name for name in names if name in OF_NEIGHBOURS]
+    if len(names) == len(elsewhere) and len(parts(elsewhere)) == 1:
+        elsewhere = []  # there is nothing else to do meanwhile
+
+    def written(name: str) -> Written:
+        try:
+            if name in OF_NEIGHBOURS:
+                return Written(name, neighbour(name, given.run, given.out, sizes), [])
+            if name not in MODULES:
+                assert run is not None
+                return Written(name, _draw(name, run, given.out), [])
+            about: list[Any] = [run] if name in TABLES else []
+            about += [sweep for group, sweep in sweeps.items() if name in groups[group]]
+            return Written(name, importlib.import_module(MODULES[name]).main(*about, given.out), [])
+        except (interp.ConfigError, interp.Missing) as error:
+            return Written(name, [], [], str(error))
+
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(beside(elsewhere, given.run, given.out, sizes)) if elsewhere else []
+        doubtful = of_run and run is not None and _say_what_it_learned(run, given.run)
+        # Their matrices are small: a second thread would only wait for the first.
+        stack.enter_context(threadpool_limits(1, "blas"))
+        missing = stack.enter_context(interp.plot.gallery(given.out))
+        bar = stack.enter_context(progress_bar("write", "figures and tables", len(names)))
+
+        def all_written() -> Iterator[Written]:
+            for name in names:
+                if name not in elsewhere:
+                    yield written(name)
+                    yield from finished(running, wait=False)
+            yield from finished(running, wait=True)
+
+        for done, one in enumerate(all_written(), 1):
+            draw_images(one.images)
+            if one.missing is None:
+                print(f"{one.name}: {', '.join(str(file) for file in one.files)}")
+            else:
+                missing[one.name] = one.missing
+                print(f"Skipped {one.name}: {one.missing}", file=sys.stderr)
+            if bar:
+                bar.at(done, one.name)
+    print(f"Next: open {given.out / 'index.html'}")
+    return DOUBTFUL if doubtful and not given.anyway else 0
+
+
+def _draw(name: str, run: interp.Run, out: Path) -> list[Path]:
+    """Write a declared figure of a run."""
+    from analyses._over_training import shown_of
+    from interp.drawing import write_figure
+    from interp.plot.declared import FIGURES
+
+    return write_figure(FIGURES[name], shown_of(run), out)
+
+
+def _say_what_it_learned(run: interp.Run, path: str) -> bool:
+    """Print the doubts, key frequencies and phases of a run, and return whether there are doubts."""
+    from analyses._over_training import over_training
+
+    measures, phases = over_training(run)
+    for doubt in measures.attrs["doubts"]:
+        print(f"{path}: doubt: {doubt}")
+    keys = ", ".join(map(str, measures.attrs["key_frequencies"] or ())) or "none"
+    doubtful = f"; doubtful: {doubt}" if (doubt := measures.attrs["key_doubt"]) else ""
+    print(f"{path}: key frequencies {keys}{doubtful}")
+    print(phases)
+    return bool(measures.attrs["doubts"])
 
 
 if __name__ == "__main__":

@@ -302,11 +302,12 @@ DELETED = {
 
 def train_and_delete(path: Path, delete: str) -> tuple[int, str]:
     """Train in another process, hold it still while a shell command deletes files, and return its exit and stderr."""
-    options = "--p 13 --d-model 16 --n-heads 2 --d-mlp 24 --train-fraction 0.5 --steps 300 --checkpoint-steps 0,3"
+    options = "--p 13 --d-model 16 --n-heads 2 --d-mlp 24 --train-fraction 0.5 --steps 600 --checkpoint-steps 0,3"
     process = Started("interp", "train", path, *options.split())
     while not (path / "checkpoints" / "step_00000003.safetensors").exists():
         assert process.poll() is None
         time.sleep(0.002)
+    time.sleep(0.05)  # until the training knows that it has written it
     process.send_signal(signal.SIGSTOP)
     subprocess.run(delete, shell=True, cwd=path, check=True)
     process.send_signal(signal.SIGCONT)

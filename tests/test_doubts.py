@@ -15,7 +15,7 @@ from interp.doubts import doubts_of
 from interp.networks import OneHiddenLayer
 from interp.subjects import subject_of
 from interp.task_names import meaning_of
-from tests.processes import interp as shell
+from tests.processes import interp as shell, module
 from tests.test_published import here
 from tests.wild import PUBLISHED
 
@@ -313,6 +313,15 @@ def test_the_shell_draws_and_ends_with_3_where_it_doubts_what_it_drew(tmp_path):
         doubted = source in (wrong, run) and "subtract" not in options
         assert done.stderr.count("evidently learned a − b mod 11") == doubted, done.stderr  # once, whoever says it
         assert (tmp_path / "out" / "index.html").exists()
+
+
+def test_the_figures_of_a_paper_end_with_3_where_the_run_is_doubted(tmp_path):
+    run = whole_run(tmp_path, untrained(), network(Task(P, "subtract").labels))
+    for options, status in ((), 3), (("--anyway",), 0):
+        done = module("analyses", "--run", run, "--out", tmp_path / "out", "phases", *options)
+        assert done.returncode == status, done.stderr
+        assert "evidently learned a − b mod 11" in done.stdout.splitlines()[0]
+        assert (tmp_path / "out" / "phases.md").exists()
 
 
 def test_the_shell_converts_and_ends_with_3_where_it_doubts_the_task_that_it_writes(tmp_path):

@@ -109,6 +109,16 @@ def test_the_pairs_of_a_row_are_summed_in_their_order():
     assert bool((torch.diff(rows * len(rows) + entries) > 0).all())
 
 
+def test_tables_made_in_inference_mode_serve_a_training_afterwards():
+    """They are kept, and an inference tensor could not be saved for a backward pass."""
+    with torch.inference_mode():
+        pairs = Pairs.all(7)
+        incidence = pairs.incidence(2, 3)
+        kept = [pairs.a, pairs.b, pairs.rows(3), incidence.rows_of_pair]
+        kept += [incidence.order, incidence.pair_of_entry, incidence.offsets, incidence.entries]
+    assert not any(table.is_inference() for table in kept)
+
+
 def test_the_same_call_gives_the_same_bits():
     """Resuming bit for bit rests on this: on as many threads, no sum's order changes from call to call.
 
