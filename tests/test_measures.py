@@ -256,13 +256,14 @@ def test_sums_by_difference_go_by_s_less_c(p):
 def test_principal_components_of_an_ellipse():
     """(A cos θ, B sin θ) in any plane, moved from the origin: shares A² and B² over their sum, coordinates as drawn."""
     A, B, theta = 3.0, 2.0, angle(11, 1) + 0.1  # of eleven, no two are as far out
-    flat = torch.stack([A * theta.cos(), B * theta.sin()], 1)
+    points = torch.stack([A * theta.cos(), B * theta.sin()], 1)
     plane, _ = torch.linalg.qr(torch.randn(5, 2, generator=torch.Generator().manual_seed(0)).double())
-    x = flat @ plane.T + 7
-    path, shares = weights.principal_components(x @ x.T)
-    assert shares.tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-9)
-    turned = flat * flat.gather(0, flat.abs().argmax(0, keepdim=True)).sign()  # the coordinate farthest out is positive
-    torch.testing.assert_close(path, turned, rtol=0, atol=1e-6)  # √ of what rounding leaves of 1e-13
+    for flat in (points.roll(first, 0) for first in range(11)):
+        x = flat @ plane.T + 7
+        path, shares = weights.principal_components(x @ x.T)
+        assert shares.tolist() == pytest.approx([9 / 13, 4 / 13], rel=1e-9)
+        turned = flat * flat.gather(0, flat.abs().argmax(0, keepdim=True)).sign()  # the farthest coordinate is positive
+        torch.testing.assert_close(path, turned, rtol=0, atol=1e-6)  # √ of what rounding leaves of 1e-13
     same, none = weights.principal_components(torch.ones(4, 4))
     assert same.abs().max() == 0
     assert none.isnan().all()
