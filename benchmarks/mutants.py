@@ -80,6 +80,10 @@ _MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", "tests/test_subj
 _SPLITS = tuple(
     f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
 )
+_STARTED_AND_IN_BATCHES = (
+    "tests/test_updates.py::test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs",
+    "tests/test_sweeps.py::test_with_the_optimizers_state_it_goes_on_as_if_it_had_not_stopped",
+)
 _LOGS = tuple(
     f"tests/test_logs.py::test_{name}"
     for name in ("a_log_of_several_runs_asks_which", "three_runs_step_by_step_are_all_named")
@@ -104,7 +108,7 @@ TESTS = {  # of each module, the quickest first
     "interp/run.py": ("tests/test_run.py", "tests/test_disk.py", f"{_STATE}[all of them-model]",
                       f"{_STATE}[all of them-load]"),
     "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]",
-                           "tests/test_disk.py"),
+                           "tests/test_disk.py", *_STARTED_AND_IN_BATCHES),
 }  # fmt: skip
 
 
