@@ -82,7 +82,7 @@ _SPLITS = tuple(
 )
 _STARTED_AND_IN_BATCHES = (
     "tests/test_updates.py::test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs",
-    "tests/test_sweeps.py::test_with_the_optimizers_state_it_goes_on_as_if_it_had_not_stopped",
+    "tests/test_starts.py",
 )
 _LOGS = tuple(
     f"tests/test_logs.py::test_{name}"

@@ -130,6 +130,12 @@ def test_initial_weights_are_scaled_and_their_norm_is_kept(trained):
         torch.testing.assert_close(weight * factor, scaled.at(1).weights[name], rtol=1e-5, atol=1e-6)
 
 
+def test_a_run_is_gone_on_with_by_the_numbers_of_the_version_that_began_it():
+    """What is drawn for a seed never changes; the first two seeds are over 2⁶²."""
+    drawn = [updates.generator(*stream).initial_seed() for stream in ((0, 1), (0, 2), (3, 1, 7))]
+    assert drawn == [5836529245451711556, 7971947199917040255, 4439894817922774350]
+
+
 def test_batches_are_cuts_of_a_shuffle_of_each_epoch():
     config = replace(SMALL, batch_size=4)
     epochs = [[updates.batch(config, 10, step).tolist() for step in range(3 * k, 3 * k + 3)] for k in range(2)]
