@@ -69,6 +69,7 @@ _MECHANISM = tuple(
         "a_network_that_reads_a_and_b_apart_is_not_symmetric_at_all",
     )
 )
+_GRAIN = "tests/test_measures.py::test_losses_under_float32s_grain_are_resolved"
 _NETWORKS = tuple(
     f"{_PUBLISHED}{name}" for name in ("constant_attention_by_its_definition", "one_hidden_layer_by_its_definition")
 )
@@ -101,7 +102,8 @@ TESTS = {  # of each module, the quickest first
     "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS, _RETURNED, _NONSENSE),
     "interp/networks/pairs.py": ("tests/test_forward.py", "tests/test_networks.py"),
     "interp/networks/shared.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
-    "interp/updates.py": ("tests/test_updates.py", "tests/test_train.py"),
+    "interp/updates.py": ("tests/test_updates.py", _GRAIN,
+                          "tests/test_train.py"),
     "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
     "interp/events.py": ("tests/test_phases.py", *_LOGS),
     "interp/disk.py": ("tests/test_run.py", "tests/test_disk.py"),
