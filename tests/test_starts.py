@@ -68,6 +68,25 @@ def test_a_run_may_begin_with_a_checkpoint(small_run, tmp_path):
     assert not (tmp_path / "wide" / "config.json").exists()
 
 
+def test_one_that_was_killed_before_its_first_row_begins_again(small_run, tmp_path, monkeypatch):
+    """Its directory then holds the settings and the state that it starts with."""
+    config = replace(small_run.config, steps=5, checkpoint_steps=None)
+    whole = interp.train(config, tmp_path / "whole", progress=False, start=small_run.at(40))
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(interp.training, "write_history", killed)
+        interp.train(config, tmp_path / "run", progress=False, start=small_run.at(40))
+    assert sorted(file.name for file in (tmp_path / "run").iterdir() if file.is_file() and file.name[0] != ".") == [
+        "config.json", "optimizer.safetensors", "split.npz",
+    ]  # fmt: skip
+    again = interp.train(None, tmp_path / "run", resume=True, progress=False)
+    assert again.history.equals(whole.history)
+    assert all(torch.equal(again[-1].weights[name], weight) for name, weight in whole[-1].weights.items())
+
+
 def test_with_the_optimizers_state_it_goes_on_as_if_it_had_not_stopped(small_run, tmp_path):
     """Steps 60 to 65 of the run itself, bit for bit, once the warmup is over in both."""
     path = tmp_path / "went on"

@@ -9,6 +9,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import filelock
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -270,6 +271,15 @@ def test_a_second_training_into_one_directory_is_refused(tmp_path):
         process.wait()
     resumed = interp.train(None, path, resume=True, progress=False, on_record=lambda *_: True)
     assert resumed.stopped is not None
+
+
+def test_only_true_ends_a_training(tmp_path):
+    """A function that returns something else, such as the row that it has written, does not ask for the end."""
+    config = replace(SMALL, steps=2, checkpoint_steps=None)
+    went_on = interp.train(config, tmp_path / "on", progress=False, on_record=lambda step, row: row)
+    assert went_on.stopped is None
+    assert went_on.steps[-1] == 2
+    assert interp.train(config, tmp_path / "off", progress=False, on_record=lambda *_: np.True_).stopped == 0
 
 
 def test_a_loss_that_is_no_longer_finite_stops_at_its_step_and_keeps_the_rest(tmp_path):
