@@ -78,8 +78,10 @@ from .progress import (
     compare as compare,
     progress_measures as progress_measures,
 )
-from .published import (
+from .published.converting import (
     convert as convert,
+)
+from .published.loading import (
     load_checkpoint as load_checkpoint,
     load_run as load_run,
 )

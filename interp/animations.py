@@ -25,7 +25,7 @@ from interp.measures.embedding import circle_directions, fourier_norms, on_circl
 from interp.measures.logits import KEY_SHARE
 from interp.measures.subject import Missing
 from interp.plot.circles import WIDTH, Circles, Curve, save_circles
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.run import Checkpoint, PathLike, Run
 from interp.subjects import subject_of
 from interp.threads import keeping_threads

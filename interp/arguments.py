@@ -263,3 +263,8 @@ def columns(frame: Any, *names: str, source: str, text: Collection[str] = ()) ->
     for name in names:
         real(f"the column {name}", frame[name])
     return frame
+
+
+def some(items: Sequence[str], most: int = 6) -> str:
+    """Return the first few of a list, in words."""
+    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from interp.all_pairs import Activations, hooked_activations
 from interp.arguments import given, one_of
 from interp.errors import CheckpointError, ConfigError
-from interp.layouts import State
 from interp.measures.subject import Chosen, Subject
+from interp.published.layouts import State
 from interp.run import Checkpoint, ForeignNetwork
 from interp.subjects import hooked_subject_of
 

@@ -18,14 +18,14 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from interp.all_pairs import Activations, evaluating
-from interp.arguments import given, whole
+from interp.arguments import given, some, whole
 from interp.computing import computing
-from interp.contents import unwrapped, without_prefix
 from interp.errors import CheckpointError, ConfigError
-from interp.layouts import State, some
 from interp.measures.subject import Chosen, Missing, Subject
 from interp.networks.base import SAME, InputGradients, at_last, difference, jacobian, some_of
 from interp.networks.pairs import Pairs
+from interp.published.contents import unwrapped, without_prefix
+from interp.published.layouts import State
 from interp.run import Checkpoint, ForeignNetwork
 from interp.task import SplitLike, Task, as_mask
 

@@ -27,7 +27,7 @@ from interp.measures.weights import inner_products
 from interp.plot.declared import FIGURES, Figure
 from interp.plot.saving import gallery, save
 from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
 from interp.sweeps.table import Sweep, is_sweep, load_sweep, varied

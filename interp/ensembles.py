@@ -19,7 +19,7 @@ from interp.errors import CheckpointError, ConfigError
 from interp.measures.registry import chosen, evaluate
 from interp.measures.subject import Subject
 from interp.progress import threads_for
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.run import PathLike, Run
 from interp.subjects import subject_of
 from interp.sweeps.table import Sweep

@@ -13,9 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from interp.arguments import given
+from interp.arguments import given, some
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.layouts import some
 from interp.logs import is_log, read_log
 from interp.printed import Printed
 
@@ -139,7 +138,7 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     """
     if isinstance(source, pd.DataFrame):
         return read_phases([source], threshold, sustain)
-    from interp.published import load_run
+    from interp.published.loading import load_run
     from interp.run import Run
 
     if isinstance(source, str | os.PathLike):

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.arguments import given, whole
+from interp.arguments import given, some, whole
 from interp.disk import PathLike, look_up, open_regular, parse_json
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.files import is_safetensors, local_file
-from interp.layouts import some
+from interp.published.files import is_safetensors, local_file
 
 _MOST_BYTES = 2**30
 _FORMATS = "CSV, JSON, JSON lines or parquet"

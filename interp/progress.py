@@ -28,7 +28,7 @@ from interp.measures.subject import Subject
 from interp.networks import Network
 from interp.networks.base import Activation
 from interp.printed import Printed
-from interp.published import last_checkpoint
+from interp.published.loading import last_checkpoint
 from interp.run import Checkpoint, ForeignNetwork, Origin, PathLike, Run
 from interp.subjects import hooked_subject_of, subject_of
 from interp.task import Operation, SplitLike, Task, as_mask

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.run import Run
 
 HOME = Path(__file__).with_name("demo")

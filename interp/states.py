@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 from torch import Tensor
 
-from interp.arguments import given, whole
+from interp.arguments import given, some, whole
 from interp.callables import Model
-from interp.contents import state_and_settings, unwrapped
 from interp.disk import names_in
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.files import local_file
-from interp.layouts import State, some
+from interp.published.contents import state_and_settings, unwrapped
+from interp.published.files import local_file
+from interp.published.layouts import State
 from interp.run import HISTORY_COLUMNS, Checkpoint, PathLike, Run, Source, digest_of, stamp_of
 
 _SUFFIXES = (".pt", ".pth", ".safetensors")

@@ -20,14 +20,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import given
+from interp.arguments import given, some
 from interp.computing import computing
 from interp.config import TrainConfig
 from interp.console import progress_bar
 from interp.disk import PathLike, as_path, look_up, make_folder, names_in, printable, writing
 from interp.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainingError, warn
 from interp.imports import stop_if_declaring
-from interp.layouts import some
 from interp.networks import Weights, check_weights
 from interp.networks.base import UNTAPPED, check_forward
 from interp.networks.pairs import Pairs

@@ -18,18 +18,17 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Shaped
 
-from interp.arguments import given
+from interp.arguments import given, some
 from interp.computing import computing
 from interp.console import Bar, progress_bar
 from interp.disk import open_regular, write_parquet
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.keys import key_checkpoint
-from interp.layouts import some
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
 from interp.measures.registry import Measure, Number, Values, chosen, evaluate
 from interp.measures.subject import Missing, Subject
 from interp.progress import checked_frequencies, in_order, run_doubts, threads_for, warn_of
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.run import ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
 from interp.task import split_digest

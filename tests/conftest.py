@@ -9,7 +9,7 @@ import interp
 import interp.all_pairs
 import interp.logs
 import interp.networks
-import interp.recorded
+import interp.published.recorded
 import interp.run
 import interp.training
 import interp.trajectories  # tests reach into these, in any order

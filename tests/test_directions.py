@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 ANALYSIS = {
     "measures", "subjects", "progress", "trajectories", "graduations", "keys", "doubts", "events", "plot", "ablate",
 }  # fmt: skip
-FILES = {"run", "disk", "files", "published", "contents", "layouts", "recorded"}
+FILES = {"run", "disk", "published"}
 MAY_NOT_KNOW = {  # who, and whom
     "measures open no files": (
         ["measures/*.py"], FILES | {"training", "config", "all_pairs"} | ANALYSIS - {"measures"},
@@ -23,12 +23,12 @@ MAY_NOT_KNOW = {  # who, and whom
         ["training.py", "disk.py", "run.py", "config.py", "networks/*.py", "task.py"], ANALYSIS,
     ),
     "networks know no runs and no settings of a training": (
-        ["networks/*.py"], FILES - {"layouts"} | {"config", "training", "task", "all_pairs", "layouts"} | ANALYSIS,
+        ["networks/*.py"], FILES | {"config", "training", "task", "all_pairs"} | ANALYSIS,
     ),
-    "figures and bytes know no runs": (["plot/saving.py", "files.py", "disk.py"], {"run", "config", "training"}),
-    "the reader of files knows no measures": (
-        ["published.py", "files.py", "contents.py", "layouts.py", "recorded.py", "task_names.py"], ANALYSIS,
+    "figures and bytes know no runs": (
+        ["plot/saving.py", "published/files.py", "disk.py"], {"run", "config", "training"},
     ),
+    "the reader of files knows no measures": (["published/*.py"], ANALYSIS),
 }  # fmt: skip
 
 

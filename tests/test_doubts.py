@@ -13,8 +13,8 @@ import interp
 from interp import ConfigError, Task
 from interp.doubts import doubts_of
 from interp.networks import OneHiddenLayer
+from interp.published.task_names import meaning_of
 from interp.subjects import subject_of
-from interp.task_names import meaning_of
 from tests.processes import interp as shell, module
 from tests.test_published import here
 from tests.wild import PUBLISHED

@@ -674,15 +674,15 @@ def test_losses_recorded_in_float32_raise_no_false_alarm(shipped, tmp_path):
     ],
 )
 def test_where_a_list_of_losses_stands(n, longest, last, steps):
-    found = interp.recorded._steps(n, longest, last)
+    found = interp.published.recorded._steps(n, longest, last)
     assert found == (None if steps is None else list(steps))
 
 
 def test_of_several_spacings_the_one_that_divides_all_epochs_is_taken():
     """Seven records up to step 60 are every 9th, 10th, or 11th and the last; the checkpoints stand at twenties."""
-    assert interp.recorded._steps(7, 61, 60) is None
-    assert interp.recorded._steps(7, 61, 60, [0, 20, 40, 60]) == list(range(0, 61, 10))
-    assert interp.recorded._steps(33, 33, 16_000, [0, 512, 2048]) == [*range(0, 15_873, 512), 16_000]
+    assert interp.published.recorded._steps(7, 61, 60) is None
+    assert interp.published.recorded._steps(7, 61, 60, [0, 20, 40, 60]) == list(range(0, 61, 10))
+    assert interp.published.recorded._steps(33, 33, 16_000, [0, 512, 2048]) == [*range(0, 15_873, 512), 16_000]
 
 
 def test_losses_that_cannot_be_placed_are_left_out_with_a_word(small_run, tmp_path):

@@ -37,7 +37,7 @@ def convert(
     the exit status is 3; the directory is written all the same.
     """
     from interp.progress import run_doubts, warn_of
-    from interp.published import convert as convert_file
+    from interp.published.converting import convert as convert_file
 
     written = convert_file(source, run, step=step, **about)
     steps = written.steps

@@ -114,7 +114,7 @@ def demo(
     from interp.drawing import figures as draw_all
     from interp.events import phases as phases_of
     from interp.progress import progress_measures
-    from interp.published import load_run
+    from interp.published.loading import load_run
     from interp.shipped import HOME
 
     run_path = out / "run"
@@ -172,7 +172,7 @@ def report(
     """
     import_own(imported)
     from interp.disk import printable
-    from interp.published import load_run
+    from interp.published.loading import load_run
     from interp.reports.neighbours import neighbours_report
     from interp.reports.report import checked_file, report as make_report
     from interp.reports.sweeps import save_sweep_report
@@ -242,7 +242,7 @@ def animate(
     import_own(imported)
     from interp.animations import animate as write_animation
     from interp.disk import printable
-    from interp.published import load_run
+    from interp.published.loading import load_run
 
     numbers = None if frequencies is None else parse_numbers("--frequencies", frequencies)
     chosen = None if steps is None else parse_steps(steps)

@@ -99,7 +99,7 @@ def measure(
     from interp.disk import printable, write_parquet
     from interp.measures.registry import chosen
     from interp.progress import MECHANISM, progress_measures
-    from interp.published import last_checkpoint, load_run
+    from interp.published.loading import last_checkpoint, load_run
     from interp.trajectories import trajectory
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
@@ -298,7 +298,7 @@ def phases(
 
     from interp.events import read_phases, records
     from interp.logs import is_log, read_log
-    from interp.published import load_run
+    from interp.published.loading import load_run
 
     if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:

@@ -340,7 +340,7 @@ def _single_values(words: list[str] | None) -> dict[str, Any]:
 
 def _checkpoint_at(address: str) -> Checkpoint:
     """Return the checkpoint that RUN@STEP, a run or a file names."""
-    from interp.published import last_checkpoint, load_run
+    from interp.published.loading import last_checkpoint, load_run
 
     run, at, step = address.rpartition("@")
     if at and step.isdecimal():

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from interp.errors import warn
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.reports.content import content_of
 from interp.reports.report import report_of
 from interp.run import Checkpoint

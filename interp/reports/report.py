@@ -14,7 +14,7 @@ from interp.arguments import given
 from interp.computing import computing
 from interp.disk import as_path, make_folder, write_whole
 from interp.errors import ConfigError
-from interp.published import load_run
+from interp.published.loading import load_run
 from interp.reports.content import content_of
 from interp.reports.packing import page
 from interp.run import PathLike, Run

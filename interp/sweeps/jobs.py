@@ -225,7 +225,7 @@ def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
 
 def result_of(job: Job, seconds: float) -> dict[str, Any]:
     """Return what is written of a run that ended: what it was, how it ended, when it learned, and on what."""
-    from interp.published import load_run
+    from interp.published.loading import load_run
     from interp.training import device_of
 
     with warnings.catch_warnings():

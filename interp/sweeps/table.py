@@ -260,7 +260,7 @@ class Sweep:
 
         Raises ConfigError if there is no such run, and CheckpointError if only its row is here.
         """
-        from interp.published import load_run
+        from interp.published.loading import load_run
 
         folder = self.folder(run)
         if look_up(folder) is None:

@@ -16,11 +16,12 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from interp.arguments import some
 from interp.disk import read_json
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.files import SavedConfig, read_data
-from interp.layouts import PAPER, Layout, State, has_values, recognise, some
-from interp.recorded import history_of, unread
+from interp.published.files import SavedConfig, read_data
+from interp.published.layouts import PAPER, Layout, State, has_values, recognise
+from interp.published.recorded import history_of, unread
 from interp.task import PAPER_FRACTION, as_mask
 
 _STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "net", "weights", "params")

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from interp.arguments import some
 from interp.errors import CheckpointError, ConfigError
 from interp.networks import LayeredTransformer, Network, OneHiddenLayer, Transformer, check_weights
 from interp.networks.layers import Normalization
@@ -181,11 +182,6 @@ def layout_of_layers(state: State) -> Layout | None:
 def is_bridge_state(state: State) -> bool:
     """Whether these are the names of a bridge's state dict, of whatever depth and normalization."""
     return {"embed.weight", "unembed.weight", "blocks.0.attn.q.weight"} <= set(state)
-
-
-def some(items: Sequence[str], most: int = 6) -> str:
-    """Return the first few of a list, in words."""
-    return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")
 
 
 class UnknownLayoutError(CheckpointError):

@@ -18,10 +18,9 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from interp.arguments import given
+from interp.arguments import given, some
 from interp.disk import PathLike, look_up, open_regular, path_of_regular, unreadable
 from interp.errors import CheckpointError, ConfigError
-from interp.layouts import some
 
 
 class SavedConfig:
