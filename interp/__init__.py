@@ -10,10 +10,15 @@ run  = interp.train(interp.TrainConfig(p=59, train_fraction=0.5, seed=3, steps=5
 interp.linear.ridge and interp.linear.double_descent are the neighbours of grokking that can be solved.
 """
 
-from importlib import metadata
-
 import lazy_loader
 
 # The names stand in __init__.pyi. Each is imported at its first use, so that `import interp` does not load torch.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
-__version__ = metadata.version("interp")
+_named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib import metadata
+
+        return metadata.version("interp")
+    return _named(name)

@@ -2,12 +2,12 @@
 
 import sys
 
-import interp
-from interp.threads import wait_passively
-
 
 def main() -> None:
     try:
+        import interp
+        from interp.threads import wait_passively
+
         if sys.argv[1:] == ["--version"]:
             print(f"interp {interp.__version__}", flush=True)
             return

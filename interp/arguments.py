@@ -231,7 +231,7 @@ def sizes(name: str, values: Any, length: int | None = None) -> list[int]:
     else:
         found = [whole(name, values, 1)]
     if not found or (length is not None and len(found) != length):
-        raise ConfigError(f"{name} must hold {length or 'at least one'} sizes; got {len(found)}.")
+        raise ConfigError(f"{name} must hold {length or 'one or more'} sizes; got {len(found)}.")
     return found
 
 

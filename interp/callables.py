@@ -18,7 +18,7 @@ from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
 
 from interp.all_pairs import Activations, evaluating
-from interp.arguments import given, some, whole
+from interp.arguments import given, room_for, some, whole
 from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
 from interp.measures.subject import Chosen, Missing, Subject
@@ -86,6 +86,7 @@ class Model(ForeignNetwork):
             raise ConfigError(
                 f"f must be a module or function; got the class {f.__name__}. Make one of it: {f.__name__}(…)."
             )
+        room_for("the logits of all pairs (p × p × p)", task.p, task.p, task.p)
         f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
         self.f, self.task = f, task
         self.train_mask = as_mask(split, seed, task.p)

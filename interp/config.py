@@ -187,6 +187,8 @@ class TrainConfig:
         """Keep a split that names its train pairs as a tuple of their indices, which can be compared and written."""
         if self.split_seed is not None:
             raise ConfigError("split_seed draws a split, and split names the train pairs; leave one of them out.")
+        if self.split is None:
+            raise ConfigError('split must be "paper", "torch", or a mask of train pairs; got None.')
         listed: Any = self.split
         indices = isinstance(listed, tuple) and all(isinstance(one, int) for one in listed)  # as this keeps them
         mask = as_mask(np.array(listed) if indices else listed, None, self.p)

@@ -18,13 +18,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from interp.arguments import frequencies_of
+from interp.arguments import frequencies_of, room_for, whole
 from interp.computing import computing
 
 
 @computing()
 def fourier_basis(p: int) -> Float[Tensor, "{p} {p}"]:
     """Return the orthonormal basis F of Z_p in float64, one function a row; `F @ F.T` is the identity."""
+    p = whole("p", p, 1)
+    room_for("the basis (p × p)", p, p)
     return shared_basis(p).clone()
 
 

@@ -378,9 +378,9 @@ def compare(
     """The scalar measures of several models side by side, a row a model, under the names they are given.
 
     A Run, or the path of one, stands for its last checkpoint. Columns: model, doubts (a tuple), p,
-    attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), and the measures that are
-    numbers, or the columns of those that `measures` names; what a model cannot give is NaN. `interp.plot.mechanism`
-    draws it.
+    attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), key_doubt (why they are in
+    doubt, or None), and the measures that are numbers, or the columns of those that `measures` names; what a model
+    cannot give is NaN. `interp.plot.mechanism` draws it.
     Raises as `progress_measures` does.
     """
     share = checked_share(share)
@@ -406,9 +406,10 @@ def compare(
             coefficient = getattr(config, "attention_coefficient", None)
             about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
             numbers = m.scalars() if wanted is None else m.row()
-            rows.append({**about, "key_frequencies": m.key_frequencies, **numbers})
+            rows.append({**about, "key_frequencies": m.key_frequencies, "key_doubt": m.key_doubt, **numbers})
             if bar:
                 bar.at(len(rows))
     frame = pd.DataFrame(rows)
-    floats = frame.columns.difference(["model", "doubts", "p", "key_frequencies"])
+    frame["key_doubt"] = pd.Series([row["key_doubt"] for row in rows], dtype=object)  # None where there is none
+    floats = frame.columns.difference(["model", "doubts", "p", "key_frequencies", "key_doubt"])
     return frame.astype(dict.fromkeys(floats, float))

@@ -503,7 +503,7 @@ def _check_format(file: Path, content: Mapping[str, Any], expected: str) -> None
     if found != expected:
         raise CheckpointError(f"{file} says format {found!r}; expected {expected!r}, as this package writes it.")
     version = content.get("format_version")
-    if not isinstance(version, int):
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise CheckpointError(f"{file} gives no format version; restore it from a copy.")
     if version > FORMAT_VERSION:
         raise CheckpointError(

@@ -1,6 +1,8 @@
 """The shell as a user has it: real processes, real files, one sentence where something is wrong."""
 
 import json
+import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -83,6 +85,24 @@ def test_phases_of_a_run(small_run, small_run_path):
     assert found.memorized in small_run.history["step"].to_numpy()
     assert found.memorized not in small_run.steps  # 30, and the checkpoints are 20 steps apart
     assert plain["intervals"]["memorized"] == [found.memorized - 10, found.memorized]
+
+
+def test_what_is_printed_onto_a_full_disk_is_said(small_run_path):
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "interp", "measure", small_run_path], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("Error: What is printed could not be written (No space left on device)")
+
+
+def test_to_resume_where_no_run_is_says_that_one_begins(tmp_path):
+    done = shell(
+        "train", tmp_path / "run", "--resume", *["--p", "5", "--train-fraction", "0.6", "--steps", "2", "--d-mlp", "8"]
+    )
+    assert done.returncode == 0
+    assert "run holds no run yet, so one begins there with the settings given." in done.stderr
+    assert "holds no run yet" not in shell("train", tmp_path / "run", "--resume").stderr
 
 
 @pytest.mark.parametrize(

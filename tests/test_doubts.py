@@ -13,7 +13,7 @@ import interp
 from interp import ConfigError, Task
 from interp.doubts import doubts_of
 from interp.networks import OneHiddenLayer
-from interp.published.task_names import meaning_of
+from interp.published.task_names import meaning_of, named_tasks
 from interp.subjects import subject_of
 from tests.processes import interp as shell, module
 from tests.test_published import here
@@ -275,6 +275,10 @@ def test_compare_has_the_doubts_of_each_model(tmp_path):
     with pytest.warns(UserWarning, match="evidently learned"):
         frame = interp.compare({"right": right, "wrong": wrong}, progress=False)
     assert [len(doubts) for doubts in frame["doubts"]] == [0, 1]
+    assert frame["key_doubt"][0] is None
+    assert "has not generalized (accuracy over all pairs" in frame["key_doubt"][1]
+    lines = shell("compare", right, wrong, "--json").stdout.splitlines()
+    assert [json.loads(line)["key_doubt"] for line in lines] == [None, frame["key_doubt"][1]]
 
 
 def test_the_shell_ends_with_3_after_printing_what_it_doubts(tmp_path, small_run_path):
@@ -366,9 +370,17 @@ def test_names_mean_tasks(meaning, names):
     assert {name: meaning_of(name) for name in names} == dict.fromkeys(names, meaning)
 
 
+def test_a_task_may_have_its_name_in_a_dict_of_its_own_and_nothing_else_may():
+    """Other things have a name too, and a mode such as "max"."""
+    assert [one.meaning for one in named_tasks({"task": {"name": "mul", "p": 113}})] == ["multiplication"]
+    assert named_tasks({"name": "product", "mode": "max"}) == []
+
+
 @pytest.mark.parametrize(
-    "key", ["fn_name", "operation", "op", "task", "task_name", "function", "operator", "fn", "func"]
-)
+    "key",
+    ["fn_name", "operation", "op", "task", "task_name", "function", "operator", "fn", "func", "binary_op", "equation",
+     "problem", "rule", "label_fn"],
+)  # fmt: skip
 def test_a_name_is_found_under_every_key_beside_the_weights_or_in_their_config(file, key):
     for beside in ({"config": {key: "mod_sum"}}, {key: "x+y"}, {"config": {"task": {key: "addition"}}}):
         checkpoint = interp.load_checkpoint(file(untrained(), **beside))

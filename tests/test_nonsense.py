@@ -1,8 +1,10 @@
 """Nonsense for every argument of the public functions of arrays, settings and figures; see nonsense.py."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+import interp
 from interp import ConfigError, TrainingError
 from interp.linear import digits, double_descent, ridge
 from tests.processes import outside
@@ -19,6 +21,42 @@ def test_networks_of_nan_are_refused_by_name(settings):
         TrainingError, match=r"width 4, 50 samples and seed 0 diverged by epoch \d+; lower its learning_"
     ):
         digits.train_digits(4, 50, seeds=2, progress=False, **settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: interp.fourier.fourier_basis(10**6), r"the basis \(p × p\) must fit into 17 GB"),
+        (
+            lambda: interp.Model(lambda tokens: pytest.fail("it was run"), interp.Task(20_000), tokens="ab"),
+            r"the logits of all pairs \(p × p × p\) must fit into 17 GB",
+        ),
+        (
+            lambda: interp.plot.neurons_over_pairs(pd.DataFrame({"step": [0]})),
+            r"neurons_over_pairs takes neurons, shown, .*; got a DataFrame .* its data it takes a Checkpoint",
+        ),
+        (
+            lambda: interp.phases(pd.DataFrame({"step": [-100, 0], "test_accuracy": [0.0, 1.0]})),
+            r"step must be a whole number of at least 0; got -100\.$",
+        ),
+    ],
+)
+def test_what_cannot_be_is_one_sentence_before_anything_is_built(call, said):
+    with pytest.raises(ConfigError, match=said):
+        call()
+
+
+def test_no_split_is_no_split_of_a_training():
+    said = outside(
+        """
+        import interp
+        try:
+            interp.TrainConfig(p=7, split=None)
+        except interp.ConfigError as error:
+            print(error)
+        """
+    )
+    assert 'split must be "paper", "torch", or a mask of train pairs; got None.' in said
 
 
 def test_an_indefinite_covariance_is_refused():

@@ -433,6 +433,13 @@ def test_importing_interp_brings_no_torch_and_measuring_neither_transformer_lens
     assert said.splitlines() == ["[]", "['torch', 'pandas']"]
 
 
+def test_importing_interp_is_too_short_to_be_interrupted():
+    """Ctrl-C while a command begins is caught in main, and what comes before it loads next to nothing."""
+    code = "import interp, sys; print([name for name in ('email', 'logging', 'numpy') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout == "[]\n"
+
+
 def test_every_public_name_is_there_and_has_its_version():
     """The names of __init__.pyi, which type checkers read, are those that can be imported."""
     assert {"train", "phases", "Task", "linear"} <= set(interp.__all__)

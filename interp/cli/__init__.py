@@ -72,5 +72,8 @@ def main() -> None:
     except BrokenPipeError:  # interp.__main__ ends quietly
         raise
     except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
-        console.print(f"[bold red]Error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sentence = str(error)
+        if isinstance(error, OSError) and error.strerror and error.filename is None:
+            sentence = f"What is printed could not be written ({error.strerror}); send it to another file."
+        console.print(f"[bold red]Error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(2)

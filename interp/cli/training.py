@@ -294,6 +294,8 @@ def train(
         named = base.changed(settings)
         run = Path("runs") / f"{named.operation}-{named.p}-seed{named.seed}"
     begun = resume and (run / CONFIG).exists()
+    if resume and not begun:
+        say(f"{run} holds no run yet, so one begins there with the settings given.", to=console)
     config = (read_config(run) if begun else base).changed(settings)
     if begun:
         checkpoint = None  # which it began with

@@ -120,6 +120,7 @@ _CALLS = {
 def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> go.Figure:
     title, caption = options.pop("title", None), options.pop("caption", declared.caption)
     if declared.of == "frame" or not args or isinstance(args[0], _DATA):
+        _check_arguments(declared, args, options)
         return _titled(declared, declared.draw(*args, **options), title, "", caption)
     from interp.drawing import shown
 
@@ -131,6 +132,18 @@ def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> 
     if declared.of == "model":
         note_doubts(drawn, *of.doubts)
     return drawn
+
+
+def _check_arguments(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+    """Raise ConfigError for data that are not those of the figure's function."""
+    takes = inspect.signature(declared.draw)
+    try:
+        takes.bind(*args, **options)
+    except TypeError as error:
+        raise ConfigError(
+            f"{declared.name} takes {', '.join(takes.parameters)}; got {', '.join(map(given, args)) or 'none of them'} "
+            f"({error}). {_CALLS[declared.of]}".rstrip()
+        ) from None
 
 
 def _titled(declared: Figure, drawn: go.Figure, title: str | None, about: str, caption: str) -> go.Figure:

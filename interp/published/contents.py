@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.arguments import some
+from interp.arguments import given, some
 from interp.disk import read_json
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.published.files import SavedConfig, read_data
@@ -107,8 +107,7 @@ class Contents:
                 if isinstance(value, Tensor | np.ndarray | np.generic) and np.size(value) == 1:
                     value = value.item()
                 if value is not None and not isinstance(value, str | bool | int | float):
-                    kind = type(value).__name__
-                    raise CheckpointError(f"{self.path}: {name} must be a word or a number; got a {kind}.")
+                    raise CheckpointError(f"{self.path}: {name} must be a word or a number; got {given(value)}.")
                 if value is not None:
                     return value
         return None

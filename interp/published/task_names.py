@@ -35,7 +35,10 @@ _OURS: tuple[Operation, ...] = ("add", "subtract", "quadratic")
 # Where the name of a task stands. Under the first of these any word names one; under the others it may mean other
 # things ("task": "grokking"), so only the names of the table count.
 _SURE = ("fn_name", "operation", "op", "operator")
-_VAGUE = ("task", "task_name", "function", "fn", "func", "funcs", "group", "group_type", "group_name")
+_VAGUE = (
+    "task", "task_name", "function", "fn", "func", "funcs", "group", "group_type", "group_name", "binary_op",
+    "binary_operation", "equation", "problem", "rule", "label_fn", "dataset",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Named:
 def named_tasks(settings: Mapping[str, Any]) -> list[Named]:
     """The tasks that a configuration names, each meaning once, the surest first.
 
-    A name under `task` may also stand in a dict of its own, as in {"task": {"operation": "add"}}.
+    A name under `task` may also stand in a dict of its own, as in {"task": {"name": "add"}}.
     """
     found: dict[str | None, Named] = {}
     for key, said in _words(settings):
@@ -68,13 +71,13 @@ def named_tasks(settings: Mapping[str, Any]) -> list[Named]:
     return list(found.values())
 
 
-def _words(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for key in (*_SURE, *_VAGUE):
+def _words(settings: Mapping[str, Any], inside: bool = False) -> Iterator[tuple[str, str]]:
+    for key in (*_SURE, *_VAGUE, *(("name",) if inside else ())):
         value = settings.get(key)
         if isinstance(value, str) and value.strip():
             yield key, value
         elif key in _VAGUE and isinstance(value, Mapping):
-            yield from _words(value)
+            yield from _words(value, inside=True)
 
 
 def meaning_of(name: str) -> str | None:
