@@ -129,7 +129,7 @@ def test_averaging_lowers_the_error_at_the_threshold():
     ("settings", "said"),
     [
         ({"seeds": 1}, "seeds must be a whole number of at least 2; got 1"),
-        ({"members": []}, "members must hold at least one sizes; got 0"),
+        ({"members": []}, "members must hold one or more sizes; got 0"),
         ({"members": [2, 0]}, "each size in members must be a whole number of at least 1; got 0"),
         ({"samples": 1_201}, "samples must be at most the 1,200 digits to train on; got 1201"),
         ({"members": 10**9}, "the hidden layers must fit into"),

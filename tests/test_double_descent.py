@@ -463,7 +463,7 @@ def test_bad_input_is_refused_in_a_sentence():
         'ridge="tuned" needs signal > 0, since the tuned ridge is σ²γ/r²; got signal=0.',
         "ridge must be a finite number of at least 0; got 'best'.", "ratio must be a finite number above 0; got 0.",
         "ratio must be a finite number above 0; got inf.", "signal must be a finite number of at least 0; got -3.",
-        "widths must be a whole number of at least 1; got 0.", "widths must hold at least one sizes; got 0.",
+        "widths must be a whole number of at least 1; got 0.", "widths must hold one or more sizes; got 0.",
         "samples must be a whole number of at least 1; got 0.",
         "noise must be a finite number of at least 0; got -2.",
         "draws must be a whole number from 2 to 1,000,000; got 1.",

@@ -347,7 +347,7 @@ def test_the_configuration_of_a_real_bridge_is_read(tmp_path):
         ({"act_fn": np.ones(3)}, "act_fn must be a word or a number; got a ndarray"),
         ({"p": float("inf")}, "p must be a whole number of at least 0; got 'inf'"),
         ({"p": 1}, "p must be a whole number of at least 2; got 1"),
-        ({"fn_name": ["add"]}, "fn_name must be a word or a number; got a list"),
+        ({"fn_name": ["add"]}, r"fn_name must be a word or a number; got \['add'\]"),
         ({"fn_name": "times"}, "trained on 'times', whose labels are not in the file"),
         ({"act_fn": "tanh"}, "has the activation 'tanh'; interp knows relu, gelu, gelu_new"),
         ({"seed": "abc", "frac_train": 0.3}, "seed must be a whole number of at least 0; got 'abc'"),
