@@ -465,9 +465,9 @@ def _steps(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
     bad = known & ~((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers)))
     if bad.any():
         parts = " If steps are parts of an epoch, multiply them by the number of updates in one."
-        is_part = numbers[bad][0] != np.floor(numbers[bad][0])
+        first = numbers[bad][0]
         raise ConfigError(
-            f"step must be a whole number of at least 0; got {numbers[bad][0]:.6g}.{parts if is_part else ''}"
+            f"step must be a whole number of at least 0; got {first:.6g}.{parts if first != np.floor(first) else ''}"
         )
     if not known.any():
         raise ConfigError("no row of the trajectory has a step; give each row the number of its update.")

@@ -36,7 +36,7 @@ def test_networks_of_nan_are_refused_by_name(settings):
             r"neurons_over_pairs takes neurons, shown, .*; got a DataFrame .* its data it takes a Checkpoint",
         ),
         (
-            lambda: interp.phases(pd.DataFrame({"step": [-100, 0], "test_accuracy": [0.0, 1.0]})),
+            lambda: interp.phases(pd.DataFrame({"step": [-100, 0.5], "test_accuracy": [0.0, 1.0]})),
             r"step must be a whole number of at least 0; got -100\.$",
         ),
     ],
