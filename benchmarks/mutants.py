@@ -1,6 +1,6 @@
 """Change the source in one small place at a time, and see whether the tests of that module notice.
 
-    python -m benchmarks.mutants                          200 mutants, in about an hour of one core
+    python -m benchmarks.mutants                          200 mutants, about half an hour of one core
     python -m benchmarks.mutants --module measures        of these, those of some modules
     python -m benchmarks.mutants --jobs 2 --seed 1        another sample, two at a time
     python -m benchmarks.mutants --list                   show the sample, run nothing

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import inspect
 import sys
 import warnings
@@ -14,6 +15,8 @@ from rich.markup import escape
 from interp.cli import converting, drawing, measuring, sweeping, training
 from interp.console import console
 from interp.errors import InterpError
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -73,7 +76,7 @@ def main() -> None:
         raise
     except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
         sentence = str(error)
-        if isinstance(error, OSError) and error.strerror and error.filename is None:
+        if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # files are named
             sentence = f"What is printed could not be written ({error.strerror}); send it to another file."
         console.print(f"[bold red]Error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -116,10 +116,6 @@ def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
     The command takes them as its argument `about`, a dict of arguments of `load_checkpoint`, and returns whether it is
     doubtful what a model learned; the exit status then is 3, unless the option --anyway is given.
     """
-
-    def anyway(anyway: Anyway = False) -> None:
-        """Hold the option that stands after the others."""
-
     own = [one for one in _parameters(command) if one.name != "about"]
     of_file = _parameters(_about_file)
 
@@ -129,7 +125,8 @@ def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
         if command(**given, about=about) and not go_on:
             raise typer.Exit(DOUBTFUL)
 
-    every = [*own, *of_file, *_parameters(anyway)]
+    anyway = inspect.Parameter("anyway", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Anyway)
+    every = [*own, *of_file, anyway]
     with_files.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
     with_files.__annotations__ = {one.name: one.annotation for one in every}
     return with_files
