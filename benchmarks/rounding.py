@@ -1,65 +1,139 @@
-"""How far rounding alone moves the paper's setting: its first weights changed by one part in ten million.
+"""How far rounding alone moves a run: its first weights changed by one part in ten million.
 
-    python -m benchmarks.rounding DIR                 five changed copies of seed 0, each a run in DIR; ends in a table
-    python -m benchmarks.rounding DIR --device cuda   the same on a GPU
+    python -m benchmarks.rounding runs/preset --preset fast --set seed=0:20 --threads 1 2 --stop-when generalized
+    python -m benchmarks.rounding runs/mainline --changes 1 2 3 4 5 --device cuda
 
-A run takes eight minutes on two cores. Runs that are there already are read, not trained again.
-The table is written to DIR/rounding.parquet; its columns are those of a sweep's table, and `change` seeds the change.
+Each configuration (a preset, changed by --set as in `interp sweep`; by default the paper's) is trained once for each
+change and each number of threads, in a folder of its own under DIR. Runs that are there already are read, not trained
+again. The table is written to DIR/rounding.parquet: its columns are those of a sweep's table, `change` seeds the change
+of the first weights, and `threads` says on how many the run computed. What is printed is the range of the steps.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
 
-from interp import TrainConfig, load_checkpoint, load_run, train
+from interp import Checkpoint, ConfigError, TrainConfig, train
+from interp.config import PRESETS, preset_settings
+from interp.console import progress_bar
 from interp.disk import write_parquet
 from interp.run import CONFIG
-from interp.sweeps.jobs import Job, result_of
+from interp.sweeps.grid import configurations, described, parsed_settings, run_id
+from interp.sweeps.jobs import Job, Stop, perform, read_result
+from interp.sweeps.table import row_of
+from interp.threads import wait_passively
 
-CHANGES = (1, 2, 3, 4, 5)
+CHANGES = (1, 2, 3)
 CHANGE = 1e-7
-SHOWN = ["change", "memorized", "generalized", "grokking_delay", "test_loss", "key_frequencies", "device"]
 
 
-def changed(run: Path, change: int) -> dict[str, torch.Tensor]:
-    """Return the first weights of a run, each times 1 + 1e-7 z with z normal."""
+def changed(config: TrainConfig, change: int) -> Checkpoint:
+    """Return the first weights of a run, each times 1 + 1e-7 z with z normal, as a checkpoint to begin with."""
     generator = torch.Generator().manual_seed(change)
-    weights = load_run(run).at(0).weights
-    return {
-        name: weight * (1 + CHANGE * torch.randn(weight.shape, generator=generator)) for name, weight in weights.items()
+    weights = {
+        name: weight * (1 + CHANGE * torch.randn(weight.shape, generator=generator))
+        for name, weight in config.model.initial_weights(config.seed).items()
     }
+    return Checkpoint(weights, config.model, config.task, 0, config.train_mask)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.rounding", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="where the runs and their table are written")
+def trained(config: TrainConfig, folder: Path, change: int, threads: int, stop: Stop | None) -> dict[str, Any]:
+    """Train a changed copy of a configuration, or read the one that is there; return its row of the table."""
+    home = folder / f"{run_id(config)}-change{change}-threads{threads}"
+    config = replace(config, checkpoint_steps=(0,))
+    if not (home / CONFIG).exists():
+        train(config, home, progress=False, threads=threads, start=changed(config, change), on_record=lambda *_: True)
+    perform(Job(config, home, stop, threads=threads))
+    return {"change": change, "threads": threads} | row_of(read_result(home) or {})
+
+
+def _trained(job: tuple[TrainConfig, Path, int, int, Stop | None]) -> dict[str, Any]:
+    wait_passively()
+    return trained(*job)
+
+
+def rows(jobs: list[tuple[TrainConfig, Path, int, int, Stop | None]], workers: int) -> Iterator[dict[str, Any]]:
+    """Give the row of each job: of one thread several at a time, of more one after another."""
+    with progress_bar("train", "runs", len(jobs)) as bar:
+        alone = [job for job in jobs if job[3] > 1 or workers == 1]
+        beside = [job for job in jobs if job not in alone]
+        if beside:
+            with ProcessPoolExecutor(workers) as pool:
+                for done, row in enumerate(pool.map(_trained, beside), 1):
+                    yield row
+                    if bar:
+                        bar.at(done)
+        for done, job in enumerate(alone, len(beside) + 1):
+            yield _trained(job)
+            if bar:
+                bar.at(done)
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the ranges over all changes, threads and seeds, a row a configuration, which seeds do not tell apart."""
+    told = [name for name in table if name in TrainConfig.names() and name not in ("seed", "split_seed")]
+    several = [name for name in told if table[name].map(repr).nunique() > 1]
+    lines = []
+    for values, own in table.groupby(several, sort=False) if several else [((), table)]:
+        line: dict[str, Any] = dict(zip(several, values, strict=True))
+        line |= {"seeds": own["seed"].nunique(), "runs": len(own), "generalized": int(own["generalized"].notna().sum())}
+        for name in ("memorized", "generalized"):
+            known = own[name].dropna().astype(int)
+            line[f"{name} at"] = f"{known.min():,} to {known.max():,}" if len(known) else "–"
+        delays = (own["generalized"] / own["memorized"]).dropna()
+        line["times later, least"] = f"{delays.min():.1f}" if len(delays) else "–"
+        line["seconds, most"] = f"{own['seconds'].max():.0f}"
+        lines.append(line)
+    return pd.DataFrame(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.rounding", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="where the runs and their table are written")
+    parser.add_argument("--preset", choices=sorted(PRESETS), help="settings to begin with (default: the paper's)")
+    parser.add_argument("--set", dest="words", action="append", default=[], metavar="NAME=VALUES",
+                        help="a setting and its values, as in interp sweep: seed=0:20")  # fmt: skip
+    parser.add_argument("--changes", type=int, nargs="+", default=CHANGES, metavar="SEED",
+                        help="seeds of the changes of the first weights (default: 1 2 3)")  # fmt: skip
+    parser.add_argument("--threads", type=int, nargs="+", default=[1], help="numbers of threads to try (default: 1)")
+    parser.add_argument("--stop-when", help="generalized, or generalized+500 (default: train all steps)")
+    parser.add_argument("--workers", type=int, default=2, help="runs of one thread at a time (default: 2)")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1, mps or auto (default: cpu)")
-    parser.add_argument("--changes", type=int, nargs="*", default=CHANGES, help="seeds of the changes (1 to 5)")
     given = parser.parse_args()
-    config = TrainConfig(device=given.device, checkpoint_steps=(0,))
-    unchanged = given.folder / "first-weights"
-    if not (unchanged / CONFIG).exists():
-        train(replace(config, steps=1, checkpoint_steps=(0, 1)), unchanged, progress=False)
-    first = load_checkpoint(unchanged, step=0)
-    rows = []
-    for change in given.changes:
-        folder = given.folder / f"change-{change}"
-        start = replace(first, weights=changed(unchanged, change))
-        begun = (folder / CONFIG).exists()
-        train(config, folder, resume=begun, start=None if begun else start)
-        row = result_of(Job(config, folder, threads=1), 0.0)
-        rows.append({"change": change} | row)
-        print(f"change {change}: generalized at step {row['generalized']}", file=sys.stderr, flush=True)
-    table = pd.DataFrame(rows)
-    write_parquet(given.folder / "rounding.parquet", table.drop(columns=["settings", "seconds"]))
-    print(table[SHOWN].to_string(index=False))
+    try:
+        own = parsed_settings(given.words)
+        base = {} if given.preset is None else {n: [v] for n, v in preset_settings(given.preset, own).items()}
+        configs = configurations(base | own | {"device": [given.device]})
+        stop = Stop.parsed(given.stop_when)
+    except ConfigError as error:
+        parser.error(str(error))
+    jobs = [
+        (config, given.folder, change, threads, stop)
+        for threads in given.threads for config in configs for change in given.changes
+    ]  # fmt: skip
+    found = []
+    for row in rows(jobs, given.workers):
+        found.append(row)
+        if row["error"] or pd.isna(row["generalized"]):
+            name = described(configs[[run_id(one) for one in configs].index(str(row["run"]).partition("-")[0])])
+            print(f"{name}, change {row['change']}, {row['threads']} threads: "
+                  f"{row['error'] or 'not generalized'}", file=sys.stderr, flush=True)  # fmt: skip
+    table = pd.DataFrame(found)
+    write_parquet(given.folder / "rounding.parquet", table)
+    print(summary(table).to_string(index=False))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

@@ -27,7 +27,7 @@ from interp.task import PAPER_FRACTION, Operation, SplitLike, Task, as_mask, che
 # (interp sweep runs/fast --preset fast --set seed=0:20 --stop-when generalized)
 PRESETS: dict[str, dict[str, Any]] = {
     "fast": {
-        "p": 23, "train_fraction": 0.8, "d_model": 64, "d_mlp": 256, "learning_rate": 4e-3, "steps": 4_000,
+        "p": 37, "train_fraction": 0.6, "d_model": 64, "d_mlp": 256, "learning_rate": 4e-3, "steps": 4_000,
     },
 }  # fmt: skip
 

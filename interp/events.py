@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -22,9 +23,14 @@ if TYPE_CHECKING:
     from interp.run import PathLike, Run
 
 LEARNED = 0.99  # accuracy from which a set counts as learned
-FELL = 0.09  # how far under that test accuracy has to fall to count as lost
-FORMED = 0.10  # share of the fall of log test_loss that ends circuit formation
-CLEANED = 0.99  # and cleanup
+FELL = 0.09  # how far under that test accuracy has to fall to count as fallen
+BACK = 0.01  # and from how far under it on it counts as having come back
+FORMED = 6.0  # into how many parts the peak of test_loss has to fall for the circuit to have formed
+CLEANED = 0.99  # share of the fall of log test_loss, from peak to floor, that ends cleanup
+SETTLED_AT, SETTLED_BY = 0.8, 0.1  # the loss has settled if the first of this passage gives the same end, by so much
+SETTLED_ROWS = 5  # rows of test_loss that it takes to tell
+SPIKE = 2.0  # how many times larger than both rows beside it a loss is that is doubted
+LASTING = 0.1  # share of the step `generalized` for which accuracy has to hold to be said to last
 
 EVENTS = {  # and the column that each is read off
     "memorized": "train_accuracy",
@@ -34,6 +40,7 @@ EVENTS = {  # and the column that each is read off
     "cleanup_end": "test_loss",
     "lost": "test_accuracy",
 }
+CLEANUP, GOING_ON = "cleanup", "cleanup, going on"
 
 
 @dataclass(frozen=True, repr=False)
@@ -41,21 +48,29 @@ class Phases(Printed):
     """The boundaries of the phases, in steps, each at a row of the record that shows it.
 
     memorized               the first step with train accuracy of `threshold` or more
-    memorization_end        where excluded_loss is least, from `memorized` to `generalized`
-    circuit_formation_end   where log test_loss has fallen a tenth of the way from its peak, the largest up to
-                            `generalized`, to its floor, the least from there on; None if it is later than `generalized`
+    memorization_end        where excluded_loss is least, from `memorized` to circuit_formation_end (to `generalized`
+                            where that is None)
+    circuit_formation_end   from the peak of test_loss, its largest value up to `generalized`, to `generalized`: the row
+                            after the last one whose test_loss is over a sixth of the peak
     generalized             the first step with test accuracy of `threshold` or more
-    cleanup_end             where log test_loss has fallen ninety-nine hundredths of that way, from `generalized` on
+    cleanup_end             from `generalized` on, where log test_loss has fallen ninety-nine hundredths of the way from
+                            peak to floor, if the loss had settled. The floor is its least value from `generalized` to
+                            the row before the first fall of accuracy, or to the last row. The loss had settled if the
+                            first four fifths of this stretch give the same step up to a tenth of the stretch; under
+                            five rows it had not
+    cleanup_after           where the loss had not settled, the step found so far: cleanup ends there or later
     grokking_delay          generalized − memorized
-    lost                    the first step at which test accuracy fell (under threshold − 0.09) and never came back to
-                            `threshold`; None if it kept what it learned
-    dips                    how often, after `generalized`, it fell and came back; `dip_steps` holds, of each, the
-                            step at which it fell and the one at which it was back
+    lost                    the first step of a fall of test accuracy (under threshold − 0.09) that was never over: no
+                            later row had threshold − 0.01 or more; None if it kept what it learned
+    dips                    how many falls after `generalized` were over; `dip_steps` holds, of each, the step at which
+                            it fell and the one at which it was back
     intervals               of each event, the last earlier step with a value (None if there is none) and the step of
                             the event: it happened after the first and no later than the second
+    passage_end             the last step before the first fall, or the last one; None if it never generalized
+    doubts                  what an event rests on, where a single row decides it, in sentences
 
-    The floor and cleanup_end lie before the first fall after `generalized`. With `sustain` n, memorized and generalized
-    are the first of n rows in a row. So circuit_formation_end ≤ generalized ≤ cleanup_end and memorization_end ≤
+    With `sustain` n, memorized and generalized are the first of n rows in a row. So memorization_end ≤
+    circuit_formation_end ≤ generalized ≤ cleanup_end. A longer record never moves memorized, circuit_formation_end or
     generalized. An event that the record does not show is None, and `missing` gives the reason; `lost` is also None,
     without a reason, in a run that generalized and kept it.
     After Nanda et al. (2023), section 5, who read the phases off their curves.
@@ -75,21 +90,31 @@ class Phases(Printed):
     threshold: float = LEARNED
     sustain: int = 1
     intervals: dict[str, tuple[int | None, int]] = field(default_factory=dict)
+    cleanup_after: int | None = None
+    passage_end: int | None = None
+    doubts: tuple[str, ...] = ()
 
     def spans(self) -> list[tuple[str, int, int]]:
-        """Return (name, first step, last step) of each phase whose two ends are known; "grokked" ends at a loss."""
-        ends = [end for end in (self.memorization_end, self.circuit_formation_end) if end is not None]
+        """Return (name, first step, last step) of each phase whose two ends are known; "grokked" ends at a loss.
+
+        Cleanup that had no end by the first fall or the last step goes until there, as "cleanup, going on".
+        """
+        formed, end = self.circuit_formation_end, self.cleanup_end
         edges = [
             ("memorization", 0, self.memorization_end),
-            ("circuit formation", self.memorization_end, self.circuit_formation_end),
-            ("cleanup", max(ends) if self.circuit_formation_end is not None else None, self.cleanup_end),
-            ("grokked", self.cleanup_end, self.last_step if self.lost is None else self.lost),
+            ("circuit formation", self.memorization_end, formed),
+            (CLEANUP, formed, end) if end is not None else (GOING_ON, formed, self.passage_end),
+            ("grokked", end, self.last_step if self.lost is None else self.lost),
         ]
         return [
             (name, first, last)
             for name, first, last in edges
             if first is not None and last is not None and last > first
         ]
+
+    def ends(self) -> list[tuple[str, int]]:
+        """Return (name, last step) of each phase that ended, ascending."""
+        return [(name, end) for name, _, end in self.spans() if name not in (GOING_ON, "grokked")]
 
     def at(self, step: int) -> str | None:
         """Return the name of the phase at a step, or None if none is known there; at a boundary the later one."""
@@ -100,6 +125,7 @@ class Phases(Printed):
         """Return all fields as plain numbers, strings, lists and dicts, ready for JSON."""
         plain = {f.name: getattr(self, f.name) for f in fields(self)}
         plain["dip_steps"] = [list(dip) for dip in self.dip_steps]
+        plain["doubts"] = list(self.doubts)
         plain["intervals"] = {name: list(interval) for name, interval in self.intervals.items()}
         return plain
 
@@ -107,22 +133,27 @@ class Phases(Printed):
         def text(name: str) -> str:
             value = getattr(self, name)
             if value is None:
-                return "no" if name == "lost" and name not in self.missing else f"– {self.missing.get(name, 'unknown')}"
+                if name == "lost" and name not in self.missing:
+                    return "no"
+                bound = self.cleanup_after if name == "cleanup_end" else None
+                known = "" if bound is None else f"{bound:,} or later: "
+                return f"– {known}{self.missing.get(name, 'unknown')}"
             after = self.intervals.get(name, (None, value))[0]
             return f"{value:,}" + (f" (after {after:,})" if after is not None else "")
 
         names = (*EVENTS, "grokking_delay", "dips", "last_step", "threshold", "sustain")
-        return [(name, text(name)) for name in names]
+        return [(name, text(name)) for name in names] + [("doubt", doubt) for doubt in self.doubts]
 
 
 def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, sustain: int = 1) -> Phases:
     """Return the phases of a run, or of one record of it: a trajectory, a history, or any frame like them.
 
     A frame has `step` (a column or the index) and, a row a step, what each event needs: memorized train_accuracy;
-    generalized, lost and dips test_accuracy; the ends of circuit formation and cleanup test_loss (and test_accuracy; in
-    a frame without it they are sought from the peak of the whole record on); memorization_end all of these accuracies
-    and excluded_loss. Rows may come in any order. Missing values and infinite losses are passed over, and a loss of
-    exactly 0 counts as the least positive one of its column. Accuracies are fractions, losses in nats.
+    generalized, lost and dips test_accuracy; the ends of circuit formation and cleanup test_loss and test_accuracy;
+    memorization_end all of these and excluded_loss. In a frame without test_accuracy the circuit forms from the peak of
+    the whole record on, cleanup follows, and a doubt says that falls of accuracy cannot be seen. Rows may come in any
+    order. Missing values and infinite losses are passed over, and a loss of exactly 0 counts as the least positive one
+    before the first fall. Accuracies are fractions, losses in nats.
 
     A Run, or the path of one, is read as finely as it was recorded: each value comes from its history where that has
     it and from its trajectory elsewhere. So accuracies and test_loss stand at the history's steps and excluded_loss at
@@ -199,6 +230,11 @@ class _Curve:
         inside = (self.steps >= first) & (self.steps <= last)
         return _Curve(self.steps[inside], self.values[inside])
 
+    def without(self, step: int) -> _Curve:
+        """Return the rows of other steps."""
+        others = self.steps != step
+        return _Curve(self.steps[others], self.values[others])
+
     def from_peak(self) -> _Curve:
         """Return the rows from the first of the largest value on."""
         peak = int(self.values.argmax())
@@ -218,22 +254,38 @@ class _BeginsLateError(_MissingError):
     """The record begins after the event."""
 
 
+class _NoLossError(_MissingError):
+    """Test loss has no value after the run generalized."""
+
+
+class _UnsettledError(_MissingError):
+    """Test loss had not settled by the end of its passage; `step` is where cleanup would have ended so far."""
+
+    def __init__(self, why: str, step: int) -> None:
+        super().__init__(why)
+        self.step = step
+
+
 class _Reader:
     """Reads the events of one run off the columns of its records; what they do not show raises _MissingError."""
 
     def __init__(self, frames: Sequence[pd.DataFrame], threshold: float, sustain: int) -> None:
         self.threshold, self.sustain = threshold, sustain
-        self.low = round(threshold - FELL, 12)  # 0.86 and not 0.8600…1: a test accuracy under this has fallen
+        # 0.86 and not 0.8600…1: a test accuracy under `low` has fallen, and from `back` on it has come back
+        self.low, self.back = round(threshold - FELL, 12), round(threshold - BACK, 12)
         self.sources = [(_steps(frame), frame) for frame in frames]
 
     def phases(self) -> Phases:
         found: dict[str, Any] = {}
         missing = {}
+        after = None
         for name in (*EVENTS, "grokking_delay", "dip_steps"):
             try:
                 found[name] = getattr(self, name)
             except _MissingError as why:
                 found[name], missing["dips" if name == "dip_steps" else name] = None, str(why)
+                if isinstance(why, _UnsettledError):
+                    after = why.step
         return Phases(
             **{name: found[name] for name in (*EVENTS, "grokking_delay")},
             last_step=int(max(steps.max() for steps, _ in self.sources)),
@@ -247,6 +299,9 @@ class _Reader:
                 for name, column in EVENTS.items()
                 if found[name] is not None
             },
+            cleanup_after=after,
+            passage_end=self.passage_end,
+            doubts=tuple(self.doubts()),
         )
 
     # ── columns ──
@@ -293,7 +348,10 @@ class _Reader:
         return curve
 
     def _loss(self, name: str) -> _Curve:
-        """Return a loss without its infinite values, and with the least positive one in place of 0."""
+        """Return a loss up to the first fall, without infinite values, and with its least positive one in place of 0.
+
+        What comes after the first fall of accuracy belongs to no phase.
+        """
         curve = self._column(name)
         if (bad := curve.values < 0).any():
             step, value = curve.steps[bad][0], curve.values[bad][0]
@@ -301,8 +359,12 @@ class _Reader:
                 f"{name} must be at least 0; got {value:g} at step {step:,}. If it is a logarithm, take its "
                 "exponential first."
             )
-        finite = np.isfinite(curve.values)
-        steps, values = curve.steps[finite], curve.values[finite].astype(float)
+        try:
+            until = min((fell for fell, _ in self.falls), default=math.inf)
+        except _MissingError:
+            until = math.inf
+        there = np.isfinite(curve.values) & (curve.steps < until)
+        steps, values = curve.steps[there], curve.values[there].astype(float)
         if not (values > 0).any():
             raise _MissingError(f"{name} is nowhere positive and finite")
         return _Curve(steps, np.where(values == 0, values[values > 0].min(), values))
@@ -328,7 +390,7 @@ class _Reader:
         if not reached.any():
             most = _digits(float(accuracy.values.max()), self.threshold)
             raise _MissingError(f"it never {event}: {name} was {most} at the most, under {self.threshold:g}")
-        if accuracy.steps[0] > 0 and accuracy.values[0] >= self.low:
+        if accuracy.values[0] >= self.low:
             first = _digits(float(accuracy.values[0]), self.threshold)
             raise _BeginsLateError(
                 f"the record begins after it {event}: {name} is {first} at its first row, step {accuracy.steps[0]:,}"
@@ -349,17 +411,17 @@ class _Reader:
         In a record that begins later they are counted from its first row at the threshold.
         """
         test = self.test_accuracy
-        reached, low = self._reached(test), test.values < self.low
+        low, back = test.values < self.low, test.values >= self.back
         try:
             start = self.generalized
         except _BeginsLateError:
-            start = int(test.steps[reached][0])
+            start = int(test.steps[self._reached(test)][0])
         falls: list[tuple[int, int | None]] = []
         fell = None
-        for row in np.flatnonzero((test.steps >= start) & (reached | low)):
+        for row in np.flatnonzero((test.steps >= start) & (back | low)):
             if low[row] and fell is None:
                 fell = int(test.steps[row])
-            elif reached[row] and fell is not None:
+            elif back[row] and fell is not None:
                 falls.append((fell, int(test.steps[row])))
                 fell = None
         return falls if fell is None else [*falls, (fell, None)]
@@ -372,49 +434,132 @@ class _Reader:
     def dip_steps(self) -> tuple[tuple[int, int], ...]:
         return tuple((fell, back) for fell, back in self.falls if back is not None)
 
-    @cached_property
-    def passage(self) -> tuple[_Curve, _Curve]:
-        """The test loss from its peak to `generalized`, and from there to the row before the first fall.
+    @property
+    def passage_end(self) -> int | None:
+        """The last step of the record before the first fall; None if it never generalized, or did before the record."""
+        first_fall = math.inf
+        if self._sees_accuracy:
+            try:
+                _ = self.generalized
+            except _MissingError:
+                return None
+            first_fall = min((fell for fell, _ in self.falls), default=math.inf)
+        return int(max(steps[steps < first_fall].max() for steps, _ in self.sources if (steps < first_fall).any()))
 
-        In a record without test accuracy both go from the peak to the end.
-        """
-        loss = self.test_loss
+    @cached_property
+    def _sees_accuracy(self) -> bool:
+        """Whether the record has test accuracies; without, phases are read off test_loss alone."""
         try:
-            _ = self.test_accuracy
+            return bool(len(self.test_accuracy.steps))
         except _MissingError:
-            return loss.from_peak(), loss.from_peak()
+            return False
+
+    @cached_property
+    def descent(self) -> _Curve:
+        """The test loss from its peak up to `generalized`; without test accuracy, to the end of the record."""
+        loss = self.test_loss
+        if not self._sees_accuracy:
+            return loss.from_peak()
         before = loss.between(0, self.generalized)
-        after = loss.between(self.generalized, self.falls[0][0] - 1 if self.falls else math.inf)
         if not len(before.steps):
             raise _MissingError(f"test_loss has no value up to step {self.generalized:,}, where it generalized")
-        if not len(after.steps):
-            raise _MissingError(
-                f"test_loss has no value from step {self.generalized:,}, where it generalized, until it fell back"
-            )
-        return before.from_peak(), after
+        return before.from_peak()
 
-    def _fallen(self, share: float) -> float:
-        """Return the log of test_loss at which it has fallen this share of the way from its peak to its floor."""
-        before, after = self.passage
-        peak, floor = np.log(before.values[0]), np.log(after.values.min())
-        if peak <= floor:
-            raise _MissingError("test_loss never fell from its peak")
-        return float(peak - share * (peak - floor))
+    def _formed(self, descent: _Curve) -> int | None:
+        """Return the step after the last row of a descent that is over a sixth of its peak, its first row."""
+        row = int(np.flatnonzero(descent.values > descent.values[0] / FORMED)[-1]) + 1
+        return int(descent.steps[row]) if row < len(descent.steps) else None
 
     @cached_property
     def circuit_formation_end(self) -> int:
-        before, _ = self.passage
-        there = np.log(before.values) <= self._fallen(FORMED)
-        if not there.any():
-            raise _MissingError(
-                f"test_loss fell less than a tenth of its way before it generalized, step {self.generalized:,}"
+        descent = self.descent
+        with contextlib.suppress(_NoLossError):
+            self._check_fall()
+        formed = self._formed(descent)
+        if formed is None:
+            when = f"it generalized, step {self.generalized:,}" if self._sees_accuracy else "the record ended"
+            raise _MissingError(f"test_loss had not fallen to a sixth of its peak when {when}")
+        return formed
+
+    def doubts(self) -> Iterator[str]:
+        """Say where circuit_formation_end rests on one row, whose test_loss is more than twice both rows beside it."""
+        try:
+            descent = self.descent
+        except _MissingError:
+            return
+        if not self._sees_accuracy:
+            yield "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone"
+        over = descent.steps[descent.values > descent.values[0] / FORMED]
+        roles = {int(over[-1]): "the last one over a sixth of the peak", int(over[0]): "the peak"}
+        for step, role in roles.items():
+            if (value := self._spike(step)) is None:
+                continue
+            others = self.test_loss.without(step)
+            if self._sees_accuracy:
+                others = others.between(0, self.generalized)
+            then = self._formed(others.from_peak())
+            yield (
+                f"circuit_formation_end rests on one row: test_loss at step {step:,} ({value:.3g}), {role}, is more "
+                f"than twice both rows beside it; without that row it is {'None' if then is None else f'{then:,}'}"
             )
-        return int(before.steps[there][0])
+
+    def _spike(self, step: int) -> float | None:
+        """Return the test loss at a step if it is more than twice both rows beside it, else None."""
+        loss = self.test_loss
+        row = int(np.searchsorted(loss.steps, step))
+        beside = loss.values[[row - 1, row + 1]] if 0 < row < len(loss.steps) - 1 else np.array([math.inf])
+        value = float(loss.values[row])
+        return value if (value > SPIKE * beside).all() else None
+
+    @cached_property
+    def settling(self) -> _Curve:
+        """The test loss from `generalized` to the row before the first fall, in which cleanup ends.
+
+        Without test accuracy, from the end of circuit formation on.
+        """
+        if not self._sees_accuracy:
+            return self.test_loss.between(self.circuit_formation_end, math.inf)
+        after = self.test_loss.between(self.generalized, math.inf)
+        if not len(after.steps):
+            raise _NoLossError(
+                f"test_loss has no value from step {self.generalized:,}, where it generalized, until it fell back"
+            )
+        return after
+
+    def _check_fall(self) -> None:
+        """Raise _MissingError if the floor of test loss is no lower than its peak."""
+        floor = (self.settling if self._sees_accuracy else self.descent).values.min()
+        if self.descent.values[0] <= floor:
+            raise _MissingError("test_loss never fell from its peak")
+
+    def _cleaned(self, settling: _Curve) -> int:
+        """Return the step at which log test_loss has fallen 0.99 of the way from the peak to the floor of a stretch."""
+        peak, floor = np.log(self.descent.values[0]), np.log(settling.values.min())
+        return int(settling.steps[np.log(settling.values) <= peak - CLEANED * (peak - floor)][0])
 
     @cached_property
     def cleanup_end(self) -> int:
-        _, after = self.passage
-        return int(after.steps[np.log(after.values) <= self._fallen(CLEANED)][0])
+        settling = self.settling
+        self._check_fall()
+        found = self._cleaned(settling)
+        ended = "it fell back" if self._sees_accuracy and self.falls else "the record ended"
+        first, last = int(settling.steps[0]), int(settling.steps[-1])
+        begun = self.generalized if self._sees_accuracy else self.circuit_formation_end
+        if len(settling.steps) < SETTLED_ROWS:
+            raise _UnsettledError(
+                f"test_loss has {len(settling.steps)} rows from step {begun:,} until {ended}, and it takes "
+                f"{SETTLED_ROWS} to tell that it was not still falling",
+                found,
+            )
+        cut = settling.between(first, begun + SETTLED_AT * (last - begun))
+        settled = (
+            len(cut.steps) > 0
+            and cut.values.min() < self.descent.values[0]
+            and abs(found - self._cleaned(cut)) <= SETTLED_BY * (last - begun)
+        )
+        if not settled:
+            raise _UnsettledError(f"test loss was still falling when {ended}, step {last:,}", found)
+        return found
 
     @cached_property
     def grokking_delay(self) -> int:
@@ -427,12 +572,22 @@ class _Reader:
 
     @cached_property
     def memorization_end(self) -> int:
-        first, last = self.memorized, self.memorized + self.grokking_delay
+        first = self.memorized
+        if self._sees_accuracy:
+            _ = self.grokking_delay  # it memorized before it generalized
+        try:
+            last, where = self.circuit_formation_end, "the circuit had formed"
+        except _MissingError:
+            last, where = self.generalized, "it generalized"
+        if first > last:
+            raise _MissingError(
+                f"the circuit had formed, at step {last:,}, before the train pairs were memorized, at step {first:,}: "
+                "the phases overlap"
+            )
         inside = self.excluded_loss.between(first, last)
         if not len(inside.steps):
             raise _MissingError(
-                f"excluded_loss has no value from step {first:,}, where it memorized, to step {last:,}, where it "
-                "generalized"
+                f"excluded_loss has no value from step {first:,}, where it memorized, to step {last:,}, where {where}"
             )
         return int(inside.steps[inside.values.argmin()])
 

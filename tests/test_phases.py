@@ -19,43 +19,43 @@ from interp import CheckpointError, ConfigError, Phases
 from tests.processes import outside
 from tests.wild import published
 
-STEPS = np.arange(0, 1100, 100)
+STEPS = np.arange(0, 1600, 100)
 
 
 def grokked(**changes) -> pd.DataFrame:
-    """Test loss: peak e² at 200, straight in log to e⁻⁸ at 800, then flat: a tenth of the fall is 1 at 260."""
-    log_test = np.interp(STEPS, [0, 200, 800, 1000], [1, 2, -8, -8])
+    """Test loss: peak e² at 200, straight in log to e⁻⁸ at 800, then flat. It is under e²/6 = e^0.21 from 308 on."""
+    log_test = np.interp(STEPS, [0, 200, 800, 1500], [1, 2, -8, -8])
     columns = {
         "step": STEPS,
         "train_accuracy": np.where(STEPS >= 100, 1.0, 0.1),
         "test_accuracy": np.where(STEPS >= 700, 1.0, 0.1),
         "test_loss": np.exp(log_test),
-        "excluded_loss": np.interp(STEPS, [0, 300, 1000], [5, 0.1, 6]),
+        "excluded_loss": np.interp(STEPS, [0, 300, 1500], [5, 0.1, 6]),
     }
     return pd.DataFrame(columns | changes)
 
 
 def test_every_event_of_a_run_that_groks():
     ph = interp.phases(grokked())
-    assert (ph.memorized, ph.memorization_end, ph.circuit_formation_end) == (100, 300, 300)
-    assert ph.cleanup_end == 800  # 0.99 of the fall is reached at 794
-    assert (ph.generalized, ph.grokking_delay, ph.last_step) == (700, 600, 1000)
-    assert ph.missing == {}
+    assert (ph.memorized, ph.memorization_end, ph.circuit_formation_end) == (100, 300, 400)
+    assert (ph.cleanup_end, ph.cleanup_after) == (800, None)  # 0.99 of the fall is reached at 794
+    assert (ph.generalized, ph.grokking_delay, ph.last_step) == (700, 600, 1500)
+    assert (ph.missing, ph.doubts, ph.passage_end) == ({}, (), 1500)
 
 
 def test_boundaries_by_their_formula():
-    """Between rows of 1 step, both boundaries are where the straight line crosses them."""
-    steps = np.arange(0, 1001)
-    log_test = np.interp(steps, [0, 200, 800, 1000], [1, 2, -8, -8])
+    """Between rows of 1 step, both boundaries are where the straight line crosses them: 200 + 60 log 6 is 307.5."""
+    steps = np.arange(0, 1501)
+    log_test = np.interp(steps, [0, 200, 800, 1500], [1, 2, -8, -8])
     frame = pd.DataFrame({"step": steps, "test_loss": np.exp(log_test), "test_accuracy": np.where(steps > 700, 1.0, 0)})
     ph = interp.phases(frame)
-    assert ph.circuit_formation_end == 260
+    assert ph.circuit_formation_end == math.ceil(200 + 60 * math.log(6)) == 308
     assert ph.cleanup_end == 794
     assert ph.missing["memorization_end"] == "the trajectory has no train_accuracy"
     assert ph.missing["grokking_delay"] == "the trajectory has no train_accuracy"
 
 
-def test_the_floor_is_the_lowest_after_the_peak_and_a_later_rise_changes_nothing():
+def test_the_floor_is_the_lowest_after_it_generalized_and_a_later_rise_changes_nothing():
     frame = grokked()
     frame.loc[10, "test_loss"] = math.exp(-7.9)
     assert interp.phases(frame).cleanup_end == 800
@@ -67,14 +67,138 @@ def test_the_least_excluded_loss_counts_only_after_memorization():
     assert interp.phases(frame).memorization_end == 300
 
 
+# ── what a record's length and a single row may move ─────────────────────────────────────────────────────────────
+
+
+def test_a_longer_record_moves_no_event_but_the_end_of_cleanup(shipped):
+    """As much of the shipped run as was recorded by each of these steps."""
+    history = shipped.history
+    for last, bound in ((10_500, 10_490), (11_000, 10_990), (12_000, 11_960), (13_000, 12_790)):
+        ph = interp.phases(history[history["step"] <= last])
+        assert (ph.memorized, ph.circuit_formation_end, ph.generalized) == (140, 9_430, 10_430)
+        assert (ph.cleanup_end, ph.cleanup_after, ph.passage_end) == (None, bound, last)
+        assert ph.missing["cleanup_end"] == f"test loss was still falling when the record ended, step {last:,}"
+        assert ph.spans() == [("cleanup, going on", 9_430, last)]
+        assert ph.at(last) == "cleanup, going on"
+        assert ph.ends() == []
+        assert f"cleanup_end            – {bound:,} or later: test loss was still falling" in str(ph)
+
+
+def falling(last: int, spike: dict[int, float] | None = None) -> pd.DataFrame:
+    """Test loss e³ until 600, then straight in log by 1/100 a step without end; it generalizes at 1,000."""
+    steps = np.arange(0, last + 1, 50)
+    loss = np.exp(3 - np.clip(steps - 600, 0, None) / 100)
+    for step, value in (spike or {}).items():
+        loss[steps == step] = value
+    return pd.DataFrame({
+        "step": steps, "train_accuracy": np.where(steps >= 100, 1.0, 0.0),
+        "test_accuracy": np.where(steps >= 1_000, 1.0, 0.0), "test_loss": loss,
+    })  # fmt: skip
+
+
+def test_a_loss_that_falls_without_end_has_no_end_of_cleanup():
+    """Cut at 0.8 of the way the crossing moves by nearly a fifth of the way, over the tenth that is allowed."""
+    for last in (1_400, 2_000, 5_000):
+        ph = interp.phases(falling(last))
+        assert (ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (800, 1_000, None)  # 600 + 100 log 6 = 779
+        assert ph.cleanup_after == 50 * math.ceil((600 + 0.99 * (last - 600)) / 50)
+
+
+def test_under_five_rows_tell_no_settled_loss():
+    flat = falling(1_600).assign(test_loss=lambda f: f["test_loss"].clip(lower=math.exp(-1)))
+    assert interp.phases(flat[flat["step"] <= 1_200]).cleanup_end == 1_000  # five rows, all of them at the floor
+    ph = interp.phases(flat[flat["step"] <= 1_150])
+    assert (ph.cleanup_end, ph.cleanup_after) == (None, 1_000)
+    assert ph.missing["cleanup_end"] == (
+        "test_loss has 4 rows from step 1,000 until the record ended, and it takes 5 to tell that it was not still "
+        "falling"
+    )
+
+
+def test_a_settled_loss_may_move_by_a_tenth_of_the_way_and_no_more():
+    """From 1,000 to 2,000, with a small step down at `late`: the first 800 steps do not see one that comes later."""
+
+    def ends(last_step_down: int) -> int | None:
+        steps = np.arange(0, 2_001, 10)
+        loss = np.select([steps < 600, steps < 1_700, steps < last_step_down], [1.0, 1e-3, 1e-3], 1e-4)
+        frame = pd.DataFrame({"step": steps, "test_loss": loss, "test_accuracy": np.where(steps >= 1_000, 1.0, 0.0)})
+        return interp.phases(frame).cleanup_end
+
+    assert ends(3_000) == 1_000
+    assert ends(1_800) == 1_800  # which the first four fifths see too
+    assert ends(1_810) is None  # from 1,000 to 1,810 is more than 100
+    steps = np.arange(0, 2_001, 10)
+    for down, expected in ((1_100, 1_100), (1_110, 1_110)):  # a second step, to be seen only after 1,800
+        loss = np.select([steps < 600, steps < 1_000, steps < down], [1.0, 1e-3, 1e-3], 1e-4)
+        loss = np.where(steps >= 1_810, 0.9e-4, loss)  # 0.99 of the way to it is 0.985e-4
+        found = interp.phases(
+            pd.DataFrame({"step": steps, "test_loss": loss, "test_accuracy": np.where(steps >= 1_000, 1.0, 0.0)})
+        )
+        assert found.cleanup_end is None
+        assert expected < found.cleanup_after == 1_810
+
+
+def test_one_row_of_a_collapse_moves_nothing_and_one_of_a_spike_is_named():
+    whole = interp.phases(falling(2_000))
+    chance = falling(2_000, {300: math.log(113)})
+    assert interp.phases(chance).circuit_formation_end == whole.circuit_formation_end == 800
+    assert interp.phases(chance).doubts == ()
+    late = interp.phases(falling(2_000, {900: 10.0}))  # beside e^0.5 and e^−0.5
+    assert late.circuit_formation_end == 950
+    assert late.doubts == (
+        "circuit_formation_end rests on one row: test_loss at step 900 (10), the last one over a sixth of the peak, is "
+        "more than twice both rows beside it; without that row it is 800",
+    )
+    high = interp.phases(falling(2_000, {300: 200.0}))  # a sixth of it is 33, which no other row reaches
+    assert high.circuit_formation_end == 350
+    assert high.doubts == (
+        "circuit_formation_end rests on one row: test_loss at step 300 (200), the peak, is more than twice both rows "
+        "beside it; without that row it is 800",
+    )
+    assert "doubt                  circuit_formation_end rests on one row" in str(high)
+    hides = interp.phases(falling(2_000, {1_000: 10.0}))  # at the very step at which it generalizes
+    assert hides.circuit_formation_end is None
+    assert hides.doubts[0].endswith("is more than twice both rows beside it; without that row it is 800")
+    assert interp.phases(falling(2_000, {900: 1.6487 * 2})).doubts == ()  # twice the row before it, e^0.5, and no more
+
+
+def test_without_test_accuracy_the_losses_alone_tell_and_a_doubt_says_so():
+    frame = grokked().drop(columns="test_accuracy")
+    ph = interp.phases(frame)
+    assert (ph.circuit_formation_end, ph.cleanup_end, ph.generalized, ph.passage_end) == (400, 800, None, 1500)
+    assert ph.memorization_end == 300
+    assert ph.doubts == (
+        "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone",
+    )
+    cut = interp.phases(frame[frame["step"] <= 600])
+    assert (cut.circuit_formation_end, cut.cleanup_end, cut.cleanup_after) == (400, None, 600)
+    assert cut.spans() == [("memorization", 0, 300), ("circuit formation", 300, 400), ("cleanup, going on", 400, 600)]
+    early = interp.phases(frame[frame["step"] <= 300])
+    assert early.circuit_formation_end is early.cleanup_end is early.cleanup_after is None
+    assert early.missing["circuit_formation_end"] == (
+        "test_loss had not fallen to a sixth of its peak when the record ended"
+    )
+    assert early.missing["cleanup_end"] == early.missing["circuit_formation_end"]
+
+
+def test_a_run_that_memorizes_after_the_circuit_formed():
+    ph = interp.phases(grokked(train_accuracy=np.where(STEPS >= 500, 1.0, 0.1)))
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.grokking_delay) == (500, 400, 700, 200)
+    assert ph.memorization_end is None
+    assert ph.missing["memorization_end"] == (
+        "the circuit had formed, at step 400, before the train pairs were memorized, at step 500: the phases overlap"
+    )
+    assert ph.spans() == [("cleanup", 400, 800), ("grokked", 800, 1500)]
+
+
 def test_order_extra_columns_and_gaps_do_not_matter():
     frame = grokked(comment="mine")
-    frame.loc[4, "test_loss"] = np.nan
+    frame.loc[5, "test_loss"] = np.nan
     assert interp.phases(frame.sample(frac=1, random_state=0)) == interp.phases(grokked())
 
 
 def test_a_run_that_never_memorized():
-    ph = interp.phases(grokked(train_accuracy=np.full(11, 0.4), test_accuracy=np.full(11, 0.1)))
+    ph = interp.phases(grokked(train_accuracy=np.full(16, 0.4), test_accuracy=np.full(16, 0.1)))
     assert ph.memorization_end is ph.grokking_delay is ph.circuit_formation_end is None
     assert "never memorized: train_accuracy was 0.400 at the most" in ph.missing["memorization_end"]
     assert "never generalized: test_accuracy was 0.100" in ph.missing["cleanup_end"]
@@ -82,7 +206,7 @@ def test_a_run_that_never_memorized():
 
 
 def test_a_run_that_memorized_and_never_generalized():
-    ph = interp.phases(grokked(test_accuracy=np.full(11, 0.5), excluded_loss=np.linspace(5, 0.1, 11)))
+    ph = interp.phases(grokked(test_accuracy=np.full(16, 0.5), excluded_loss=np.linspace(5, 0.1, 16)))
     assert ph.memorized == 100
     later = {"memorization_end", "circuit_formation_end", "generalized", "cleanup_end", "grokking_delay"}
     assert set(ph.missing) == later | {"lost", "dips"}
@@ -96,27 +220,29 @@ def test_a_run_that_generalized_at_once():
     assert ph.grokking_delay is ph.memorization_end is None
     assert "generalized at once" in ph.missing["memorization_end"]
     assert "generalized at once" in ph.missing["grokking_delay"]
-    # the loss at step 100 is e^1.5, the largest so far and only e^0.5 under the one of step 200, where it falls
-    assert "never fell" not in str(ph.missing)
+    # up to step 100 the loss has only grown, to e^1.5, which is the peak then
+    assert ph.missing["circuit_formation_end"] == (
+        "test_loss had not fallen to a sixth of its peak when it generalized, step 100"
+    )
     assert ph.cleanup_end == 800
 
 
 def test_test_loss_that_never_falls():
-    ph = interp.phases(grokked(test_loss=np.linspace(1, 2, 11)))
-    assert ph.missing["circuit_formation_end"] == "test_loss never fell from its peak"
+    ph = interp.phases(grokked(test_loss=np.linspace(1, 2, 16)))
+    assert ph.missing["circuit_formation_end"] == ph.missing["cleanup_end"] == "test_loss never fell from its peak"
 
 
 def test_spans_name_the_phases_in_order():
-    assert interp.phases(grokked(excluded_loss=np.interp(STEPS, [0, 200, 1000], [5, 0.1, 6]))).spans() == [
+    assert interp.phases(grokked(excluded_loss=np.interp(STEPS, [0, 200, 1500], [5, 0.1, 6]))).spans() == [
         ("memorization", 0, 200),
-        ("circuit formation", 200, 300),
-        ("cleanup", 300, 800),
-        ("grokked", 800, 1000),
+        ("circuit formation", 200, 400),
+        ("cleanup", 400, 800),
+        ("grokked", 800, 1500),
     ]
 
 
 def test_a_column_without_values_says_what_is_unknown():
-    ph = interp.phases(grokked(train_accuracy=np.full(11, np.nan)))
+    ph = interp.phases(grokked(train_accuracy=np.full(16, np.nan)))
     assert "train_accuracy has no values, as where the train/test split" in ph.missing["memorized"]
 
 
@@ -146,11 +272,14 @@ def test_a_small_run_says_in_words_what_it_lacks(small_run):
 
 
 def unstable(**changes) -> pd.DataFrame:
-    """It generalizes at 300, dips at 500 (back at 700), dips to 0.85 at 800 (back at 900), and is lost at 1,100."""
+    """It generalizes at 300, dips at 500 (back at 700), dips to 0.85 at 800 (back at 900), and is lost at 1,100.
+
+    0.98 is back, and 0.97 is not.
+    """
     columns = {
         "step": np.arange(0, 1300, 100),
         "train_accuracy": [0.1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1],
-        "test_accuracy": [0, 0, 0.5, 0.99, 0.95, 0.89, 0.95, 1, 0.85, 0.99, 0.92, 0.5, 0.98],
+        "test_accuracy": [0, 0, 0.5, 0.99, 0.95, 0.89, 0.95, 0.98, 0.85, 0.99, 0.92, 0.5, 0.97],
         "test_loss": np.exp([1, 3, 2, -6, -7, 2, 1, -9, 1, -9, 0, 9, 2]),
     }
     return pd.DataFrame(columns | changes)
@@ -158,18 +287,37 @@ def unstable(**changes) -> pd.DataFrame:
 
 def test_what_happens_after_the_first_fall_moves_no_event():
     ph = interp.phases(unstable())
-    # the peak is e³ at 100, not e⁹ at 1,100; the floor e⁻⁷ at 400, not e⁻⁹: a tenth of the way is e², 0.99 e^−6.9
-    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (100, 200, 300, 400)
+    # the peak is e³ at 100, not e⁹ at 1,100, and e² at 200 is over a sixth of it; the floor is e⁻⁷ at 400, not e⁻⁹
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized) == (100, 300, 300)
+    assert (ph.cleanup_end, ph.cleanup_after, ph.passage_end) == (None, 400, 400)
     assert (ph.dips, ph.dip_steps, ph.lost) == (2, ((500, 700), (800, 900)), 1100)
     assert ph.intervals == {
         "memorized": (0, 100),
-        "circuit_formation_end": (100, 200),
+        "circuit_formation_end": (200, 300),
         "generalized": (200, 300),
-        "cleanup_end": (300, 400),
         "lost": (1000, 1100),
     }
-    assert ph.spans() == [("cleanup", 200, 400), ("grokked", 400, 1100)]
+    assert ph.spans() == [("cleanup, going on", 300, 400)]
+    assert ph.missing["cleanup_end"] == (
+        "test_loss has 2 rows from step 300 until it fell back, and it takes 5 to tell that it was not still falling"
+    )
     assert "lost                   1,100 (after 1,000)" in str(ph)
+
+
+def test_a_loss_that_was_still_falling_when_it_fell_back():
+    whole = falling(3_000)
+    whole["test_accuracy"] = whole["test_accuracy"].where(~whole["step"].between(1_500, 2_000), 0.5)
+    ph = interp.phases(whole)
+    assert (ph.dips, ph.dip_steps, ph.lost, ph.passage_end) == (1, ((1_500, 2_050),), None, 1_450)
+    assert ph.missing["cleanup_end"] == "test loss was still falling when it fell back, step 1,450"
+    assert ph.spans() == [("cleanup, going on", 800, 1_450)]
+
+
+def test_accuracy_that_comes_back_to_a_hundredth_under_the_threshold_was_not_lost():
+    rows = [0, 0, 0, 1, 0.5, 0.9897, 0.9897, 0.97, 0.97, 0.97, 0.97, 0.97, 0.97]
+    ph = interp.phases(unstable(test_accuracy=rows))
+    assert (ph.lost, ph.dips, ph.dip_steps) == (None, 1, ((400, 500),))
+    assert interp.phases(unstable(test_accuracy=[*rows[:5], *[0.9799] * 8])).lost == 400
 
 
 def test_the_row_of_the_fall_is_not_in_the_passage():
@@ -190,6 +338,9 @@ def test_a_fall_is_nine_hundredths_below_the_threshold():
     ph = interp.phases(unstable(), threshold=0.95)
     assert (ph.generalized, ph.dips, ph.lost, ph.threshold) == (300, 2, None, 0.95)
     assert ph.dip_steps == ((800, 900), (1100, 1200))
+    assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.5, 0.94, 1, 1, 1, 1, 1, 1, 1]), 0.95).dip_steps == (
+        (400, 500),
+    )
     # 0.91 − 0.09 is 0.8200000000000001 in floating point, and 0.82 is not under it
     assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.82, 1, 1, 1, 1, 1, 1, 1, 1]), 0.91).dips == 0
     assert interp.phases(unstable(test_accuracy=[0, 0, 0, 1, 0.86, 1, 0.8599, 1, 1, 1, 1, 1, 1]), 0.95).dips == 1
@@ -207,21 +358,26 @@ def test_sustain_asks_for_rows_in_a_row():
     assert interp.phases(unstable(test_accuracy=[0] * 12 + [1]), sustain=2).generalized is None
 
 
-def test_a_loss_that_fell_less_than_a_tenth_before_it_generalized():
+def test_a_loss_that_had_not_fallen_to_a_sixth_when_it_generalized():
     ph = interp.phases(unstable(test_loss=np.exp([1, 3, 3, 2.9, -7, 0, 0, 0, 0, 0, 0, 0, 0])))
     assert ph.circuit_formation_end is None
     assert ph.missing["circuit_formation_end"] == (
-        "test_loss fell less than a tenth of its way before it generalized, step 300"
+        "test_loss had not fallen to a sixth of its peak when it generalized, step 300"
     )
-    assert ph.cleanup_end == 400
-    assert [name for name, *_ in ph.spans()] == ["grokked"]
+    assert (ph.cleanup_end, ph.cleanup_after, ph.spans()) == (None, 400, [])
 
 
 def test_memorization_ends_before_it_generalized():
-    frame = grokked(excluded_loss=np.interp(STEPS, [0, 300, 800, 1000], [5, 0.3, 6, 0.1]))
-    assert interp.phases(frame).memorization_end == 300
-    frame["excluded_loss"] = frame["excluded_loss"].where((frame["step"] < 100) | (frame["step"] > 700))
+    frame = grokked(excluded_loss=np.interp(STEPS, [0, 300, 400, 500, 1500], [5, 0.3, 6, 0.1, 0.01]))
+    assert interp.phases(frame).memorization_end == 300  # and not 500, where the circuit had formed
+    frame["excluded_loss"] = frame["excluded_loss"].where((frame["step"] < 100) | (frame["step"] > 400))
     assert interp.phases(frame).missing["memorization_end"] == (
+        "excluded_loss has no value from step 100, where it memorized, to step 400, where the circuit had formed"
+    )
+    unformed = frame.assign(test_loss=1.0)
+    assert interp.phases(unformed).memorization_end == 700
+    unformed["excluded_loss"] = unformed["excluded_loss"].where(unformed["step"] > 700)
+    assert interp.phases(unformed).missing["memorization_end"] == (
         "excluded_loss has no value from step 100, where it memorized, to step 700, where it generalized"
     )
 
@@ -230,7 +386,7 @@ def test_a_record_that_begins_after_the_events():
     """As the continued runs among the public histories: accuracies of 1 at the first row, which is not step 0."""
     frame = unstable(
         step=np.arange(5000, 6300, 100), train_accuracy=np.ones(13),
-        test_accuracy=[0.9, 0.5, 0.99, 0.5, 1, 0.3, 1, 1, 1, 1, 0.9, 0.89, 0.9],
+        test_accuracy=[0.9, 0.5, 0.99, 0.5, 1, 0.3, 0.98, 1, 1, 1, 0.9, 0.89, 0.9],
     )  # fmt: skip
     ph = interp.phases(frame)
     assert (ph.dips, ph.lost, ph.intervals) == (2, 6100, {"lost": (6000, 6100)})
@@ -239,9 +395,9 @@ def test_a_record_that_begins_after_the_events():
         "the record begins after it generalized: test_accuracy is 0.900 at its first row, step 5,000"
     )
     assert ph.missing["memorized"].startswith("the record begins after it memorized: train_accuracy is 1.000")
-    begun_at_0 = frame.assign(step=np.arange(0, 1300, 100))
-    assert (interp.phases(begun_at_0).memorized, interp.phases(begun_at_0).generalized) == (0, 200)
-    assert interp.phases(begun_at_0).intervals["memorized"] == (None, 0)
+    begun_at_0 = interp.phases(frame.assign(step=np.arange(0, 1300, 100)))  # with another training's weights
+    assert begun_at_0.memorized is begun_at_0.generalized is begun_at_0.passage_end is None
+    assert (begun_at_0.dips, begun_at_0.lost, begun_at_0.intervals) == (2, 1100, {"lost": (1000, 1100)})
     low = frame.assign(test_accuracy=[0.89, *frame["test_accuracy"][1:]])
     assert interp.phases(low).generalized == 5200
 
@@ -314,15 +470,20 @@ def test_frames_of_every_make_give_the_same_phases(change):
 
 def test_a_row_without_a_step_is_left_out_with_a_warning():
     frame = pd.concat([grokked(), pd.DataFrame({"step": [None, np.nan], "test_accuracy": [1.0, 1.0]})])
-    with pytest.warns(UserWarning, match="2 of 13 rows have no step, and are left out"):
+    with pytest.warns(UserWarning, match="2 of 18 rows have no step, and are left out"):
         assert interp.phases(frame) == interp.phases(grokked())
 
 
 def test_a_loss_of_exactly_0_counts_as_the_least_positive_one():
-    """float32 gives it: taken as it is, a floor of log 0 would lie anywhere."""
+    """float32 gives it: taken as it is, a floor of log 0 would lie anywhere. What follows a fall does not count."""
     frame = grokked()
     frame.loc[8, "test_loss"] = 0.0  # the floor is then that of step 900, e⁻⁸, and 800 counts as it
     assert interp.phases(frame) == interp.phases(grokked())
+    fallen = grokked(test_accuracy=np.where((STEPS >= 700) & (STEPS < 1400), 1.0, 0.1))
+    fallen.loc[8, "test_loss"] = 0.0
+    assert interp.phases(fallen).cleanup_end == 800
+    fallen.loc[15, "test_loss"] = 1e-300  # after the fall, and nothing to the row of step 800
+    assert interp.phases(fallen).cleanup_end == 800
     nowhere = interp.phases(grokked(test_loss=np.where(STEPS < 300, np.inf, 0.0)))
     assert nowhere.missing["cleanup_end"] == "test_loss is nowhere positive and finite"
 
@@ -334,7 +495,7 @@ def test_float32_accuracies_are_compared_as_float32():
 
 
 def test_the_reason_tells_an_accuracy_from_the_threshold():
-    ph = interp.phases(grokked(test_accuracy=np.full(11, 0.98997)))
+    ph = interp.phases(grokked(test_accuracy=np.full(16, 0.98997)))
     assert ph.missing["generalized"] == "it never generalized: test_accuracy was 0.98997 at the most, under 0.99"
 
 
@@ -355,7 +516,7 @@ REFUSED = {
     "bool accuracies": (lambda f: f.assign(test_accuracy=f["test_accuracy"] > 0.5), "test_accuracy must hold numbers"),
     "accuracies with a sign": (lambda f: f.assign(test_accuracy="99 %"), "test_accuracy must hold numbers; got '99 %'"),
     "complex losses": (lambda f: f.assign(test_loss=1j), "test_loss must hold numbers; got 1j"),
-    "lists": (lambda f: f.assign(test_loss=[[1, 2]] * 11), r"test_loss must hold numbers; got \[1, 2\]"),
+    "lists": (lambda f: f.assign(test_loss=[[1, 2]] * 16), r"test_loss must hold numbers; got \[1, 2\]"),
     "two runs in one frame": (lambda f: pd.concat([f, f.assign(test_loss=1.0)]),
                               r"test_loss must have one value a step; got 2.71828 and 1 at step 0. Give the rows"),
     "two columns of a name": (lambda f: pd.concat([f, f[["test_loss"]]], axis=1), "one column test_loss; got 2"),
@@ -374,13 +535,13 @@ def test_frames_that_cannot_be_right_are_refused_in_a_sentence(change, said):
 
 def test_the_shipped_run_as_finely_as_it_was_recorded(shipped):
     ph = interp.phases(shipped)
-    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_450, 10_430, 13_380)
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_430, 10_430, 13_380)
     assert (ph.memorization_end, ph.grokking_delay, ph.last_step) == (1_400, 10_290, 16_000)
     assert (ph.lost, ph.dips, ph.missing) == (None, 0, {})
     assert ph.intervals == {
         "memorized": (130, 140),
         "memorization_end": (1_200, 1_400),
-        "circuit_formation_end": (9_440, 9_450),
+        "circuit_formation_end": (9_420, 9_430),
         "generalized": (10_420, 10_430),
         "cleanup_end": (13_370, 13_380),
     }
@@ -407,12 +568,12 @@ def test_checkpoints_that_outlast_the_history(shipped):
     """Until the history ends its rows tell, after that the checkpoints."""
     history = shipped.history[shipped.history["step"] <= 10_000]
     ph = interp.phases(Recorded(shipped, lambda: history))
-    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_450, 10_500, 13_500)
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (140, 9_430, 10_500, 13_500)
     assert ph.last_step == 16_000
     assert ph.intervals["generalized"] == (10_250, 10_500)
     losses_alone = shipped.history.assign(train_accuracy=np.nan, test_accuracy=np.nan)
     ph = interp.phases(Recorded(shipped, lambda: losses_alone))
-    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (200, 9_450, 10_500, 13_380)
+    assert (ph.memorized, ph.circuit_formation_end, ph.generalized, ph.cleanup_end) == (200, 9_430, 10_500, 13_380)
 
 
 def test_a_run_whose_history_is_gone_or_damaged(shipped):
@@ -451,70 +612,93 @@ def test_a_run_without_checkpoints_tells_what_its_history_tells(shipped):
 def plainly(frame: pd.DataFrame, t: float = 0.99, sustain: int = 1) -> dict:
     """The definitions read word by word, with loops over rows; every event and interval, None where there is none."""
     rows = sorted(frame.to_dict("records"), key=lambda row: row["step"])
+    fell_under, back_from = round(t - 0.09, 9), round(t - 0.01, 9)
 
     def known(name):
         return [(row["step"], row[name]) for row in rows if name in row and not math.isnan(row[name])]
 
-    def losses(name):
-        finite = [(step, loss) for step, loss in known(name) if loss != math.inf]
-        least = min((loss for _, loss in finite if loss > 0), default=None)
-        return [] if least is None else [(step, loss if loss > 0 else least) for step, loss in finite]
-
     def learned(accuracy):
+        """The step, and whether the record begins after it."""
         if not any(value >= t for _, value in accuracy):
             return None, False
-        if accuracy[0][0] > 0 and accuracy[0][1] >= t - 0.09:
+        if accuracy[0][1] >= fell_under:
             return None, True
         for i in range(len(accuracy) - sustain + 1):
             if all(value >= t for _, value in accuracy[i : i + sustain]):
                 return accuracy[i][0], False
         return None, False
 
-    train, test, loss, excluded = (
-        known("train_accuracy"), known("test_accuracy"), losses("test_loss"), losses("excluded_loss")
-    )  # fmt: skip
+    train, test = known("train_accuracy"), known("test_accuracy")
     out = dict.fromkeys(
-        ("memorized", "memorization_end", "circuit_formation_end", "generalized", "cleanup_end", "lost", "dips",
-         "grokking_delay")
+        ("memorized", "memorization_end", "circuit_formation_end", "generalized", "cleanup_end", "cleanup_after",
+         "lost", "dips", "grokking_delay", "passage_end")
     )  # fmt: skip
     out["memorized"], _ = learned(train)
     out["generalized"], begun = learned(test)
     first_fall = math.inf
     if out["generalized"] is not None or begun:
+        out["dips"], falling_since = 0, None
         start = out["generalized"] if not begun else next(step for step, value in test if value >= t)
-        last = [step for step, value in test if value >= t][-1]
-        out["lost"] = next((step for step, value in test if step > last and value < t - 0.09), None)
-        first_fall = next((step for step, value in test if step > start and value < t - 0.09), math.inf)
-        out["dips"], fallen = 0, False
         for step, value in test:
-            if start < step <= last:
-                if value >= t and fallen:
-                    out["dips"] += 1
-                fallen = value < t - 0.09 or (fallen and value < t)
+            if step > start and falling_since is None and value < fell_under:
+                falling_since = step
+                first_fall = min(first_fall, step)
+            elif falling_since is not None and value >= back_from:
+                falling_since, out["dips"] = None, out["dips"] + 1
+        out["lost"] = falling_since
+    if out["generalized"] is not None or not test:
+        out["passage_end"] = max(row["step"] for row in rows if row["step"] < first_fall)
 
+    def losses(name):
+        there = [(step, loss) for step, loss in known(name) if loss != math.inf and step < first_fall]
+        least = min((loss for _, loss in there if loss > 0), default=None)
+        return [] if least is None else [(step, loss if loss > 0 else least) for step, loss in there]
+
+    loss, excluded = losses("test_loss"), losses("excluded_loss")
     generalized = out["generalized"]
-    if not test:
-        up_to = past = loss
-    elif generalized is not None:
-        up_to = [(step, value) for step, value in loss if step <= generalized]
-        past = [(step, value) for step, value in loss if generalized <= step < first_fall]
-    else:
-        up_to = past = []
-    if up_to and past:
-        peak_step, peak = up_to[0]
-        for step, value in up_to:
-            if value > peak:
-                peak_step, peak = step, value
-        floor = min(value for step, value in past if step >= peak_step)
-        way = math.log(peak) - math.log(floor)
-        if way > 0:
-            formed = [s for s, v in up_to if s >= peak_step and math.log(v) <= math.log(peak) - 0.1 * way]
-            cleaned = [s for s, v in past if s >= peak_step and math.log(v) <= math.log(peak) - 0.99 * way]
-            out["circuit_formation_end"] = formed[0] if formed else None
-            out["cleanup_end"] = cleaned[0]
-    if out["memorized"] is not None and generalized is not None and out["memorized"] < generalized:
-        out["grokking_delay"] = generalized - out["memorized"]
-        between = [(value, step) for step, value in excluded if out["memorized"] <= step <= generalized]
+    until = generalized if generalized is not None else math.inf if not test else -1
+    up_to = [(step, value) for step, value in loss if step <= until]
+    if up_to:
+        peak = max(value for _, value in up_to)
+        descent = up_to[[value for _, value in up_to].index(peak) :]
+        start = generalized
+        if test:
+            past = [(step, value) for step, value in loss if step >= generalized]
+            fell = not past or min(value for _, value in past) < peak
+        else:
+            fell = min(value for _, value in descent) < peak
+        formed = None
+        for step, value in descent:
+            if value * 6 > peak:
+                formed = None
+            elif formed is None:
+                formed = step
+        if fell:
+            out["circuit_formation_end"] = formed
+        if not test:
+            start, past = formed, [(step, value) for step, value in loss if formed is not None and step >= formed]
+
+        def crossed(stretch):
+            floor = min(value for _, value in stretch)
+            if floor >= peak:
+                return None
+            way = math.log(peak) - math.log(floor)
+            return next(step for step, value in stretch if math.log(peak) - math.log(value) >= 0.99 * way)
+
+        if past and (step := crossed(past)) is not None:
+            end = past[-1][0]
+            cut = [(at, value) for at, value in past if at - start <= 0.8 * (end - start)]
+            sooner = crossed(cut) if cut else None
+            if len(past) >= 5 and sooner is not None and abs(step - sooner) <= 0.1 * (end - start):
+                out["cleanup_end"] = step
+            else:
+                out["cleanup_after"] = step
+    memorized, formed = out["memorized"], out["circuit_formation_end"]
+    last = formed if formed is not None else generalized
+    if memorized is not None and generalized is not None and memorized < generalized:
+        out["grokking_delay"] = generalized - memorized
+    if memorized is not None and last is not None and (not test or out["grokking_delay"] is not None):
+        between = [(value, step) for step, value in excluded if memorized <= step <= last]
         out["memorization_end"] = min(between)[1] if between else None
 
     columns = {"memorized": train, "memorization_end": excluded, "circuit_formation_end": loss, "generalized": test,
@@ -537,18 +721,28 @@ def check(frame: pd.DataFrame, t: float = 0.99, sustain: int = 1) -> Phases:
         there = [step for step in steps if step is not None]
         assert there == sorted(there), ph
 
-    in_order(ph.circuit_formation_end, ph.generalized, ph.cleanup_end, ph.lost)
-    if ph.grokking_delay is not None:
-        in_order(ph.memorized, ph.memorization_end, ph.generalized)
+    in_order(ph.memorization_end, ph.circuit_formation_end, ph.generalized, ph.cleanup_end, ph.lost)
+    in_order(ph.memorized, ph.memorization_end)
     in_order(*(step for dip in ph.dip_steps for step in dip), ph.lost)
     assert ph.dips is None or len(ph.dip_steps) == ph.dips
-    for name in expected.keys() - {"intervals", "lost"}:
+    for name in expected.keys() - {"intervals", "lost", "cleanup_after", "passage_end"}:
         assert (getattr(ph, name) is None) == (name in ph.missing), name
     assert ph.lost is None or "lost" not in ph.missing
+    assert ph.cleanup_after is None or ph.cleanup_end is None
     spans = ph.spans()
     assert all(first < last <= ph.last_step for _, first, last in spans)
     in_order(*(step for _, first, last in spans for step in (first, last)))
     return ph
+
+
+def check_cut(frame: pd.DataFrame, steps) -> None:
+    """What was known of a record when it was shorter is what is known of it now."""
+    whole = interp.phases(frame)
+    for last in steps:
+        early = interp.phases(frame[frame["step"] <= last])
+        for name in ("memorized", "circuit_formation_end", "generalized"):
+            known = getattr(early, name)
+            assert known is None or known == getattr(whole, name), (name, last)
 
 
 @st.composite
@@ -588,7 +782,7 @@ def test_generated_runs_against_the_definitions_row_by_row():
             "step": np.arange(n) * 10 + int(rng.choice([0, 0, 0, 50])),
             "train_accuracy": np.clip(level * 1.4, 0, 1),
             "test_accuracy": np.where(rng.random(n) < 0.1, np.nan, level),
-            "test_loss": np.exp(3 - 12 * level + rng.normal(0, 1, n)),
+            "test_loss": np.exp(3 - 20 * np.clip(level - 0.6, 0, 1) + rng.normal(0, 0.3, n)),
             "excluded_loss": rng.random(n),
         })  # fmt: skip
         ph = check(frame.sample(frac=1, random_state=0), sustain=int(rng.integers(1, 3)))
@@ -605,23 +799,28 @@ def test_public_histories_against_the_definitions_row_by_row():
     for _, history in pd.read_parquet(file, columns=columns).groupby("run"):
         found.append(check(history))
         check(history, t=0.95, sustain=2)
+        check_cut(history, history["step"].quantile([0.2, 0.4, 0.6, 0.8]))
     assert sum(ph.generalized is not None for ph in found) == 99
-    assert sum(ph.lost is not None for ph in found) == 11
+    assert sum(ph.circuit_formation_end is not None for ph in found) == 99
+    assert sum(ph.cleanup_end is not None for ph in found) == 65
+    assert sum(ph.cleanup_after is not None for ph in found) == 34
+    assert sum(ph.lost is not None for ph in found) == 10
     assert sum(bool(ph.dips) for ph in found) == 30
     assert sum("the record begins after" in ph.missing.get("generalized", "") for ph in found) == 6
 
 
 def test_the_phase_at_a_step():
-    test_loss = [2.0, 4.0, 2.0, 0.1, 0.001, 0.001]
+    test_loss = [2.0, 4.0, 2.0, 0.1, *[0.001] * 5]
     record = pd.DataFrame({
-        "step": range(0, 600, 100), "train_accuracy": [0, 1, 1, 1, 1, 1], "test_accuracy": [0, 0, 0, 1, 1, 1],
-        "excluded_loss": [4, 1, 2, 3, 4, 4], "test_loss": test_loss,
+        "step": range(0, 900, 100), "train_accuracy": [0, *[1] * 8], "test_accuracy": [0, 0, 0, *[1] * 6],
+        "excluded_loss": [4, 1, 2, 3, *[4] * 5], "test_loss": test_loss,
     })  # fmt: skip
     found = interp.phases(record)
     assert found.spans() == [
-        ("memorization", 0, 100), ("circuit formation", 100, 300), ("cleanup", 300, 400), ("grokked", 400, 500),
+        ("memorization", 0, 100), ("circuit formation", 100, 300), ("cleanup", 300, 400), ("grokked", 400, 800),
     ]  # fmt: skip
-    named = [found.at(step) for step in (0, 99, 100, 300, 350, 400, 500, 501)]
+    assert found.ends() == [("memorization", 100), ("circuit formation", 300), ("cleanup", 400)]
+    named = [found.at(step) for step in (0, 99, 100, 300, 350, 400, 800, 801)]
     assert named == [
         "memorization", "memorization", "circuit formation", "cleanup", "cleanup", "grokked", "grokked", None,
     ]  # fmt: skip

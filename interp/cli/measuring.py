@@ -284,8 +284,9 @@ def phases(
 ) -> bool:
     """Measure every checkpoint of a run, and name the steps at which its phases end.
 
-    Memorization ends where excluded loss is lowest, circuit formation where log test loss has fallen a tenth of its
-    way, and cleanup where it has fallen 99 % of it. "lost" is the step at which test accuracy fell for good, and
+    Memorization ends where excluded loss is lowest, and circuit formation where test loss is under a sixth of its
+    peak and stays there until the run generalizes. Cleanup ends where the log of test loss has fallen 99 % of its way,
+    if the loss had settled by the end of the record. "lost" is the step at which test accuracy fell for good, and
     "dips" counts how often it fell and came back. If a run never reaches an event, its line says so. Each event is
     read from the history of the run or from its checkpoints, whichever is finer; it happened after the step in
     brackets.

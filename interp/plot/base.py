@@ -30,7 +30,10 @@ LINES: dict[str, dict[str, str]] = {
     "restricted": {"color": PURPLE, "dash": "solid"},
     "excluded": {"color": GREEN, "dash": "dashdot"},
 }
-SHADES = {"memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "grokked": "#999999"}
+SHADES = {
+    "memorization": SKY, "circuit formation": YELLOW, "cleanup": ORANGE, "cleanup, going on": ORANGE,
+    "grokked": "#999999",
+}  # fmt: skip
 OPACITY = 0.22  # of a phase's shade
 KEYS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, BLACK)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")

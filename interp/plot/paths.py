@@ -106,7 +106,7 @@ def weights_path(
 
     figure = panels([component(2, shares[1])], 440, component(1, shares[0]), 3)
     figure.add_trace(_points(path, steps))
-    ends = [] if phases is None else [(name, end) for name, _, end in phases.spans() if name != "grokked"]
+    ends = [] if phases is None else phases.ends()
     for index, (name, end) in enumerate(ends):
         figure.add_trace(
             go.Scatter(

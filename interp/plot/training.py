@@ -317,9 +317,8 @@ def _by_frequency(trajectory: pd.DataFrame, columns: dict[int, str], title: str)
 
 def _bounds(figure: go.Figure, phases: Phases) -> None:
     """Mark the ends of phases on a map, which shades would discolour."""
-    for name, _, end in phases.spans():
-        if name != "grokked":
-            figure.add_vline(x=end, line={"color": "white", "width": 2, "dash": "dot"})
+    for _, end in phases.ends():
+        figure.add_vline(x=end, line={"color": "white", "width": 2, "dash": "dot"})
 
 
 @declared.figure(

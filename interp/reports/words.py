@@ -25,7 +25,7 @@ def what_happened(
     """Return the sentences at the top of a page: the summary, what is doubtful or was left out, and task and split."""
     summary = [*_learning(found), *_computing(run, measured, key)]
     of_task = list(measured.attrs.get("doubts", ()))
-    doubts = of_task[:]
+    doubts = [*of_task, *(f"{doubt[0].upper()}{doubt[1:]}" for doubt in found.doubts)]
     if key is not None and key.doubt:
         doubts.append(f"The key frequencies say little: {key.doubt}.")
     lost = [step for step in run.steps if step not in readable]
@@ -71,12 +71,16 @@ def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
             "The algorithm that a network comes to use: it turns numbers into waves of the key frequencies, and "
             "combines them so that they peak at the right answer.",
         ),
-        ("memorization", "Until excluded loss is least, between memorizing and generalizing."),
+        ("memorization", "Until excluded loss is least, from memorizing to the end of circuit formation."),
         (
             "circuit formation",
-            "From there until the log of test loss has fallen a tenth of the way from peak to floor.",
+            "From there until test loss is under a sixth of its peak and stays there until it generalizes.",
         ),
-        ("cleanup", "From there until it has fallen 99% of the way."),
+        (
+            "cleanup",
+            "From there until the log of test loss has fallen 99% of the way from its peak to its "
+            "floor. It is going on where the loss had not settled when the record ended, or when the run lost it.",
+        ),
         ("grokked", "After that, until the run ends or loses it."),
         ("memorized, generalized", f"{right} of the train pairs, of the test pairs are answered right."),
     ]
@@ -103,6 +107,8 @@ def _learning(found: Phases) -> list[str]:
         said.append(_not_seen(found, "generalized", f"It does not generalize by step {found.last_step:,}"))
     if found.cleanup_end is not None:
         said.append(f"Cleanup ends {_when(found, 'cleanup_end')}.")
+    elif found.cleanup_after is not None:
+        said.append(f"Cleanup ends at step {found.cleanup_after:,} or later: {found.missing['cleanup_end']}.")
     if found.lost is not None:
         said.append(f"It loses what it learned {_when(found, 'lost')}.")
     if found.dips:

@@ -21,7 +21,7 @@ from interp.arguments import number
 from interp.config import TrainConfig
 from interp.disk import make_folder, read_json, write_whole
 from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
-from interp.events import EVENTS, LEARNED, Phases, read_phases
+from interp.events import EVENTS, LASTING, LEARNED, Phases, read_phases
 from interp.imports import import_all, import_name
 from interp.run import version
 from interp.sweeps.grid import described, run_id
@@ -42,9 +42,9 @@ End = Literal["done", "failed", "held", "interrupted"]  # of a run
 
 @dataclass(frozen=True)
 class Stop:
-    """When a run ends early: some steps after it generalized."""
+    """When a run ends early: `more` steps after it generalized, or if that is None, a tenth of the steps until then."""
 
-    more: int = 0
+    more: int | None = None
 
     @classmethod
     def parsed(cls, text: str | None) -> Stop | None:
@@ -56,10 +56,14 @@ class Stop:
             raise ConfigError(
                 f"stop_when must be {GENERALIZED}, or {GENERALIZED}+500 for 500 steps more; got {text!r}."
             )
-        return cls(int(more or 0))
+        return cls(int(more) if plus else None)
+
+    def last_step(self, generalized: int) -> float:
+        """Return the step from which on a run that generalized at `generalized` ends."""
+        return generalized + (LASTING * generalized if self.more is None else self.more)
 
     def __str__(self) -> str:
-        return f"{GENERALIZED}+{self.more}" if self.more else GENERALIZED
+        return GENERALIZED if self.more is None else f"{GENERALIZED}+{self.more}"
 
 
 @dataclass(frozen=True)
@@ -179,7 +183,7 @@ class _Watch:
             return False
         if self._generalized is None and row["test_accuracy"] >= self._job.threshold:
             self._generalized = step
-        return self._generalized is not None and step >= self._generalized + self._job.stop.more
+        return self._generalized is not None and step >= self._job.stop.last_step(self._generalized)
 
 
 def recorded(folder: Path) -> pd.DataFrame | None:
@@ -220,7 +224,7 @@ def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
     if last >= job.config.steps:
         return True
     same = result.get("threshold") == job.threshold
-    return job.stop is not None and same and generalized is not None and last >= generalized + job.stop.more
+    return job.stop is not None and same and generalized is not None and last >= job.stop.last_step(generalized)
 
 
 def result_of(job: Job, seconds: float) -> dict[str, Any]:

@@ -6,7 +6,7 @@ const DARK = matchMedia("(prefers-color-scheme: dark)").matches;
 export const LINES = DARK
   ? ["#4fa9e3", "#ff8a4c", "#2fc79b", "#e39ac4", "#f0b73a", "#8fd0f5", "#a8a8a8"]
   : ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f7f7f"];
-export const SHADES = { memorization: "#56b4e9", "circuit formation": "#f0e442", cleanup: "#e69f00", grokked: "#999999" };
+export const SHADES = { memorization: "#56b4e9", "circuit formation": "#f0e442", cleanup: "#e69f00", "cleanup, going on": "#e69f00", grokked: "#999999" };
 
 // Ten points of the viridis colours, between which the table is interpolated.
 const VIRIDIS = ["440154", "482878", "3e4a89", "31688e", "26828e", "1f9e89", "35b779", "6ece58", "b5de2b", "fde725"];
