@@ -12,6 +12,7 @@ of the first weights, and `threads` says on how many the run computed. What is p
 from __future__ import annotations
 
 import argparse
+import multiprocessing
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -57,25 +58,26 @@ def trained(config: TrainConfig, folder: Path, change: int, threads: int, stop: 
 
 
 def _trained(job: tuple[TrainConfig, Path, int, int, Stop | None]) -> dict[str, Any]:
-    wait_passively()
     return trained(*job)
 
 
 def rows(jobs: list[tuple[TrainConfig, Path, int, int, Stop | None]], workers: int) -> Iterator[dict[str, Any]]:
-    """Give the row of each job: of one thread several at a time, of more one after another."""
+    """Give the row of each job: of one thread several at a time, of more one after another, in processes of their own.
+
+    Their threads then wait passively, which is settled when torch is loaded.
+    """
+    wait_passively()
     with progress_bar("train", "runs", len(jobs)) as bar:
-        alone = [job for job in jobs if job[3] > 1 or workers == 1]
-        beside = [job for job in jobs if job not in alone]
-        if beside:
-            with ProcessPoolExecutor(workers) as pool:
-                for done, row in enumerate(pool.map(_trained, beside), 1):
+        done = 0
+        for number, own in ((workers, [job for job in jobs if job[3] == 1]), (1, [job for job in jobs if job[3] > 1])):
+            if not own:
+                continue
+            with ProcessPoolExecutor(number, multiprocessing.get_context("spawn")) as pool:
+                for row in pool.map(_trained, own):
                     yield row
+                    done += 1
                     if bar:
                         bar.at(done)
-        for done, job in enumerate(alone, len(beside) + 1):
-            yield _trained(job)
-            if bar:
-                bar.at(done)
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:

@@ -30,7 +30,7 @@ CLEANED = 0.99  # share of the fall of log test_loss, from peak to floor, that e
 SETTLED_AT, SETTLED_BY = 0.8, 0.1  # the loss has settled if the first of this passage gives the same end, by so much
 SETTLED_ROWS = 5  # rows of test_loss that it takes to tell
 SPIKE = 2.0  # how many times larger than both rows beside it a loss is that is doubted
-LASTING = 0.1  # share of the step `generalized` for which accuracy has to hold to be said to last
+RULES = 2  # of the phases, counted: a table that was made by earlier ones is told by it (CHANGELOG.md)
 
 EVENTS = {  # and the column that each is read off
     "memorized": "train_accuracy",
@@ -116,6 +116,17 @@ class Phases(Printed):
         """Return (name, last step) of each phase that ended, ascending."""
         return [(name, end) for name, _, end in self.spans() if name not in (GOING_ON, "grokked")]
 
+    def lasted(self) -> bool | None:
+        """Return whether accuracy held for a tenth of the steps that it took to generalize, without a fall.
+
+        None if the run never generalized, or if its record ends before that.
+        """
+        if self.generalized is None or self.passage_end is None:
+            return None
+        if self.passage_end >= lasting_until(self.generalized):
+            return True
+        return False if self.dips or self.lost is not None else None
+
     def at(self, step: int) -> str | None:
         """Return the name of the phase at a step, or None if none is known there; at a boundary the later one."""
         names = [name for name, first, last in self.spans() if first <= step <= last]
@@ -143,6 +154,11 @@ class Phases(Printed):
 
         names = (*EVENTS, "grokking_delay", "dips", "last_step", "threshold", "sustain")
         return [(name, text(name)) for name in names] + [("doubt", doubt) for doubt in self.doubts]
+
+
+def lasting_until(generalized: int) -> int:
+    """Return until which step accuracy has to hold to last: a tenth of the steps that it took, rounded up."""
+    return generalized - -generalized // 10
 
 
 def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, sustain: int = 1) -> Phases:

@@ -66,10 +66,10 @@ def test_what_a_run_lost_is_not_shaded_as_grokked():
     ph = interp.phases(history)
     figure = plot.training_curves(history, ph)
     rectangles = {(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.type == "rect"}
-    assert rectangles == {(10, 30), (30, 110), (40, 60), (80, 90)}  # cleanup, grokked, two dips; nothing else is known
+    assert rectangles == {(20, 30), (40, 60), (80, 90)}  # cleanup until it fell, two dips; nothing else is known
     lines = [(shape.x0, shape.x1, shape.yref) for shape in figure.layout.shapes if shape.type == "line"]
     assert lines == [(110, 110, "y domain"), (110, 110, "y2 domain")]
-    assert named(figure) == ["cleanup", "grokked", "2 dips", "lost"]
+    assert named(figure) == ["cleanup, going on", "2 dips", "lost"]
     assert not figure.layout.annotations  # no name covers a curve
     assert not plot.training_curves(history).layout.shapes
     never = plot.training_curves(history, interp.phases(history.assign(test_accuracy=0.5)))

@@ -19,7 +19,7 @@ from interp import CheckpointError, ConfigError, TrainConfig
 from interp.networks import OneHiddenLayer
 from interp.sweeps import local, owners
 from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
-from interp.sweeps.jobs import Job, Stop, perform, read_result
+from interp.sweeps.jobs import Job, Stop, allowed, perform, read_result
 from interp.sweeps.owners import OWNER, Held, owning
 from interp.sweeps.running import estimate
 from tests.processes import ROOT, Started, interp as shell, outside
@@ -536,17 +536,75 @@ GROKS = {"p": 5, "train_fraction": 0.96, "d_model": 16, "n_heads": 1, "d_mlp": 3
 
 def test_a_run_ends_when_it_has_generalized_and_is_finished_then(here, tmp_path):
     path = tmp_path / "early"
-    early = interp.sweep({**GROKS}, path, stop_when="generalized", threshold=0.9, workers=1, progress=False)
+    early = interp.sweep({**GROKS}, path, stop_when="generalized+0", threshold=0.9, workers=1, progress=False)
     (row,) = early.table.to_dict("records")
     assert row["last_step"] == row["stopped"] == row["generalized"] < 300
+    assert row["lasted"] is None  # which nobody has seen yet
     assert not row["censored"]
     assert row["grokking_delay"] == row["generalized"] - row["memorized"]
     written = (early.folder(0) / "result.json").stat().st_mtime_ns
-    interp.sweep({**GROKS}, path, stop_when="generalized", threshold=0.9, workers=1, progress=False)
+    interp.sweep({**GROKS}, path, stop_when="generalized+0", threshold=0.9, workers=1, progress=False)
     assert (early.folder(0) / "result.json").stat().st_mtime_ns == written
     later = interp.sweep({**GROKS}, path, stop_when="generalized+30", threshold=0.9, workers=1, progress=False)
     assert later.table["last_step"][0] == row["generalized"] + 30
     assert later.table["generalized"][0] == row["generalized"]
+
+
+def test_a_run_goes_on_for_a_tenth_of_the_steps_and_says_whether_accuracy_lasted(here, tmp_path):
+    found = interp.sweep({**GROKS}, tmp_path, stop_when="generalized", threshold=0.9, workers=1, progress=False)
+    (row,) = found.table.to_dict("records")
+    until = 1.1 * row["generalized"]
+    assert until <= row["last_step"] < until + 2  # the rows of its history are two steps apart
+    assert row["lasted"] is True
+    assert (row["test_pairs"], row["errors_allowed"], row["phase_rules"]) == (1, 0, 2)
+    assert row["generalized_95"] == row["generalized"]  # of one test pair
+
+
+def test_how_many_errors_a_threshold_allows():
+    """The fraction 0.8 of p = 13, 23 and 59 leaves 34, 106 and 697 test pairs."""
+    rows = {n: allowed(n, 0.99)["errors_allowed"] for n in (34, 106, 697, 100, 99)}
+    assert rows == {34: 0, 106: 1, 697: 6, 100: 1, 99: 0}
+    for n, errors in rows.items():
+        assert (n - errors) / n >= 0.99 > (n - errors - 1) / n
+    assert allowed(20, 0.95)["errors_allowed"] == 1
+
+
+def test_results_by_earlier_rules_are_read_again_or_lose_what_changed(here, tmp_path):
+    found = interp.sweep({**GROKS}, tmp_path, stop_when="generalized+30", threshold=0.9, workers=1, progress=False)
+    (row,) = found.table.to_dict("records")
+    file = found.folder(0) / "result.json"
+    now = json.loads(file.read_text())
+    new = ("phase_rules", "lasted", "cleanup_after", "memorized_95", "generalized_95", "test_pairs", "errors_allowed")
+    old = {name: value for name, value in now.items() if name not in new} | {"cleanup_end": row["last_step"]}
+    file.write_text(json.dumps(old))
+    (again,) = interp.load_sweep(tmp_path).table.to_dict("records")
+    assert {n: v for n, v in again.items() if v is not pd.NA} == {n: v for n, v in row.items() if v is not pd.NA}
+    frame = pd.read_parquet(tmp_path / "results.parquet").drop(columns=list(new)).assign(cleanup_end=row["last_step"])
+    alone = tmp_path / "shipped"
+    alone.mkdir()
+    frame.to_parquet(alone / "results.parquet")
+    (lost,) = interp.load_sweep(alone).table.to_dict("records")
+    for name in ("memorized", "generalized", "grokking_delay", "censored", "test_pairs", "errors_allowed", "run"):
+        assert lost[name] == row[name]
+    assert pd.isna([lost[name] for name in ("cleanup_end", "circuit_formation_end", "dips", "generalized_95")]).all()
+    assert (lost["phase_rules"], lost["lasted"]) == (1, None)
+
+
+@pytest.mark.parametrize(
+    ("after", "lasted"),
+    [
+        ([1, 0.9, 0.95, 1], True),  # a fall is under 0.9
+        ([1, 0.89, 1, 1], False),
+        ([1, 0.5, 0.5, 0.5], False),
+        ([1, 1], None),  # only half of a tenth was watched
+        ([1, 1, 1, 0.5], True),  # the fall came later
+    ],
+)
+def test_accuracy_lasts_if_it_does_not_fall_within_a_tenth_of_the_steps(after, lasted):
+    history = pd.DataFrame({"step": np.arange(100 + 5 * len(after), step=5)})
+    history["test_accuracy"] = [0.0] * 20 + after
+    assert interp.phases(history).generalized == 100
+    assert interp.phases(history).lasted() is lasted
 
 
 def test_a_run_that_fails_is_recorded_and_the_others_go_on(here, tmp_path):
@@ -573,9 +631,10 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(here, tmp_path):
 
 
 def test_stop_is_read_and_written():
-    assert Stop.parsed("generalized") == Stop(0)
+    assert Stop.parsed("generalized") == Stop(None)
     assert Stop.parsed("generalized + 500") == Stop(500)
-    assert str(Stop(500)) == "generalized+500"
+    assert [str(Stop(more)) for more in (None, 0, 500)] == ["generalized", "generalized+0", "generalized+500"]
+    assert [Stop(more).last_step(525) for more in (None, 0, 500)] == [578, 525, 1_025]  # by default a tenth more
     assert Stop.parsed(None) is None
     for wrong in ("generalized+", "generalized-5", "grokked", ""):
         with pytest.raises(ConfigError, match="stop_when must be generalized"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import signal
 import sys
@@ -21,7 +22,7 @@ from interp.arguments import number
 from interp.config import TrainConfig
 from interp.disk import make_folder, read_json, write_whole
 from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
-from interp.events import EVENTS, LASTING, LEARNED, Phases, read_phases
+from interp.events import EVENTS, LEARNED, RULES, lasting_until, read_phases
 from interp.imports import import_all, import_name
 from interp.run import version
 from interp.sweeps.grid import described, run_id
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 RUNS, RESULT = "runs", "result.json"
 RESULT_VERSION = 1
+LENIENT = 0.95  # the accuracy at which results are stated as well: 0.99 of few test pairs allows no error
 GENERALIZED = "generalized"
 _SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -58,9 +60,9 @@ class Stop:
             )
         return cls(int(more) if plus else None)
 
-    def last_step(self, generalized: int) -> float:
+    def last_step(self, generalized: int) -> int:
         """Return the step from which on a run that generalized at `generalized` ends."""
-        return generalized + (LASTING * generalized if self.more is None else self.more)
+        return lasting_until(generalized) if self.more is None else generalized + self.more
 
     def __str__(self) -> str:
         return GENERALIZED if self.more is None else f"{GENERALIZED}+{self.more}"
@@ -245,7 +247,8 @@ def result_of(job: Job, seconds: float) -> dict[str, Any]:
         **{name: float(last[name]) for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")},
         "key_frequencies": keys,
         "key_doubt": doubt,
-        **phases_row(read_phases([history], job.threshold)),
+        **phases_row(history, job.threshold),
+        **allowed(int(job.config.train_mask.logical_not().sum()), job.threshold),
         "seconds": round(seconds, 3),
         "device": device_of(job.config.device).type,
         "error": None,
@@ -259,22 +262,34 @@ def _key_frequencies(run: Run) -> tuple[list[int] | None, str | None]:
     return (None if m.key_frequencies is None else list(m.key_frequencies)), m.key_doubt
 
 
-def phases_row(found: Phases) -> dict[str, Any]:
+def phases_row(history: pd.DataFrame, threshold: float) -> dict[str, Any]:
     """Return the columns of the phases: each event, the step before it, the delay, and whether that is censored.
 
     A run that had not generalized by its last step is censored: its delay is longer than the steps from `memorized` on.
+    `memorized_95` and `generalized_95` are those of the accuracy 0.95.
     """
+    found, lenient = read_phases([history], threshold), read_phases([history], LENIENT)
     row: dict[str, Any] = {}
     for name in EVENTS:
         row[name] = getattr(found, name)
         row[f"{name}_after"] = found.intervals.get(name, (None, None))[0]
     return {
         **row,
+        "cleanup_after": found.cleanup_after,
         "grokking_delay": found.grokking_delay,
         "censored": found.generalized is None,
+        "lasted": found.lasted(),
         "dips": found.dips,
+        "memorized_95": lenient.memorized,
+        "generalized_95": lenient.generalized,
         "threshold": found.threshold,
+        "phase_rules": RULES,
     }
+
+
+def allowed(test_pairs: int, threshold: float) -> dict[str, int]:
+    """Return how many test pairs there are, and how many of them may be wrong at an accuracy of `threshold`."""
+    return {"test_pairs": test_pairs, "errors_allowed": test_pairs - math.ceil(round(threshold * test_pairs, 9))}
 
 
 def write_failure(job: Job, error: Exception) -> None:

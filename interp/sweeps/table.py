@@ -29,9 +29,9 @@ from interp.disk import (
     writing,
 )
 from interp.errors import CheckpointError, ConfigError
-from interp.events import EVENTS
+from interp.events import EVENTS, RULES
 from interp.run import Run
-from interp.sweeps.jobs import RESULT, RUNS, read_result
+from interp.sweeps.jobs import RESULT, RUNS, allowed, phases_row, read_result, recorded
 
 SWEEP, RESULTS = "sweep.json", "results.parquet"
 SWEEP_VERSION = 1
@@ -39,15 +39,22 @@ _LOCK = ".lock"
 _SECONDS = 30.0  # between two writings of the table while runs go on
 _SHARE = 0.05  # of the time, at most, goes into the table of a sweep of very many runs
 
-_STEPS = ["last_step", "stopped", "grokking_delay", "dips"] + [
-    f"{name}{end}" for name in EVENTS for end in ("", "_after")
-]
+_STEPS = [
+    "last_step", "stopped", "grokking_delay", "dips", "cleanup_after", "memorized_95", "generalized_95", "test_pairs",
+    "errors_allowed", "phase_rules", *(f"{name}{end}" for name in EVENTS for end in ("", "_after")),
+]  # fmt: skip
 COLUMNS = (
     "run", *TrainConfig.names(), "stop_when", "last_step", "stopped", "train_loss", "test_loss", "train_accuracy",
     "test_accuracy", "key_frequencies", "key_doubt", *(f"{name}{end}" for name in EVENTS for end in ("", "_after")),
-    "grokking_delay", "censored", "dips", "threshold", "seconds", "trained_on", "interp", "torch", "commit", "error",
+    "cleanup_after", "grokking_delay", "censored", "lasted", "dips", "memorized_95", "generalized_95", "test_pairs",
+    "errors_allowed", "threshold", "phase_rules", "seconds", "trained_on", "interp", "torch", "commit", "error",
     "stamp",
 )  # fmt: skip
+# What earlier rules of the phases said otherwise. memorized, generalized and the delay stand.
+_OF_RULES = [
+    *(f"{name}{end}" for name in EVENTS if name not in ("memorized", "generalized") for end in ("", "_after")),
+    "cleanup_after", "lasted", "dips",
+]  # fmt: skip
 
 
 _DEFAULTS = TrainConfig().flat()  # of settings that results of an older interp do not name
@@ -71,7 +78,7 @@ class Table:
             with path_of_regular(file) as name:
                 frame = pd.read_parquet(name)
             rows = frame.to_dict("records")
-            self._rows = {row["run"]: _plain({str(name): value for name, value in row.items()}) for row in rows}
+            self._rows = {row["run"]: by_the_rules(_plain({str(n): value for n, value in row.items()})) for row in rows}
         except (OSError, ValueError, KeyError, CheckpointError):
             self._rows = {}  # made again from the directories
 
@@ -86,8 +93,10 @@ class Table:
                     self._rows.pop(folder.name)  # it goes on
                 continue
             stamp = f"{about.st_size} {about.st_mtime_ns}"
-            if self._rows.get(folder.name, {}).get("stamp") != stamp and (result := read_result(folder)):
-                self._rows[folder.name] = {**row_of(result), "stamp": stamp}
+            known = self._rows.get(folder.name, {})
+            same = known.get("stamp") == stamp and (known.get("error") or known.get("phase_rules") == RULES)
+            if not same and (result := read_result(folder)):
+                self._rows[folder.name] = {**by_the_rules(row_of(result), folder), "stamp": stamp}
 
     def row(self, run: str) -> dict[str, Any] | None:
         return self._rows.get(run)
@@ -158,6 +167,25 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
     return {name: row.get(name) for name in (*COLUMNS, *sizes)}
 
 
+def by_the_rules(row: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
+    """Return a row whose phases are by today's rules: read again from the history in `folder`, else without them.
+
+    `phase_rules` of a row that could not be read again stays that of the rules that it was made by.
+    """
+    if row.get("phase_rules") == RULES or row.get("error"):
+        return row
+    if row.get("test_pairs") is None and row.get("p") and row.get("train_fraction") and row.get("threshold"):
+        pairs = int(row["p"]) ** 2
+        train = (
+            round(row["train_fraction"] * pairs) if row.get("split") == "given" else int(row["train_fraction"] * pairs)
+        )
+        row = {**row, **allowed(pairs - train, float(row["threshold"]))}
+    history = None if folder is None else recorded(folder)
+    if history is not None and len(history):
+        return {**row, **phases_row(history, float(row["threshold"]))}
+    return {**row, **dict.fromkeys(_OF_RULES), "phase_rules": row.get("phase_rules") or 1}
+
+
 def folders(path: Path) -> Iterator[Path]:
     """Give the directories of all runs, begun or ended."""
     for shard in names_in(path / RUNS):
@@ -215,8 +243,13 @@ class Sweep:
 
     The columns of `table`: `run`, by which a run is known; every setting of TrainConfig; `last_step`, and `stopped`
     where it ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
-    row before it under its name with _after; `grokking_delay`, and `censored` where the run had not generalized by its
-    last step; `dips`; `threshold`; `seconds` of wall time, without tries that were stopped; `trained_on`, the device;
+    row before it under its name with _after; `cleanup_after`, a bound from below where cleanup had no end yet;
+    `grokking_delay`, and `censored` where the run had not generalized by its last step; `lasted`, whether accuracy held
+    for a tenth of the steps that it took to generalize; `dips`; `memorized_95` and `generalized_95`, the first steps
+    with an accuracy of 0.95; `test_pairs`, and `errors_allowed`, how many of them may be wrong at `threshold`;
+    `phase_rules`, by which rules the phases were read (1: before the rules of today, 2; such a row has only memorized,
+    generalized and the delay, unless its run is here, which is then read again); `seconds` of wall time, without tries
+    that were stopped; `trained_on`, the device;
     versions; `commit`; `error`, None where there was none.
     """
 
