@@ -56,8 +56,7 @@ def claims(run: Run) -> pd.DataFrame:
          f"{least:.1%} at the least", least > 0.9, "measures.logits.projection_shares"),
         ("without all other frequencies, loss", "falls", f"{others.before.loss:.2e} → {others.after.loss:.2e}",
          others.after.loss < 0.9 * others.before.loss, "ablate.logits(ckpt, keep=keys)"),
-        ("without one key frequency, loss", "rises", f"at least {rise:,.0f} times", rise > 10,
-         "ablate.logits(ckpt, remove=[k])"),
+        ("without one key frequency, loss", "rises", _risen(without), rise > 10, "ablate.logits(ckpt, remove=[k])"),
         ("memorization, circuit formation and cleanup end at", "1,400; 9,400; 14,000",
          "; ".join("never" if end is None else f"{end:,}" for end in ends),
          all(end is not None and abs(end / said - 1) < 0.1 for end, said in zip(ends, paper_ends, strict=True)),
@@ -69,3 +68,21 @@ def claims(run: Run) -> pd.DataFrame:
     if doubt is not None:
         table["doubt"] = f"the claims are about a network that generalizes; {doubt}"
     return table
+
+
+def _risen(without: dict[int, ablate.Effect]) -> str:
+    """Return in words how far loss rises and accuracy falls without one key frequency."""
+    if not without:
+        return "no key frequency"
+    loss = {k: lost.after.loss for k, lost in without.items()}
+    right = {k: lost.after.accuracy for k, lost in without.items()}
+    least, most, worst = (
+        min(loss, key=loss.__getitem__),
+        max(loss, key=loss.__getitem__),
+        min(right, key=right.__getitem__),
+    )
+    before = without[least].before
+    return (
+        f"from {before.loss:.1e} to {loss[least]:.1e} (without {least}) to {loss[most]:.1e} (without {most}); accuracy "
+        f"from {before.accuracy:.4f} to {right[worst]:.4f} at the least (without {worst})"
+    )

@@ -13,6 +13,10 @@ from interp.events import EVENTS
 def main(run: Run, out: Path) -> list[Path]:
     _, found = over_training(run)
     notes = {"lost": "" if found.lost else "it kept what it learned"} | found.missing
+    if found.cleanup_after is not None:
+        notes["cleanup_end"] = f"{found.cleanup_after:,} or later: {notes['cleanup_end']}"
+    if found.doubts:
+        notes["circuit_formation_end"] = "; ".join(filter(None, [notes.get("circuit_formation_end"), *found.doubts]))
     rows = [
         (name, getattr(found, name), found.intervals.get(name, (None,))[0], notes.get(name, ""))
         for name in (*EVENTS, "grokking_delay", "dips", "last_step")
