@@ -99,8 +99,8 @@ class TrainConfig:
     loss                "cross_entropy", or "stablemax", with s(x) in place of eˣ: x + 1 from 0 on, else 1/(1 − x)
                         (Prieto et al., 2025)
     orthogonal_gradient whether the part of each weight's gradient along the weight is taken off (⊥Grad, the same)
-    orthogonal_gradient_rescaled   whether the rest of each gradient is then scaled back to the norm that the gradient
-                        had, as in the authors' code
+    orthogonal_rescaled whether the rest of each gradient is then scaled back to the norm that the gradient had, as in
+                        the authors' code
     grokfast, grokfast_decay   λ and α of the filter that adds λ times the gradient's moving average to the gradient
                         (Lee et al., Grokfast, 2024, the EMA variant)
     grokfast_start      what that average starts from: the "first_gradient", as in the authors' code, or "zero", as in
@@ -145,7 +145,7 @@ class TrainConfig:
     fixed_norm: bool = False
     loss: Loss = "cross_entropy"
     orthogonal_gradient: bool = False
-    orthogonal_gradient_rescaled: bool = False
+    orthogonal_rescaled: bool = False
     grokfast: float = 0.0
     grokfast_decay: float = 0.98
     grokfast_start: GrokfastStart = "first_gradient"
@@ -229,7 +229,7 @@ class TrainConfig:
         fix("init_scale", above_zero("init_scale", self.init_scale))
         if self.muon_learning_rate is not None:
             fix("muon_learning_rate", above_zero("muon_learning_rate", self.muon_learning_rate))
-        for name in ("fixed_norm", "orthogonal_gradient", "orthogonal_gradient_rescaled"):
+        for name in ("fixed_norm", "orthogonal_gradient", "orthogonal_rescaled"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False; got {given(getattr(self, name))}.")
         if self.batch_size is not None:
@@ -410,9 +410,10 @@ _MEANT = {
     "width": "d_model", "d_embed": "d_model", "dim": "d_model", "heads": "n_heads", "num_heads": "n_heads",
     "d_head": "n_heads", "act": "activation", "act_fn": "activation", "fn": "operation", "fn_name": "operation",
     "op": "operation", "task": "operation", "warmup": "warmup_steps", "save_every": "checkpoint_steps",
-    "checkpoint_every": "checkpoint_steps", "muon_lr": "muon_learning_rate", "opt": "optimizer", "optim": "optimizer", "batch": "batch_size",
+    "checkpoint_every": "checkpoint_steps", "opt": "optimizer", "optim": "optimizer", "batch": "batch_size",
     "bs": "batch_size", "scheduler": "lr_schedule", "alpha": "init_scale", "loss_fn": "loss", "arch": "network",
     "architecture": "network", "model": "network", "log_every": "history_every", "random_seed": "seed",
+    "muon_lr": "muon_learning_rate",
 }  # fmt: skip
 
 

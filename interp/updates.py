@@ -104,7 +104,7 @@ class Updates:
                     _grad(weight).add_(weight.sign(), alpha=config.l1)
             if config.orthogonal_gradient:
                 for weight in self.weights.values():
-                    make_orthogonal(_grad(weight), weight, config.orthogonal_gradient_rescaled)
+                    make_orthogonal(_grad(weight), weight, config.orthogonal_rescaled)
             for name, slow in self._slow.items():
                 gradient = _grad(self.weights[name])
                 if self.count == 0 and config.grokfast_start == "first_gradient":
@@ -326,7 +326,7 @@ def check_effects(config: TrainConfig) -> None:
         "muon_learning_rate": (lambda: config.optimizer == "muon", "optimizer muon", optimizer),
         "muon_factor": (lambda: config.optimizer == "muon", "optimizer muon", optimizer),
         "weight_decay_on": (lambda: config.weight_decay > 0, "weight_decay above 0", "weight_decay=0"),
-        "orthogonal_gradient_rescaled": (
+        "orthogonal_rescaled": (
             lambda: config.orthogonal_gradient, "orthogonal_gradient", "orthogonal_gradient=False",
         ),
         "grokfast_decay": (lambda: config.grokfast > 0, "grokfast above 0", "grokfast=0"),

@@ -17,12 +17,12 @@ import torch
 import interp
 from interp import CheckpointError, ConfigError, TrainConfig
 from interp.networks import OneHiddenLayer
+from interp.survival import moved
 from interp.sweeps import local, owners
 from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
 from interp.sweeps.jobs import Job, Stop, perform, read_result
 from interp.sweeps.owners import OWNER, Held, owning
 from interp.sweeps.running import estimate
-from interp.survival import moved
 from tests.processes import ROOT, Started, interp as shell, outside
 
 TINY = {"p": 5, "train_fraction": 0.6, "d_model": 8, "n_heads": 1, "d_mlp": 8, "steps": 6, "history_every": 2}
@@ -65,8 +65,8 @@ def test_words_of_the_shell_are_values_and_ranges():
     assert parsed_values("checkpoint_steps", "0:300:100") == [(0, 100, 200)]
     assert parsed_values("split_seed", "none,3") == [None, 3]
     assert parsed_values("muon_learning_rate", "none,0.02") == [None, 0.02]
-    assert parsed_settings(["muon_factor=out/in,rows/columns", "orthogonal_gradient_rescaled=true"]) == {
-        "muon_factor": ["out/in", "rows/columns"], "orthogonal_gradient_rescaled": [True],
+    assert parsed_settings(["muon_factor=out/in,rows/columns", "orthogonal_rescaled=true"]) == {
+        "muon_factor": ["out/in", "rows/columns"], "orthogonal_rescaled": [True],
     }  # fmt: skip
 
 
@@ -625,7 +625,7 @@ def test_the_fast_preset_memorizes_and_then_generalizes(tmp_path):
     assert "preset must be fast; got 'slow'" in shell("train", tmp_path / "x", "--preset", "slow").stderr
 
 
-NEW = {"muon_learning_rate", "muon_factor", "orthogonal_gradient_rescaled", "grokfast_start"}
+NEW = {"muon_learning_rate", "muon_factor", "orthogonal_rescaled", "grokfast_start"}
 
 
 def test_a_new_sweep_in_an_old_directory_leaves_runs_that_were_trained_otherwise(here, tmp_path):
@@ -656,7 +656,8 @@ def test_a_new_sweep_in_an_old_directory_leaves_runs_that_were_trained_otherwise
     assert set(table.loc[table["grokfast"] > 0, "grokfast_start"]) == {"first_gradient", "zero"}
     assert table.loc[table["optimizer"] == "muon", "train_loss"].nunique() == 2
     assert sorted(moved(table)["setting"]) == [
-        "", "grokfast=1", "grokfast=1, grokfast_start=zero", "optimizer=muon", "optimizer=muon, muon_factor=rows/columns",
+        "", "grokfast=1", "grokfast=1, grokfast_start=zero",
+        "optimizer=muon", "optimizer=muon, muon_factor=rows/columns",
     ]  # fmt: skip
 
     longer = interp.sweep([one | {"steps": 8} for one in old], path, progress=False).table  # these go on as they began
@@ -673,7 +674,9 @@ def test_runs_of_before_have_the_names_that_they_had():
     assert run_id(TrainConfig(optimizer="muon", muon_factor="rows/columns")) == "e1ec9394bf1507f6"
     assert run_id(TrainConfig(grokfast=2.0, grokfast_start="zero")) == "ba73f32a237afd05"
     today = TrainConfig(optimizer="muon")
-    assert run_id(today) == run_id(replace(today, muon_learning_rate=1e-3)) != run_id(replace(today, muon_learning_rate=1))
+    assert (
+        run_id(today) == run_id(replace(today, muon_learning_rate=1e-3)) != run_id(replace(today, muon_learning_rate=1))
+    )
 
 
 def test_the_shipped_table_says_by_which_rules_muon_and_grokfast_were_trained():

@@ -366,7 +366,7 @@ def test_a_rescaled_orthogonal_gradient_has_the_norm_of_the_gradient(trained):
     updates.make_orthogonal(still, torch.tensor([1.0, 2.0]), rescaled=True)
     assert still.tolist() == [0, 0]
     settings = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "orthogonal_gradient": True}
-    run, plain = trained(**settings, orthogonal_gradient_rescaled=True), trained(**settings)
+    run, plain = trained(**settings, orthogonal_rescaled=True), trained(**settings)
     first = run.at(0).weights
     gradient = gradients(SMALL, first)
     for name, weight in first.items():
@@ -398,7 +398,7 @@ VARIATIONS = {
     "batches": {"batch_size": 8, "label_noise": 0.1, "lr_schedule": "cosine"},
     "dropout": {"dropout": 0.2, "attention_dropout": 0.1},
     "gradients": {
-        "loss": "stablemax", "orthogonal_gradient": True, "orthogonal_gradient_rescaled": True, "grokfast": 2.0,
+        "loss": "stablemax", "orthogonal_gradient": True, "orthogonal_rescaled": True, "grokfast": 2.0,
     },
 }  # fmt: skip
 
@@ -428,7 +428,7 @@ def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(tmp_path, name,
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
 
 
-NEW = {"muon_learning_rate", "muon_factor", "orthogonal_gradient_rescaled", "grokfast_start"}
+NEW = {"muon_learning_rate", "muon_factor", "orthogonal_rescaled", "grokfast_start"}
 
 
 def without_new_settings(path) -> None:
@@ -489,7 +489,7 @@ def test_what_cannot_be_varied_so_is_refused():
         import interp
         wrong_ones = (
             {"optimizer": "adam"}, {"lr_schedule": "step"}, {"muon_factor": "in/out"}, {"grokfast_start": "0"},
-            {"fixed_norm": 1}, {"orthogonal_gradient_rescaled": 1},
+            {"fixed_norm": 1}, {"orthogonal_rescaled": 1},
         )
         for wrong in wrong_ones:
             try:
@@ -504,7 +504,7 @@ def test_what_cannot_be_varied_so_is_refused():
         "muon_factor must be out/in or rows/columns; got 'in/out'.",
         "grokfast_start must be first_gradient or zero; got '0'.",
         "fixed_norm must be True or False; got 1.",
-        "orthogonal_gradient_rescaled must be True or False; got 1.",
+        "orthogonal_rescaled must be True or False; got 1.",
     ]
     with pytest.raises(ConfigError, match="did you mean optimizer"):
         TrainConfig(optim="sgd")
@@ -540,7 +540,7 @@ def test_a_start_has_weights_of_its_own_scale(tmp_path):
         ("weight_decay_on", "W_E", {"weight_decay": 0.0}, {"weight_decay": 0.1}, "weight_decay above 0"),
         ("muon_learning_rate", 0.03, {}, {"optimizer": "muon"}, "optimizer muon"),
         ("muon_factor", "rows/columns", {}, {"optimizer": "muon"}, "optimizer muon"),
-        ("orthogonal_gradient_rescaled", True, {}, {"orthogonal_gradient": True}, "orthogonal_gradient"),
+        ("orthogonal_rescaled", True, {}, {"orthogonal_gradient": True}, "orthogonal_gradient"),
         ("grokfast_decay", 0.5, {}, {"grokfast": 1.0}, "grokfast above 0"),
         ("grokfast_start", "zero", {}, {"grokfast": 1.0}, "grokfast above 0"),
         # Of 49 pairs, 0.6 are 29 and 0.7 are 34; a hundredth of 29 is 0.29, and of 0.6 of 121 pairs 0.72.

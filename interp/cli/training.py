@@ -234,15 +234,15 @@ def train(
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.orthogonal_gradient,
-    orthogonal_gradient_rescaled: Annotated[
+    orthogonal_rescaled: Annotated[
         bool,
         typer.Option(
-            "--orthogonal-gradient-rescaled",
+            "--orthogonal-rescaled",
             help="With --orthogonal-gradient, scale the rest of each gradient back to the norm that it had, as in the "
             "authors' code.",
             rich_help_panel="Variations",
         ),
-    ] = _DEFAULT.orthogonal_gradient_rescaled,
+    ] = _DEFAULT.orthogonal_rescaled,
     grokfast: Annotated[
         float,
         typer.Option(

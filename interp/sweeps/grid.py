@@ -24,7 +24,7 @@ _WORDS = {
     "operation", "split", "activation", "init", "device", "network", "optimizer", "loss", "lr_schedule",
     "weight_decay_on", "muon_factor", "grokfast_start",
 }  # fmt: skip
-_FLAGS = {"fixed_norm", "orthogonal_gradient", "orthogonal_gradient_rescaled"}
+_FLAGS = {"fixed_norm", "orthogonal_gradient", "orthogonal_rescaled"}
 _WHOLE = {
     "p", "seed", "split_seed", "d_model", "n_heads", "d_mlp", "steps", "warmup_steps", "history_every",
     "batch_size",
