@@ -34,7 +34,12 @@ PRESETS: dict[str, dict[str, Any]] = {
 Optimizer = Literal["adamw", "sgd", "muon"]
 Schedule = Literal["constant", "cosine", "linear"]
 Loss = Literal["cross_entropy", "stablemax"]
-OPTIMIZERS, SCHEDULES, LOSSES = get_args(Optimizer), get_args(Schedule), get_args(Loss)
+MuonFactor = Literal["out/in", "rows/columns"]
+GrokfastStart = Literal["first_gradient", "zero"]
+_CHOICES = {
+    "optimizer": Optimizer, "lr_schedule": Schedule, "loss": Loss, "muon_factor": MuonFactor,
+    "grokfast_start": GrokfastStart,
+}  # fmt: skip
 
 NetworkLike = Network | str | Mapping[str, Any]
 
@@ -75,6 +80,12 @@ class TrainConfig:
                         itself, but in a LayeredTransformer), while AdamW updates the rest. All are torch's
                         (torch.optim). SGD needs other numbers than the defaults, such as learning_rate=0.1 and
                         weight_decay=1e-4
+    muon_learning_rate  the learning rate of the matrices that Muon updates, with the same warmup and schedule; their
+                        weight decay goes by it too. None: the same as `learning_rate`
+    muon_factor         what Muon multiplies the step of a matrix by: "out/in" is √max(1, outputs/inputs) (Jordan et
+                        al., Muon, 2024). "rows/columns" is √max(1, rows/columns) of the weight as it is stored, which
+                        is transposed where weights are [in, out] (`Network.out_first`), and takes the biases of all
+                        heads for a matrix: older versions of interp trained so
     weight_decay_on     which weights decay: "all", or names with +, as in "W_E+W_U"
     l1                  adds l1 · Σ|w| over all weights to the loss that is minimized
     lr_schedule         after the warmup: "constant", or "cosine" or "linear" down to 0 at the last step
@@ -88,8 +99,12 @@ class TrainConfig:
     loss                "cross_entropy", or "stablemax", with s(x) in place of eˣ: x + 1 from 0 on, else 1/(1 − x)
                         (Prieto et al., 2025)
     orthogonal_gradient whether the part of each weight's gradient along the weight is taken off (⊥Grad, the same)
+    orthogonal_rescaled whether the rest of each gradient is then scaled back to the norm that the gradient had, as in
+                        the authors' code
     grokfast, grokfast_decay   λ and α of the filter that adds λ times the gradient's moving average to the gradient
                         (Lee et al., Grokfast, 2024, the EMA variant)
+    grokfast_start      what that average starts from: the "first_gradient", as in the authors' code, or "zero", as in
+                        older versions of interp
     checkpoint_steps    the steps to save, the last beside them; None: 0, 1, 2, 5, 10, 20, 50, 100, then every 200
     history_every       steps between two rows of the history
     device              "cpu", "cuda", "cuda:1", "mps"; "auto": cuda if there is one, else mps, else cpu
@@ -117,6 +132,8 @@ class TrainConfig:
     warmup_steps: int = 10
     optimizer: Optimizer = "adamw"
     momentum: float = 0.9
+    muon_learning_rate: float | None = None
+    muon_factor: MuonFactor = "out/in"
     weight_decay_on: str = "all"
     l1: float = 0.0
     lr_schedule: Schedule = "constant"
@@ -128,8 +145,10 @@ class TrainConfig:
     fixed_norm: bool = False
     loss: Loss = "cross_entropy"
     orthogonal_gradient: bool = False
+    orthogonal_rescaled: bool = False
     grokfast: float = 0.0
     grokfast_decay: float = 0.98
+    grokfast_start: GrokfastStart = "first_gradient"
     checkpoint_steps: tuple[int, ...] | None = None
     history_every: int = 10
     device: str = "cpu"
@@ -201,14 +220,16 @@ class TrainConfig:
 
     def _check_variations(self) -> None:
         fix = partial(object.__setattr__, self)
-        for name, choices in (("optimizer", OPTIMIZERS), ("lr_schedule", SCHEDULES), ("loss", LOSSES)):
-            one_of(name, getattr(self, name), choices)
+        for name, choices in _CHOICES.items():
+            one_of(name, getattr(self, name), get_args(choices))
         for name in ("dropout", "attention_dropout", "label_noise", "momentum", "grokfast_decay"):
             fix(name, number(name, getattr(self, name), least=0, below=1))
         for name in ("l1", "grokfast"):
             fix(name, at_least_zero(name, getattr(self, name)))
         fix("init_scale", above_zero("init_scale", self.init_scale))
-        for name in ("fixed_norm", "orthogonal_gradient"):
+        if self.muon_learning_rate is not None:
+            fix("muon_learning_rate", above_zero("muon_learning_rate", self.muon_learning_rate))
+        for name in ("fixed_norm", "orthogonal_gradient", "orthogonal_rescaled"):
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} must be True or False; got {given(getattr(self, name))}.")
         if self.batch_size is not None:
@@ -314,6 +335,15 @@ class TrainConfig:
         return tuple(field.name for field in fields(TrainConfig))
 
 
+def settings_before(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what older versions of interp did, under these settings, where newer settings now have another default.
+
+    Files that do not name a newer setting were written by a version that did so. Only settings that act are returned.
+    """
+    found = {"muon_factor": "rows/columns"} if settings.get("optimizer") == "muon" else {}
+    return found | ({"grokfast_start": "zero"} if settings.get("grokfast") else {})
+
+
 def preset_settings(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any]:
     """Return the settings of a preset, without the sizes of its network where `changes` name another network."""
     one_of("preset", name, tuple(PRESETS))
@@ -383,6 +413,7 @@ _MEANT = {
     "checkpoint_every": "checkpoint_steps", "opt": "optimizer", "optim": "optimizer", "batch": "batch_size",
     "bs": "batch_size", "scheduler": "lr_schedule", "alpha": "init_scale", "loss_fn": "loss", "arch": "network",
     "architecture": "network", "model": "network", "log_every": "history_every", "random_seed": "seed",
+    "muon_lr": "muon_learning_rate",
 }  # fmt: skip
 
 

@@ -38,7 +38,7 @@ from torch import Tensor
 
 from interp.arguments import given
 from interp.computing import computing
-from interp.config import TrainConfig
+from interp.config import TrainConfig, settings_before
 from interp.disk import (
     PathLike as PathLike,
     look_up,
@@ -455,7 +455,7 @@ def read_description(path: Path) -> Description:
                 f"{file} has settings that this interp does not know ({', '.join(unknown)}); it may be written by a "
                 f"newer one, {_writer(content)}. Upgrade interp to open it."
             )
-        training = TrainConfig(**settings)
+        training = TrainConfig(**(settings_before(settings) | settings))
     except UnknownNetworkError as error:
         raise CheckpointError(f"{file}: {error}") from None
     except (KeyError, TypeError, AttributeError, ConfigError) as error:

@@ -179,7 +179,10 @@ def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> Tr
         if field.name not in may_change and getattr(wanted, field.name) != getattr(recorded, field.name)
     ]
     if differ:
-        raise ConfigError(f"{path} was begun with other settings: {'; '.join(differ)}. Resume with the run's own.")
+        raise ConfigError(
+            f"{path} was begun with other settings: {'; '.join(differ)}. Resume with the run's own values, or "
+            "with None in place of a TrainConfig (--resume without these options)."
+        )
     return replace(recorded, **{name: getattr(wanted, name) for name in may_change})
 
 

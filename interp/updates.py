@@ -1,8 +1,9 @@
 """Updates: what a training does to its weights at each step, as its settings say; and the loss that it minimizes.
 
 An update takes the gradient of the loss and, in this order, adds that of l1 · Σ|w|, takes off the part along each
-weight (`orthogonal_gradient`), adds the slow part again (`grokfast`), lets the optimizer act, which decays weights too,
-and scales the weights back to their norm (`fixed_norm`).
+weight (`orthogonal_gradient`, which may scale the rest back to the gradient's norm), adds the slow part again
+(`grokfast`), lets the optimizer act, which decays weights too, and scales the weights back to their norm
+(`fixed_norm`).
 """
 
 from __future__ import annotations
@@ -49,35 +50,49 @@ class Updates:
             for name in by_muon
             for place, matrix in enumerate(_as_matrices(weights[name]))
         }
-        decayed = set(config.decayed)
+        decayed, rate = set(config.decayed), config.learning_rate
         rest = {name: weight for name, weight in weights.items() if name not in by_muon}
         if config.optimizer == "sgd":
             self._add(
-                lambda groups: torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True), rest, decayed
+                lambda groups: torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True),
+                rest,
+                decayed,
+                rate,
             )
         else:
             self._add(
                 lambda groups: torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=1e-8, fused=True),
                 rest,
                 decayed,
+                rate,
             )
         if by_muon:
             of_muon = {label: matrix for label, (_, _, matrix) in self._of_muon.items()}
             own = {label for label, (name, _, _) in self._of_muon.items() if name in decayed}
-            self._add(lambda groups: _muon(groups, config.momentum), of_muon, own)
+            factors = {label: _factor_beside_torchs(config, matrix) for label, matrix in of_muon.items()}
+            rate = rate if config.muon_learning_rate is None else config.muon_learning_rate
+            self._add(lambda groups: _muon(groups, config.momentum), of_muon, own, rate, factors)
         slowed = weights if config.grokfast else {}
         self._slow = {name: torch.zeros_like(weight, requires_grad=False) for name, weight in slowed.items()}
         self._norm = _norm(weights)
 
     def _add(
-        self, make: Callable[[list[dict[str, object]]], torch.optim.Optimizer], of: dict[str, Tensor], decayed: set[str]
+        self,
+        make: Callable[[list[dict[str, object]]], torch.optim.Optimizer],
+        of: dict[str, Tensor],
+        decayed: set[str],
+        rate: float,
+        factors: Mapping[str, float] = {},
     ) -> None:
+        """Add an optimizer of some weights, whose steps are multiplied by `factors`, but not their decay."""
+        kinds = {name: (name in decayed, factors.get(name, 1.0)) for name in of}
         groups: list[dict[str, object]] = [
-            {"params": [of[name] for name in of if (name in decayed) == decays],
-             "weight_decay": self.config.weight_decay if decays else 0.0}
-            for decays in (True, False)
+            # A decay goes by the learning rate: what that is multiplied by, the decay is divided by.
+            {"params": [of[name] for name in of if kinds[name] == (decays, factor)], "rate": rate * factor,
+             "weight_decay": self.config.weight_decay / factor if decays else 0.0}
+            for decays, factor in dict.fromkeys(kinds.values())
         ]  # fmt: skip
-        if groups := [group for group in groups if group["params"]]:
+        if groups:
             self._optimizers.append((make(groups), of))
 
     def __call__(self, step: int) -> None:
@@ -89,17 +104,20 @@ class Updates:
                     _grad(weight).add_(weight.sign(), alpha=config.l1)
             if config.orthogonal_gradient:
                 for weight in self.weights.values():
-                    make_orthogonal(_grad(weight), weight)
+                    make_orthogonal(_grad(weight), weight, config.orthogonal_rescaled)
             for name, slow in self._slow.items():
                 gradient = _grad(self.weights[name])
-                slow.mul_(config.grokfast_decay).add_(gradient, alpha=1 - config.grokfast_decay)
+                if self.count == 0 and config.grokfast_start == "first_gradient":
+                    slow.copy_(gradient)
+                else:
+                    slow.mul_(config.grokfast_decay).add_(gradient, alpha=1 - config.grokfast_decay)
                 gradient.add_(slow, alpha=config.grokfast)
         for name, place, matrix in self._of_muon.values():
             matrix.grad = _as_matrices(_grad(self.weights[name]))[place]
-        rate = config.learning_rate * warmth(config, step)
+        warm = warmth(config, step)
         for optimizer, _ in self._optimizers:
             for group in optimizer.param_groups:
-                group["lr"] = rate
+                group["lr"] = group["rate"] * warm
             optimizer.step()
             optimizer.zero_grad()
         if self._of_muon:
@@ -164,17 +182,38 @@ def _norm(weights: Mapping[str, Tensor]) -> float:
     return math.sqrt(sum(float(weight.detach().double().square().sum()) for weight in weights.values()))
 
 
-def make_orthogonal(gradient: Tensor, weight: Tensor) -> None:
-    """Take the part of a gradient along its weight off it, in place: g − (w·g / w·w) w (Prieto et al., 2025)."""
+def make_orthogonal(gradient: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"], rescaled: bool = False) -> None:
+    """Take the part of a gradient along its weight off it, in place: g − (w·g / w·w) w (Prieto et al., 2025).
+
+    With `rescaled` the rest is scaled to the norm of g, as in the authors' code. It has no direction of its own where
+    g is along w but for rounding: then this scales up the rounding, as theirs does.
+    """
+    norm = gradient.norm()
     along = (weight * gradient).sum() / weight.square().sum().clamp(min=1e-30)
     gradient.sub_(weight * along)
+    if rescaled:
+        gradient.mul_(norm / gradient.norm().clamp(min=1e-30))
 
 
 def _matrices(config: TrainConfig, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Return the weights that Muon updates: matrices, or one a head, with no axis of tokens, positions or outputs."""
     outer = {"d_vocab", "d_vocab_out", "n_ctx"}
-    axes = config.model.axes()
-    return tuple(name for name in weights if len(axes[name]) > 1 and not outer & set(axes[name]))
+    # Biases [n_heads, d_head] are a vector a head; older versions took them for a matrix, together with its factor.
+    heads = {"n_heads"} if config.muon_factor == "out/in" else set()
+    axes = {name: config.model.axes()[name] for name in weights}
+    return tuple(name for name, of in axes.items() if sum(axis not in heads for axis in of) > 1 and not outer & set(of))
+
+
+def _factor_beside_torchs(config: TrainConfig, matrix: Float[Tensor, "m n"]) -> float:
+    """Return what the steps of a matrix are multiplied by, beside the √max(1, rows/columns) of torch.optim.Muon.
+
+    That is √max(1, out/in) of a matrix [out, in]. For one that is [in, out], √(columns/rows) makes it so: it is
+    √max(1, columns/rows) over √max(1, rows/columns).
+    """
+    if config.muon_factor == "rows/columns" or config.model.out_first:
+        return 1.0
+    rows, columns = matrix.shape
+    return math.sqrt(columns / rows)
 
 
 def _as_matrices(weight: Tensor) -> list[Tensor]:
@@ -185,11 +224,11 @@ def _as_matrices(weight: Tensor) -> list[Tensor]:
 def _muon(groups: list[dict[str, object]], momentum: float) -> torch.optim.Optimizer:
     if not hasattr(torch.optim, "Muon"):
         raise ConfigError(f"optimizer muon needs torch 2.9 or newer; this is {torch.__version__}. Upgrade torch.")
-    return torch.optim.Muon(groups, lr=0.0, momentum=momentum)
+    return torch.optim.Muon(groups, lr=0.0, momentum=momentum, adjust_lr_fn="original")
 
 
 def warmth(config: TrainConfig, step: int) -> float:
-    """Return the learning rate of an update, as a share of `learning_rate`."""
+    """Return the learning rate of an update, as a share of `learning_rate`, or of `muon_learning_rate`."""
     warm = min(step / config.warmup_steps, 1.0) if config.warmup_steps else 1.0
     if config.lr_schedule == "constant" or step <= config.warmup_steps:
         return warm
@@ -284,8 +323,14 @@ def check_effects(config: TrainConfig) -> None:
     acts: dict[str, tuple[Callable[[], bool], str, str]] = {
         "betas": (lambda: config.optimizer != "sgd", "optimizer adamw or muon", optimizer),
         "momentum": (lambda: config.optimizer != "adamw", "optimizer sgd or muon", optimizer),
+        "muon_learning_rate": (lambda: config.optimizer == "muon", "optimizer muon", optimizer),
+        "muon_factor": (lambda: config.optimizer == "muon", "optimizer muon", optimizer),
         "weight_decay_on": (lambda: config.weight_decay > 0, "weight_decay above 0", "weight_decay=0"),
+        "orthogonal_rescaled": (
+            lambda: config.orthogonal_gradient, "orthogonal_gradient", "orthogonal_gradient=False",
+        ),
         "grokfast_decay": (lambda: config.grokfast > 0, "grokfast above 0", "grokfast=0"),
+        "grokfast_start": (lambda: config.grokfast > 0, "grokfast above 0", "grokfast=0"),
         "batch_size": (lambda: batch(config, train_pairs, 0) is not None, "more train pairs than a batch has", pairs),
         "label_noise": (lambda: _wrong_labels(config, train_pairs) > 0, "enough train pairs for a wrong label", pairs),
         "dropout": (lambda: _names_any(config.model, config.p, of_neurons), "a network that names neurons", network),

@@ -17,6 +17,7 @@ import torch
 import interp
 from interp import CheckpointError, ConfigError, TrainConfig
 from interp.networks import OneHiddenLayer
+from interp.survival import moved
 from interp.sweeps import local, owners
 from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
 from interp.sweeps.jobs import Job, Stop, allowed, perform, read_result
@@ -63,6 +64,10 @@ def test_words_of_the_shell_are_values_and_ranges():
     assert parsed_values("betas", "0.9,0.98") == [(0.9, 0.98)]
     assert parsed_values("checkpoint_steps", "0:300:100") == [(0, 100, 200)]
     assert parsed_values("split_seed", "none,3") == [None, 3]
+    assert parsed_values("muon_learning_rate", "none,0.02") == [None, 0.02]
+    assert parsed_settings(["muon_factor=out/in,rows/columns", "orthogonal_rescaled=true"]) == {
+        "muon_factor": ["out/in", "rows/columns"], "orthogonal_rescaled": [True],
+    }  # fmt: skip
 
 
 def test_a_network_may_be_a_dict_of_its_name_and_sizes(tmp_path):
@@ -677,6 +682,71 @@ def test_the_fast_preset_memorizes_and_then_generalizes(tmp_path):
     assert interp.load_run(tmp_path / "run").config == replace(run.config, steps=1, checkpoint_steps=None)
     assert run.config.steps == 4_000
     assert "preset must be fast; got 'slow'" in shell("train", tmp_path / "x", "--preset", "slow").stderr
+
+
+NEW = {"muon_learning_rate", "muon_factor", "orthogonal_rescaled", "grokfast_start"}
+
+
+def test_a_new_sweep_in_an_old_directory_leaves_runs_that_were_trained_otherwise(here, tmp_path):
+    """Of AdamW the old run is the new one; Muon and Grokfast now do something else, unless the old is asked for."""
+    path = tmp_path / "sweep"
+    wide = TINY | {"d_mlp": 16}  # else all matrices are square, whose factors are 1
+    grids = [wide, wide | {"optimizer": "muon"}, wide | {"grokfast": 1.0}]
+    before = [{}, {"muon_factor": "rows/columns"}, {"grokfast_start": "zero"}]
+    old = [grid | then for grid, then in zip(grids, before, strict=True)]
+    interp.sweep(old, path, progress=False)
+    for file in path.glob("runs/*/*/*.json"):  # as a version wrote them that had none of these settings
+        content = json.loads(file.read_text())
+        key = "settings" if file.name == "result.json" else "training"
+        content[key] = {name: value for name, value in content[key].items() if name not in NEW}
+        file.write_text(json.dumps(content))
+    (path / "results.parquet").unlink()
+    read = interp.load_sweep(path).table
+    assert set(read["run"]) == {run_id(TrainConfig(**one)) for one in old}
+    factors = dict(zip(read["optimizer"], read["muon_factor"], strict=True))
+    assert factors == {"adamw": "out/in", "muon": "rows/columns"}
+    assert read.set_index("grokfast")["grokfast_start"].to_dict() == {0.0: "first_gradient", 1.0: "zero"}
+
+    files = {file: file.read_bytes() for file in path.glob("runs/*/*/*.safetensors")}
+    table = interp.sweep(grids, path, progress=False).table
+    assert len(table) == 5
+    assert all(file.read_bytes() == content for file, content in files.items())
+    assert set(table.loc[table["optimizer"] == "muon", "muon_factor"]) == {"out/in", "rows/columns"}
+    assert set(table.loc[table["grokfast"] > 0, "grokfast_start"]) == {"first_gradient", "zero"}
+    assert table.loc[table["optimizer"] == "muon", "train_loss"].nunique() == 2
+    assert sorted(moved(table)["setting"]) == [
+        "", "grokfast=1", "grokfast=1, grokfast_start=zero",
+        "optimizer=muon", "optimizer=muon, muon_factor=rows/columns",
+    ]  # fmt: skip
+
+    longer = interp.sweep([one | {"steps": 8} for one in old], path, progress=False).table  # these go on as they began
+    assert len(longer) == 5
+    assert set(longer.loc[longer["last_step"] == 8, "run"]) == set(read["run"])
+    whole = interp.train(TrainConfig(**old[1] | {"steps": 8}), tmp_path / "whole", progress=False)
+    found = longer[longer["muon_factor"] == "rows/columns"]
+    assert found["train_loss"].tolist() == [whole.history["train_loss"].iloc[-1]]
+
+
+def test_runs_of_before_have_the_names_that_they_had():
+    """Hashes as the version before these settings gave them."""
+    assert run_id(TrainConfig(seed=3)) == "1391dc1f10fa3343"
+    assert run_id(TrainConfig(optimizer="muon", muon_factor="rows/columns")) == "e1ec9394bf1507f6"
+    assert run_id(TrainConfig(grokfast=2.0, grokfast_start="zero")) == "ba73f32a237afd05"
+    today = TrainConfig(optimizer="muon")
+    assert (
+        run_id(today) == run_id(replace(today, muon_learning_rate=1e-3)) != run_id(replace(today, muon_learning_rate=1))
+    )
+
+
+def test_the_shipped_table_says_by_which_rules_muon_and_grokfast_were_trained():
+    file = ROOT / "checkpoints" / "settings-mod23" / "results.parquet"
+    for table in (pd.read_parquet(file), interp.load_sweep(file.parent).table):
+        muon, fast = table["optimizer"] == "muon", table["grokfast"] > 0
+        assert (muon.sum(), fast.sum()) == (45, 40)
+        assert set(table.loc[muon, "muon_factor"]) == {"rows/columns"}
+        assert set(table.loc[fast, "grokfast_start"]) == {"zero"}
+        assert set(table.loc[~muon, "muon_factor"]) == {TrainConfig().muon_factor}
+        assert set(table.loc[~fast, "grokfast_start"]) == {TrainConfig().grokfast_start}
 
 
 def test_a_table_from_before_a_setting_has_its_default():

@@ -1,7 +1,9 @@
 """What a training does to its weights, setting by setting, against definitions worked out by hand or torch's own."""
 
+import json
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from torch.nn import functional
 import interp
 from interp import ConfigError, TrainConfig, updates
 from interp.config import OF_DEFAULT_NETWORK
-from interp.networks import OneHiddenLayer, Pairs
+from interp.networks import LayeredTransformer, OneHiddenLayer, Pairs, Transformer
 from interp.networks.base import UNTAPPED
 from interp.run import write_config
 from tests.processes import outside
@@ -94,9 +96,15 @@ def test_sgd_is_torchs_with_momentum_and_an_l2_penalty(trained):
         assert_weights(run, step, weights)
 
 
-def test_muon_is_torchs_on_the_matrices_between_and_adamw_on_the_rest(trained):
-    """Each head's matrices are updated by themselves, as torch.optim.Muon would update that head alone."""
-    settings = {"optimizer": "muon", "momentum": 0.9, "weight_decay": 0.2}
+@pytest.mark.parametrize("factor", ["out/in", "rows/columns"])
+def test_muon_is_torchs_on_the_matrices_between_and_adamw_on_the_rest(trained, factor):
+    """Each head's matrices are updated by themselves, as torch.optim.Muon would update that head alone.
+
+    torch takes matrices as [out, in]: with the factor out/in that is the transpose of ours.
+    """
+    settings = {
+        "optimizer": "muon", "momentum": 0.9, "weight_decay": 0.2, "muon_factor": factor, "muon_learning_rate": 0.03,
+    }  # fmt: skip
     run, config = trained(**settings), replace(SMALL, **settings)
     first = run.at(0).weights
     gradient = gradients(config, first)
@@ -106,12 +114,106 @@ def test_muon_is_torchs_on_the_matrices_between_and_adamw_on_the_rest(trained):
         heads = first[name].clone().reshape(-1, *first[name].shape[-2:])
         of_heads = gradient[name].reshape(heads.shape)
         for head, its in zip(heads, of_heads, strict=True):
-            alone = head.clone().requires_grad_()
-            alone.grad = its.clone()
-            torch.optim.Muon([alone], lr=config.learning_rate, momentum=0.9, weight_decay=0.2).step()
-            head.copy_(alone.detach())
+            turned = [x.T if factor == "out/in" else x for x in (head, its)]
+            alone = turned[0].clone().requires_grad_()
+            alone.grad = turned[1].clone()
+            torch.optim.Muon([alone], lr=0.03, momentum=0.9, weight_decay=0.2).step()
+            turned[0].copy_(alone.detach())
         expected[name] = heads.reshape(first[name].shape)
     assert_weights(run, 1, expected)
+
+
+@interp.network("two_hidden_layers")
+@dataclass(frozen=True)
+class TwoHiddenLayers(interp.Network):
+    """A network of a user: x @ W."""
+
+    d_first: int = 16
+    d_second: int = 64
+    d_vocab: int | None = None
+
+    def axes(self):
+        between = ("d_second", "d_first") if self.out_first else ("d_first", "d_second")
+        return {"A": ("d_vocab", "d_first"), "B": ("d_vocab", "d_first"), "W": between, "U": ("d_second", "d_vocab")}
+
+    def initial_weights(self, seed):
+        generator = torch.Generator().manual_seed(seed)
+        return {name: torch.randn(*shape, generator=generator) / 8 for name, shape in self.shapes().items()}
+
+    def forward(self, weights, pairs, tap):
+        first = (weights["A"][pairs.a] + weights["B"][pairs.b]).relu()
+        W = weights["W"]
+        return (functional.linear(first, W) if self.out_first else first @ W).relu() @ weights["U"]
+
+
+@interp.network("two_linear_layers")
+@dataclass(frozen=True)
+class TwoLinearLayers(TwoHiddenLayers):
+    """The same with torch.nn.Linear's weights."""
+
+    out_first: ClassVar[bool] = True
+
+
+def orthogonalized(x: np.ndarray) -> np.ndarray:
+    """What Muon's five Newton-Schulz steps make of singular values of a matrix of norm 1 (Jordan et al., 2024)."""
+    for _ in range(5):
+        x = 3.4445 * x - 4.7750 * x**3 + 2.0315 * x**5
+    return x
+
+
+# Each matrix that Muon updates, with how many numbers it reads and how many it gives: of p = 7, d_model 16 and 4 heads.
+OF_A_BLOCK = {"attn.q": (16, 16), "attn.k": (16, 16), "attn.v": (16, 16), "attn.o": (16, 16),
+              "mlp.in": (16, 64), "mlp.out": (64, 16)}  # fmt: skip
+OF_A_TRANSFORMER = {"W_Q": (16, 4), "W_K": (16, 4), "W_V": (16, 4), "W_O": (4, 16), "W_in": (16, 64), "W_out": (64, 16)}
+MAPS = [
+    (Transformer(d_model=16, n_heads=4, d_mlp=64), OF_A_TRANSFORMER),
+    (Transformer(d_model=16, n_heads=4, d_mlp=64, init="transformer_lens"), OF_A_TRANSFORMER),
+    (
+        LayeredTransformer(n_layers=2, d_model=16, n_heads=4, d_mlp=64),
+        {f"blocks.{layer}.{name}.weight": sizes for layer in (0, 1) for name, sizes in OF_A_BLOCK.items()},
+    ),
+    (OneHiddenLayer(d_embed=8, d_hidden=64), {"W": (16, 64)}),
+    (OneHiddenLayer(d_embed=32, d_hidden=8, inputs="summed"), {"W": (32, 8)}),
+    (TwoHiddenLayers(), {"W": (16, 64)}),
+    (TwoLinearLayers(), {"W": (16, 64)}),
+]
+
+
+@pytest.mark.parametrize(("network", "maps"), MAPS, ids=lambda one: getattr(one, "name", ""))
+def test_muon_steps_by_the_root_of_outputs_over_inputs(tmp_path, network, maps):
+    """The spectral norm of a step is rate · √max(1, out/in) · what Newton-Schulz makes of the largest singular value.
+
+    That value is from 1/√(the least of both sizes) to 1 of the matrix' norm. Newton-Schulz computes in bfloat16, of 8
+    bits: a step of it is right to 0.4 %, five to 3 %. The factors here are 1 and 2, which these bounds tell apart.
+    """
+    config = TrainConfig(
+        p=7, train_fraction=0.6, network=network, optimizer="muon", weight_decay=0.0, warmup_steps=0, steps=1,
+        checkpoint_steps=(0,), muon_learning_rate=0.02,
+    )  # fmt: skip
+    run = interp.train(config, tmp_path / "run", progress=False)
+    first, then = run.at(0).weights, run.at(1).weights
+    for name, (inputs, outputs) in maps.items():
+        largest = torch.linalg.matrix_norm((then[name] - first[name]).double(), ord=2) / 0.02
+        high = orthogonalized(np.linspace(0, 1, 10_001)).max()
+        low = orthogonalized(np.linspace(1 / math.sqrt(min(inputs, outputs)), 1, 10_001)).min()
+        assert 2 * 0.97 * low > 1.03 * high
+        factor = math.sqrt(max(1, outputs / inputs))
+        assert factor in (1, 2)
+        assert ((0.97 * factor * low <= largest) & (largest <= 1.03 * factor * high)).all(), name
+    # All others are AdamW's, whose first step is the rate wherever the gradient is not tiny.
+    for name in set(first) - set(maps):
+        assert float((then[name] - first[name]).abs().max()) <= config.learning_rate * 1.001, name
+
+
+def test_muon_has_a_learning_rate_of_its_own_which_warms_up_with_the_other(trained):
+    settings = {"optimizer": "muon", "weight_decay": 0.0, "warmup_steps": 2}
+    plain, fast = trained(**settings), trained(**settings, muon_learning_rate=0.03)
+    first = plain.at(0).weights
+    between = {"W_Q", "W_K", "W_V", "W_O", "W_in", "W_out"}
+    for name, weight in fast.at(2).weights.items():  # after one update of rate 0 and one of half the rate
+        expected = plain.at(2).weights[name] - first[name]
+        torch.testing.assert_close(weight - first[name], (3 if name in between else 1) * expected, rtol=1e-4, atol=1e-7)
+    assert float((fast.at(1).weights["W_in"] - first["W_in"]).abs().max()) == 0
 
 
 def test_initial_weights_are_scaled_and_their_norm_is_kept(trained):
@@ -252,12 +354,35 @@ def test_an_orthogonal_gradient_has_nothing_along_its_weight(trained):
         assert abs(along) < 1e-3, name
 
 
-def test_grokfast_adds_the_moving_average_of_the_gradient(trained):
-    """With SGD: θ ← θ − η (g + λ μ), μ ← α μ + (1 − α) g."""
+def test_a_rescaled_orthogonal_gradient_has_the_norm_of_the_gradient(trained):
+    weight, gradient = torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0, 2.0]])
+    updates.make_orthogonal(gradient, weight, rescaled=True)  # (1 − 33/25, 2 − 44/25) = 2/25 · (−4, 3), of norm 2/5
+    torch.testing.assert_close(gradient, torch.tensor([[-4.0, 3.0]]) / 5 * math.sqrt(5))
+    for other in (torch.zeros(2), torch.tensor([1.0, 2.0])):
+        kept = other.clone()
+        updates.make_orthogonal(kept, torch.zeros(2), rescaled=True)
+        assert torch.equal(kept, other)
+    still = torch.zeros(2)
+    updates.make_orthogonal(still, torch.tensor([1.0, 2.0]), rescaled=True)
+    assert still.tolist() == [0, 0]
+    settings = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "orthogonal_gradient": True}
+    run, plain = trained(**settings, orthogonal_rescaled=True), trained(**settings)
+    first = run.at(0).weights
+    gradient = gradients(SMALL, first)
+    for name, weight in first.items():
+        step, projected = (one.at(1).weights[name] - weight for one in (run, plain))
+        norm = float(gradient[name].norm())
+        assert float(step.norm()) == pytest.approx(SMALL.learning_rate * norm, rel=1e-3), name
+        torch.testing.assert_close(step, projected * float(step.norm() / projected.norm()), rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("start", ["first_gradient", "zero"])
+def test_grokfast_adds_the_moving_average_of_the_gradient(trained, start):
+    """With SGD: θ ← θ − η (g + λ μ), μ ← α μ + (1 − α) g; μ is the first gradient before it, or 0."""
     settings = {"optimizer": "sgd", "momentum": 0.0, "weight_decay": 0.0, "grokfast": 3.0, "grokfast_decay": 0.9}
-    run, config = trained(**settings), replace(SMALL, **settings)
+    run, config = trained(**settings, grokfast_start=start), replace(SMALL, **settings)
     weights = run.at(0).weights
-    slow = {name: torch.zeros_like(weight) for name, weight in weights.items()}
+    slow = {name: g * (start == "first_gradient") for name, g in gradients(config, weights).items()}
     for step in range(1, 5):
         gradient = gradients(config, weights)
         slow = {name: 0.9 * slow[name] + 0.1 * gradient[name] for name in weights}
@@ -267,25 +392,33 @@ def test_grokfast_adds_the_moving_average_of_the_gradient(trained):
 
 VARIATIONS = {
     "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
-    "muon": {"optimizer": "muon", "weight_decay_on": "W_in+W_E"},
+    "muon": {"optimizer": "muon", "weight_decay_on": "W_in+W_E", "muon_learning_rate": 0.03},
+    "before": {"optimizer": "muon", "muon_factor": "rows/columns", "grokfast": 2.0, "grokfast_start": "zero"},
     "norm": {"l1": 1e-3, "init_scale": 2.0, "fixed_norm": True},
     "batches": {"batch_size": 8, "label_noise": 0.1, "lr_schedule": "cosine"},
     "dropout": {"dropout": 0.2, "attention_dropout": 0.1},
-    "gradients": {"loss": "stablemax", "orthogonal_gradient": True, "grokfast": 2.0},
-}
+    "gradients": {
+        "loss": "stablemax", "orthogonal_gradient": True, "orthogonal_rescaled": True, "grokfast": 2.0,
+    },
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", VARIATIONS)
-def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(tmp_path, name):
-    config = replace(SMALL, **VARIATIONS[name])
-    whole = interp.train(config, tmp_path / "whole", progress=False)
+def stop_at(config: TrainConfig, path, step: int) -> None:
+    """Train until an error at this step, whose state is saved."""
 
-    def at_three(step, row):
-        if step == 3:
+    def stop(now, row):
+        if now == step:
             raise RuntimeError("stop")
 
     with pytest.raises(RuntimeError, match="stop"):
-        interp.train(config, tmp_path / "stopped", progress=False, on_record=at_three)
+        interp.train(config, path, progress=False, on_record=stop)
+
+
+@pytest.mark.parametrize(("name", "step"), [*((name, 3) for name in VARIATIONS), ("gradients", 0)])
+def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(tmp_path, name, step):
+    config = replace(SMALL, **VARIATIONS[name])
+    whole = interp.train(config, tmp_path / "whole", progress=False)
+    stop_at(config, tmp_path / "stopped", step)
     gone_on = interp.train(None, tmp_path / "stopped", resume=True, progress=False)
     assert gone_on.config == config
     assert gone_on.history.equals(whole.history)
@@ -293,6 +426,43 @@ def test_a_run_that_stopped_ends_bit_for_bit_as_one_that_did_not(tmp_path, name)
         assert all(torch.equal(w, whole.at(step).weights[n]) for n, w in gone_on.at(step).weights.items())
     for file in ("config.json", "optimizer.safetensors"):
         assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "stopped" / file).read_bytes()
+
+
+NEW = {"muon_learning_rate", "muon_factor", "orthogonal_rescaled", "grokfast_start"}
+
+
+def without_new_settings(path) -> None:
+    """Make config.json that of a version before these settings."""
+    content = json.loads((path / "config.json").read_text())
+    content["training"] = {name: value for name, value in content["training"].items() if name not in NEW}
+    (path / "config.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("settings", "before"),
+    [
+        ({"optimizer": "muon", "grokfast": 2.0}, {"muon_factor": "rows/columns", "grokfast_start": "zero"}),
+        ({"optimizer": "adamw", "orthogonal_gradient": True}, {}),
+    ],
+    ids=str,
+)
+def test_a_run_saved_before_a_setting_goes_on_as_it_was_trained(tmp_path, settings, before):
+    today, then = replace(SMALL, **settings), replace(SMALL, **settings, **before)
+    whole = interp.train(then, tmp_path / "whole", progress=False)
+    stop_at(then, tmp_path / "run", 3)
+    without_new_settings(tmp_path / "run")
+    assert interp.load_run(tmp_path / "run").config == then
+    if before:
+        said = "; ".join(rf"{name} '[a-z_/]+' \(the run has '{value}'\)" for name, value in before.items())
+        with pytest.raises(ConfigError, match=rf"{said}\. Resume with the run's own values, or with None in place of"):
+            interp.train(today, tmp_path / "run", resume=True, progress=False)
+        run = interp.train(None, tmp_path / "run", resume=True, progress=False)
+        other = interp.train(today, tmp_path / "other", progress=False)
+        assert not torch.equal(other[-1].weights["W_in"], run[-1].weights["W_in"])
+    else:
+        run = interp.train(today, tmp_path / "run", resume=True, progress=False)
+    assert all(torch.equal(weight, whole[-1].weights[name]) for name, weight in run[-1].weights.items())
+    assert interp.load_run(tmp_path / "run").config == then
 
 
 def test_more_steps_are_another_run_where_the_rate_falls_until_the_last(tmp_path):
@@ -310,13 +480,18 @@ def test_what_cannot_be_varied_so_is_refused():
         ({"batch_size": 0}, "batch_size must be a whole number of at least 1; got 0"),
         ({"weight_decay_on": "W_E+W_X"}, "weight_decay_on must name weights of the network, W_E, .*; got 'W_X'"),
         ({"grokfast": -1.0}, "grokfast must be a finite number of at least 0; got -1"),
+        ({"muon_learning_rate": 0.0}, "muon_learning_rate must be a finite number above 0; got 0.0"),
     ]:
         with pytest.raises(ConfigError, match=said):
             replace(SMALL, **wrong)
     said = outside(
         """
         import interp
-        for wrong in ({"optimizer": "adam"}, {"lr_schedule": "step"}, {"fixed_norm": 1}):
+        wrong_ones = (
+            {"optimizer": "adam"}, {"lr_schedule": "step"}, {"muon_factor": "in/out"}, {"grokfast_start": "0"},
+            {"fixed_norm": 1}, {"orthogonal_rescaled": 1},
+        )
+        for wrong in wrong_ones:
             try:
                 interp.TrainConfig(**wrong)
             except interp.ConfigError as error:
@@ -326,7 +501,10 @@ def test_what_cannot_be_varied_so_is_refused():
     assert said.splitlines() == [
         "optimizer must be adamw, sgd or muon; got 'adam'.",
         "lr_schedule must be constant, cosine or linear; got 'step'.",
+        "muon_factor must be out/in or rows/columns; got 'in/out'.",
+        "grokfast_start must be first_gradient or zero; got '0'.",
         "fixed_norm must be True or False; got 1.",
+        "orthogonal_rescaled must be True or False; got 1.",
     ]
     with pytest.raises(ConfigError, match="did you mean optimizer"):
         TrainConfig(optim="sgd")
@@ -360,7 +538,11 @@ def test_a_start_has_weights_of_its_own_scale(tmp_path):
         ("betas", (0.8, 0.9), {"optimizer": "sgd"}, {"optimizer": "muon"}, "optimizer adamw or muon"),
         ("momentum", 0.5, {}, {"optimizer": "muon"}, "optimizer sgd or muon"),
         ("weight_decay_on", "W_E", {"weight_decay": 0.0}, {"weight_decay": 0.1}, "weight_decay above 0"),
+        ("muon_learning_rate", 0.03, {}, {"optimizer": "muon"}, "optimizer muon"),
+        ("muon_factor", "rows/columns", {}, {"optimizer": "muon"}, "optimizer muon"),
+        ("orthogonal_rescaled", True, {}, {"orthogonal_gradient": True}, "orthogonal_gradient"),
         ("grokfast_decay", 0.5, {}, {"grokfast": 1.0}, "grokfast above 0"),
+        ("grokfast_start", "zero", {}, {"grokfast": 1.0}, "grokfast above 0"),
         # Of 49 pairs, 0.6 are 29 and 0.7 are 34; a hundredth of 29 is 0.29, and of 0.6 of 121 pairs 0.72.
         ("batch_size", 29, {}, {"train_fraction": 0.7}, "more train pairs than a batch has"),
         ("label_noise", 0.01, {}, {"p": 11}, "enough train pairs for a wrong label"),

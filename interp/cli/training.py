@@ -11,7 +11,16 @@ import typer
 import typer.core
 
 from interp.cli.options import Imported, Preset, import_own, imports, is_given, parse_steps
-from interp.config import Loss, Optimizer, Schedule, TrainConfig, nearest_settings, preset_settings
+from interp.config import (
+    GrokfastStart,
+    Loss,
+    MuonFactor,
+    Optimizer,
+    Schedule,
+    TrainConfig,
+    nearest_settings,
+    preset_settings,
+)
 from interp.console import console, say
 from interp.errors import ConfigError
 from interp.networks.base import Network
@@ -132,6 +141,21 @@ def train(
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.momentum,
+    muon_learning_rate: Annotated[
+        float | None,
+        typer.Option(
+            help="Learning rate of the matrices that muon updates. \\[default: the same as --learning-rate]",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.muon_learning_rate,
+    muon_factor: Annotated[
+        MuonFactor,
+        typer.Option(
+            help="What muon multiplies the step of a matrix by: √max(1, outputs/inputs), or √max(1, rows/columns) of "
+            "the weight as it is stored, as older versions of interp did.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.muon_factor,
     weight_decay_on: Annotated[
         str,
         typer.Option(
@@ -210,6 +234,15 @@ def train(
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.orthogonal_gradient,
+    orthogonal_rescaled: Annotated[
+        bool,
+        typer.Option(
+            "--orthogonal-rescaled",
+            help="With --orthogonal-gradient, scale the rest of each gradient back to the norm that it had, as in the "
+            "authors' code.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.orthogonal_rescaled,
     grokfast: Annotated[
         float,
         typer.Option(
@@ -224,6 +257,14 @@ def train(
             rich_help_panel="Variations",
         ),
     ] = _DEFAULT.grokfast_decay,
+    grokfast_start: Annotated[
+        GrokfastStart,
+        typer.Option(
+            help="What that moving average starts from: first_gradient, as in the authors' code, or zero, as in older "
+            "versions of interp.",
+            rich_help_panel="Variations",
+        ),
+    ] = _DEFAULT.grokfast_start,
     checkpoint_steps: Annotated[
         str | None,
         typer.Option(

@@ -178,7 +178,8 @@ def excluded_loss_by_frequency(subject: Subject) -> dict[int, float]:
 
 
 @measure(
-    title="share of train pairs whose softmax float32 rounds to 1: their loss and its gradient are then 0",
+    title="share of train pairs whose softmax float32 rounds to 1: in float32 their loss and its gradient are then 0; "
+    "interp trains with a loss in float64, so these pairs still train",
     source="Prieto et al. (2025)", on_request=True,
 )  # fmt: skip
 def softmax_collapse(subject: Subject) -> float:

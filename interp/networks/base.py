@@ -134,11 +134,14 @@ class Network(ABC):
     points      the names of its activations
     dropout_points   the names of all its neurons, and of all its attention patterns, where dropout acts in training
     batch       how many pairs to run at a time when measuring; None: all
+    out_first   whether the last two axes of its matrices are [out, in], as torch.nn.Linear has them; by default they
+                are [in, out], as in x @ W. Muon scales its steps by it
     """
 
     name: ClassVar[str] = ""
     optional: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int | None] = None
+    out_first: ClassVar[bool] = False
 
     @abstractmethod
     def axes(self) -> Mapping[str, tuple[str | int, ...]]:

@@ -53,6 +53,7 @@ class LayeredTransformer(TokenNetwork):
 
     optional: ClassVar[tuple[str, ...]] = ("unembed.bias",)  # zeros where it is absent; no training touches it
     batch: ClassVar[int | None] = 4096
+    out_first: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         for name in ("n_layers", "d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_mlp"):

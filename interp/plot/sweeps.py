@@ -24,7 +24,10 @@ TITLES = {
     "grokking_delay": "Delay (steps)", "generalized": "Generalizes at (step)", "memorized": "Memorizes at (step)",
     "test_loss": "Test loss (nats)", "train_loss": "Train loss (nats)", "test_accuracy": "Test accuracy",
 }  # fmt: skip
-UNSET = {"network": "transformer", "batch_size": "all pairs", "split_seed": "that of seed"}
+UNSET = {
+    "network": "transformer", "batch_size": "all pairs", "split_seed": "that of seed",
+    "muon_learning_rate": "learning_rate",
+}  # fmt: skip
 _MOST = len(KEYS)
 _WAITING = "not by the last step"
 

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from interp.arguments import given
-from interp.config import TrainConfig, gathered, nearest_settings
+from interp.config import TrainConfig, gathered, nearest_settings, settings_before
 from interp.disk import PathLike, as_path, open_regular
 from interp.errors import ConfigError
 from interp.updates import check_effects
@@ -22,9 +22,9 @@ from interp.updates import check_effects
 _LISTS = {"betas", "checkpoint_steps"}  # settings whose value is itself a list
 _WORDS = {
     "operation", "split", "activation", "init", "device", "network", "optimizer", "loss", "lr_schedule",
-    "weight_decay_on",
+    "weight_decay_on", "muon_factor", "grokfast_start",
 }  # fmt: skip
-_FLAGS = {"fixed_norm", "orthogonal_gradient"}
+_FLAGS = {"fixed_norm", "orthogonal_gradient", "orthogonal_rescaled"}
 _WHOLE = {
     "p", "seed", "split_seed", "d_model", "n_heads", "d_mlp", "steps", "warmup_steps", "history_every",
     "batch_size",
@@ -181,7 +181,7 @@ def _guessed(name: str, piece: str) -> bool | int | float | str:
 
 
 def _parsed(name: str, piece: str, whole: bool) -> list[Any]:
-    if whole and piece.lower() == "none" and name in ("split_seed", "batch_size"):
+    if piece.lower() == "none" and name in ("split_seed", "batch_size", "muon_learning_rate"):
         return [None]
     try:
         if not whole:
@@ -256,13 +256,23 @@ def _changed(grid: Grid, changes: Grid) -> Grid:
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
-    """Return the configuration without a split_seed that says what `seed` says."""
-    return replace(config, split_seed=None) if config.split_seed == config.seed else config
+    """Return the configuration with None where that means the same: split_seed and muon_learning_rate."""
+    own_rate = config.muon_learning_rate != config.learning_rate
+    return replace(
+        config,
+        split_seed=config.split_seed if config.split_seed != config.seed else None,
+        muon_learning_rate=config.muon_learning_rate if own_rate else None,
+    )
 
 
 def changed(config: TrainConfig) -> dict[str, Any]:
-    """Return the settings that differ from the defaults and tell runs apart."""
-    default, falls = TrainConfig().flat(), config.lr_schedule != "constant"  # until the last step, which then counts
+    """Return the settings that tell runs apart: those that differ from the defaults.
+
+    What older versions of interp did counts as the default here, so that their runs keep their names, and no run of
+    today has the name of one that was trained in another way.
+    """
+    default = TrainConfig().flat() | settings_before(config.flat())
+    falls = config.lr_schedule != "constant"  # until the last step, which then counts
     if config.given_network is not None:
         default |= {f"network.{one.name}": one.default for one in fields(config.given_network)}  # type: ignore[arg-type]
     about = {

@@ -14,7 +14,7 @@ import filelock
 import pandas as pd
 
 from interp.arguments import given
-from interp.config import TrainConfig
+from interp.config import TrainConfig, settings_before
 from interp.console import progress_bar
 from interp.disk import (
     PathLike,
@@ -57,7 +57,7 @@ _OF_RULES = [
 ]  # fmt: skip
 
 
-_DEFAULTS = TrainConfig().flat()  # of settings that results of an older interp do not name
+_DEFAULTS = TrainConfig().flat()
 
 
 class Table:
@@ -106,9 +106,13 @@ class Table:
         sizes = sorted({name for row in self._rows.values() for name in row if name.startswith("network.")})
         after = COLUMNS.index("network") + 1
         columns = [*COLUMNS[:after], *sizes, *COLUMNS[after:]]
-        frame = pd.DataFrame([_DEFAULTS | row for row in self._rows.values()], columns=columns)
+        frame = pd.DataFrame([_unnamed(row) | row for row in self._rows.values()], columns=columns)
         whole = [*_STEPS, "split_seed", "batch_size"]
         frame[whole] = frame[whole].astype("Int64")
+        of_muon = frame["muon_learning_rate"].astype(float)
+        if of_muon.notna().any():  # without one, Muon has the rate of the rest
+            of_muon = of_muon.mask(of_muon.isna() & (frame["optimizer"] == "muon"), frame["learning_rate"])
+        frame["muon_learning_rate"] = of_muon
         if frame["split_seed"].notna().any():  # the split of a run without one is drawn from its seed
             unsaid = frame["split_seed"].isna() & (frame["split"] != "given")
             frame["split_seed"] = frame["split_seed"].mask(unsaid, frame["seed"])
@@ -157,12 +161,17 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
     return {name: one(value) for name, value in row.items()}
 
 
+def _unnamed(settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of all settings that results of an older interp do not name."""
+    return _DEFAULTS | settings_before(settings)
+
+
 def row_of(result: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a result: its settings beside the rest."""
     settings = dict(result.get("settings") or {})
     about = {name: value for name, value in result.items() if name in COLUMNS}
     trained_on = result.get("device")
-    row = {**_DEFAULTS, **settings, **about, "trained_on": trained_on}
+    row = {**_unnamed(settings), **settings, **about, "trained_on": trained_on}
     sizes = [name for name in settings if name.startswith("network.")]
     return {name: row.get(name) for name in (*COLUMNS, *sizes)}
 
