@@ -11,7 +11,7 @@ HOME = Path(__file__).with_name("demo")
 
 
 def demo_run() -> Run:
-    """Open the run that comes with interp: a + b mod 23, which memorizes, then groks (`--preset fast`, seed 0).
+    """Open the run that comes with interp: a + b mod 23, which memorizes, then groks.
 
     Its README.md names the command that trained it. It is small: the paper's own run, of p = 113, is in the repository.
     """

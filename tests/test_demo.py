@@ -22,7 +22,6 @@ def test_the_small_run_is_made_again_by_the_command_that_is_written_beside_it(tm
     """Its first steps, to the rounding of another machine (1e-4 of the losses over 20 steps)."""
     run = interp.demo_run()
     words = next(line for line in (HOME / "README.md").read_text().splitlines() if "interp train" in line).split()
-    assert "--preset" in words
     made = shell(*words[1:2], tmp_path / "run", *words[3:], "--steps", "20", "--checkpoint-steps", "0,20")
     assert made.returncode == 0, made.stderr
     again = interp.load_run(tmp_path / "run").history.set_index("step")

@@ -370,7 +370,7 @@ def test_the_default_transformer_given_whole_is_the_flat_settings():
     changed = TrainConfig(network="one_hidden_layer").changed({"network.d_hidden": 3, "seed": 2})
     assert (changed.network, changed.seed) == (OneHiddenLayer(d_hidden=3), 2)
     fast = TrainConfig.preset("fast", network="one_hidden_layer")
-    assert (fast.p, fast.model) == (23, OneHiddenLayer().sized(23))
+    assert (fast.p, fast.model) == (37, OneHiddenLayer().sized(37))
 
 
 def test_what_is_no_network_is_refused(tmp_path):

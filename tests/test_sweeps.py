@@ -669,14 +669,16 @@ def test_a_dry_run_lists_the_runs_and_their_time_and_writes_nothing(whole, tmp_p
 
 
 def test_the_fast_preset_memorizes_and_then_generalizes(tmp_path):
-    """Seed 3, one of the quickest, until it generalizes; the bounds are those that all of 20 seeds keep."""
+    """Seed 3, until it generalizes and a tenth longer, within twice the bounds of the 120 runs that were tried."""
     words = ["--preset", "fast", "--set", "seed=3", "--stop-when", "generalized", "--workers", 1]
     done = shell("sweep", tmp_path / "sweep", *words)
     assert done.returncode == 0, done.stderr
     (run,) = interp.load_sweep(tmp_path / "sweep").runs()
     found = interp.phases(run.history)
-    assert found.memorized <= 500
-    assert 3 * found.memorized <= found.generalized <= 4_000
+    assert found.memorized <= 2 * 80
+    assert 310 / 2 <= found.generalized <= 2 * 1_910
+    assert found.generalized >= 3 * found.memorized
+    assert found.lasted()
     done = shell("train", tmp_path / "run", "--preset", "fast", "--seed", 3, "--steps", 1)
     assert done.returncode == 0, done.stderr
     assert interp.load_run(tmp_path / "run").config == replace(run.config, steps=1, checkpoint_steps=None)

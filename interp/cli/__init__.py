@@ -28,7 +28,7 @@ app = typer.Typer(
     "A look, without training anything:\n\n"
     "  interp demo                  # a small run that comes with interp: its measures, phases and figures\n\n"
     "A first session:\n\n"
-    "  interp train runs/mine       # the paper's main run; groks at step 10,430\n\n"
+    "  interp train runs/mine       # the paper's main run; groks near step 10,000\n\n"
     "  interp measure runs/mine     # progress measures of its last checkpoint\n\n"
     "  interp phases runs/mine      # memorization, circuit formation, cleanup\n\n"
     "  interp report runs/mine      # one page to look at: a slider moves every plot from step to step\n\n"

@@ -48,7 +48,7 @@ class _TrainCommand(typer.core.TyperCommand):
 
 @commands.command(
     cls=_TrainCommand,
-    epilog="Examples: the paper's main run, which groks at step 10,430 (all of it takes 7 minutes on two cores)\n\n"
+    epilog="Examples: the paper's main run, which groks near step 10,000 (all of it takes 7 minutes on two cores)\n\n"
     "  interp train runs/mainline\n\n"
     "smaller moduli, which need more of their pairs: both grok near step 1,100, in half a minute and in two\n\n"
     "  interp train runs/tiny --p 31 --train-fraction 0.8 --steps 2000\n\n"
