@@ -9,7 +9,9 @@ from scipy.stats import norm
 
 import interp
 from interp import ConfigError, plot
-from interp.survival import censored_fit, fit_exponents, kaplan_meier, moved, waits
+from interp.comparisons import moved
+from interp.exponents import fit_exponents
+from interp.survival import kaplan_meier, waits
 
 
 def table(**columns) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, effects, fit_exponents, plot
+from interp.comparisons import moved
 from interp.linear import ridge
-from interp.survival import moved
 
 # Where ridge regression has the same setting, and what it is there.
 _OF_RIDGE = {
