@@ -22,7 +22,7 @@ from interp.survival import CENSORED, counted, in_counts, outcomes, waits
 
 Z = Float[np.ndarray, " runs"]
 _ITERATIONS = 100
-_EXACT = 1e-12  # residuals of this share of the values are rounding
+_ROUNDING = 1e-12  # of log likelihoods and of residuals, as shares
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def censored_fit(
             f"got {n} such runs. Fit fewer settings, or train more runs."
         )
     exact, *_ = np.linalg.lstsq(Z[seen], y[seen], rcond=None)
-    rounding = _EXACT * max(1.0, float(np.abs(y).max()))
+    rounding = _ROUNDING * max(1.0, float(np.abs(y).max()))
     if np.abs(y - Z @ exact)[seen].max() <= rounding and (y - Z @ exact <= rounding).all():
         return Fit(exact, np.zeros(k), 0.0, math.inf)
     start, *_ = np.linalg.lstsq(Z, y, rcond=None)
@@ -150,20 +150,22 @@ def censored_fit(
     value, gradient, hessian = log_likelihood(A, censored, found, theta)
     for _ in range(_ITERATIONS):
         step = np.linalg.solve(hessian, -gradient)
-        gain = float(gradient @ step)
-        if gain < 1e-20 * (1 + abs(value)):
-            break
+        gain = float(gradient @ step)  # about twice what the likelihood is short of its maximum
         share = 1.0
-        while share > 1e-12:
+        while share > _ROUNDING:
             tried = theta + share * step
-            if tried[-1] > 0:
-                after = log_likelihood(A, censored, found, tried)
-                if after[0] >= value + 1e-4 * share * gain:
-                    break
+            after = log_likelihood(A, censored, found, tried) if tried[-1] > 0 else (-math.inf, gradient, hessian)
+            if after[0] >= value + 1e-4 * share * gain - _ROUNDING * (1 + abs(value)):
+                break
             share /= 2
-        else:
-            break  # no step is longer than rounding
         theta, (value, gradient, hessian) = tried, after
+        if gain < _ROUNDING:
+            break
+    else:
+        raise ConfigError(
+            f"The likelihood of {len(y)} runs must have a maximum; none was found in {_ITERATIONS} steps of Newton's "
+            "method. Look for delays that are no steps of a training."
+        )
     sigma = 1 / float(theta[-1])
     beta = theta[:-1] * sigma
     # θ = (β, 1) / σ, so by β and log σ it changes by these.
