@@ -29,6 +29,7 @@ OUTCOMES = {
     "nearly generalized": f"memorized, and ended at a test accuracy from {NEARLY} up to the threshold",
     "still waiting": f"memorized, and ended at a test accuracy under {NEARLY}, or at one that the table does not tell",
     "no longer memorized": "memorized, had not generalized, and ended at a train accuracy under the threshold",
+    "never generalizes": "memorized, and the table has no last step: its times are exact, as of ridge regression",
     "never memorized": "the train accuracy did not reach the threshold by the last step",
     "diverged": "the loss was no longer finite",
     "failed": "ended with another error",
@@ -95,12 +96,14 @@ def outcomes(table: pd.DataFrame) -> pd.Series:
 
     "generalized" and "generalized at once"; of runs that memorized and had not generalized by their last step, "nearly
     generalized" (test accuracy of at least 0.95), "still waiting", and "no longer memorized" (the train accuracy has
-    fallen below the threshold again, as after a collapse); then "never memorized", "diverged" and "failed".
+    fallen below the threshold again, as after a collapse); then "never memorized", "diverged" and "failed". A run of
+    exact times, without a last step, "never generalizes" if it does not at any step.
     `table` is that of a sweep, or of `two_layer.grokking_times`. The accuracies are those of the last step. A run that
     generalized and lost it again is "generalized", with the step in the column lost.
     Raises ConfigError for a frame without these columns.
     """
-    memorized, generalized = (table[name].astype("Float64").astype(float) for name in _events(table))
+    names = (*_events(table), "last_step")
+    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in names)
 
     def numbers(name: str) -> pd.Series:
         return table[name].astype("Float64").astype(float) if name in table else memorized * math.nan
@@ -109,6 +112,7 @@ def outcomes(table: pd.DataFrame) -> pd.Series:
     found = pd.Series("still waiting", index=table.index, dtype=object)
     found[numbers("test_accuracy") >= NEARLY] = "nearly generalized"
     found[numbers("train_accuracy") < numbers("threshold")] = "no longer memorized"
+    found[last.isna()] = "never generalizes"
     found[memorized.isna()] = "never memorized"
     found[generalized.notna()] = "generalized"
     found[generalized <= memorized] = "generalized at once"

@@ -159,10 +159,10 @@ def test_over_seeds_it_is_students_t_of_the_slopes_of_each_seed():
 
 
 def test_intervals_over_seeds_hold_the_truth_where_slopes_vary_and_independent_ones_do_not():
-    """Theory gives exactly 0.95: of 80 intervals fewer than 68 hold the truth with a chance of 4e-5.
+    """Theory gives exactly 0.95: of 80 intervals fewer than 68 hold the truth with a chance of 2e-4.
 
-    Log settings have a deviation of 0.98, so that independent runs scatter by √(0.3² + 2 (0.3 · 0.98)²) = 0.51 about the
-    fit, and each slope would have an error of 0.51 / (0.98 √125) = 0.047. In truth it is at least 0.3 / √5 = 0.134:
+    Log settings have a deviation of 0.98, so that all runs scatter by √(0.3² + 2 (0.3 · 0.98)²) = 0.51 about the fit,
+    and each slope would have an error of 0.51 / (0.98 √125) = 0.047. In truth it is at least 0.3 / √5 = 0.134:
     1.98 · 0.047 on either side holds it with 0.51. More than 60 of 80 would have a chance of 4e-6.
     """
     sizes = ((0.25, 0.5, 1.0, 2.0, 4.0), (5e-4, 1e-3, 2e-3, 4e-3, 8e-3))

@@ -68,20 +68,22 @@ def test_waits_are_delays_and_what_was_watched():
 def test_every_run_has_an_outcome():
     """A row for each: 0.95 is nearly, and a failed or diverged run has nothing but its error."""
     frame = table(
-        memorized=[10, 10, 10, 10, 10, None, None, None],
-        generalized=[110, 10, None, None, None, None, None, None],
-        last_step=[200] * 6 + [None] * 2,
+        memorized=[10] * 6 + [None] * 3,
+        generalized=[110, 10] + [None] * 7,
+        last_step=[200] * 5 + [None, 200, None, None],
     ).assign(
-        train_accuracy=[1.0, 1.0, 1.0, 1.0, 0.5, 0.9, None, None],
-        test_accuracy=[0.99, 0.99, 0.95, 0.949, 0.96, 0.0, None, None],
+        train_accuracy=[1.0, 1.0, 1.0, 1.0, 0.5, None, 0.9, None, None],
+        test_accuracy=[0.99, 0.99, 0.95, 0.949, 0.96, None, 0.0, None, None],
         threshold=0.99,
-        error=[None] * 6 + [f"{DivergedError.BEGINNING} at step 3; …", "its process died 3 times"],
+        error=[None] * 7 + [f"{DivergedError.BEGINNING} at step 3; …", "its process died 3 times"],
     )  # fmt: skip
     found = interp.outcomes(frame)
     assert found.tolist() == list(OUTCOMES)
     assert found.index.equals(frame.index)
     assert counted(found) == dict.fromkeys(OUTCOMES, 1)
-    with pytest.warns(UserWarning, match=r"4 of 8 runs have no delay: 1 generalized at once, 1 never memorized, 1 div"):
+    with pytest.warns(
+        UserWarning, match=r"5 of 9 runs have no delay: 1 generalized at once, 1 never gen.*, 1 never mem"
+    ):
         assert waits(frame)["delay"].tolist() == [100, 190, 190, 190]
     # A table without accuracies cannot tell who was near.
     few = frame[["memorized", "generalized", "last_step"]].head(3)
