@@ -9,7 +9,7 @@ import platform
 from interp.threads import wait_passively
 
 NAMES = ("training_step", "measures", "recorder", "ridge", "whole_commands")
-LONG = ("busy", "report", "sweeps")  # some minutes each: only when named
+LONG = ("busy", "coverage", "report", "sweeps")  # some minutes each: only when named
 
 
 def main() -> None:

@@ -20,6 +20,9 @@ from .animations import (
 from .callables import (
     Model as Model,
 )
+from .comparisons import (
+    effects as effects,
+)
 from .config import (
     TrainConfig as TrainConfig,
 )
@@ -40,6 +43,9 @@ from .errors import (
 from .events import (
     Phases as Phases,
     phases as phases,
+)
+from .exponents import (
+    fit_exponents as fit_exponents,
 )
 from .graduations import (
     Graduation as Graduation,
@@ -106,8 +112,7 @@ from .shipped import (
     demo_run as demo_run,
 )
 from .survival import (
-    effects as effects,
-    fit_exponents as fit_exponents,
+    outcomes as outcomes,
 )
 from .sweeps.running import (
     sweep as sweep,

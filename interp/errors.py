@@ -23,6 +23,8 @@ class TrainingError(InterpError, RuntimeError):
 class DivergedError(TrainingError):
     """A training whose loss is no longer finite: begun again with the same settings, it would end alike."""
 
+    BEGINNING = "the loss is no longer finite"  # of its message, by which the table of a sweep tells it from others
+
 
 class StorageError(InterpError, OSError):
     """A file or folder that could not be written: the disk is full, say, or its folder does not permit it."""

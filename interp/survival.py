@@ -1,16 +1,16 @@
 """Delays of runs of which some had not grokked by their last step: these are censored, neither averaged nor dropped.
 
-Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). A power law of the delay is fitted by maximum likelihood with
-log-normal scatter, in which a censored run counts by the probability that its delay is longer than it was watched.
+Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). Exponents are fitted in `interp.exponents`, and settings are
+compared in `interp.comparisons`.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +18,23 @@ from jaxtyping import Bool, Float
 
 from interp.arguments import given
 from interp.computing import computing
-from interp.config import OF_DEFAULT_NETWORK, TrainConfig
-from interp.errors import ConfigError, warn
-from interp.printed import Printed
+from interp.errors import ConfigError, DivergedError, warn
 
 _ROUNDING = 1e-9  # of a share, a product of fractions: 3/4 · 2/3 is a half
+NEARLY = 0.95  # the test accuracy from which a run that had not generalized had nearly done so
+
+OUTCOMES = {
+    "generalized": "the test accuracy reached the threshold (0.99 by default) after the train accuracy did",
+    "generalized at once": "the test accuracy reached it no later than the train accuracy: there is no delay",
+    "nearly generalized": f"memorized, and ended at a test accuracy from {NEARLY} up to the threshold",
+    "still waiting": f"memorized, and ended at a test accuracy under {NEARLY}, or at one that the table does not tell",
+    "no longer memorized": "memorized, had not generalized, and ended at a train accuracy under the threshold",
+    "never generalizes": "memorized, and the table has no last step: its times are exact, as of ridge regression",
+    "never memorized": "the train accuracy did not reach the threshold by the last step",
+    "diverged": "the loss was no longer finite",
+    "failed": "ended with another error",
+}
+CENSORED = ("nearly generalized", "still waiting", "no longer memorized")  # of their delays only a bound is known
 
 
 @dataclass(frozen=True)
@@ -63,27 +75,56 @@ class Curve:
         return float(self.steps[[first, lower[0]]].mean() if level else self.steps[first])
 
 
-@dataclass(frozen=True, repr=False)
-class Exponents(Printed):
-    """How the delay depends on settings: delay ∝ Π setting^exponent, with 95 % intervals.
-
-    exponents   of each setting: its value, and the low and high ends of its interval
-    scatter     standard deviation of log delay about the fit
-    runs        how many were fitted, of which `censored` had not generalized by their last step
-    """
-
-    exponents: dict[str, tuple[float, float, float]]
-    scatter: float
-    runs: int
-    censored: int
-
-    def _lines(self) -> list[tuple[str, str]]:
-        fits = [(name, f"{value:.2f} [{low:.2f}, {high:.2f}]") for name, (value, low, high) in self.exponents.items()]
-        runs = f"{self.runs}" + (f", {self.censored} of them censored" if self.censored else "")
-        return [*fits, ("scatter", f"{self.scatter:.2f} of log delay"), ("runs", runs)]
-
-
 _EVENTS = (("memorized", "generalized"), ("overfitting", "generalization"))
+
+
+def _events(table: pd.DataFrame) -> tuple[str, str]:
+    """Return the columns in which a table has the two events; ConfigError if it has none."""
+    has = set(table) if isinstance(table, pd.DataFrame) else set()
+    found = next((pair for pair in _EVENTS if {*pair, "last_step"} <= has), None)
+    if found is None:
+        raise ConfigError(
+            f"This needs the table of a sweep, with memorized, generalized, last_step, as "
+            f"interp.load_sweep(path).table, or that of two_layer.grokking_times; got "
+            f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
+        )
+    return found
+
+
+def outcomes(table: pd.DataFrame) -> pd.Series:
+    """Return what came of each run, one of the words of `OUTCOMES`; the index is that of `table`.
+
+    "generalized" and "generalized at once"; of runs that memorized and had not generalized by their last step, "nearly
+    generalized" (test accuracy of at least 0.95), "still waiting", and "no longer memorized" (the train accuracy has
+    fallen below the threshold again, as after a collapse); then "never memorized", "diverged" and "failed". A run of
+    exact times, without a last step, "never generalizes" if it does not at any step.
+    `table` is that of a sweep, or of `two_layer.grokking_times`. The accuracies are those of the last step. A run that
+    generalized and lost it again is "generalized", with the step in the column lost.
+    Raises ConfigError for a frame without these columns.
+    """
+    names = (*_events(table), "last_step")
+    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in names)
+
+    def numbers(name: str) -> pd.Series:
+        return table[name].astype("Float64").astype(float) if name in table else memorized * math.nan
+
+    error = table["error"].fillna("").astype(str) if "error" in table else memorized.map(lambda _: "")
+    found = pd.Series("still waiting", index=table.index, dtype=object)
+    found[numbers("test_accuracy") >= NEARLY] = "nearly generalized"
+    found[numbers("train_accuracy") < numbers("threshold")] = "no longer memorized"
+    found[last.isna()] = "never generalizes"
+    found[memorized.isna()] = "never memorized"
+    found[generalized.notna()] = "generalized"
+    found[generalized <= memorized] = "generalized at once"
+    found[error != ""] = "failed"
+    found[error.str.startswith(DivergedError.BEGINNING)] = "diverged"
+    return found
+
+
+def counted(outcomes: Iterable[str]) -> dict[str, int]:
+    """Return how many runs had each outcome, in the order of `OUTCOMES`, without those that no run had."""
+    found = Counter(outcomes)
+    return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
 
 
 def with_delays(table: pd.DataFrame) -> pd.DataFrame:
@@ -93,15 +134,8 @@ def with_delays(table: pd.DataFrame) -> pd.DataFrame:
     that had not generalized is longer than last_step − memorized, and stands here as this, censored.
     Raises ConfigError for a frame without these columns.
     """
-    has = set(table) if isinstance(table, pd.DataFrame) else set()
-    found = next((pair for pair in _EVENTS if {*pair, "last_step"} <= has), None)
-    if found is None:
-        raise ConfigError(
-            f"This needs the table of a sweep, with memorized, generalized, last_step, as "
-            f"interp.load_sweep(path).table, or that of two_layer.grokking_times; got "
-            f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
-        )
-    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in (*found, "last_step"))
+    names = (*_events(table), "last_step")
+    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in names)
     censored = generalized.isna() & memorized.notna() & last.notna()
     return table.assign(delay=generalized.where(~censored, last) - memorized, censored=censored)
 
@@ -109,14 +143,19 @@ def with_delays(table: pd.DataFrame) -> pd.DataFrame:
 def waits(table: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of `with_delays` that have a delay above 0, known or censored.
 
-    Runs that failed, never memorized, or generalized no later than they memorized have none, and are left out with a
-    warning.
+    Other runs have none: they never memorized, diverged, failed, or generalized at once. They are left out with a
+    warning that counts them; `outcomes` tells which they are.
     """
     runs = with_delays(table)
     there = runs["delay"] > 0
-    if left := int((~there).sum()):
-        warn(f"{left} of {len(table)} runs have no delay (they failed, never memorized, or did both at once).")
+    if left := counted(outcomes(table)[~there]):
+        warn(f"{sum(left.values())} of {len(table)} runs have no delay: {in_counts(left)}.")
     return runs[there]
+
+
+def in_counts(counts: dict[str, int]) -> str:
+    """Return counts in words: "119 generalized, 6 still waiting"."""
+    return ", ".join(f"{count:,} {outcome}" for outcome, count in counts.items())
 
 
 @computing()
@@ -148,172 +187,16 @@ def curve_of(runs: pd.DataFrame) -> Curve:
     return kaplan_meier(runs["delay"].to_numpy(dtype=float), runs["censored"].to_numpy(dtype=bool))
 
 
-NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "history_every"}
+def spread(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
+    """Return the standard deviation of numbers, and the ends of its 95 % interval, for a normal law.
 
-
-def moved(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of a sweep with what sets each apart from the middle: columns `moved` and `setting`.
-
-    The middle is the commonest value of each setting. `moved` names the settings that differ, with + between them, and
-    `setting` says their values ("weight_decay=0.1"); both are empty for a run of the middle. Of a network that was
-    given whole, the sizes in which the runs of one network differ are named beside it.
-    Raises ConfigError for a frame that is no table of a sweep.
+    (n − 1) s² / σ² has the law χ² with n − 1 degrees of freedom. Raises ConfigError for fewer than two numbers.
     """
-    if not isinstance(table, pd.DataFrame) or not {"memorized", "generalized", "last_step", "p"} <= set(table):
-        raise ConfigError(
-            f"moved() takes the table of a sweep, interp.load_sweep(path).table; got "
-            f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
-        )
-    named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
-    settings = [name for name in named if name not in NO_SETTING]
-    words = table[settings].map(in_words)
-    middle = words.mode().iloc[0]
-    several = words.groupby("network").nunique() > 1  # which sizes the runs of one network differ in
-    rows = []
-    for row in words.to_dict("records"):
-        of_default = row["network"] != middle["network"] == ""  # then the flat sizes say nothing
-        differ = [
-            name for name in settings
-            if (several.at[row["network"], name] if name.startswith("network.") else row[name] != middle[name])
-            and not (of_default and name in OF_DEFAULT_NETWORK)
-        ]  # fmt: skip
-        said = ", ".join(f"{name}={row[name]}" for name in differ)
-        rows.append(("+".join(differ), said))
-    return table.assign(moved=[names for names, _ in rows], setting=[said for _, said in rows])
+    from scipy.stats import chi2
 
-
-def in_words(value: Any) -> str:
-    """Return a value of a setting as it is shown and compared: 1 and 1.0 are the same."""
-    if isinstance(value, float) and not math.isnan(value):
-        return f"{value:g}"
-    return "" if value is None or value is pd.NA or value != value else str(value)
-
-
-def in_order(setting: str) -> tuple[tuple[float, str], ...]:
-    """Return what settings in words are sorted by: numbers by size, then words."""
-
-    def key(word: str) -> tuple[float, str]:
-        try:
-            return float(word), ""
-        except ValueError:
-            return math.inf, word
-
-    return tuple(key(part.partition("=")[2]) for part in setting.split(", "))
-
-
-@computing()
-def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what each setting that a sweep moved does to grokking; a row a setting, that of the middle first.
-
-    Columns: `moved` and `setting`, as `moved` gives them; runs; memorized, their median step; generalized, how many
-    did by their last step; delay, low, high, the median of generalized − memorized by Kaplan and Meier with its 95 %
-    interval (NaN where it was not reached); ratio, of that median to the middle's; p_value, of the log-rank test
-    against the middle: whether such runs could be runs of the middle. Runs that never memorized have no delay.
-    Raises ConfigError for a table without runs of the middle that memorized.
-    """
-    from scipy.stats import CensoredData, logrank
-
-    runs = with_delays(moved(table))
-    runs = runs.assign(delay=runs["delay"].clip(lower=0))
-    groups = {said: own[own["delay"].notna()] for said, own in runs.groupby("setting", sort=False)}
-    if "" not in groups or groups[""].empty:
-        raise ConfigError("effects() needs runs of the middle, which differ in nothing but their seeds; got none.")
-
-    def data(own: pd.DataFrame) -> CensoredData:
-        delay, censored = own["delay"].to_numpy(dtype=float), own["censored"].to_numpy(dtype=bool)
-        return CensoredData(delay[~censored], right=delay[censored])
-
-    rows = []
-    places = {name: place for place, name in enumerate(dict.fromkeys(runs["moved"]))}
-    of = dict(zip(map(str, runs["setting"]), runs["moved"], strict=True))
-    for said in sorted(of, key=lambda one: (one != "", places[of[one]], in_order(one))):
-        own, all_of = groups[said], runs[runs["setting"] == said]
-        row = {
-            "moved": all_of["moved"].iloc[0], "setting": said or "the middle", "runs": len(all_of),
-            "memorized": float(all_of["memorized"].astype("Float64").astype(float).median()),
-            "generalized": int(own["generalized"].notna().sum()),
-            "delay": math.nan, "low": math.nan, "high": math.nan, "p_value": math.nan,
-        }  # fmt: skip
-        if len(own):
-            curve = curve_of(own)
-            row |= {"delay": curve.median, **dict(zip(("low", "high"), curve.median_interval, strict=True))}
-            if said:
-                row["p_value"] = float(logrank(data(own), data(groups[""])).pvalue)
-        rows.append(row)
-    frame = pd.DataFrame(rows)
-    frame.insert(8, "ratio", frame["delay"] / frame["delay"].iloc[0])
-    return frame
-
-
-@computing()
-def fit_exponents(table: pd.DataFrame, settings: Sequence[str]) -> Exponents:
-    """Fit delay ∝ Π setting^exponent to the runs of a sweep, those that had not generalized as censored.
-
-    `table` is that of `interp.load_sweep`, or of `two_layer.grokking_times`; `settings` names columns of it whose
-    values are above 0 and differ. Without censored runs this is least squares in the logarithms, with intervals of
-    Student's t.
-    Raises ConfigError for other settings, and for fewer than three runs with a delay.
-    """
-    from scipy.stats import t as student
-
-    names = [settings] if isinstance(settings, str) else list(settings)
-    runs = waits(table)
-    for name in names:
-        known = name in runs and pd.api.types.is_numeric_dtype(runs[name])
-        if not known or not (runs[name].astype("Float64").fillna(0) > 0).all():
-            raise ConfigError(f"settings must name columns of numbers above 0; got {name!r}.")
-        if runs[name].nunique() < 2:
-            raise ConfigError(f"settings must vary to have an exponent; {name} has one value.")
-    seen = ~runs["censored"].to_numpy(dtype=bool)
-    if seen.sum() < 3:
-        raise ConfigError(f"An exponent needs at least three runs that generalized; got {int(seen.sum())}.")
-    X = np.column_stack([np.ones(len(runs)), *(np.log(runs[name].to_numpy(dtype=float)) for name in names)])
-    if not names or seen.sum() <= X.shape[1] or np.linalg.matrix_rank(X) < X.shape[1]:
-        raise ConfigError(
-            f"settings must name settings that vary apart from each other, and fewer of them than the "
-            f"{int(seen.sum())} runs that generalized, less one; got {', '.join(map(str, names)) or 'none'}."
-        )
-    slopes, errors, scatter = censored_fit(X, np.log(runs["delay"].to_numpy(dtype=float)), ~seen)
-    wide = float(student.ppf(0.975, max(int(seen.sum()) - X.shape[1], 1)))
-    of = zip(names, slopes[1:], errors[1:], strict=True)
-    exponents = {name: (float(s), float(s - wide * e), float(s + wide * e)) for name, s, e in of}
-    return Exponents(exponents, scatter, len(runs), int((~seen).sum()))
-
-
-def censored_fit(
-    X: Float[np.ndarray, "runs k"], y: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"]
-) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, " k"], float]:
-    """Fit y = X β + σ · normal by maximum likelihood, where y of a censored run is a lower bound (Tobin, 1958).
-
-    Returns β, its standard errors from the observed information, and σ. Both are corrected for the k numbers that were
-    fitted to the n runs that are not censored, by √(n / (n − k)), so that without censored runs β, its errors and σ are
-    those of least squares.
-    """
-    from scipy.optimize import minimize
-    from scipy.stats import norm
-
-    centre, seen = X[:, 1:].mean(0), ~censored
-    Z = np.column_stack([X[:, :1], X[:, 1:] - centre])  # centred, so that the search is well conditioned
-    start, *_ = np.linalg.lstsq(Z, y, rcond=None)
-    spread = float(np.sqrt(np.mean((y - Z @ start) ** 2))) or 1e-3
-    if not censored.any():  # least squares, which a search would only come near to
-        sigma = float(np.linalg.norm(y - Z @ start)) / math.sqrt(max(len(y) - X.shape[1], 1))
-        return start, sigma * np.sqrt(np.diag(np.linalg.inv(Z.T @ Z))), sigma
-
-    def objective(theta: Float[np.ndarray, " k1"]) -> tuple[float, Float[np.ndarray, " k1"]]:
-        beta, log_sigma = theta[:-1], theta[-1]
-        sigma = math.exp(log_sigma)
-        z = (y - Z @ beta) / sigma
-        value = -(norm.logpdf(z[seen]) - log_sigma).sum() - norm.logsf(z[censored]).sum()
-        by_z = np.where(seen, z, np.exp(norm.logpdf(z) - norm.logsf(z)))  # of −log likelihood
-        by_beta = -(by_z @ Z) / sigma
-        by_log_sigma = seen.sum() - (by_z * z).sum()
-        return float(value), np.r_[by_beta, by_log_sigma]
-
-    found = minimize(objective, np.r_[start, math.log(spread)], jac=True, method="BFGS", options={"gtol": 1e-9})
-    theta = found.x
-    steps = 1e-5 * np.eye(len(theta))
-    information = np.array([(objective(theta + h)[1] - objective(theta - h)[1]) / 2e-5 for h in steps])
-    errors = np.sqrt(np.diag(np.linalg.inv((information + information.T) / 2)))[:-1]
-    corrected = math.sqrt(seen.sum() / max(seen.sum() - X.shape[1], 1))
-    return theta[:-1], errors * corrected, math.exp(theta[-1]) * corrected
+    numbers = np.asarray(values, dtype=float)
+    if numbers.ndim != 1 or len(numbers) < 2 or not np.isfinite(numbers).all():
+        raise ConfigError(f"spread() needs at least two finite numbers; got {given(values)}.")
+    s, free = float(numbers.std(ddof=1)), len(numbers) - 1
+    low, high = (s * math.sqrt(free / float(chi2.ppf(share, free))) for share in (0.975, 0.025))
+    return s, low, high

@@ -284,7 +284,7 @@ def _train(
             if (recorded or saving or stopping) and (bad := int(first_bad)) >= 0:
                 write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
                 raise DivergedError(
-                    f"the loss is no longer finite at step {bad:,}; {path} keeps all that was saved before it. "
+                    f"{DivergedError.BEGINNING} at step {bad:,}; {path} keeps all that was saved before it. "
                     "Train in another directory with a lower learning_rate or a longer warmup."
                 )
             if recorded:

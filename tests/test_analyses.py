@@ -111,7 +111,9 @@ def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == files(SWEEP_FIGURES, ("sweep_exponents",))
     table = interp.load_sweep(ROOT / "checkpoints" / "delay-mod23").table
     found = interp.fit_exponents(table, ["weight_decay", "learning_rate"])
-    written = pd.read_csv(tmp_path / "sweep_exponents.csv").set_index("setting")
+    written = pd.read_csv(tmp_path / "sweep_exponents.csv")
+    assert written["law"].drop_duplicates().tolist() == ["frechet", "log-logistic", "log-normal", "weibull"]
+    written = written[written["law"] == found.law].set_index("setting")
     assert written["exponent"].to_dict() == {
         name: pytest.approx(value, abs=0.005) for name, (value, _, _) in found.exponents.items()
     }
@@ -122,7 +124,7 @@ def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
 def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
     done = run("--run", tmp_path / "none", "--out", tmp_path, "settings")
     assert done.returncode == 0, done.stderr
-    tables = ("settings_effects", "settings_exponents")
+    tables = ("seeds_and_rounding", "settings_effects", "settings_exponents")
     assert {file.name for file in tmp_path.iterdir()} == files(("settings_effects",), tables)
     table = interp.load_sweep(ROOT / "checkpoints" / "settings-mod23").table
     failed = table[table["error"].notna()]
@@ -134,7 +136,12 @@ def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
     assert written.loc["weight_decay=0", "generalized"] == 0
     assert len(without) >= written.loc["weight_decay=0", "runs"] == 5
     shown = (tmp_path / "settings_effects.md").read_text()
-    assert "| weight_decay=0 | 0 of 5 |" in shown
+    assert "| weight_decay=0 | 5 still waiting |" in shown
+    assert "none that 5 seeds show" in shown
+    spreads = pd.read_csv(tmp_path / "seeds_and_rounding.csv").set_index("between")
+    # s, and s √(4 / χ²) of 11.1433 and 0.4844: 2,470 [1,480, 7,097] and 648 [388, 1,863].
+    assert spreads.loc["seeds", ["standard deviation", "95 % interval"]].tolist() == ["2,470", "1,480 to 7,097"]
+    assert spreads.loc["rounding", ["standard deviation", "95 % interval"]].tolist() == ["648", "388 to 1,863"]
     assert "no run generalizes | never |" in shown  # nor does ridge regression, exactly
 
 

@@ -13,12 +13,13 @@ import pytest
 
 import interp
 from interp import ConfigError
+from interp.comparisons import moved
 from interp.linear import double_descent, ridge
 from interp.reports.neighbours import FEATURES, INPUTS, SAMPLES, SEED, neighbours_report
 from interp.reports.report import Report
-from interp.reports.sweep_words import exponents, states, summary
+from interp.reports.sweep_words import exponents, summary
 from interp.reports.sweeps import save_sweep_report, sweep_report
-from interp.survival import curve_of, kaplan_meier, moved, waits, with_delays
+from interp.survival import counted, curve_of, kaplan_meier, outcomes, waits, with_delays
 from interp.sweeps.grid import configurations, run_id
 from interp.sweeps.jobs import Job, perform
 from interp.sweeps.table import Sweep, open_sweep, varied
@@ -164,9 +165,8 @@ def test_settings_in_words_and_runs_without_a_delay_are_drawn_and_said(opened):
     ticks = page.evaluate("report.delays.lines.ticks.map(tick => tick.text)")
     assert ticks == sorted(SETTINGS.table["optimizer"].unique())
     note = page.locator("#plots .note").first.text_content()
-    for words, count in pd.Series(states(SETTINGS.table)).value_counts().items():
-        if words in ("did not memorize", "failed"):
-            assert f"{count} {words}" in note
+    for words, count in counted(outcomes(SETTINGS.table)).items():
+        assert (f"{count} {words}" in note) == (words in ("never memorized", "diverged"))
     assert len(shown_runs(page)) == 200
     page.get_by_role("button", name="Show all of them").click()
     assert shown_runs(page) == SETTINGS.table["run"].tolist()
@@ -177,7 +177,8 @@ def test_settings_in_words_and_runs_without_a_delay_are_drawn_and_said(opened):
 def test_the_words_of_a_sweep_count_its_runs_and_have_its_exponents():
     table = DELAYS.table
     first, changed, fit = summary(table, varied(table))
-    assert first == "125 runs: 119 generalized, 6 had not generalized by their last step."
+    nearly = "nearly generalized (at a test accuracy of 0.95 or more)"
+    assert first == f"125 runs: 119 generalized, 4 {nearly}, 2 still waiting."
     assert "weight_decay (0.25, 0.5, 1, 2, 4)" in changed
     found = interp.fit_exponents(table, ["learning_rate", "weight_decay"]).exponents
     for name, (value, low, high) in found.items():
@@ -187,10 +188,11 @@ def test_the_words_of_a_sweep_count_its_runs_and_have_its_exponents():
     alone = alone[alone["moved"].isin(["", "p"])]
     value, low, high = interp.fit_exponents(alone, ["p"]).exponents["p"]
     assert f": p {value:.2f} [{low:.2f}, {high:.2f}] (30 runs with a delay".replace("-", "−") in each
-    counts = pd.Series(states(SETTINGS.table)).value_counts()
-    assert counts["failed"] == SETTINGS.table["error"].notna().sum()
+    assert "; 5 seeds as clusters)" in each
+    counts = counted(outcomes(SETTINGS.table))
+    assert counts["diverged"] == SETTINGS.table["error"].notna().sum() == 9
     assert counts["generalized"] == SETTINGS.table["generalized"].notna().sum()
-    assert counts.sum() == len(SETTINGS)
+    assert sum(counts.values()) == len(SETTINGS)
 
 
 def test_names_and_settings_with_markup_are_text(opened):

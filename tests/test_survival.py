@@ -1,22 +1,19 @@
-"""Delays of runs of which some are censored: Kaplan and Meier by hand, exponents against least squares and a search."""
+"""Delays of runs of which some are censored, and what came of each run; Kaplan and Meier by hand."""
 
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import norm
 
 import interp
 from interp import ConfigError, plot
-from interp.survival import censored_fit, fit_exponents, kaplan_meier, moved, waits
-
-
-def table(**columns) -> pd.DataFrame:
-    frame = pd.DataFrame(columns)
-    for name in ("memorized", "generalized", "last_step"):
-        frame[name] = frame[name].astype("Int64")
-    return frame
+from interp.errors import DivergedError
+from interp.survival import OUTCOMES, counted, kaplan_meier, spread, waits
+from interp.sweeps.grid import run_id
+from interp.sweeps.jobs import Job, perform
+from interp.sweeps.table import open_sweep
+from tests.tables import of_settings, swept_table as table
 
 
 def test_the_share_still_waiting_by_hand():
@@ -68,69 +65,58 @@ def test_waits_are_delays_and_what_was_watched():
         waits(pd.DataFrame({"step": [1]}))
 
 
-def test_without_censored_runs_it_is_least_squares():
-    draw = np.random.default_rng(0)
-    X = np.column_stack([np.ones(40), draw.normal(size=40), draw.normal(size=40)])
-    y = X @ [7.0, -1.0, 0.5] + 0.3 * draw.normal(size=40)
-    slopes, errors, scatter = censored_fit(X, y, np.zeros(40, dtype=bool))
-    fit, residuals, *_ = np.linalg.lstsq(X, y, rcond=None)
-    assert slopes[1:] == pytest.approx(fit[1:], rel=1e-6)
-    variance = float(residuals[0]) / 37
-    assert scatter == pytest.approx(math.sqrt(variance), rel=1e-6)
-    expected = np.sqrt(variance * np.diag(np.linalg.inv(X.T @ X)))
-    assert errors[1:] == pytest.approx(expected[1:], rel=1e-4)
+def test_every_run_has_an_outcome():
+    """A row for each: 0.95 is nearly, and a failed or diverged run has nothing but its error."""
+    frame = table(
+        memorized=[10] * 6 + [None] * 3,
+        generalized=[110, 10] + [None] * 7,
+        last_step=[200] * 5 + [None, 200, None, None],
+    ).assign(
+        train_accuracy=[1.0, 1.0, 1.0, 1.0, 0.5, None, 0.9, None, None],
+        test_accuracy=[0.99, 0.99, 0.95, 0.949, 0.96, None, 0.0, None, None],
+        threshold=0.99,
+        error=[None] * 7 + [f"{DivergedError.BEGINNING} at step 3; …", "its process died 3 times"],
+    )  # fmt: skip
+    found = interp.outcomes(frame)
+    assert found.tolist() == list(OUTCOMES)
+    assert found.index.equals(frame.index)
+    assert counted(found) == dict.fromkeys(OUTCOMES, 1)
+    with pytest.warns(
+        UserWarning, match=r"5 of 9 runs have no delay: 1 generalized at once, 1 never gen.*, 1 never mem"
+    ):
+        assert waits(frame)["delay"].tolist() == [100, 190, 190, 190]
+    # A table without accuracies cannot tell who was near.
+    few = frame[["memorized", "generalized", "last_step"]].head(3)
+    assert interp.outcomes(few).tolist() == ["generalized", "generalized at once", "still waiting"]
+    with pytest.raises(ConfigError, match="needs the table of a sweep"):
+        interp.outcomes(pd.DataFrame({"step": [1]}))
 
 
-def test_with_censored_runs_it_is_where_the_likelihood_is_largest():
-    """Against a grid about the optimum, of a likelihood written out again."""
-    draw = np.random.default_rng(1)
-    x = np.log(np.repeat([0.5, 1.0, 2.0, 4.0], 10))
-    true = 8 - x + 0.4 * draw.normal(size=40)
-    censored = true > 8.2
-    y = np.minimum(true, 8.2)
-    X = np.column_stack([np.ones(40), x])
-    slopes, errors, scatter = censored_fit(X, y, censored)
-
-    def likelihood(level, slope, sigma) -> float:
-        z = (y - level - slope * (x - x.mean())) / sigma
-        return float((norm.logpdf(z[~censored]) - math.log(sigma)).sum() + norm.logsf(z[censored]).sum())
-
-    seen = int((~censored).sum())
-    scatter *= math.sqrt((seen - 2) / seen)  # as it was before it was corrected for the two numbers that were fitted
-    best = likelihood(slopes[0], slopes[1], scatter)
-    for step in (1e-3, -1e-3):
-        assert likelihood(slopes[0] + step, slopes[1], scatter) < best
-        assert likelihood(slopes[0], slopes[1] + step, scatter) < best
-        assert likelihood(slopes[0], slopes[1], scatter + step) < best
-    assert abs(slopes[1] + 1) < 3 * errors[1]
-    dropped = np.polyfit(x[~censored], y[~censored], 1)[0]
-    assert abs(slopes[1] + 1) < abs(dropped + 1)  # dropped, the longest delays would be missing where there are most
-
-
-def test_exponents_of_two_settings_with_intervals_that_hold_the_truth():
-    """delay = 1000 · decay^-1 · rate^-0.5, scattered: of 40 intervals of 95 %, at least 36 hold it (with p = 0.95)."""
-    held = 0
-    for seed in range(20):
-        draw = np.random.default_rng(seed)
-        grid = [(w, lr) for w in (0.5, 1.0, 2.0) for lr in (1e-3, 4e-3) for _ in range(4)]
-        decay, rate = np.array(grid).T
-        delay = np.exp(np.log(1000 / decay / np.sqrt(rate)) + 0.2 * draw.normal(size=len(grid)))
-        frame = table(
-            weight_decay=decay, learning_rate=rate, memorized=[0] * len(grid),
-            generalized=[int(d) if d < 50_000 else None for d in delay],
-            last_step=np.minimum(delay, 50_000).astype(int),
+def test_a_run_that_diverges_is_told_from_one_that_fails(tmp_path):
+    path = open_sweep(tmp_path / "sweep", make=True)
+    for rate in (1e-3, 1e30):
+        config = interp.TrainConfig(
+            p=5, train_fraction=0.6, d_model=8, n_heads=1, d_mlp=8, steps=9, optimizer="sgd", weight_decay=0.0,
+            learning_rate=rate,
         )  # fmt: skip
-        found = fit_exponents(frame, ["weight_decay", "learning_rate"])
-        (_, low, high), (_, low_rate, high_rate) = found.exponents.values()
-        held += (low <= -1 <= high) + (low_rate <= -0.5 <= high_rate)
-    assert held >= 36
-    assert found.runs == 24
-    assert f"weight_decay   {found.exponents['weight_decay'][0]:.2f} [" in str(found)
-    for settings, said in [(["seed"], "must name columns of numbers"), (["memorized"], "above 0")]:
-        with pytest.raises(ConfigError, match=said):
-            fit_exponents(frame, settings)
-    with pytest.raises(ConfigError, match="weight_decay has one value"):
-        fit_exponents(frame[frame["weight_decay"] == 1.0], ["weight_decay"])
+        job = Job(config, path / "runs" / run_id(config)[:2] / run_id(config), threads=1)
+        if rate < 1:
+            assert perform(job) == "done"
+        else:
+            with pytest.warns(UserWarning, match="no longer finite"):
+                assert perform(job) == "failed"
+    assert interp.outcomes(interp.load_sweep(path).table).tolist() == ["never memorized", "diverged"]
+
+
+def test_the_spread_of_five_has_the_interval_of_chi_square():
+    """The 2.5 % and 97.5 % points of χ² with 4 degrees of freedom are 0.4844 and 11.1433 in any table."""
+    values = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
+    s, low, high = spread(values)
+    assert s == pytest.approx(math.sqrt(2.5))
+    assert low == pytest.approx(s * math.sqrt(4 / 11.1433), rel=1e-4)
+    assert high == pytest.approx(s * math.sqrt(4 / 0.4844), rel=1e-4)
+    with pytest.raises(ConfigError, match="at least two finite numbers; got"):
+        spread(np.array([1.0]))
 
 
 # ── figures ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -208,88 +194,6 @@ def test_a_sweep_that_was_trained_can_be_drawn(tmp_path):
     assert len(plot.accuracies_by_setting(done.histories(progress=False), done.table).data) == 4
     assert done.table["memorized"].notna().all()
     assert len(plot.survival(done.table, None).data) == 2
-
-
-def of_settings() -> pd.DataFrame:
-    """Runs of a middle (weight decay 1), of other decays, of dropout with another rate, and of another network."""
-    rows = []
-
-    def run(memorized, generalized, last=1_000, **settings):
-        rows.append({
-            **interp.TrainConfig(p=23, train_fraction=0.8, steps=last, seed=len(rows)).flat(), **settings,
-            "memorized": memorized, "generalized": generalized, "last_step": last,
-        })  # fmt: skip
-
-    for generalized in (110, 210, 310):
-        run(10, generalized)
-    for generalized in (30, 20, 40):
-        run(10, generalized, weight_decay=3.0)
-    for generalized in (None, 900, None):
-        run(10, generalized, weight_decay=0.1)
-    run(None, None, weight_decay=10.0)
-    run(10, 510, dropout=0.1, learning_rate=0.01)
-    for d_hidden in (64, 128):
-        run(10, 10, network="one_hidden_layer", **{"network.d_hidden": d_hidden, "network.d_embed": 32})
-    return table(**{name: list(column) for name, column in pd.DataFrame(rows).astype(object).items()})
-
-
-def test_runs_are_told_by_what_sets_them_apart_from_the_middle():
-    found = moved(of_settings())
-    assert found["setting"].tolist() == (
-        [""] * 3 + ["weight_decay=3"] * 3 + ["weight_decay=0.1"] * 3 + ["weight_decay=10"]
-        + ["learning_rate=0.01, dropout=0.1"]
-        + ["network=one_hidden_layer, network.d_hidden=64", "network=one_hidden_layer, network.d_hidden=128"]
-    )  # fmt: skip
-    assert found["moved"].iloc[10] == "learning_rate+dropout"
-    with pytest.raises(ConfigError, match=r"takes the table of a sweep, .*; got \['a'\]"):
-        moved(pd.DataFrame({"a": [1]}))
-
-
-def test_effects_are_medians_beside_the_middle_and_tested_against_it():
-    """The middle waits for 100, 200, 300 steps; decay 3 for 10, 20, 30: a tenth. With 0.1 two of three still wait."""
-    found = interp.effects(of_settings()).set_index("setting")
-    assert found.index[0] == "the middle"
-    assert found["delay"].iloc[0] == 200
-    assert found.loc["weight_decay=3", ["delay", "ratio", "runs", "generalized"]].tolist() == [20, 0.1, 3, 3]
-    slow = found.loc["weight_decay=0.1"]
-    assert (slow["generalized"], math.isnan(slow["delay"])) == (1, True)
-    never = found.loc["weight_decay=10"]
-    assert (never["runs"], never["generalized"], math.isnan(never["memorized"])) == (1, 0, True)
-    # Log-rank by hand, 10, 20, 30 against 100, 200, 300: expected events of the first group 3/6, 2/5 and 1/4 at its
-    # three times, variances 1/4, 6/25 and 3/16.
-    expected, variance = 0.5 + 0.4 + 0.25, 1 / 4 + 6 / 25 + 3 / 16
-    assert found.loc["weight_decay=3", "p_value"] == pytest.approx(2 * norm.sf((3 - expected) / math.sqrt(variance)))
-    # Generalizing with memorizing is no delay at all.
-    assert found.loc["network=one_hidden_layer, network.d_hidden=64", "delay"] == 0
-    with pytest.raises(ConfigError, match="needs runs of the middle"):
-        interp.effects(of_settings().assign(memorized=pd.array([None] * 13, dtype="Int64")))
-
-
-def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
-    figure = plot.effects(of_settings(), columns=2)
-    titles = [note.text for note in figure.layout.annotations]
-    assert titles == ["weight_decay", "learning_rate + dropout", "network + d_hidden"]
-    decay = [trace for trace in figure.data if trace.xaxis == "x"]
-    seen, waiting, medians = decay
-    assert sorted(zip(seen.x, seen.y, strict=True)) == [
-        ("0.1", 890), ("1", 100), ("1", 200), ("1", 300), ("3", 10), ("3", 20), ("3", 30),
-    ]  # fmt: skip
-    assert list(zip(waiting.x, waiting.y, strict=True)) == [("0.1", 990), ("0.1", 990)]
-    assert waiting.marker.symbol == "triangle-up-open"
-    np.testing.assert_array_equal(medians.y, [np.nan, 200, 20, np.nan])
-    assert list(medians.x) == ["0.1", "1", "3", "10"]
-    bands = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.type == "rect"]
-    assert bands == [(100, 300)] * 3
-    with pytest.raises(ConfigError, match="needs runs of the middle of a sweep"):
-        plot.effects(of_settings().iloc[:3])
-
-
-def test_settings_that_move_together_have_no_exponents_of_their_own():
-    frame = table(memorized=[10] * 4, generalized=[110, 210, 310, 410], last_step=[500] * 4)
-    frame = frame.assign(weight_decay=[1.0, 2.0, 3.0, 4.0], learning_rate=[2.0, 4.0, 6.0, 8.0])
-    for settings in (["weight_decay", "learning_rate"], ["weight_decay"] * 2, []):
-        with pytest.raises(ConfigError, match="must name settings that vary apart from each other"):
-            fit_exponents(frame, settings)
 
 
 def test_runs_that_leave_a_setting_at_none_are_a_group_too():

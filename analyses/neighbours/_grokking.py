@@ -126,5 +126,6 @@ def _swept(
         runs = [(value, seed) for value in own for seed in range(seeds)]
         found = times(swept, [setting(swept, value, seed) for value, seed in runs])
         events = found[["overfitting", "generalization", "last_step"]].astype("Float64")
-        frames.append(with_delays(events).assign(swept=swept, value=[value for value, _ in runs]))
+        frame = with_delays(events).assign(swept=swept)
+        frames.append(frame.assign(value=[value for value, _ in runs], seed=[seed for _, seed in runs]))
     return pd.concat(frames, ignore_index=True)

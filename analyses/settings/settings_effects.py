@@ -8,8 +8,9 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, effects, fit_exponents, plot
+from interp.comparisons import moved
 from interp.linear import ridge
-from interp.survival import moved
+from interp.survival import OUTCOMES, in_counts
 
 # Where ridge regression has the same setting, and what it is there.
 _OF_RIDGE = {
@@ -25,12 +26,10 @@ def main(sweep: Sweep, out: Path) -> list[Path]:
     middle = sweep.table[list(_OF_RIDGE)].mode().iloc[0]
     rows = [
         {
-            "setting": row["setting"], "generalize": f"{row['generalized']} of {row['runs']}",
+            "setting": row["setting"], "outcomes": in_counts({one: row[one] for one in OUTCOMES if row[one]}),
             "memorized at": _steps(row["memorized"]), "delay": _steps(row["delay"]),
-            "95 % interval": f"{_steps(row['low'])} to {_steps(row['high'])}",
-            "times the middle's": "–" if pd.isna(row["ratio"]) else f"{row['ratio']:.2g}",
-            "p": "–" if pd.isna(row["p_value"]) else f"{row['p_value']:.2g}",
-            "effect": _effect(row),
+            "times the middle's": _ratio(row), "p": _number(row["p_value"]), "least p": _number(row["least_p"]),
+            "adjusted p": _number(row["p_adjusted"]), "effect": _effect(row),
             "ridge regression, times": _ridge(row["moved"], row["setting"], middle),
         }
         for row in found.to_dict("records")
@@ -53,8 +52,19 @@ def _exponents(table: pd.DataFrame) -> pd.DataFrame:
             continue
         value, low, high = found.exponents[name]
         rows.append({"setting": name, "x": f"{value:.2f}", "95 % interval": f"{low:.2f} to {high:.2f}",
-                     "runs": found.runs, "censored": found.censored})  # fmt: skip
+                     "interval of": found.basis, "law": found.law, "runs": found.runs, "censored": found.censored,
+                     "outcomes": in_counts(found.outcomes)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def _ratio(row: dict[Any, Any]) -> str:
+    if pd.isna(row["ratio"]) or row["setting"] == "the middle":
+        return "–"
+    return f"{row['ratio']:.2g} [{row['ratio_low']:.2g}, {row['ratio_high']:.2g}]"
+
+
+def _number(value: float) -> str:
+    return "–" if pd.isna(value) else f"{value:.2g}"
 
 
 def _steps(value: float) -> str:
@@ -62,16 +72,21 @@ def _steps(value: float) -> str:
 
 
 def _effect(row: dict[Any, Any]) -> str:
-    """Return in words what a setting does: half of the runs, and a log-rank test at 0.05, decide."""
+    """Return in words what a setting does, by the adjusted p-value, or by the interval of the ratio alone."""
     if row["setting"] == "the middle":
         return "–"
+    if row["diverged"] == row["runs"]:
+        return "diverges"
     if pd.isna(row["memorized"]):
         return "does not memorize"
-    if row["generalized"] == 0:
+    if not row["generalized"] + row["generalized at once"]:
         return "no run generalizes"
-    if row["p_value"] >= 0.05:
-        return "none that five seeds show"
-    return "shorter delay" if row["ratio"] < 1 else "longer delay"
+    shorter, longer = row["ratio_high"] < 1, row["ratio_low"] > 1
+    if row["p_adjusted"] < 0.05:
+        return "shorter delay" if row["ratio"] < 1 else "longer delay"
+    if shorter or longer:
+        return f"{'shorter' if shorter else 'longer'} delay, by its interval alone"
+    return f"none that {row['seeds']} seeds show"
 
 
 def _ridge(moved: str, setting: str, middle: pd.Series) -> str:

@@ -134,7 +134,7 @@ def _duration(seconds: float) -> str:
 
 def _print_exponents(done: Sweep, varied: list[str]) -> None:
     """Print how the delay depends on the settings that vary, if enough runs generalized to tell."""
-    from interp.survival import fit_exponents
+    from interp.exponents import fit_exponents
 
     numbers = [name for name in varied if name in ("weight_decay", "learning_rate", "train_fraction", "p", "d_mlp")]
     frame = done.table
@@ -147,13 +147,15 @@ def _print_exponents(done: Sweep, varied: list[str]) -> None:
         powers = ", ".join(
             f"{name}^{v:.2f} [{low:.2f}, {high:.2f}]" for name, (v, low, high) in found.exponents.items()
         )
-        say(f"delay ∝ {powers} (95 % intervals; {found.runs} runs, {found.censored} censored)")
+        runs = f"{found.runs} runs, {found.censored} censored"
+        say(f"delay ∝ {powers} (95 % intervals, {found.basis}; {runs}; law {found.law}, the least AIC of four)")
 
 
 def _print_sweep(done: Sweep) -> None:
     from pandas import isna as is_missing
     from rich.table import Column, Table
 
+    from interp.survival import counted, in_counts, outcomes
     from interp.sweeps.table import varied
 
     frame = done.table
@@ -169,8 +171,4 @@ def _print_sweep(done: Sweep) -> None:
     if len(frame) > most:
         say(f"… and {len(frame) - most} more runs")
     _print_exponents(done, settings)
-    learned, censored = int(frame["generalized"].notna().sum()), int((frame["censored"] == True).sum())  # noqa: E712
-    say(
-        f"{done.path / 'results.parquet'}: {len(frame)} runs; {learned} generalized, {censored} had not by their last "
-        f"step, {int(frame['error'].notna().sum())} failed"
-    )
+    say(f"{done.path / 'results.parquet'}: {len(frame)} runs; {in_counts(counted(outcomes(frame)))}")

@@ -10,10 +10,11 @@ import numpy as np
 import pandas as pd
 
 from interp.arguments import given
+from interp.comparisons import in_order, in_words, moved
 from interp.errors import ConfigError
 from interp.plot import declared
 from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, look, panels
-from interp.survival import Curve, curve_of, in_order, in_words, moved, waits, with_delays
+from interp.survival import Curve, curve_of, waits, with_delays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -170,9 +171,9 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its middle, a panel a setting.
 
-    `table` is that of `interp.load_sweep`; `interp.survival.moved` says which runs are of the middle: their delays are
-    the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a run
-    that had not generalized by its last step. A value under which no run memorized has no points.
+    `table` is that of `interp.load_sweep`; `interp.comparisons.moved` says which runs are of the middle: their delays
+    are the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
+    run that had not generalized by its last step. A value under which no run memorized has no points.
     """
     _need(table, "memorized", "generalized", "last_step")
     runs = with_delays(moved(table))

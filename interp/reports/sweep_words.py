@@ -3,43 +3,25 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
+from interp.comparisons import NO_SETTING, in_order, in_words, moved
 from interp.errors import ConfigError
+from interp.exponents import fit_exponents
 from interp.plot.sweeps import UNSET
-from interp.survival import NO_SETTING, fit_exponents, in_order, in_words, moved
+from interp.survival import CENSORED, NEARLY, counted, in_counts, outcomes
 
 _MOST_VALUES = 8
-_STATES = {
-    "generalized": "generalized",
-    "waiting": "had not generalized by their last step",
-    "not memorized": "did not memorize",
-    "failed": "failed",
-}
-
-
-def states(table: pd.DataFrame) -> list[str]:
-    """Return of each run whether it failed, generalized, had not by its last step, or did not even memorize."""
-
-    def one(row: Any) -> str:
-        if pd.notna(row["error"]):
-            return "failed"
-        if pd.notna(row["generalized"]):
-            return "generalized"
-        return "waiting" if pd.notna(row["memorized"]) else "not memorized"
-
-    return [_STATES[one(row)] for _, row in table[["error", "generalized", "memorized"]].iterrows()]
 
 
 def summary(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """Return the sentences at the top: how many runs there are, what came of them, what was varied, the exponents."""
-    found = Counter(states(table))
-    parts = [f"{found[words]} {words}" for words in _STATES.values() if found[words]]
-    said = [f"{_runs(len(table))}: {', '.join(parts)}."]
+    found = counted(outcomes(table))
+    nearly = f" (at a test accuracy of {NEARLY} or more)" if "nearly generalized" in found else ""
+    parts = in_counts(found).replace("nearly generalized", f"nearly generalized{nearly}")
+    said = [f"{_runs(len(table))}: {parts}."]
     if settings:
         said.append(f"Varied: {'; '.join(f'{name} ({_values(table, name)})' for name in settings)}.")
     else:
@@ -68,18 +50,19 @@ def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     """Return what is doubtful about a sweep, or missing from its plot, in sentences."""
     failed = table.loc[table["error"].notna(), "error"]
+    found = counted(outcomes(table))
     said = []
     if len(failed):
         said.append(f"{_runs(len(failed))} failed{'' if len(failed) == 1 else '; the first'}: {failed.iloc[0]}")
-    known = table["memorized"].notna() & table["generalized"].notna()
-    at_once = int((table["generalized"][known] <= table["memorized"][known]).sum())
+    at_once = found.get("generalized at once", 0)
     if at_once:
         said.append(f"{_runs(at_once)} generalized no later than memorizing, and have no delay.")
-    waiting = states(table).count(_STATES["waiting"])
-    if waiting * 2 > waiting + int(known.sum()):
+    waiting = sum(found.get(outcome, 0) for outcome in CENSORED)
+    learned = found.get("generalized", 0) + at_once
+    if waiting > learned:
         said.append(
             f"More than half of the runs that memorized had not generalized by their last step ({waiting} of "
-            f"{waiting + int(known.sum())}): the median of a group may not be reached."
+            f"{waiting + learned}): the median of a group may not be reached."
         )
     if lost := int(table["lost"].notna().sum()):
         said.append(f"{_runs(lost)} lost again what they had learned.")
@@ -122,4 +105,5 @@ def _fit(runs: pd.DataFrame, names: list[str]) -> list[str]:
             return []
     powers = [f"{name} {x:.2f} [{low:.2f}, {high:.2f}]" for name, (x, low, high) in found.exponents.items()]
     censored = f", {found.censored} of them censored" if found.censored else ""
-    return [f"{', '.join(powers)} ({_runs(found.runs)} with a delay{censored})".replace("-", "−")]
+    exponents = ", ".join(powers).replace("-", "−")
+    return [f"{exponents} ({_runs(found.runs)} with a delay{censored}; {found.law} law; {found.basis})"]

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from interp.arguments import given, whole
+from interp.comparisons import NO_SETTING, in_words, moved
 from interp.computing import computing
 from interp.console import progress_bar
 from interp.disk import look_up, printable
@@ -20,9 +21,9 @@ from interp.errors import CheckpointError, ConfigError
 from interp.plot.sweeps import TITLES, UNSET
 from interp.reports.packing import page
 from interp.reports.report import Report, checked_file, report
-from interp.reports.sweep_words import doubts, states, summary
+from interp.reports.sweep_words import doubts, summary
 from interp.run import PathLike, Run
-from interp.survival import NO_SETTING, in_words, moved, with_delays
+from interp.survival import outcomes, with_delays
 from interp.sweeps.table import Sweep, load_sweep, varied
 
 MOST_PAGES = 40  # of runs
@@ -154,7 +155,7 @@ def _content(table: pd.DataFrame, settings: Sequence[str], pages: Mapping[str, s
             {"name": name, "title": TITLES.get(name, name), "unset": UNSET.get(name, "default")} for name in settings
         ],
         "censored": runs["censored"].tolist(),
-        "states": states(table),
+        "states": outcomes(table).tolist(),
         "moved": runs["moved"].tolist(),
         "pages": [pages.get(str(run)) for run in table["run"]],
         "first": {"x": first, "colour": others[0] if len(of_training) == 2 and others and grid else "",

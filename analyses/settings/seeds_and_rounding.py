@@ -1,0 +1,40 @@
+"""How far another seed moves the step at which the paper's setting generalizes, and how far rounding alone does."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from analyses._tables import write_table
+from interp import ConfigError, Sweep, load_sweep
+from interp.survival import spread
+
+RUNS = Path("checkpoints/seeds-mod113")
+
+
+def main(_: Sweep, out: Path) -> list[Path]:
+    """Write the standard deviation of the step, over seeds and over copies of seed 0 that differ by rounding.
+
+    The last row is their ratio, with the interval of Fisher's F. All are of the runs in checkpoints/seeds-mod113.
+    """
+    from scipy.stats import f
+
+    if not RUNS.is_dir():
+        raise ConfigError(f"This table is of the runs in {RUNS}, which is not here. Start from the repository's root.")
+    steps = {
+        "seeds": load_sweep(RUNS).table["generalized"].astype(float).to_numpy(),
+        "rounding": pd.read_parquet(RUNS / "rounding.parquet")["generalized"].astype(float).to_numpy(),
+    }
+    rows = []
+    for name, values in steps.items():
+        deviation, low, high = spread(values)
+        rows.append({
+            "between": name, "runs": len(values),
+            "generalized at": ", ".join(f"{step:,.0f}" for step in sorted(values)),
+            "standard deviation": f"{deviation:,.0f}", "95 % interval": f"{low:,.0f} to {high:,.0f}",
+        })  # fmt: skip
+    (many, first), (few, second) = ((len(values), spread(values)[0]) for values in steps.values())
+    ratio = first / second
+    low, high = (ratio / float(f.ppf(share, many - 1, few - 1)) ** 0.5 for share in (0.975, 0.025))
+    rows.append({"between": "seeds / rounding", "runs": many + few, "generalized at": "–",
+                 "standard deviation": f"{ratio:.1f} times", "95 % interval": f"{low:.1f} to {high:.1f}"})  # fmt: skip
+    return write_table(pd.DataFrame(rows), out, "seeds_and_rounding")
