@@ -511,7 +511,7 @@ def test_a_sampled_measure_is_that_of_its_pairs_by_hand(small_run):
 
 
 def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
-    """Over 60 samples of 40 pairs: 57 intervals of two standard errors are expected to hold it, hardly ever under 51."""
+    """Over 60 samples of 40 pairs: 57 intervals of two standard errors should hold it, hardly ever under 51."""
     whole = subject_of(small_run[-1])
     all_pairs = {one: one(whole) for one in (gradient_symmetricity, translation_share)}
     errors = {
