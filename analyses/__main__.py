@@ -110,6 +110,7 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
 
     from interp.cli.options import DOUBTFUL
     from interp.plot.saving import draw_images
+    from interp.provenance import made_from
 
     of_run = any(name in groups["run"] for name in names)
     run = interp.load_run(given.run) if of_run or any(name in BOTH for name in names) else None
@@ -126,12 +127,13 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
         try:
             if name in OF_NEIGHBOURS:
                 return Written(name, neighbour(name, given.run, given.out, sizes), [])
-            if name not in MODULES:
-                assert run is not None
-                return Written(name, _draw(name, run, given.out), [])
-            about: list[Any] = [run] if name in TABLES else []
+            about: list[Any] = [run] if name in groups["run"] else []
             about += [sweep for group, sweep in sweeps.items() if name in groups[group]]
-            return Written(name, importlib.import_module(MODULES[name]).main(*about, given.out), [])
+            with made_from(*about):
+                if name not in MODULES:
+                    assert run is not None
+                    return Written(name, _draw(name, run, given.out), [])
+                return Written(name, importlib.import_module(MODULES[name]).main(*about, given.out), [])
         except (interp.ConfigError, interp.Missing) as error:
             return Written(name, [], [], str(error))
 

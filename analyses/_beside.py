@@ -38,9 +38,11 @@ class Written:
 def neighbour(name: str, run: str, out: Path, sizes: Sizes) -> list[Path]:
     """Write a figure or table of the neighbours; `run` is the path of the run that one of them has in it."""
     import interp
+    from interp.provenance import made_from
 
     about: list[Any] = [interp.load_run(run)] if name in BOTH else []
-    return importlib.import_module(f"analyses.neighbours.{name}").main(*about, out, sizes)
+    with made_from(*about):
+        return importlib.import_module(f"analyses.neighbours.{name}").main(*about, out, sizes)
 
 
 def parts(names: Sequence[str]) -> list[list[str]]:
@@ -59,9 +61,12 @@ def beside(names: Sequence[str], run: str, out: Path, sizes: Sizes) -> Iterator[
 
     Whatever ends the context early, as Ctrl-C does, ends them at once.
     """
-    each = parts(names)
+    from interp.provenance import provenance
+
+    each, made = parts(names), provenance()
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(len(each), os.cpu_count() or 1), spawn, initializer=_begin) as pool:
+    workers, about = min(len(each), os.cpu_count() or 1), (made.command, made.code)
+    with ProcessPoolExecutor(workers, spawn, initializer=_begin, initargs=about) as pool:
         try:
             yield [pool.submit(_write, part, run, out, sizes) for part in each]
         except BaseException:
@@ -78,13 +83,15 @@ def finished(running: list[Future[list[Written]]], wait: bool) -> Iterator[Writt
         yield from one.result()
 
 
-def _begin() -> None:
-    """Begin a process: its bars are not shown, since the one of all figures is."""
+def _begin(command: str, code: str) -> None:
+    """Begin a process of this command: its bars are not shown, since the one of all figures is."""
     import torch
     from threadpoolctl import threadpool_limits
 
     from interp.console import console
+    from interp.provenance import in_child
 
+    in_child(command, code)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process ends the others
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     console.quiet = True

@@ -25,6 +25,7 @@ from interp.measures.embedding import circle_directions, fourier_norms, on_circl
 from interp.measures.logits import KEY_SHARE
 from interp.measures.subject import Missing
 from interp.plot.circles import WIDTH, Circles, Curve, save_circles
+from interp.provenance import made_from
 from interp.published.loading import load_run
 from interp.run import Checkpoint, PathLike, Run
 from interp.subjects import subject_of
@@ -102,7 +103,8 @@ def animate(
                 if bar:
                     bar.at(done)
 
-        write_whole(file, write)
+        with made_from(run):
+            write_whole(file, write)
     return Animation(file, tuple(circles.steps), len(run.steps), tuple(circles.frequencies), doubts)
 
 

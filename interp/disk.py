@@ -12,7 +12,7 @@ import shutil
 import stat
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,12 +172,17 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
         _sync_folder(file.parent)
 
 
-def write_parquet(file: Path, content: pd.DataFrame | pa.Table) -> None:
-    """Write a frame or a table as a whole parquet file, in a folder that is made if need be."""
+def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[str, str] | None = None) -> None:
+    """Write a frame or a table as a whole parquet file, in a folder that is made if need be.
+
+    `about` is put into the metadata of its schema.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = content if isinstance(content, pa.Table) else pa.Table.from_pandas(content, preserve_index=False)
+    if about:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as stream:  # given a name, pyarrow would take only UTF-8

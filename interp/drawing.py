@@ -27,6 +27,7 @@ from interp.measures.weights import inner_products
 from interp.plot.declared import FIGURES, Figure
 from interp.plot.saving import gallery, save
 from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
+from interp.provenance import made_from
 from interp.published.loading import load_run
 from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
@@ -250,7 +251,11 @@ def figures(
     """
     of, kinds = _opened(source, step)
     chosen = _chosen(names, kinds)
-    with gallery(folder, progress) as missing, progress_bar("draw", "figures", len(chosen), show=progress) as bar:
+    with (
+        made_from(source),
+        gallery(folder, progress) as missing,
+        progress_bar("draw", "figures", len(chosen), show=progress) as bar,
+    ):
         for done, one in enumerate(chosen, 1):
             try:
                 write_figure(one, of, folder, formats)

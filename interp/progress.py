@@ -23,7 +23,7 @@ from interp.doubts import doubts_of, key_doubt
 from interp.errors import ConfigError, warn
 from interp.keys import key_checkpoint
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
-from interp.measures.registry import MEASURES, Measure, Result, chosen, evaluate, flat
+from interp.measures.registry import Measure, Result, chosen, evaluate, flat
 from interp.measures.subject import Subject
 from interp.networks import Network
 from interp.networks.base import Activation
@@ -69,7 +69,8 @@ class ProgressMeasures(Printed):
                                  cos w_k(a+b) and sin w_k(a+b)
     neuron_logit_key_share       share of ‖W_L‖² along cos w_k c and sin w_k c of the key k
     gradient_symmetricity        mean cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, over c and all pairs
-                                 (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023)
+                                 (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023). Its standard error is the
+                                 further measure gradient_symmetricity_error, which tables print after ±
     distance_irrelevance         how little the right logit depends on a − b, of its variation; Zhong et al. (2023)
 
     The last two are measured on request (`mechanism=True`), else None. Moisescu-Pareja et al. (2025), from whom the
@@ -149,9 +150,15 @@ class ProgressMeasures(Printed):
     def _lines(self) -> Iterator[tuple[str, str]]:
         yield from (("doubt", doubt) for doubt in self.doubts)
         yield "step", "– unknown" if self.step is None else f"{self.step:,}"
+        names = {one.name for one in self.measures}
+        errors = {one.error_of: self[one.name] for one in self.measures if one.error_of in names}
         for one in in_order(self.measures):
             value = self[one.name]
-            text = f"– {self.missing.get(one.name, 'unknown')}" if value is None else one.text(value)
+            if value is not None and one.error_of in names:
+                continue  # it stands after the ± of that one
+            text = (
+                f"– {self.missing.get(one.name, 'unknown')}" if value is None else one.text(value, errors.get(one.name))
+            )
             if one.name == "key_frequencies" and value is not None:
                 text += "" if self.key_step is None else f"  (of step {self.key_step:,})"
                 text += f"; doubtful: {self.key_doubt}" if self.key_doubt else ""
@@ -210,7 +217,7 @@ def progress_measures(
     """
     share = checked_share(share)
     wanted = chosen(measures)
-    wanted += [MEASURES[name] for name in MECHANISM if mechanism and MEASURES[name] not in wanted]
+    wanted += [one for one in chosen(MECHANISM) if mechanism and one not in wanted]
     about_file = {"attention_coefficient": attention_coefficient, "n_heads": n_heads, "activation": activation}
     if isinstance(source, str | os.PathLike):
         source = last_checkpoint(source, task, split, seed, attention_coefficient, n_heads, activation)

@@ -1364,8 +1364,12 @@ def test_the_mechanism_is_measured_on_request_only(small_run):
 
 
 def test_a_large_p_is_sampled_and_the_sample_is_the_same_every_time(shipped):
-    one, two = (interp.progress_measures(shipped, mechanism=True).gradient_symmetricity for _ in range(2))
-    assert one == two
+    one, two = (interp.progress_measures(shipped, mechanism=True) for _ in range(2))
+    assert one.gradient_symmetricity == two.gradient_symmetricity
+    line = next(line for line in str(one).splitlines() if line.startswith("gradient_symmetricity"))
+    value, error = (float(number) for number in line.removeprefix("gradient_symmetricity").split("±"))
+    assert value == pytest.approx(one.gradient_symmetricity, abs=0.5e-3)
+    assert error == pytest.approx(one["gradient_symmetricity_error"], rel=0.05) == pytest.approx(0.014, abs=5e-4)
 
 
 def test_models_are_compared_in_one_table(tmp_path, small_run):
@@ -1383,6 +1387,7 @@ def test_models_are_compared_in_one_table(tmp_path, small_run):
         assert row["key_frequencies"] == m.key_frequencies
         assert row["test_loss"] == m.test_loss
         assert row["gradient_symmetricity"] == m.gradient_symmetricity
+        assert row["gradient_symmetricity_error"] == m["gradient_symmetricity_error"]
     assert "distance_irrelevance" not in interp.compare(models, progress=False)
 
 

@@ -1,8 +1,10 @@
 """Ridge regression by gradient descent: the closed form against every step taken, and its events to the step."""
 
 import math
+import warnings
 from decimal import Decimal, localcontext
 
+import mpmath
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -372,6 +374,105 @@ def test_data_of_ones_own_with_held_out_samples():
             expected = ((X_test @ theta - y_test) ** 2).mean() / 2
             assert float(path.set_index("step")["test_loss"][step]) == pytest.approx(expected, rel=1e-10)
         theta -= 0.1 * (X.T @ (X @ theta - y) / 8 + 0.01 * theta)
+
+
+def hilbert(rows: int, columns: int, shift: float = 0.0) -> np.ndarray:
+    """1/(i + j + 1 + shift): columns that are nearly dependent, the more the worse."""
+    return 1 / (np.arange(rows)[:, None] + np.arange(columns) + 1 + shift)
+
+
+def ill_conditioned(n: int, n_test: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Φ, y and held-out ones, of functions that no few features can express."""
+    return (
+        hilbert(n, m), np.sin(np.arange(n) / 3), hilbert(n_test, m, 0.5), np.sin((np.arange(n_test) + 0.5) / 3)
+    )  # fmt: skip
+
+
+def losses_to_sixty_digits(
+    data: tuple[np.ndarray, ...], steps: list[int], eta: float, decay: float
+) -> list[tuple[float, float]]:
+    """Train and test loss at steps of the descent from θ₀ (init_scale 1): half the mean square of the residuals."""
+    with mpmath.workdps(60):
+        A, y, A_test, y_test = (mpmath.matrix(array.tolist()) for array in data)
+        n, m = A.rows, A.cols
+        s, Q = mpmath.eigsy(A.T * A / n)
+        first, fit = Q.T * mpmath.matrix(start(m).tolist()), Q.T * (A.T * y) / n
+        found = []
+        for step in steps:
+            left = [(1 - mpmath.mpf(eta) * (s[i] + mpmath.mpf(decay))) ** step for i in range(m)]
+            coordinates = [left[i] * first[i] + (1 - left[i]) * fit[i] / (s[i] + mpmath.mpf(decay)) for i in range(m)]
+            theta = Q * mpmath.matrix(coordinates)
+            residuals = A * theta - y, A_test * theta - y_test
+            found.append(tuple(float(mpmath.fdot(r, r) / (2 * len(r))) for r in residuals))
+        return found
+
+
+@pytest.mark.parametrize("decay", [0.0, 1e-6])
+@pytest.mark.parametrize("shape", [(20, 30, 7), (20, 30, 10), (8, 30, 12), (12, 12, 12)], ids=str)
+@pytest.mark.filterwarnings("ignore:The condition number of test_features")
+def test_losses_of_ill_conditioned_features_are_those_of_sixty_digits(shape, decay):
+    """‖θ*‖ is 1e4 to 1e13. Tolerance: ten roundings, of which the docstring says how they grow with the step."""
+    data = ill_conditioned(*shape)
+    problem = ridge.data_problem(*data)
+    assert np.linalg.norm(problem.teacher) > 1e4
+    steps = [0, 1, 1_000, 10**6, 10**9, 10**12, 10**15]
+    path = ridge.trajectory(problem, steps, weight_decay=decay, init_scale=1.0)
+    eta = path.attrs["learning_rate"]
+    expected = losses_to_sixty_digits(data, steps, eta, decay)
+    top = 2 / problem.largest_learning_rate
+    for i, step in enumerate(steps):
+        grown = math.sqrt(1 + min(eta * step * top, top / decay if decay else math.inf))
+        scale = 10 * np.finfo(float).eps * grown
+        assert path["train_loss"][i] == pytest.approx(expected[i][0], abs=scale * expected[0][0])
+        assert path["test_loss"][i] == pytest.approx(expected[i][1], abs=scale * (expected[0][1] + expected[i][1]))
+    assert (path["test_loss"] >= problem.test_floor).all()
+    taken = ridge.simulate(problem, range(301), weight_decay=decay, init_scale=1.0, progress=False)
+    exact = ridge.trajectory(problem, range(301), weight_decay=decay, init_scale=1.0)
+    np.testing.assert_allclose(exact["test_loss"], taken["test_loss"], rtol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [3, 5, 7, 8, 9, 10, 11])
+@pytest.mark.filterwarnings("ignore:The condition number of test_features")
+def test_the_floor_is_a_bound_of_the_least_test_loss(columns):
+    """Against least squares with 60 digits; the floor gives away no more than rounding can have added."""
+    *_, X_test, y_test = data = ill_conditioned(20, 30, columns)
+    with mpmath.workdps(60):
+        A, y = mpmath.matrix(X_test.tolist()), mpmath.matrix(y_test.tolist())
+        theta = mpmath.lu_solve(A.T * A, A.T * y)
+        r = A * theta - y
+        least, norm = float(mpmath.fdot(r, r) / 60), float(mpmath.norm(theta))
+    problem = ridge.data_problem(*data)
+    assert problem.test_floor <= least
+    given_away = 120 * np.finfo(float).eps * np.linalg.norm(X_test, 2) * norm / math.sqrt(30)
+    assert math.sqrt(2 * problem.test_floor) >= math.sqrt(2 * least) - given_away - 1e-13
+    assert problem.teacher_variance == pytest.approx((y_test @ y_test) / 30 - 2 * least, rel=1e-9 + given_away)
+
+
+@pytest.mark.parametrize(("shape", "lost"), [((4, 30, 6), None), ((6, 30, 9), 11), ((8, 30, 12), 15)], ids=str)
+def test_a_teacher_that_lost_its_digits_says_how_many(shape, lost):
+    """Against least squares with 60 digits: no more digits are lost than the warning says, which is an upper bound."""
+    data = ill_conditioned(*shape)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        problem = ridge.data_problem(*data)
+    if lost is None:
+        assert not caught
+        lost = 10
+    else:
+        assert f"has lost about {lost} of 16 digits" in str(caught[0].message)
+    with mpmath.workdps(60):
+        A, y = mpmath.matrix(data[2].tolist()), mpmath.matrix(data[3].tolist())
+        theta = np.array([float(entry) for entry in mpmath.lu_solve(A.T * A, A.T * y)])
+    error = np.linalg.norm(theta - problem.teacher) / np.linalg.norm(theta)
+    assert error < 10.0 ** (lost - 15.95)
+
+
+def test_held_out_samples_that_no_feature_tells_apart():
+    """θ* is 0, and the floor half the mean square of the targets."""
+    problem = ridge.data_problem(np.ones((2, 3)), np.arange(2.0), np.zeros((4, 3)), np.array([1.0, 1.0, 1.0, 3.0]))
+    assert (problem.teacher == 0).all()
+    assert problem.test_floor == pytest.approx(12 / 8, rel=1e-15)
+    np.testing.assert_allclose(ridge.trajectory(problem, 9)["test_loss"], 12 / 8, rtol=1e-15)
 
 
 def test_without_a_teacher_there_is_no_test_loss():

@@ -99,6 +99,7 @@ def measure(
     from interp.disk import printable, write_parquet
     from interp.measures.registry import chosen
     from interp.progress import MECHANISM, progress_measures
+    from interp.provenance import made_from, provenance
     from interp.published.loading import last_checkpoint, load_run
     from interp.trajectories import trajectory
 
@@ -147,7 +148,8 @@ def measure(
             say(str(measures))
     if parquet:
         frame = pd.concat(frames or [pd.DataFrame(rows)], ignore_index=True)
-        write_parquet(parquet, frame)
+        with made_from(*paths):
+            write_parquet(parquet, frame, provenance().fields())
         say(f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", to=console)
     return doubtful
 
@@ -220,6 +222,7 @@ def compare(
 
     from interp.disk import printable, write_parquet
     from interp.progress import compare as compared
+    from interp.provenance import made_from, provenance
 
     import_own(imported)
     names = {printable(path): path for path in paths}
@@ -238,7 +241,8 @@ def compare(
             table.add_row(column, *(escape(cell(value)) for value in frame[column]))
         output.print(table)
     if parquet:
-        write_parquet(parquet, frame)
+        with made_from(*paths):
+            write_parquet(parquet, frame, provenance().fields())
         say(f"{printable(parquet)}: {len(frame)} rows, {len(frame.columns)} columns", to=console)
     if any(frame["doubts"]) and not anyway:
         raise typer.Exit(DOUBTFUL)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, get_args
 
@@ -13,7 +13,7 @@ from jaxtyping import Float
 
 from interp.arguments import at_least_zero, finite, number, one_of, random_seed, real, room_for, whole
 from interp.computing import computing
-from interp.errors import ConfigError
+from interp.errors import ConfigError, warn
 from interp.printed import Printed
 
 Spectrum = Literal["isotropic", "power_law", "spiked"]
@@ -31,6 +31,7 @@ class RidgeProblem(Printed):
     teacher      θ* [m]; without one there is no test loss
     covariance   Σ [m, m], E[φφᵀ] over unseen inputs, or its diagonal [m]; the identity where only a teacher is given
     test_floor   the test loss of θ* itself, above 0 where unseen targets are no linear function of the features
+    held_out     the held-out samples of `data_problem`, from whose residuals the test loss is then computed
 
     Raises ConfigError for arrays that are empty, not finite, or do not fit one another, and for a covariance that is
     not symmetric or has a negative eigenvalue (below −10⁻¹⁰ of its trace).
@@ -41,6 +42,7 @@ class RidgeProblem(Printed):
     teacher: Float[np.ndarray, " m"] | None = None
     covariance: Float[np.ndarray, "m m"] | Float[np.ndarray, " m"] | None = None
     test_floor: float = 0.0
+    held_out: HeldOut | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._fix()
@@ -51,11 +53,13 @@ class RidgeProblem(Printed):
             )
 
     @classmethod
-    def _of_second_moment(cls, *arrays: Float[np.ndarray, "..."], test_floor: float = 0.0) -> RidgeProblem:
+    def _of_second_moment(
+        cls, *arrays: Float[np.ndarray, "..."], test_floor: float = 0.0, held_out: HeldOut | None = None
+    ) -> RidgeProblem:
         """Return the problem of features, targets, teacher and a Σ known to be semidefinite: that check costs m³/3."""
         problem = object.__new__(cls)
-        names = ("features", "targets", "teacher", "covariance", "test_floor")
-        for name, value in zip(names, (*arrays, test_floor), strict=True):
+        names = ("features", "targets", "teacher", "covariance", "test_floor", "held_out")
+        for name, value in zip(names, (*arrays, test_floor, held_out), strict=True):
             object.__setattr__(problem, name, value)
         problem._fix()
         return problem
@@ -113,6 +117,8 @@ class RidgeProblem(Printed):
         """θ*ᵀΣθ*, the mean square of the teacher's outputs; without a teacher, that of the targets."""
         if self.teacher is None:
             return float((self.targets**2).mean())
+        if self.held_out is not None:
+            return float(self.held_out.taught @ self.held_out.taught)
         return float(self.teacher @ self.covariance_times(self.teacher))
 
     @property
@@ -151,8 +157,9 @@ class RidgeProblem(Printed):
         rank = int((sigma > sigma.max() * max(self.features.shape) * np.finfo(float).eps).sum())
         U, sigma, V = U[:, :rank], sigma[:rank], Vt[:rank].T
         seen = U.T @ self.targets
-        # What no θ fits: of the noise alone where there is a teacher, so that it is exactly zero without noise.
-        noise = self.targets if self.teacher is None else self.targets - self.features @ self.teacher
+        # What no θ fits: of the noise alone where a teacher made the targets, so that it is exactly zero without noise.
+        of_teacher = self.teacher is not None and self.held_out is None
+        noise = self.targets - self.features @ self.teacher if of_teacher else self.targets
         seen_noise = U.T @ noise
         unfitted = 0.0 if rank == self.n else float(((noise - U @ seen_noise) ** 2).sum()) / (2 * self.n)
         return SVD(sigma**2 / self.n, sigma, V, seen, seen_noise, unfitted)
@@ -161,6 +168,15 @@ class RidgeProblem(Printed):
     def row_covariance(self) -> Float[np.ndarray, "r r"]:
         """VᵀΣV, the covariance within the row space of Φ."""
         return _sealed(self.svd.directions.T @ self.covariance_times(self.svd.directions))
+
+    @cached_property
+    def never_learned_images(self) -> Float[np.ndarray, " k"]:
+        """The outputs on the held-out samples of the part of θ* in the null space of Φ."""
+        assert self.held_out is not None
+        assert self.teacher is not None
+        if len(self.svd.eigenvalues) == self.m:
+            return np.zeros(len(self.held_out.taught))
+        return self.held_out.images @ self.null_space_part(self.teacher)
 
     @cached_property
     def null_products(self) -> dict[int, Float[np.ndarray, "m 2"]]:
@@ -173,6 +189,22 @@ class RidgeProblem(Printed):
             lines.append(("Σ", "diagonal" if self.covariance.ndim == 1 else "full"))
             lines.append(("teacher_variance", f"{self.teacher_variance:.6g}"))
         return [*lines, ("largest_learning_rate", f"{self.largest_learning_rate:.6g}")]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldOut:
+    """Held-out samples, turned by their left singular vectors: the test loss is ½‖images θ − taught‖² + unfitted.
+
+    A quadratic form in θ − θ* is the same number, but loses twice as many digits as ‖θ*‖ has before the point.
+    """
+
+    images: Float[np.ndarray, "k m"]  # UᵀX ÷ √n_test
+    taught: Float[np.ndarray, " k"]  # Uᵀy ÷ √n_test, which θ* meets exactly
+    unfitted: float  # the test loss of θ*
+
+    def __post_init__(self) -> None:
+        _sealed(self.images)
+        _sealed(self.taught)
 
 
 @dataclass(frozen=True)
@@ -298,8 +330,11 @@ def data_problem(
 ) -> RidgeProblem:
     """Return the problem of your own Φ and y, with held-out ones that stand for all unseen inputs.
 
-    Σ is their second moment and θ* their least-squares fit of least norm, so that the test loss is exactly
-    ½·mean((φᵀθ − y)²) over the held-out samples. (`RidgeProblem(features, targets)` does without them.)
+    Σ is their second moment and θ* their least-squares fit of least norm (singular values under max(n_test, m)·2⁻⁵² of
+    the largest count as zero, as in numpy.linalg.lstsq). The test loss is ½·mean((φᵀθ − y)²) over the held-out samples,
+    computed from these residuals, so that a large θ* costs no digits. `test_floor` is the test loss of θ*, less what
+    rounding may have added: no θ of at most the norm of θ* has a smaller one. Warns if θ* keeps fewer than 6 of 16
+    digits, and how many it loses. (`RidgeProblem(features, targets)` does without held-out samples.)
     """
     held_out, wanted = finite("test_features", test_features, 2), finite("test_targets", test_targets, 1)
     features = finite("features", features, 2)
@@ -308,10 +343,34 @@ def data_problem(
             f"test_features must have {features.shape[1]} columns, as features has, and a row for each of the "
             f"{len(wanted)} test_targets; got the shape {held_out.shape}."
         )
-    teacher = np.linalg.lstsq(held_out, wanted)[0]
-    floor = float(((held_out @ teacher - wanted) ** 2).mean()) / 2
-    second_moment = held_out.T @ held_out / len(held_out)
-    return RidgeProblem._of_second_moment(features, targets, teacher, second_moment, test_floor=floor)
+    n_test, epsilon = len(wanted), max(held_out.shape) * np.finfo(float).eps
+    both = np.column_stack([held_out, wanted])
+    if n_test > features.shape[1]:
+        both = np.asarray(np.linalg.qr(both, mode="r"))  # the same residuals in fewer rows
+    U, sigma, Vt = np.linalg.svd(both[:, :-1], full_matrices=False)
+    rank = int((sigma > epsilon * sigma.max()).sum())
+    U, sigma, Vt = U[:, :rank], sigma[:rank], Vt[:rank]
+    seen = U.T @ both[:, -1]
+    teacher = Vt.T @ (seen / sigma)
+    residual, norm = float(np.linalg.norm(both[:, -1] - U @ seen)), float(np.linalg.norm(teacher))
+    floor = residual
+    if norm:
+        # U spans the columns up to ε·σ_max of rounding, and the singular values that count as zero are below that.
+        floor -= epsilon * (2 * float(sigma[0]) * norm + float(np.linalg.norm(wanted)))
+        # κ + κ²·tan φ/η, with η = σ_max‖θ*‖/‖fit‖ (Trefethen and Bau, 1997, theorem 18.1)
+        kappa = float(sigma[0] / sigma[-1])
+        lost = math.log10(kappa + kappa**2 * residual / (float(sigma[0]) * norm))
+        if lost > 10:
+            warn(
+                f"The condition number of test_features is {kappa:.2g}, so teacher (of norm {norm:.2g}) has lost about "
+                f"{min(16, math.ceil(lost))} of 16 digits, and with it test_loss_learned, test_loss_never_learned and "
+                "test_loss_cross; test_loss has not, since it is computed from residuals."
+            )
+    samples = HeldOut(sigma[:, None] * Vt / math.sqrt(n_test), seen / math.sqrt(n_test), residual**2 / (2 * n_test))
+    second_moment = held_out.T @ held_out / n_test
+    return RidgeProblem._of_second_moment(
+        features, targets, teacher, second_moment, test_floor=max(0.0, floor) ** 2 / (2 * n_test), held_out=samples
+    )
 
 
 def relu_second_moment(W: Float[np.ndarray, "*b m d"]) -> Float[np.ndarray, "*b m m"]:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from interp.arguments import checks_arrays, numbers_below
 from interp.measures.registry import ZHONG, measure
-from interp.measures.subject import Subject, present
+from interp.measures.subject import Subject, present, quantity
 from interp.networks.pairs import Pairs
 
 ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to this p, else at so many
@@ -48,7 +48,7 @@ def distance_irrelevance(
 
 
 def sample_of(p: int, all_to: int, sample: int) -> Pairs:
-    """Return all pairs for p up to `all_to`, else a seeded sample of them."""
+    """Return all pairs for p up to `all_to`, else a seeded sample of them, none of them twice."""
     pairs = Pairs.all(p)
     if p <= all_to:
         return pairs
@@ -56,12 +56,38 @@ def sample_of(p: int, all_to: int, sample: int) -> Pairs:
     return Pairs(p, pairs.a[chosen], pairs.b[chosen])
 
 
+def standard_error(values: Float[Tensor, " n"], population: int) -> float:
+    """The standard error of the mean of n values that were drawn from so many, none twice: 0 if all were drawn.
+
+    √((1 − n/N)·s²/n), whose square is unbiased (Cochran, Sampling Techniques, 1977, theorem 2.4). NaN for one of many.
+    """
+    n = len(values)
+    if n == population:
+        return 0.0
+    return math.sqrt((1 - n / population) * float(values.double().var()) / n) if n > 1 else math.nan
+
+
+@quantity
+def _cosines(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> Float[Tensor, "n p"]:
+    pairs = sample_of(subject.task.p, all_to, sample)
+    return torch.cat([gradient_cosines(*both) for both in subject.gradients(pairs)])
+
+
 @measure(
     title="mean cosine similarity of ∂L/∂E_a and ∂L/∂E_b: near 1 for a pizza", source=ZHONG, on_request=True,
 )  # fmt: skip
 def gradient_symmetricity(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
-    pairs = sample_of(subject.task.p, all_to, sample)
-    return float(torch.cat([gradient_cosines(*both) for both in subject.gradients(pairs)]).mean())
+    return float(_cosines(subject, all_to=all_to, sample=sample).mean())
+
+
+@measure(
+    title="standard error of gradient_symmetricity, from its sample of pairs: 0 where it is of all pairs",
+    on_request=True, error_of="gradient_symmetricity",
+)  # fmt: skip
+def gradient_symmetricity_error(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
+    """A pair counts as one value, its mean over c: the cosines of one pair are not independent."""
+    by_pair = _cosines(subject, all_to=all_to, sample=sample).mean(1)
+    return standard_error(by_pair, subject.task.p**2)
 
 
 @measure(
@@ -84,6 +110,34 @@ def explained_by_difference(M: Float[Tensor, "p p"]) -> float:
     return float(by_difference.mean(1).var(correction=0) / total) if total else math.nan
 
 
+def translation_share_of(M: Float[Tensor, "p p"]) -> float:
+    """`explained_by_difference` of M after centring on both sides."""
+    return explained_by_difference(M - M.mean(0) - M.mean(1, keepdim=True) + M.mean())
+
+
+@quantity
+def _translation(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> tuple[float, float]:
+    """The translation share and its standard error."""
+    W_a, W_b = (W.double() for W in subject.embeddings)
+    population, pairs = subject.task.p**2, sample_of(subject.task.p, all_to, sample)
+    sampled = len(pairs.a) < population
+    parts: list[Float[Tensor, "n p p"]] = []  # of M: one a pair of a sample, else one a batch
+    for both in subject.gradients(pairs):
+        centred = [(gradient - gradient.mean(1, keepdim=True)).double() for gradient in both]
+        rows = centred if sampled else [one.flatten(0, 1)[None] for one in centred]
+        of_a, of_b = (W @ (one.mT @ one) @ W.T for W, one in zip((W_a, W_b), rows, strict=True))
+        parts.append(of_a + of_b)
+    each = torch.cat(parts)
+    M = each.sum(0)
+    share = present(translation_share_of(M), "the logits do not depend on the inputs")
+    if not sampled:
+        return share, 0.0
+    n = len(each)
+    # The share is a ratio, not a mean: Tukey's pseudo-values stand for the pairs (the delete-one jackknife).
+    pseudo = [n * share - (n - 1) * translation_share_of(M - one) for one in each]
+    return share, standard_error(torch.tensor(pseudo, dtype=torch.float64), population)
+
+
 @measure(
     title="how much of what the logits see of the inputs depends on differences alone",
     source="after Mallinar et al. (2024)", on_request=True,
@@ -93,11 +147,12 @@ def translation_share(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: i
 
     M is centred on both sides; the share is that of its entries off the diagonal which (i − j) mod p explains.
     """
-    W_a, W_b = subject.embeddings
-    M = torch.zeros(len(W_a), len(W_a), dtype=torch.float64)
-    for both in subject.gradients(sample_of(subject.task.p, all_to, sample)):
-        for W, gradient in zip((W_a, W_b), both, strict=True):
-            centred = (gradient - gradient.mean(1, keepdim=True)).double().flatten(0, 1)
-            M += W.double() @ (centred.T @ centred) @ W.double().T
-    M = M - M.mean(0) - M.mean(1, keepdim=True) + M.mean()
-    return present(explained_by_difference(M), "the logits do not depend on the inputs")
+    return _translation(subject, all_to=all_to, sample=sample)[0]
+
+
+@measure(
+    title="standard error of translation_share, by jackknife over its sample of pairs: 0 where it is of all pairs",
+    on_request=True, error_of="translation_share",
+)  # fmt: skip
+def translation_share_error(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
+    return _translation(subject, all_to=all_to, sample=sample)[1]

@@ -45,6 +45,7 @@ class Measure:
     first             the number of an array's first column
     on_request        computed only where it is asked for
     version           of a user's measure: a trajectory keeps its columns as long as this stays the same
+    error_of          the measure that it is the standard error of; whoever asks for that one is given both
     builtin           whether it is one of interp's own
     """
 
@@ -58,6 +59,7 @@ class Measure:
     first: int = 0
     on_request: bool = False
     version: str | float | None = None
+    error_of: str | None = None
     builtin: bool = False
 
     def flat(self, value: Result | None) -> dict[str, Number | None]:
@@ -71,8 +73,14 @@ class Measure:
             return {}
         return {self.name: value} if value is not None or self.shape == "number" else {}
 
-    def text(self, value: Result) -> str:
-        """Return a result as it is printed: of an array, the five entries that are largest in size."""
+    def text(self, value: Result, error: Result | None = None) -> str:
+        """Return a result as it is printed: of an array, the five entries that are largest in size.
+
+        A number with a standard error has as many decimals as two digits of the error take: 0.334 ± 0.014.
+        """
+        if isinstance(error, float) and error > 0 and isinstance(value, float):
+            decimals = max(0, 1 - math.floor(math.log10(error)))
+            return f"{value:.{decimals}f} ± {error:.{decimals}f}"
         if isinstance(value, dict):
             return "  ".join(f"{key}: {one:.4g}" for key, one in value.items()) or "–"
         if isinstance(value, tuple):
@@ -113,6 +121,7 @@ def measure(
     first: int = 0,
     on_request: bool = False,
     version: str | float | None = None,
+    error_of: str | None = None,
 ) -> Callable[[F], F]: ...
 
 
@@ -128,6 +137,7 @@ def measure(
     first: int = 0,
     on_request: bool = False,
     version: str | float | None = None,
+    error_of: str | None = None,
 ) -> Any:
     """Declare a function of a Subject as a measure: `@interp.measure` or `@interp.measure(title=…, unit=…, …)`.
 
@@ -142,6 +152,9 @@ def measure(
 
     With a `version`, its columns are kept beside a run as long as the version stays the same; without, they are
     computed each time. Declaring the same name again replaces it; the names of interp's own measures are taken.
+
+    A measure that is a mean over a sample has a standard error: declare that as a measure too, with the name of the
+    first as `error_of`. Whoever asks for the first is given both, and tables print them as 0.334 ± 0.014.
     """
     if function is None:
         about = {k: v for k, v in locals().items() if k != "function"}
@@ -165,17 +178,21 @@ def measure(
         raise ConfigError(f"The columns {columns} are those of a measure of interp's own; give yours another pattern.")
     if version is not None and not isinstance(version, str | int | float):
         raise ConfigError(f"version must be a number or a string; got {given(version)}.")
+    if error_of is not None and (error_of not in MEASURES or error_of == name):
+        raise ConfigError(f"error_of must name a measure that is declared already; got {error_of!r}.")
     of = quantity(function)
     said = (function.__doc__ or "").strip().partition("\n")[0] if title is None else title
-    MEASURES[name] = Measure(name, of, said, unit, source, shape, columns, first, on_request, version, builtin)
+    MEASURES[name] = Measure(
+        name, of, said, unit, source, shape, columns, first, on_request, version, error_of, builtin
+    )
     return of
 
 
 def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None, argument: str = "measures") -> list[Measure]:
     """Return the measures that are named, in this order and once each; by default all that are not on request.
 
-    One may be a name or a function, declared or not. Raises ConfigError for an unknown name, with the nearest one and
-    with the name of the argument.
+    After a measure comes its standard error, if it has one. One may be a name or a function, declared or not. Raises
+    ConfigError for an unknown name, with the nearest one and with the name of the argument.
     """
     if measures is None:
         return [one for one in MEASURES.values() if not one.on_request]
@@ -183,7 +200,9 @@ def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None, argument: 
         example = f"; give a list of one, {argument}=[{measures!r}]" if isinstance(measures, str) else ""
         raise ConfigError(f"{argument} must be a list of names or functions; got {given(measures)}{example}.")
     found = [_chosen(one, argument) for one in measures]
-    return list({one.name: one for one in found}.values())
+    errors = {one.error_of: one for one in MEASURES.values() if one.error_of}
+    with_errors = [each for one in found for each in (one, errors.get(one.name)) if each is not None]
+    return list({one.name: one for one in with_errors}.values())
 
 
 def _chosen(one: str | Callable[[Subject], Any], argument: str) -> Measure:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.plot.base import BLACK, LINES, OPACITY, SHADES, STEP, VERMILLION
+from interp.provenance import provenance
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
@@ -94,7 +95,7 @@ def save_circles(circles: Circles, file: Path, milliseconds: int, width: int = W
         yield len(drawn)
     drawn[0].save(
         file, format="GIF", save_all=True, append_images=drawn[1:], loop=0, optimize=False,
-        duration=[milliseconds] * (len(drawn) - 1) + [HOLD_MS],
+        duration=[milliseconds] * (len(drawn) - 1) + [HOLD_MS], comment=provenance().sentence().encode(),
     )  # fmt: skip
 
 

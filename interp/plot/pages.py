@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from interp.disk import write_whole
+from interp.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -24,21 +25,23 @@ figure { margin: 0; } figcaption, .caption { max-width: 40rem; }
 .figures img, .figures iframe { width: 100%; border: 1px solid #ddd; background: #fff; }
 .figures iframe { height: 24rem; } .figures img { max-height: 30rem; object-fit: contain; }
 .links a { margin-right: .8rem; } .missing { color: #555; }
+.made { color: #767676; font-size: .8rem; overflow-wrap: anywhere; }
 """
 
 
-def write_page(figure: go.Figure, folder: Path, name: str, beside: bool) -> Path:
+def write_page(figure: go.Figure, folder: Path, name: str, made: Provenance, beside: bool) -> Path:
     """Write NAME.html: the figure and its caption, with plotly.js within or, if `beside`, in a file of its own."""
     meta = figure.layout.meta if isinstance(figure.layout.meta, dict) else {}
     if beside:
         _write_script(folder / SCRIPT)
-    drawn = figure.to_html(include_plotlyjs=SCRIPT if beside else True, full_html=False)
+    drawn = figure.to_html(include_plotlyjs=SCRIPT if beside else True, full_html=False, div_id=f"figure-{name}")
     caption = html.escape(meta.get("caption", ""))
     page = folder / f"{name}.html"
     _write(
         page,
         meta.get("title") or name,
         f'{drawn}<p class="caption">{caption}</p>',
+        made,
         f'<meta name="description" content="{caption}">',
     )
     return page
@@ -82,7 +85,7 @@ def write_index(folder: Path, missing: dict[str, str]) -> Path:
         why = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(text)}</li>" for name, text in missing.items())
         body += f'<h2>Not drawn</h2><ul class="missing">{why}</ul>'
     index = folder / INDEX
-    _write(index, "Figures", body)
+    _write(index, "Figures", body, provenance())
     return index
 
 
@@ -103,11 +106,12 @@ def _about(page: Path) -> tuple[str, str]:
     return title[1] if title else html.escape(page.stem), caption[1] if caption else ""
 
 
-def _write(page: Path, title: str, body: str, head: str = "") -> None:
+def _write(page: Path, title: str, body: str, made: Provenance, head: str = "") -> None:
     text = (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>{head}'
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"{head}{made.tags()}"
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>\n'
-        f"<body>{body}</body></html>\n"
+        f'<body>{body}<p class="made">{html.escape(made.sentence())}</p></body></html>\n'
     )
     write_whole(page, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 

@@ -23,6 +23,8 @@ from interp.console import progress_bar
 from interp.disk import make_folder, write_whole
 from interp.errors import ConfigError, warn
 from interp.plot.pages import write_index, write_page
+from interp.plot.stamps import stamped
+from interp.provenance import Provenance, made_from as from_inputs, provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -136,7 +138,8 @@ def one_browser() -> Iterator[None]:
         browser.close()
 
 
-Image = tuple[dict[str, Any], list[Path], float]  # a figure as JSON, the files to draw it into, the seconds it may take
+# A figure as JSON, the files to draw it into, the seconds it may take, and what the files say of where they come from.
+Image = tuple[dict[str, Any], list[Path], float, Provenance]
 
 
 @dataclass
@@ -217,16 +220,20 @@ def save(
     name: str,
     formats: Sequence[str] = _FORMATS,
     timeout: float = SECONDS,
+    made_from: Any = None,
 ) -> list[Path]:
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
     The page needs no network: it holds plotly.js (4.8 MB). Within a `gallery` of this folder it shares one with the
     others, and the images that are returned are there when the gallery ends, if they can be drawn.
 
-    folder    made if it does not exist
-    formats   beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none
-    timeout   seconds that a browser may take to start and to draw one figure
+    folder      made if it does not exist
+    formats     beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none
+    timeout     seconds that a browser may take to start and to draw one figure
+    made_from   what the figure is drawn from: a Run, a Sweep, a Checkpoint, the path of one, or a list of these
 
+    Each file carries in its metadata the command that made it, the commit of interp, the versions of interp and torch,
+    and `made_from` with its SHA-256 (`interp.figures` and `python -m analyses` give it; else the input is "unknown").
     Static formats need kaleido and a Chrome or Chromium. Without them, and when a browser does not answer in time, the
     HTML is still written, and a warning says what is missing and what to do.
     Raises ConfigError for a figure that is not plotly's, a folder that is a file, or another format.
@@ -247,27 +254,37 @@ def save(
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise ConfigError(f"folder must be a directory; {folder} is a file.")
+    made = provenance()
+    if made_from is not None:
+        with from_inputs(*(made_from if isinstance(made_from, list | tuple) else [made_from])):
+            made = provenance()
     make_folder(folder)
     of_gallery = _gallery if _gallery is not None and _gallery.home == folder else None
-    page = write_page(figure, folder, name, beside=of_gallery is not None)
+    page = write_page(figure, folder, name, made, beside=of_gallery is not None)
     if not formats:
         return [page]
     files, drawn = [folder / f"{name}.{suffix}" for suffix in formats], json.loads(figure.to_json())
+    for place, trace in enumerate(drawn["data"]):
+        trace.setdefault("uid", str(place))  # or plotly.js draws one, which an SVG shows
     if of_gallery is not None:
-        of_gallery.draw((drawn, files, timeout))
+        of_gallery.draw((drawn, files, timeout, made))
         return [page, *files]
-    written, why = _write_images(drawn, files, timeout)
+    written, why = _write_images(drawn, files, timeout, made)
     if why is not None:
         warn(why)
     return [page, *written]
 
 
-def _write_images(drawn: dict[str, Any], files: list[Path], timeout: float) -> tuple[list[Path], str | None]:
+def _write_images(
+    drawn: dict[str, Any], files: list[Path], timeout: float, made: Provenance
+) -> tuple[list[Path], str | None]:
     """Draw a figure into files; return those written and, where not all of them could be, a sentence that says so."""
     browser, written = _shared or _Browser(), list[Path]()
     try:
         for file in files:
-            write_whole(file, partial(Path.write_bytes, data=browser.image(drawn, file.suffix[1:], timeout)))
+            kind = file.suffix[1:]
+            image = stamped(browser.image(drawn, kind, timeout), kind, made)
+            write_whole(file, partial(Path.write_bytes, data=image))
             written.append(file)
     except _NoImageError as error:
         kept = " and ".join(file.suffix[1:].upper() for file in written) or "HTML only"

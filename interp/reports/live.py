@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 from interp.errors import warn
+from interp.provenance import made_from
 from interp.published.loading import load_run
 from interp.reports.content import content_of
 from interp.reports.report import report_of
@@ -40,6 +41,7 @@ class LivePage:
         return self._write(progress)
 
     def _write(self, progress: bool = False) -> tuple[str, ...]:
-        found = report_of([content_of(load_run(self.run), progress)])
+        with made_from(self.run):
+            found = report_of([content_of(load_run(self.run), progress)])
         found.save(self.page)
         return found.doubts

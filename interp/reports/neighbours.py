@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from importlib import metadata
 from typing import Any
 
 import numpy as np
 
 from interp.computing import computing
 from interp.linear.ridge import TOLERANCE, Descent, RidgeProblem, random_features_problem
+from interp.provenance import made_from
 from interp.reports.packing import Packed, doubles, page
 from interp.reports.report import Report
 
@@ -47,8 +47,8 @@ def neighbours_report() -> Report:
     problem = random_features_problem(n=SAMPLES, d=INPUTS, m=FEATURES, seed=SEED)
     content = {"kind": "neighbours", "n": problem.n, "m": problem.m, "arrays": _arrays(problem)}
     body = f"<header><h1>The neighbours that can be solved</h1></header>\n<main>\n{_RIDGE}{_DESCENT}</main>\n"
-    made = f"Made by interp.reports.neighbours, with interp {metadata.version('interp')}."
-    return Report(page("The neighbours that can be solved", body, [content], "neighbours.js", made))
+    with made_from():
+        return Report(page("The neighbours that can be solved", body, [content], "neighbours.js"))
 
 
 def _arrays(problem: RidgeProblem) -> dict[str, Packed]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.plot.pages import GENERATOR
+from interp.provenance import provenance
 
 _PAGE = resources.files("interp.reports") / "page"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+\.js)";\n', re.MULTILINE)
@@ -71,19 +72,21 @@ def as_bytes(maps: Float[np.ndarray, "n ..."]) -> Packed:
     return Packed(packed, tuple(low.tolist()), tuple(np.maximum(high, low).tolist()))
 
 
-def page(title: str, body: str, data: Sequence[Mapping[str, Any]], main: str, made: str) -> str:
+def page(title: str, body: str, data: Sequence[Mapping[str, Any]], main: str) -> str:
     """Return a page: what is written in it, the data of each of its parts, and the script that draws them.
 
     `data` are dicts that JSON can hold, whose key "arrays" may be a dict of Packed. `main` names the script.
     """
     blocks = [block for index, one in enumerate(data) for block in _data(index, one)]
     style = (_PAGE / "style.css").read_text(encoding="utf-8")
+    made = provenance()
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f'<meta name="generator" content="{GENERATOR}">\n'
+        f'<meta name="generator" content="{GENERATOR}">\n{made.tags()}'
         f"<title>{html.escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n{body}\n"
-        f'<footer>{html.escape(made)}</footer>\n{"".join(blocks)}<script type="module">\n{script(main)}</script>\n'
+        f"<footer>{html.escape(made.sentence())}</footer>\n"
+        f'{"".join(blocks)}<script type="module">\n{script(main)}</script>\n'
         "</body>\n</html>\n"
     )
 

@@ -6,7 +6,6 @@ import html
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from interp.arguments import given
 from interp.computing import computing
 from interp.disk import as_path, make_folder, write_whole
 from interp.errors import ConfigError
+from interp.provenance import made_from
 from interp.published.loading import load_run
 from interp.reports.content import content_of
 from interp.reports.packing import page
@@ -80,7 +80,8 @@ def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
         if not isinstance(run, Run | str | os.PathLike):
             raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
     opened = [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)]
-    return report_of([content_of(run, progress) for run in opened])
+    with made_from(*opened):
+        return report_of([content_of(run, progress) for run in opened])
 
 
 def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
@@ -93,10 +94,8 @@ def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
         f'<main class="runs{" several" if several else ""}">\n{sections}</main>\n'
         '<div id="controls" role="group" aria-label="Training step"></div>\n'
     )
-    command = " ".join(["interp report", *(str(content["name"]) for content in contents)])
-    made = f"Made by {command}, with interp {metadata.version('interp')} and torch {metadata.version('torch')}."
     doubts = tuple(doubt for content in contents for doubt in content["doubts_of_task"])
-    return Report(page(title, body, contents, "run.js", made), doubts)
+    return Report(page(title, body, contents, "run.js"), doubts)
 
 
 def _title(content: Mapping[str, Any]) -> str:

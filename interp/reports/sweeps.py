@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from collections.abc import Mapping, Sequence
-from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -19,6 +18,7 @@ from interp.console import progress_bar
 from interp.disk import look_up, printable
 from interp.errors import CheckpointError, ConfigError
 from interp.plot.sweeps import TITLES, UNSET
+from interp.provenance import made_from
 from interp.reports.packing import page
 from interp.reports.report import Report, checked_file, report
 from interp.reports.sweep_words import doubts, summary
@@ -133,8 +133,8 @@ def _page(sweep: Sweep, pages: Mapping[str, str], left_out: Sequence[str]) -> Re
         '<section><h2>Delays</h2><div class="plots" id="plots"></div></section>\n'
         '<section id="table"><h2>Runs</h2></section>\n</main>\n'
     )
-    made = f"Made of the table of {printable(sweep.path)}, with interp {metadata.version('interp')}."
-    return Report(page(title, body, [_content(table, settings, pages)], "sweep.js", made), tuple(noted))
+    with made_from(sweep):
+        return Report(page(title, body, [_content(table, settings, pages)], "sweep.js"), tuple(noted))
 
 
 def _content(table: pd.DataFrame, settings: Sequence[str], pages: Mapping[str, str]) -> dict[str, Any]:
