@@ -140,6 +140,24 @@ def with_delays(table: pd.DataFrame) -> pd.DataFrame:
     return table.assign(delay=generalized.where(~censored, last) - memorized, censored=censored)
 
 
+BOUNDED = {"generalized": "last_step", "cleanup_end": "cleanup_after"}  # an event, and what it came after if not known
+
+
+def times(table: pd.DataFrame, column: str) -> pd.DataFrame | None:
+    """Return the runs of a table with a time, as columns `delay` and `censored`; None if the column is no such time.
+
+    Of "grokking_delay" these are the runs of `waits`. A run that had not generalized by its last step counts as
+    generalizing later, and one whose test loss had not settled as ending its cleanup at `cleanup_after` or later.
+    """
+    if column == "grokking_delay":
+        return waits(table)
+    if column not in BOUNDED or BOUNDED[column] not in table:
+        return None
+    known, bound = (table[name].astype("Float64").astype(float) for name in (column, BOUNDED[column]))
+    runs = table.assign(delay=known.where(known.notna(), bound), censored=known.isna() & bound.notna())
+    return runs[runs["delay"].notna()]
+
+
 def waits(table: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of `with_delays` that have a delay above 0, known or censored.
 

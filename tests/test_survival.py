@@ -9,7 +9,7 @@ import pytest
 import interp
 from interp import ConfigError, plot
 from interp.errors import DivergedError
-from interp.survival import OUTCOMES, counted, kaplan_meier, spread, waits
+from interp.survival import OUTCOMES, counted, kaplan_meier, spread, times, waits
 from interp.sweeps.grid import run_id
 from interp.sweeps.jobs import Job, perform
 from interp.sweeps.table import open_sweep
@@ -203,3 +203,20 @@ def test_runs_that_leave_a_setting_at_none_are_a_group_too():
     assert {"transformer", "one_hidden_layer"} <= legend
     with pytest.raises(ConfigError, match="needs numbers; optimizer holds words"):
         plot.sweep(frame, x="optimizer")
+
+
+def test_a_cleanup_without_an_end_and_a_run_that_has_not_generalized_are_bounds_from_below():
+    frame = table(
+        weight_decay=[1.0, 1.0, 1.0, 1.0], memorized=[10] * 4, generalized=[100, 200, 300, None], last_step=[1_000] * 4,
+        cleanup_end=pd.array([400, None, None, None], dtype="Int64"),
+        cleanup_after=pd.array([None, 500, 450, None], dtype="Int64"),
+    )  # fmt: skip
+    found = times(frame, "cleanup_end")
+    assert found["delay"].tolist() == [400, 500, 450]
+    assert found["censored"].tolist() == [False, True, True]
+    ends = times(frame, "generalized")
+    assert (ends["delay"].tolist(), ends["censored"].tolist()) == ([100, 200, 300, 1_000], [False] * 3 + [True])
+    assert times(frame, "memorized") is None
+    figure = plot.sweep(frame, "weight_decay", "cleanup_end")
+    points = [(trace.marker.symbol, *trace.y) for trace in figure.data if trace.mode == "markers"]
+    assert points[:2] == [("circle", 400), ("triangle-up-open", 500, 450)]  # the third is the legend's

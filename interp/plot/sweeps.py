@@ -14,7 +14,7 @@ from interp.comparisons import in_order, in_words, moved
 from interp.errors import ConfigError
 from interp.plot import declared
 from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, look, panels
-from interp.survival import Curve, curve_of, waits, with_delays
+from interp.survival import Curve, curve_of, times, waits, with_delays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -23,6 +23,7 @@ TITLES = {
     "weight_decay": "Weight decay", "learning_rate": "Learning rate", "p": "Modulus p", "seed": "Seed",
     "train_fraction": "Share of pairs trained on", "d_model": "d_model", "d_mlp": "Neurons (d_mlp)",
     "grokking_delay": "Delay (steps)", "generalized": "Generalizes at (step)", "memorized": "Memorizes at (step)",
+    "cleanup_end": "Cleanup ends at (step)",
     "test_loss": "Test loss (nats)", "train_loss": "Train loss (nats)", "test_accuracy": "Test accuracy",
 }  # fmt: skip
 UNSET = {
@@ -47,17 +48,15 @@ def sweep(
     """A result of every run of a sweep against a setting: a point a run, and a line through their medians.
 
     `table` is that of `interp.load_sweep`; `x`, `y` and `color` are its columns. Axes are log where the values are
-    above 0 and span a factor of five. Of "grokking_delay", a run that had not generalized by its last step is drawn as
-    △ at the steps for which it was watched, and the medians are those of Kaplan and Meier, which count it as longer.
+    above 0 and span a factor of five. Of "grokking_delay", "generalized" and "cleanup_end", a run of which only a bound
+    is known (it had not generalized by its last step, or its test loss had not settled) is drawn as △ at that bound,
+    and the medians are those of Kaplan and Meier, which count it as later.
     """
     _need(table, x, *([] if color is None else [color]))
     _need_numbers(table, x, y)
-    delays = y == "grokking_delay"
-    if delays:
-        runs = waits(table)
-    else:
-        _need(table, y)
-        runs = table[table[y].notna()].assign(delay=table[y].astype(float), censored=False)
+    _need(table, *([] if y == "grokking_delay" else [y]))
+    found = times(table, y)
+    runs = table[table[y].notna()].assign(delay=table[y].astype(float), censored=False) if found is None else found
     if runs.empty:
         raise ConfigError(f"This figure needs runs with a {y}; none of the {len(table)} has one.")
     import plotly.graph_objects as go
@@ -81,8 +80,7 @@ def sweep(
                     row=1, col=1,
                 )  # fmt: skip
         middle = {
-            value: curve_of(of).median
-            if delays else float(of["delay"].median())
+            value: float(of["delay"].median()) if found is None else curve_of(of).median
             for value, of in own.groupby(x)
         }  # fmt: skip
         points = pd.Series(middle, dtype=float).dropna().sort_index()
@@ -115,15 +113,15 @@ def sweep(
 def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") -> go.Figure:
     """The median result of the runs of a sweep over two settings, as a heat map.
 
-    Of "grokking_delay" the medians are those of Kaplan and Meier; where more than half of the runs of a cell had not
-    generalized by their last steps, it is grey, and says how many had.
+    Of "grokking_delay", "generalized" and "cleanup_end" the medians are those of Kaplan and Meier. Where only a bound
+    is known of more than half of the runs of a cell, it is grey, and says of how many more is known.
     """
     _need(table, x, y)
     _need_numbers(table, x, y, z)
-    delays = z == "grokking_delay"
-    runs = waits(table) if delays else table
-    if not delays:
-        _need(table, z)
+    _need(table, *([] if z == "grokking_delay" else [z]))
+    found = times(table, z)
+    delays = found is not None
+    runs = table if found is None else found
     import plotly.graph_objects as go
 
     columns, rows = sorted(runs[x].unique()), sorted(runs[y].unique())

@@ -1,0 +1,49 @@
+"""What more pairs and a larger modulus do, judged at an accuracy of 0.99, which allows few errors, and of 0.95."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analyses._tables import write_table
+from interp import ConfigError, Sweep, load_sweep
+from interp.comparisons import moved
+from interp.survival import curve_of, with_delays
+
+RUNS = Path("checkpoints/data-mod23")
+
+
+def main(_: Sweep, out: Path) -> list[Path]:
+    """Write a row for each p and train_fraction of the runs in checkpoints/data-mod23."""
+    if not RUNS.is_dir():
+        raise ConfigError(f"This table is of the runs in {RUNS}, which is not here. Start from the repository's root.")
+    runs = moved(load_sweep(RUNS).table)
+    names = {"": "p=23, train_fraction=0.8", **{one: one for one in runs["setting"] if one}}
+    rows = [_row(names[said], own) for said, own in runs.groupby("setting", sort=False)]
+    return write_table(pd.DataFrame(rows), out, "more_data")
+
+
+def _row(setting: str, runs: pd.DataFrame) -> dict[str, Any]:
+    lenient = runs.assign(memorized=runs["memorized_95"], generalized=runs["generalized_95"])
+    learned = runs["generalized"].notna()
+    return {
+        "setting": setting,
+        "test pairs": int(runs["test_pairs"].iloc[0]),
+        "wrong pairs that 0.99 allows": int(runs["errors_allowed"].iloc[0]),
+        "generalize at 0.99": f"{int(learned.sum())} of {len(runs)}",
+        "which lasted": f"{int((runs['lasted'] == True).sum())} of {int(learned.sum())}",  # noqa: E712
+        "median delay at 0.99 [95 %]": _median(runs),
+        "generalize at 0.95": f"{int(runs['generalized_95'].notna().sum())} of {len(runs)}",
+        "median delay at 0.95 [95 %]": _median(lenient),
+    }
+
+
+def _median(runs: pd.DataFrame) -> str:
+    """Return the median delay by Kaplan and Meier with its interval, of runs that memorized."""
+    own = with_delays(runs)
+    own = own[own["delay"].notna()].assign(delay=lambda frame: frame["delay"].clip(lower=0))
+    if own.empty:
+        return "–"
+    curve = curve_of(own)
+    said = ["–" if pd.isna(step) else f"{step:,.0f}" for step in (curve.median, *curve.median_interval)]
+    return f"{said[0]} [{said[1]}, {said[2]}]"
