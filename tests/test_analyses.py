@@ -124,7 +124,7 @@ def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
 def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
     done = run("--run", tmp_path / "none", "--out", tmp_path, "settings")
     assert done.returncode == 0, done.stderr
-    tables = ("seeds_and_rounding", "settings_effects", "settings_exponents")
+    tables = ("more_data", "more_data_exponents", "seeds_and_rounding", "settings_effects", "settings_exponents")
     assert {file.name for file in tmp_path.iterdir()} == files(("settings_effects",), tables)
     table = interp.load_sweep(ROOT / "checkpoints" / "settings-mod23").table
     failed = table[table["error"].notna()]
