@@ -9,6 +9,7 @@ import pandas as pd
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, fit_exponents, load_sweep
 from interp.comparisons import moved
+from interp.provenance import made_from
 from interp.survival import curve_of, in_counts, with_delays
 
 RUNS = Path("checkpoints/data-mod23")
@@ -21,8 +22,9 @@ def main(_: Sweep, out: Path) -> list[Path]:
     runs = moved(load_sweep(RUNS).table)
     names = {"": "p=23, train_fraction=0.8", **{one: one for one in runs["setting"] if one}}
     rows = [_row(names[said], own) for said, own in runs.groupby("setting", sort=False)]
-    written = write_table(pd.DataFrame(rows), out, "more_data")
-    return written + write_table(_exponents(runs), out, "more_data_exponents")
+    with made_from(RUNS):
+        written = write_table(pd.DataFrame(rows), out, "more_data")
+        return written + write_table(_exponents(runs), out, "more_data_exponents")
 
 
 def _exponents(runs: pd.DataFrame) -> pd.DataFrame:

@@ -6,6 +6,7 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, load_sweep
+from interp.provenance import made_from
 from interp.survival import spread
 
 RUNS = Path("checkpoints/seeds-mod113")
@@ -37,4 +38,5 @@ def main(_: Sweep, out: Path) -> list[Path]:
     low, high = (ratio / float(f.ppf(share, many - 1, few - 1)) ** 0.5 for share in (0.975, 0.025))
     rows.append({"between": "seeds / rounding", "runs": many + few, "generalized at": "–",
                  "standard deviation": f"{ratio:.1f} times", "95 % interval": f"{low:.1f} to {high:.1f}"})  # fmt: skip
-    return write_table(pd.DataFrame(rows), out, "seeds_and_rounding")
+    with made_from(RUNS, RUNS / "rounding.parquet"):
+        return write_table(pd.DataFrame(rows), out, "seeds_and_rounding")
