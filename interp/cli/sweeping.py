@@ -52,7 +52,11 @@ def sweep(
     ] = None,
     stop_when: Annotated[
         str | None,
-        typer.Option(help="End a run early: generalized, or generalized+500 for 500 steps more.", metavar="EVENT"),
+        typer.Option(
+            help="End a run early: generalized goes on for a tenth of the steps that it took, to see whether it lasts; "
+            "generalized+500 for 500 steps.",
+            metavar="EVENT",
+        ),
     ] = None,
     threshold: Threshold = LEARNED,
     workers: Annotated[

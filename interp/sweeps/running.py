@@ -63,8 +63,9 @@ def sweep(
     more steps are asked for, and adds what is new. Without `checkpoint_steps`, a run keeps its first and last
     checkpoints and its optimizer's state.
 
-    `stop_when="generalized"` ends a run at the first row of its history with test accuracy of `threshold` or more, and
-    "generalized+500" 500 steps later; such a run is finished.
+    `stop_when="generalized"` ends a run a tenth of its steps after the first row of its history with test accuracy of
+    `threshold` or more, so that the table's column `lasted` can say whether that accuracy holds; "generalized+500" ends
+    it 500 steps after that row, and "generalized+0" there. Such a run is finished.
 
     engine="local" trains in `workers` processes (default: as many as cores), each on one thread unless the network is
     large; `threads` says otherwise. engine="ray" trains on the Ray cluster at `address`, or on one of this machine.
