@@ -62,17 +62,17 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert '<a href="report.html">mod113-seed0: an interactive page</a>' in index
     assert 'id="report"' not in index  # it is no figure
     assert all(file.stat().st_size < 2_000_000 for file in tmp_path.glob("*.pdf"))
-    table = pd.read_csv(tmp_path / "phases.csv").set_index("event")["step"]
+    table = pd.read_csv(tmp_path / "phases.csv", comment="#").set_index("event")["step"]
     assert table["circuit_formation_end"] == ph.circuit_formation_end
     assert (
         f"| cleanup_end | {ph.cleanup_end:,} | {ph.intervals['cleanup_end'][0]:,} |"
         in (tmp_path / "phases.md").read_text()
     )
-    formation = pd.read_csv(tmp_path / "formation.csv")
+    formation = pd.read_csv(tmp_path / "formation.csv", comment="#")
     assert formation["half way at step"].is_monotonic_increasing
     half = formation.set_index("column")["half way at step"]
     assert half["neuron_logit_key_share"] < ph.circuit_formation_end < half["single_frequency_neurons"]
-    claims = pd.read_csv(tmp_path / "claims.csv")
+    claims = pd.read_csv(tmp_path / "claims.csv", comment="#")
     assert list(claims.columns) == ["claim", "Nanda et al. (2023)", "this run", "agrees", "computed by"]
     assert claims["this run"].iloc[0] == "5: 14, 35, 41, 42, 52"
     assert set(claims["agrees"]) == {"yes"}
@@ -91,16 +91,18 @@ def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):
         "ridge_times", "grokking_exponents", "double_descent_digits", "double_descent_ensembles", "unified_descents",
     )  # fmt: skip
     assert {file.name for file in tmp_path.iterdir()} == files(NEIGHBOUR_FIGURES, tables)
-    times = pd.read_csv(tmp_path / "ridge_times.csv")
+    times = pd.read_csv(tmp_path / "ridge_times.csv", comment="#")
     assert times["init_scale"].tolist() == [10, 1, 10]
     assert times["delay"][0] > 100 * times["overfitting"][0]
-    averaged = pd.read_csv(tmp_path / "double_descent_ensembles.csv").set_index(["networks", "width", "members"])
+    averaged = pd.read_csv(tmp_path / "double_descent_ensembles.csv", comment="#").set_index(
+        ["networks", "width", "members"]
+    )
     error = averaged["test_error"]["random features", 20]  # as many as the samples
     assert error[1.0] - error[2.0] == pytest.approx(error[2.0] - error[math.inf])  # V/2 both
-    exponents = pd.read_csv(tmp_path / "grokking_exponents.csv").set_index("setting")
+    exponents = pd.read_csv(tmp_path / "grokking_exponents.csv", comment="#").set_index("setting")
     assert float(exponents["ridge regression"]["weight_decay"].split()[0]) == pytest.approx(-1, abs=0.15)
     history = shipped.history
-    marks = pd.read_csv(tmp_path / "unified_descents.csv").set_index("what")["value"]
+    marks = pd.read_csv(tmp_path / "unified_descents.csv", comment="#").set_index("what")["value"]
     assert marks["peak_error"] == pytest.approx(history["test_loss"].max())
 
 
@@ -111,7 +113,7 @@ def test_all_figures_and_tables_of_the_shipped_sweep(tmp_path):
     assert {file.name for file in tmp_path.iterdir()} == files(SWEEP_FIGURES, ("sweep_exponents",))
     table = interp.load_sweep(ROOT / "checkpoints" / "delay-mod23").table
     found = interp.fit_exponents(table, ["weight_decay", "learning_rate"])
-    written = pd.read_csv(tmp_path / "sweep_exponents.csv")
+    written = pd.read_csv(tmp_path / "sweep_exponents.csv", comment="#")
     assert written["law"].drop_duplicates().tolist() == ["frechet", "log-logistic", "log-normal", "weibull"]
     written = written[written["law"] == found.law].set_index("setting")
     assert written["exponent"].to_dict() == {
@@ -130,7 +132,7 @@ def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
     failed = table[table["error"].notna()]
     assert failed["error"].str.startswith("the loss is no longer finite").all()
     assert set(zip(failed["optimizer"], failed["learning_rate"], strict=True)) == {("sgd", 0.3)}
-    written = pd.read_csv(tmp_path / "settings_effects.csv").set_index("setting")
+    written = pd.read_csv(tmp_path / "settings_effects.csv", comment="#").set_index("setting")
     assert written["runs"].sum() == len(table)
     without = table[(table["weight_decay"] == 0) & (table["l1"] == 0) & (table["optimizer"] == "adamw")]
     assert written.loc["weight_decay=0", "generalized"] == 0

@@ -84,7 +84,6 @@ def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
         said["doubts"].append(f"The slider has {len(steps)} of the {len(readable)} checkpoints.")
     return {
         "kind": "run",
-        "name": printable(run.path),
         "title": printable(Path(run.path).name or run.path),
         "about": shown.about("run"),
         "network": settings_in_words(run),

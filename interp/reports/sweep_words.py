@@ -12,6 +12,7 @@ from interp.errors import ConfigError
 from interp.exponents import fit_exponents
 from interp.plot.sweeps import UNSET
 from interp.survival import CENSORED, NEARLY, counted, in_counts, outcomes
+from interp.sweeps.origins import said_of_origins
 
 _MOST_VALUES = 8
 
@@ -69,9 +70,11 @@ def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
     key_doubts = int((table["key_doubt"].notna() & table["generalized"].notna()).sum())
     if key_doubts:
         said.append(f"The key frequencies of {_runs(key_doubts)} that generalized are doubtful.")
-    for name in ("threshold", "interp", "torch", "trained_on"):
-        values = sorted({in_words(value) for value in table[name].dropna()})
-        said += [f"Runs differ in {name}, which is no setting: {', '.join(values)}."] * (len(values) > 1)
+    values = sorted({in_words(value) for value in table["threshold"].dropna()})
+    if len(values) > 1:
+        said.append(f"Runs differ in threshold, which is no setting: {', '.join(values)}.")
+    if origins := said_of_origins(table):
+        said.append(f"The runs {origins}.")
     if settings and "seed" not in settings:
         said.append("All runs have the same seed, so how much the delay scatters is not known.")
     return said

@@ -23,15 +23,17 @@ from interp.disk import (
     make_folder,
     names_in,
     path_of_regular,
+    printable,
     read_json,
     write_parquet,
     write_whole,
     writing,
 )
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import CheckpointError, ConfigError, warn
 from interp.events import EVENTS, RULES
 from interp.run import Run
 from interp.sweeps.jobs import RESULT, RUNS, allowed, phases_row, read_result, recorded
+from interp.sweeps.origins import said_of_origins
 
 SWEEP, RESULTS = "sweep.json", "results.parquet"
 SWEEP_VERSION = 1
@@ -346,9 +348,13 @@ class Sweep:
 def load_sweep(path: PathLike) -> Sweep:
     """Open the directory of a sweep: its table, made anew from its runs where these are newer, and each run.
 
-    A directory that holds results.parquet alone is read too. Raises CheckpointError for anything else.
+    A directory that holds results.parquet alone is read too. Warns if the runs come from several commits, versions or
+    devices. Raises CheckpointError for anything else.
     """
     path = open_sweep(path)
     table = Table(path)
     table.refresh()
-    return Sweep(path, table.frame().drop(columns="stamp"))
+    frame = table.frame().drop(columns="stamp")
+    if said := said_of_origins(frame):
+        warn(f"The runs of {printable(path)} {said}.")
+    return Sweep(path, frame)
