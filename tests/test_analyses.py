@@ -140,7 +140,7 @@ def test_the_figure_and_tables_of_the_shipped_sweep_of_settings(tmp_path):
     shown = (tmp_path / "settings_effects.md").read_text()
     assert "| weight_decay=0 | 5 still waiting |" in shown
     assert "none that 5 seeds show" in shown
-    spreads = pd.read_csv(tmp_path / "seeds_and_rounding.csv").set_index("between")
+    spreads = pd.read_csv(tmp_path / "seeds_and_rounding.csv", comment="#").set_index("between")
     # s, and s √(4 / χ²) of 11.1433 and 0.4844: 2,470 [1,480, 7,097] and 648 [388, 1,863].
     assert spreads.loc["seeds", ["standard deviation", "95 % interval"]].tolist() == ["2,470", "1,480 to 7,097"]
     assert spreads.loc["rounding", ["standard deviation", "95 % interval"]].tolist() == ["648", "388 to 1,863"]
