@@ -29,7 +29,7 @@ from interp.arguments import given
 from interp.disk import PathLike, open_regular, printable
 from interp.errors import CheckpointError, ConfigError
 
-NOTHING = "none: it reads no file"
+NOTHING = "none: no file was given"
 UNKNOWN = "unknown"
 _LARGEST, _MOST_FILES = 2**32, 10_000  # bytes and files that are hashed, which takes seconds
 _OF_RUN = ("config.json", "split.npz", "history.parquet", "checkpoints/*.safetensors")
@@ -75,7 +75,7 @@ def provenance() -> Provenance:
 def made_from(*sources: Any) -> Iterator[None]:
     """Let all files that are written within this context name these inputs: paths, or what was opened from one.
 
-    They are hashed as they are when the context begins. Without any, the files say that nothing was read.
+    They are hashed as they are when the context begins. Without any, the files say that none was given.
     Raises ConfigError for anything that is neither a path nor has one, nor is a frame or a model in memory.
     """
     token = _input.set("; ".join(map(_said, sources)) or NOTHING)

@@ -76,7 +76,7 @@ def test_all_figures_and_tables_of_the_shipped_run(shipped, tmp_path):
     assert list(claims.columns) == ["claim", "Nanda et al. (2023)", "this run", "agrees", "computed by"]
     assert claims["this run"].iloc[0] == "5: 14, 35, 41, 42, 52"
     assert set(claims["agrees"]) == {"yes"}
-    assert (tmp_path / "claims.md").read_text().count("\n") == len(claims) + 2
+    assert (tmp_path / "claims.md").read_text().count("\n") == len(claims) + 4
 
 
 def test_all_figures_and_tables_of_the_neighbours(shipped, tmp_path):

@@ -121,11 +121,11 @@ def test_other_folders_are_all_their_files_and_what_has_no_hash_says_why(tmp_pat
 def test_inputs_hold_within_their_context():
     assert provenance().input == "unknown"
     with made_from():
-        assert provenance().input == "none: it reads no file"
+        assert provenance().input == "none: no file was given"
         with made_from(ROOT / "LICENSE", ROOT / "LICENSE"):
             license = hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest()
             assert provenance().input.count(f"LICENSE sha256 {license}") == 2
-        assert provenance().input == "none: it reads no file"
+        assert provenance().input == "none: no file was given"
         elsewhere = []
         threading.Thread(target=lambda: elsewhere.append(provenance().input)).start()
     assert provenance().input == "unknown"
@@ -217,24 +217,29 @@ def test_a_table_says_so_in_both_formats(tmp_path):
 
 
 def test_the_shell_writes_its_command_into_pages_and_parquet(small_run_path, tmp_path):
-    """Two commands in a row write the same bytes. No file names a directory of this machine."""
-    page, again, table = (tmp_path / name for name in ("page.html", "again/page.html", "m.parquet"))
-    done = shell("report", small_run_path, "-o", page, fresh=True)
+    """Two reports in a row are the same bytes. No file names a directory of this machine."""
+    options = ("--figure", "training_curves", "--formats", "html", "-o", tmp_path)
+    done = shell("figures", small_run_path, *options, fresh=True)
     assert done.returncode == 0, done.stderr
-    head = page.read_text()[:3_000]
-    said = dict(re.findall(r'<meta name="(command|code|input)" content="(.*?)">', head))
-    assert said["command"] == f"python -m interp report .../{small_run_path.name} -o .../page.html"
+    page = (tmp_path / "training_curves.html").read_text()
+    command = f"python -m interp figures .../{small_run_path.name} --figure training_curves --formats html -o .../"
+    assert f'<meta name="command" content="{command}{tmp_path.name}">' in page
+    assert str(tmp_path.parent) not in page
+
+    one, two = tmp_path / "one" / "page.html", tmp_path / "two" / "page.html"
+    for file in (one, two):
+        assert shell("report", small_run_path, "-o", file).returncode == 0
+    assert one.read_bytes() == two.read_bytes()
+    said = dict(re.findall(r'<meta name="(command|code|input)" content="(.*?)">', one.read_text()[:3_000]))
     assert said["input"] == f".../{small_run_path.name} sha256 {identity(small_run_path)}"
-    assert (
-        f"<footer>Made by {said['command']}, with {said['code']}. Input: {said['input']}.</footer>" in page.read_text()
-    )
-    assert str(tmp_path.parent) not in page.read_text()
-    assert shell("report", small_run_path, "-o", again, fresh=True).returncode == 0
-    assert again.read_bytes() == page.read_bytes()
+    footer = f"Made by {said['command']}, with {said['code']}. Input: {said['input']}."
+    assert f"<footer>{footer}</footer>" in one.read_text()
+    assert str(tmp_path.parent) not in one.read_text()
+
+    table = tmp_path / "m.parquet"
     assert shell("measure", small_run_path, "--measures", "loss", "--parquet", table).returncode == 0
     metadata = pq.read_schema(table).metadata
-    assert metadata[b"input"].decode() == said["input"]
-    assert metadata[b"code"].decode() == said["code"]
+    assert {name: metadata[name.encode()].decode() for name in said} == said
     assert pd.read_parquet(table)["loss"].notna().all()
 
 

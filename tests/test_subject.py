@@ -511,7 +511,7 @@ def test_a_sampled_measure_is_that_of_its_pairs_by_hand(small_run):
 
 
 def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
-    """Over 60 samples of 40 pairs: 57 intervals of two standard errors should hold it, hardly ever under 51."""
+    """Over 40 samples of 40 pairs: 38 intervals of two standard errors should hold it, hardly ever under 33."""
     whole = subject_of(small_run[-1])
     all_pairs = {one: one(whole) for one in (gradient_symmetricity, translation_share)}
     errors = {
@@ -520,7 +520,7 @@ def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
     }
     assert [error(whole) for error in errors.values()] == [0, 0]
     covered = dict.fromkeys(errors, 0)
-    for seed in range(60):
+    for seed in range(40):
         drawn = torch.randperm(169, generator=torch.Generator().manual_seed(seed))[:40]
         every = interp.networks.Pairs.all(13)
         sample = interp.networks.Pairs(13, every.a[drawn], every.b[drawn])
@@ -528,8 +528,8 @@ def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
         sampled = subject_of(small_run[-1])
         for one, error in errors.items():
             covered[one] += abs(one(sampled) - all_pairs[one]) <= 2 * error(sampled)
-    assert min(covered.values()) >= 51
-    assert max(covered.values()) < 60  # intervals that hold it always would be too wide
+    assert min(covered.values()) >= 33
+    assert sum(covered.values()) < 80  # intervals that always hold it would be too wide
 
 
 def test_a_measure_and_its_standard_error_are_one_line(declared):
