@@ -81,10 +81,22 @@ def test_phases_of_a_run(small_run, small_run_path):
     m = interp.progress_measures(small_run)
     beside = {"key_frequencies": list(m.key_frequencies), "key_step": 60, "key_doubt": m.key_doubt, "doubts": []}
     assert {name: plain.pop(name) for name in beside} == beside
-    assert plain == json.loads(json.dumps(found.to_dict()))
-    assert found.memorized in small_run.history["step"].to_numpy()
-    assert found.memorized not in small_run.steps  # 30, and the checkpoints are 20 steps apart
-    assert plain["intervals"]["memorized"] == [found.memorized - 10, found.memorized]
+    assert {"doubts": [], **plain} == json.loads(json.dumps(found.to_dict()))  # this run has no doubts of either kind
+    # Its first row has an accuracy of 0.095, which is over 0.12 − 0.09.
+    assert plain["missing"]["memorized"].startswith("the record begins after it memorized: train_accuracy is 0.095")
+
+
+def test_phases_of_a_record_without_test_accuracy_are_doubted(tmp_path):
+    file = tmp_path / "log.csv"
+    file.write_text("step,train_accuracy,test_loss\n0,0.0,4\n10,1.0,5\n20,1.0,0.1\n30,1.0,0.1\n")
+    done = shell("phases", file, "--json")
+    assert done.returncode == 0, done.stderr
+    plain = json.loads(done.stdout)
+    assert (plain["memorized"], plain["intervals"]["memorized"], plain["circuit_formation_end"]) == (10, [0, 10], 20)
+    assert plain["doubts"] == [
+        "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone"
+    ]
+    assert f"doubt                  {plain['doubts'][0]}" in shell("phases", file).stdout
 
 
 def test_what_is_printed_onto_a_full_disk_is_said(small_run_path):

@@ -150,8 +150,8 @@ def test_the_ends_of_phases_lie_on_the_path():
     path, steps = np.array([[0.0, 0.0], [2.0, 1.0], [4.0, 4.0]]), np.array([0, 100, 200])
 
     class Two:
-        def spans(self):
-            return [("memorization", 0, 50), ("grokked", 50, 200)]
+        def ends(self):
+            return [("memorization", 50)]
 
     _, end = plot.weights_path(path, np.array([0.9, 0.1]), steps, Two()).data
     assert (end.name, *end.x, *end.y) == ("end of memorization", 1.0, 0.5)

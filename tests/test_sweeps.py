@@ -16,8 +16,8 @@ import torch
 
 import interp
 from interp import CheckpointError, ConfigError, TrainConfig
+from interp.comparisons import moved
 from interp.networks import OneHiddenLayer
-from interp.survival import moved
 from interp.sweeps import local, owners
 from interp.sweeps.grid import configurations, parsed_settings, parsed_values, read_plan, run_id
 from interp.sweeps.jobs import Job, Stop, allowed, perform, read_result
@@ -583,7 +583,7 @@ def test_results_by_earlier_rules_are_read_again_or_lose_what_changed(here, tmp_
     old = {name: value for name, value in now.items() if name not in new} | {"cleanup_end": row["last_step"]}
     file.write_text(json.dumps(old))
     (again,) = interp.load_sweep(tmp_path).table.to_dict("records")
-    assert {n: v for n, v in again.items() if v is not pd.NA} == {n: v for n, v in row.items() if v is not pd.NA}
+    pd.testing.assert_series_equal(pd.Series(again, dtype=object), pd.Series(row, dtype=object))
     frame = pd.read_parquet(tmp_path / "results.parquet").drop(columns=list(new)).assign(cleanup_end=row["last_step"])
     alone = tmp_path / "shipped"
     alone.mkdir()

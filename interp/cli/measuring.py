@@ -320,7 +320,8 @@ def phases(
     names = ("key_frequencies", "key_step", "key_doubt", "doubts")
     keys, key_step, key_doubt, doubts = (about_keys.get(name) for name in names)
     if as_json:
-        more = {"key_frequencies": keys, "key_step": key_step, "key_doubt": key_doubt, "doubts": doubts or ()}
+        of_both = [*(doubts or ()), *found.doubts]
+        more = {"key_frequencies": keys, "key_step": key_step, "key_doubt": key_doubt, "doubts": of_both}
         typer.echo(json.dumps({**found.to_dict(), **more}))
     else:
         for doubt in doubts or ():
