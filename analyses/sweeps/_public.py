@@ -12,15 +12,15 @@ import interp
 HISTORIES = "histories.parquet"
 
 
-def public_delays() -> pd.DataFrame | None:
-    """Return the events of the public runs of p = 113, one layer, learning rate 0.001; None without the histories.
-
-    INTERP_PUBLISHED names the folder that holds histories.parquet.
-    """
+def public_histories() -> Path | None:
+    """Return the file of public histories, in the folder that INTERP_PUBLISHED names; None if there is none."""
     root = Path(__file__).resolve().parents[2]
     file = Path(os.environ.get("INTERP_PUBLISHED", root.parent / "shared" / "published")) / HISTORIES
-    if not file.is_file():
-        return None
+    return file if file.is_file() else None
+
+
+def public_delays(file: Path) -> pd.DataFrame | None:
+    """Return the events of the public runs of p = 113, one layer, learning rate 0.001; None if there are none."""
     runs = pd.read_parquet(file)
     chosen = runs[
         (runs["p"] == 113) & (runs["n_layers"] == 1) & (runs["lr"] == 0.001) & (runs["train_fraction"] == 0.3)

@@ -251,7 +251,7 @@ def _value(setting: str) -> str:
 
 
 def _short(word: str, wide: int) -> str:
-    return "<br>".join(textwrap.wrap(word.replace("+", " "), wide))
+    return "<br>".join(textwrap.wrap(word.replace("+", " "), wide, break_long_words=False))
 
 
 @declared.figure(
