@@ -159,7 +159,9 @@ def test_one_row_of_a_collapse_moves_nothing_and_one_of_a_spike_is_named():
     hides = interp.phases(falling(2_000, {1_000: 10.0}))  # at the very step at which it generalizes
     assert hides.circuit_formation_end is None
     assert hides.doubts[0].endswith("is more than twice both rows beside it; without that row it is 800")
-    assert interp.phases(falling(2_000, {900: 1.6487 * 2})).doubts == ()  # twice the row before it, e^0.5, and no more
+    beside = math.exp(3)  # twice both rows beside it, and no more
+    assert interp.phases(falling(2_000, {300: 1.999 * beside})).doubts == ()
+    assert len(interp.phases(falling(2_000, {300: 2.001 * beside})).doubts) == 1
 
 
 def test_without_test_accuracy_the_losses_alone_tell_and_a_doubt_says_so():
