@@ -30,7 +30,7 @@ from interp.disk import write_parquet
 from interp.run import CONFIG
 from interp.sweeps.grid import configurations, described, parsed_settings, run_id
 from interp.sweeps.jobs import Job, Stop, perform, read_result
-from interp.sweeps.table import row_of
+from interp.sweeps.table import by_the_rules, row_of
 from interp.threads import wait_passively
 
 CHANGES = (1, 2, 3)
@@ -54,7 +54,7 @@ def trained(config: TrainConfig, folder: Path, change: int, threads: int, stop: 
     if not (home / CONFIG).exists():
         train(config, home, progress=False, threads=threads, start=changed(config, change), on_record=lambda *_: True)
     perform(Job(config, home, stop, threads=threads))
-    return {"change": change, "threads": threads} | row_of(read_result(home) or {})
+    return {"change": change, "threads": threads} | by_the_rules(row_of(read_result(home) or {}), home)
 
 
 def _trained(job: tuple[TrainConfig, Path, int, int, Stop | None]) -> dict[str, Any]:
@@ -88,9 +88,14 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     for values, own in table.groupby(several, sort=False) if several else [((), table)]:
         line: dict[str, Any] = dict(zip(several, values, strict=True))
         line |= {"seeds": own["seed"].nunique(), "runs": len(own), "generalized": int(own["generalized"].notna().sum())}
-        for name in ("memorized", "generalized"):
+        for name, said in (
+            ("memorized", "memorized at"),
+            ("generalized", "generalized at"),
+            ("generalized_95", "at 0.95"),
+        ):
             known = own[name].dropna().astype(int)
-            line[f"{name} at"] = f"{known.min():,} to {known.max():,}" if len(known) else "–"
+            line[said] = f"{known.min():,} to {known.max():,}" if len(known) else "–"
+        line["lasted"] = int((own["lasted"] == True).sum())  # noqa: E712
         delays = (own["generalized"] / own["memorized"]).dropna()
         line["times later, least"] = f"{delays.min():.1f}" if len(delays) else "–"
         line["seconds, most"] = f"{own['seconds'].max():.0f}"
