@@ -811,6 +811,23 @@ def test_public_histories_against_the_definitions_row_by_row():
     assert sum("the record begins after" in ph.missing.get("generalized", "") for ph in found) == 6
 
 
+def test_how_many_public_histories_of_each_modulus_generalize_as_the_docs_of_train_fraction_say():
+    """Of those of 40,000 steps with three tenths of the pairs: how many there are, reach 0.99, and reach 0.95."""
+    columns = ["run", "step", "train_fraction", "p", "train_accuracy", "test_accuracy", "test_loss"]
+    runs = pd.read_parquet(published("histories.parquet"), columns=columns)
+    found: dict[str, list[int]] = {}
+    for _, history in runs.groupby("run"):
+        p = int(history["p"].iloc[0])
+        if history["step"].max() == 39_999 and history["train_fraction"].iloc[0] == 0.3:
+            frame = history.drop(columns=["run", "p", "train_fraction"])
+            reached = [interp.phases(frame, threshold=t).generalized is not None for t in (0.99, 0.95)]
+            name = "7 to 31" if p <= 31 else "59 and 67" if p in (59, 67) else str(p)
+            found[name] = [n + one for n, one in zip(found.get(name, [0, 0, 0]), (1, *reached), strict=True)]
+    assert found == {
+        "7 to 31": [8, 0, 0], "43": [10, 3, 5], "59 and 67": [12, 8, 12], "89": [2, 2, 2], "113": [26, 21, 22],
+    }  # fmt: skip
+
+
 def test_the_phase_at_a_step():
     test_loss = [2.0, 4.0, 2.0, 0.1, *[0.001] * 5]
     record = pd.DataFrame({

@@ -41,7 +41,7 @@ MADE = Provenance("interp figures runs/λ --figure 'a \"b\" (c)'", "interp 0.1.0
         ("python -m interp measure https://me:secret@host.org/run/model.pth?token=1",
          "python -m interp measure https://host.org/run/model.pth"),
         ("python -m interp measure s3://bucket/run", "python -m interp measure s3://bucket/run"),
-        ("python -m ipykernel_launcher -f /root/kernel.json", "a notebook"),
+        ("python -m ipykernel_launcher -f /home/me/kernel.json", "a notebook"),
         ("python -c print(1)", "python -c …"),
         ("python", "Python"),
     ],
