@@ -816,7 +816,7 @@ def test_how_many_public_histories_of_each_modulus_generalize_as_the_docs_of_tra
     columns = ["run", "step", "train_fraction", "p", "train_accuracy", "test_accuracy", "test_loss"]
     runs = pd.read_parquet(published("histories.parquet"), columns=columns)
     found: dict[str, list[int]] = {}
-    for _, history in runs.groupby("run"):
+    for _, history in runs.dropna(subset="p").groupby("run"):
         p = int(history["p"].iloc[0])
         if history["step"].max() == 39_999 and history["train_fraction"].iloc[0] == 0.3:
             frame = history.drop(columns=["run", "p", "train_fraction"])
