@@ -55,6 +55,8 @@ def in_words(value: Any) -> str:
     """Return a value of a setting as it is shown and compared: 1 and 1.0 are the same."""
     if isinstance(value, float) and not math.isnan(value):
         return f"{value:g}"
+    if isinstance(value, np.ndarray):  # a list, as pandas reads it from parquet
+        value = value.tolist()
     return "" if value is None or value is pd.NA or value != value else str(value)
 
 

@@ -71,8 +71,9 @@ class Phases(Printed):
 
     With `sustain` n, memorized and generalized are the first of n rows in a row. So memorization_end ≤
     circuit_formation_end ≤ generalized ≤ cleanup_end. A longer record never moves memorized, circuit_formation_end or
-    generalized. An event that the record does not show is None, and `missing` gives the reason; `lost` is also None,
-    without a reason, in a run that generalized and kept it.
+    generalized once they are there; without test accuracy it may, since then nothing says where to stop. An event that
+    the record does not show is None, and `missing` gives the reason; `lost` is also None, without a reason, in a run
+    that generalized and kept it.
     After Nanda et al. (2023), section 5, who read the phases off their curves.
     """
 
@@ -382,7 +383,8 @@ class _Reader:
         there = np.isfinite(curve.values) & (curve.steps < until)
         steps, values = curve.steps[there], curve.values[there].astype(float)
         if not (values > 0).any():
-            raise _MissingError(f"{name} is nowhere positive and finite")
+            before = f" before test accuracy fell, at step {until:,}" if until < math.inf else ""
+            raise _MissingError(f"{name} is nowhere positive and finite{before}")
         return _Curve(steps, np.where(values == 0, values[values > 0].min(), values))
 
     # ── events ──
@@ -489,10 +491,10 @@ class _Reader:
     @cached_property
     def circuit_formation_end(self) -> int:
         descent = self.descent
-        with contextlib.suppress(_NoLossError):
-            self._check_fall()
         formed = self._formed(descent)
         if formed is None:
+            with contextlib.suppress(_NoLossError):
+                self._check_fall()
             when = f"it generalized, step {self.generalized:,}" if self._sees_accuracy else "the record ended"
             raise _MissingError(f"test_loss had not fallen to a sixth of its peak when {when}")
         return formed
@@ -538,7 +540,8 @@ class _Reader:
         after = self.test_loss.between(self.generalized, math.inf)
         if not len(after.steps):
             raise _NoLossError(
-                f"test_loss has no value from step {self.generalized:,}, where it generalized, until it fell back"
+                f"test_loss has no value from step {self.generalized:,}, where it generalized, until "
+                f"{'test accuracy fell' if self.falls else 'the record ended'}"
             )
         return after
 
@@ -558,13 +561,14 @@ class _Reader:
         settling = self.settling
         self._check_fall()
         found = self._cleaned(settling)
-        ended = "it fell back" if self._sees_accuracy and self.falls else "the record ended"
+        fell = self._sees_accuracy and bool(self.falls)
         first, last = int(settling.steps[0]), int(settling.steps[-1])
         begun = self.generalized if self._sees_accuracy else self.circuit_formation_end
         if len(settling.steps) < SETTLED_ROWS:
             raise _UnsettledError(
-                f"test_loss has {len(settling.steps)} rows from step {begun:,} until {ended}, and it takes "
-                f"{SETTLED_ROWS} to tell that it was not still falling",
+                f"test_loss has only {len(settling.steps)} row{'' if len(settling.steps) == 1 else 's'} from step "
+                f"{begun:,} until {'test accuracy fell' if fell else 'the record ended'}, and {SETTLED_ROWS} are "
+                "needed to tell whether it was still falling",
                 found,
             )
         cut = settling.between(first, begun + SETTLED_AT * (last - begun))
@@ -574,7 +578,8 @@ class _Reader:
             and abs(found - self._cleaned(cut)) <= SETTLED_BY * (last - begun)
         )
         if not settled:
-            raise _UnsettledError(f"test loss was still falling when {ended}, step {last:,}", found)
+            when = f"at step {last:,}, before test accuracy fell" if fell else f"when the record ended, step {last:,}"
+            raise _UnsettledError(f"test loss was still falling {when}", found)
         return found
 
     @cached_property

@@ -207,3 +207,10 @@ def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
     assert bands == [(100, 300)] * 3
     with pytest.raises(ConfigError, match="needs runs of the middle of a sweep"):
         plot.effects(of_settings().iloc[:3])
+
+
+def test_a_shipped_table_read_with_pandas_is_compared_as_one_that_is_loaded():
+    """Parquet gives lists, such as betas, as arrays."""
+    folder = ROOT / "checkpoints" / "settings-mod23"
+    table = pd.read_parquet(folder / "results.parquet")
+    assert moved(table)["setting"].tolist() == moved(interp.load_sweep(folder).table)["setting"].tolist()

@@ -110,8 +110,8 @@ def test_under_five_rows_tell_no_settled_loss():
     ph = interp.phases(flat[flat["step"] <= 1_150])
     assert (ph.cleanup_end, ph.cleanup_after) == (None, 1_000)
     assert ph.missing["cleanup_end"] == (
-        "test_loss has 4 rows from step 1,000 until the record ended, and it takes 5 to tell that it was not still "
-        "falling"
+        "test_loss has only 4 rows from step 1,000 until the record ended, and 5 are needed to tell whether it was "
+        "still falling"
     )
 
 
@@ -181,6 +181,21 @@ def test_without_test_accuracy_the_losses_alone_tell_and_a_doubt_says_so():
         "test_loss had not fallen to a sixth of its peak when the record ended"
     )
     assert early.missing["cleanup_end"] == early.missing["circuit_formation_end"]
+
+
+def test_what_the_loss_does_after_it_generalized_has_no_part_in_the_circuit():
+    """The row of step 700, at which it generalizes, has no loss, and all later ones are over the peak."""
+    frame = grokked()
+    frame.loc[7:, "test_loss"] = [math.nan, *[100.0] * 8]
+    ph = interp.phases(frame)
+    assert (ph.circuit_formation_end, ph.cleanup_end) == (400, None)
+    assert ph.missing["cleanup_end"] == "test_loss never fell from its peak"
+    frame.loc[7:, "test_loss"] = math.nan
+    ph = interp.phases(frame)
+    assert ph.circuit_formation_end == 400
+    assert ph.missing["cleanup_end"] == (
+        "test_loss has no value from step 700, where it generalized, until the record ended"
+    )
 
 
 def test_a_run_that_memorizes_after_the_circuit_formed():
@@ -301,7 +316,8 @@ def test_what_happens_after_the_first_fall_moves_no_event():
     }
     assert ph.spans() == [("cleanup, going on", 300, 400)]
     assert ph.missing["cleanup_end"] == (
-        "test_loss has 2 rows from step 300 until it fell back, and it takes 5 to tell that it was not still falling"
+        "test_loss has only 2 rows from step 300 until test accuracy fell, and 5 are needed to tell whether it was "
+        "still falling"
     )
     assert "lost                   1,100 (after 1,000)" in str(ph)
 
@@ -311,7 +327,7 @@ def test_a_loss_that_was_still_falling_when_it_fell_back():
     whole["test_accuracy"] = whole["test_accuracy"].where(~whole["step"].between(1_500, 2_000), 0.5)
     ph = interp.phases(whole)
     assert (ph.dips, ph.dip_steps, ph.lost, ph.passage_end) == (1, ((1_500, 2_050),), None, 1_450)
-    assert ph.missing["cleanup_end"] == "test loss was still falling when it fell back, step 1,450"
+    assert ph.missing["cleanup_end"] == "test loss was still falling at step 1,450, before test accuracy fell"
     assert ph.spans() == [("cleanup, going on", 800, 1_450)]
 
 
@@ -664,19 +680,14 @@ def plainly(frame: pd.DataFrame, t: float = 0.99, sustain: int = 1) -> dict:
         peak = max(value for _, value in up_to)
         descent = up_to[[value for _, value in up_to].index(peak) :]
         start = generalized
-        if test:
-            past = [(step, value) for step, value in loss if step >= generalized]
-            fell = not past or min(value for _, value in past) < peak
-        else:
-            fell = min(value for _, value in descent) < peak
+        past = [(step, value) for step, value in loss if test and step >= generalized]
         formed = None
         for step, value in descent:
             if value * 6 > peak:
                 formed = None
             elif formed is None:
                 formed = step
-        if fell:
-            out["circuit_formation_end"] = formed
+        out["circuit_formation_end"] = formed
         if not test:
             start, past = formed, [(step, value) for step, value in loss if formed is not None and step >= formed]
 

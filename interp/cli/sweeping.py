@@ -176,3 +176,5 @@ def _print_sweep(done: Sweep) -> None:
         say(f"… and {len(frame) - most} more runs")
     _print_exponents(done, settings)
     say(f"{done.path / 'results.parquet'}: {len(frame)} runs; {in_counts(counted(outcomes(frame)))}")
+    if fell := int((frame["lasted"] == False).sum()):  # noqa: E712
+        say(f"{fell} of those that generalized did not keep it for a tenth of their steps (column lasted).")

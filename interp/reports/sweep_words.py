@@ -66,7 +66,7 @@ def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
             f"{waiting + learned}): the median of a group may not be reached."
         )
     if lost := int(table["lost"].notna().sum()):
-        said.append(f"{_runs(lost)} lost again what they had learned.")
+        said.append(f"{_runs(lost)} lost again what {'it' if lost == 1 else 'they'} had learned.")
     key_doubts = int((table["key_doubt"].notna() & table["generalized"].notna()).sum())
     if key_doubts:
         said.append(f"The key frequencies of {_runs(key_doubts)} that generalized are doubtful.")
