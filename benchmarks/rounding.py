@@ -129,12 +129,12 @@ def main() -> int:
         (config, given.folder, change, threads, stop)
         for threads in given.threads for config in configs for change in given.changes
     ]  # fmt: skip
+    names = {run_id(config): described(config) for config in configs}
     found = []
     for row in rows(jobs, given.workers):
         found.append(row)
         if row["error"] or pd.isna(row["generalized"]):
-            name = described(configs[[run_id(one) for one in configs].index(str(row["run"]).partition("-")[0])])
-            print(f"{name}, change {row['change']}, {row['threads']} threads: "
+            print(f"{names[str(row['run']).partition('-')[0]]}, change {row['change']}, {row['threads']} threads: "
                   f"{row['error'] or 'not generalized'}", file=sys.stderr, flush=True)  # fmt: skip
     table = pd.DataFrame(found)
     write_parquet(given.folder / "rounding.parquet", table)

@@ -468,9 +468,10 @@ class _Reader:
     def _sees_accuracy(self) -> bool:
         """Whether the record has test accuracies; without, phases are read off test_loss alone."""
         try:
-            return bool(len(self.test_accuracy.steps))
+            _ = self.test_accuracy
         except _MissingError:
             return False
+        return True
 
     @cached_property
     def descent(self) -> _Curve:
