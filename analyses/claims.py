@@ -9,7 +9,6 @@ from analyses._tables import write_table
 from interp import ConfigError, Run, ablate, activations, progress_measures
 from interp.doubts import key_doubt
 from interp.measures.logits import projection_shares
-from interp.subjects import subject_of
 
 PAPER = "Nanda et al. (2023)"
 
@@ -27,7 +26,7 @@ def claims(run: Run) -> pd.DataFrame:
     ckpt = run[-1]
     m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
-    subject = subject_of(ckpt)
+    subject = ckpt.subject()
     doubt = m.key_doubt or key_doubt(subject)  # the frequencies may be of an earlier checkpoint, before a loss
     acts = activations(ckpt)
     if acts.neurons is None:

@@ -10,7 +10,6 @@ from . import (
 )
 from .all_pairs import (
     Activations as Activations,
-    activations as activations,
     hooked_activations as hooked_activations,
 )
 from .animations import (
@@ -107,6 +106,9 @@ from .reports.sweeps import (
 from .run import (
     Checkpoint as Checkpoint,
     Run as Run,
+)
+from .run_activations import (
+    activations as activations,
 )
 from .shipped import (
     demo_run as demo_run,

@@ -29,7 +29,7 @@ from interp.measures import logits as logit_measures, losses, neurons as neuron_
 from interp.networks import Network
 from interp.networks.base import HookPoints, at_last
 from interp.networks.pairs import Pairs
-from interp.run import Checkpoint, ForeignNetwork
+from interp.run import Checkpoint
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
@@ -46,7 +46,7 @@ def _network(checkpoint: Checkpoint) -> Network:
             f"Ablations take a Checkpoint, such as interp.load_run(path)[-1]; got {given(checkpoint)}. Cut a "
             "network of your own in a forward hook, and measure it as an interp.Model."
         )
-    if isinstance(checkpoint.config, ForeignNetwork):
+    if not isinstance(checkpoint.config, Network):
         raise ConfigError(
             "Ablations take the networks that interp computes itself; change another module or bridge with a hook of "
             "your own, and measure it again."

@@ -6,7 +6,7 @@ Its activations, and the gradients of its logits with respect to the two embedde
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -20,19 +20,14 @@ from interp.errors import ConfigError
 from interp.networks import Network, Weights
 from interp.networks.base import (
     UNTAPPED,
-    Activation,
     InputGradients,
     at_last,
     check_repeats,
-    check_weights,
     jacobian,
-    network_of,
-    network_of_weights,
     plain,
 )
 from interp.networks.pairs import Pairs
 from interp.networks.transformer import check_vocabulary, tokens_for
-from interp.run import Checkpoint, ForeignNetwork
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
@@ -56,34 +51,8 @@ class Activations:
     pattern: Float[Tensor, "p p n_heads n_ctx"] | None
 
 
-@computing()
-def activations(
-    model: Checkpoint | Weights,
-    p: int | None = None,
-    activation: Activation | None = None,
-    attention_coefficient: float | None = None,
-    network: Network | None = None,
-) -> Activations:
-    """Run all pairs through a network's own forward.
-
-    `model` is a Checkpoint, which knows the rest, or weights alone. Weights do not tell how they are used: with them
-    give `p`, and the `network`, or `activation` and, for a transformer, `attention_coefficient` (1 for softmax
-    attention, 0 for constant).
-
-    Raises ConfigError if one of these is missing, if one is given beside a Checkpoint, or if p does not fit.
-    """
-    if isinstance(model, Checkpoint) and isinstance(model.config, ForeignNetwork):
-        return model.config.activations(model)
-    if isinstance(model, ForeignNetwork):
-        raise ConfigError(
-            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Its arrays are "
-            "net.subject().logits, .neurons and .pattern."
-        )
-    if not isinstance(model, Checkpoint | Mapping):
-        raise ConfigError(
-            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Of a run, give run[-1]."
-        )
-    weights, p, network = _own_network(model, p, activation, attention_coefficient, network)
+def over_pairs(network: Network, weights: Weights, p: int) -> Activations:
+    """Run all pairs through a network's own forward."""
     network.check_modulus(p)
     weights, pairs = plain(weights), Pairs.all(p)
     out = network.run(weights, pairs)
@@ -93,41 +62,6 @@ def activations(
         None if out.neurons is None else out.neurons.unflatten(0, (p, p)),
         None if out.pattern is None else out.pattern.unflatten(0, (p, p)),
     )
-
-
-def _own_network(
-    model: Checkpoint | Weights,
-    p: int | None,
-    activation: Activation | None,
-    attention_coefficient: float | None,
-    network: Network | None,
-) -> tuple[Weights, int, Network]:
-    """Return the weights of a model, its modulus, and its network; ConfigError if something is lacking."""
-    asked = {"p": p, "activation": activation, "attention_coefficient": attention_coefficient, "network": network}
-    given = [name for name, value in asked.items() if value is not None]
-    if isinstance(model, Checkpoint):
-        if given:
-            raise ConfigError(
-                f"A Checkpoint knows its {', '.join(asked)}; got {' and '.join(given)} beside it. Leave them out."
-            )
-        assert not isinstance(model.config, ForeignNetwork)
-        return model.weights, model.task.p, model.config
-    options = {"activation": activation, "attention_coefficient": attention_coefficient}
-    if network is None:
-        network = network_of_weights(model)  # which tells the options that such a network has
-        options = {name: value for name, value in options.items() if hasattr(network, name)}
-        lacking = [name for name, value in {"p": p, **options}.items() if value is None]
-    else:
-        lacking = ["p"] if p is None else []
-        options = {}
-    if p is None or lacking:
-        raise ConfigError(
-            f"Weights alone do not tell how they are used; {' and '.join(lacking)} must be given. "
-            "Call activations(checkpoint), or activations(weights, p, network=checkpoint.config)."
-        )
-    network = network_of({**network.to_dict(), **options}).sized(p)
-    check_weights(model, network)
-    return model, p, network
 
 
 @computing()

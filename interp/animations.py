@@ -28,7 +28,6 @@ from interp.plot.circles import WIDTH, Circles, Curve, save_circles
 from interp.provenance import made_from
 from interp.published.loading import load_run
 from interp.run import Checkpoint, PathLike, Run
-from interp.subjects import subject_of
 from interp.threads import keeping_threads
 
 FPS = 5.0
@@ -201,7 +200,7 @@ def shown_frequencies(
 
 def _embedding(checkpoint: Checkpoint) -> Float[Tensor, "p d"]:
     try:
-        return subject_of(checkpoint).W_E
+        return checkpoint.subject().W_E
     except Missing as reason:
         raise ConfigError(f"An animation needs a network with an embedding of the numbers; {reason}.") from None
 

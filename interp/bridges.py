@@ -7,13 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.all_pairs import Activations, hooked_activations
+from jaxtyping import Bool
+from torch import Tensor
+
 from interp.arguments import given, one_of
 from interp.errors import CheckpointError, ConfigError
 from interp.measures.subject import Chosen, Subject
+from interp.networks.base import Measurable
 from interp.published.layouts import State
-from interp.run import Checkpoint, ForeignNetwork
-from interp.subjects import hooked_subject_of
+from interp.subjects import hooked_subject_of, subject_of
+from interp.task import Task
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
@@ -28,7 +31,7 @@ _PLAIN = str | bool | int | float
 SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
 
 
-class BridgeNetwork(ForeignNetwork):
+class BridgeNetwork(Measurable):
     """A TransformerBridge's config: what the states of one are built with."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
@@ -39,7 +42,7 @@ class BridgeNetwork(ForeignNetwork):
         said = ", ".join(f"{name}={self.settings[name]!r}" for name in shown if name in self.settings)
         return f"BridgeNetwork({said})"
 
-    def build(self, weights: State) -> TransformerBridge:
+    def hooked(self, weights: State, p: int) -> TransformerBridge:
         """Return a bridge with these weights; ConfigError if they do not fit the config."""
         import torch
         from transformer_lens.config import TransformerBridgeConfig
@@ -56,17 +59,19 @@ class BridgeNetwork(ForeignNetwork):
             ) from error
         return bridge
 
-    def activations(self, checkpoint: Checkpoint) -> Activations:
-        return hooked_activations(self.build(checkpoint.weights), checkpoint.task.p)
 
-    def subject_of(
-        self,
-        checkpoint: Checkpoint,
-        chosen: Chosen | None,
-        final: Callable[[], Subject] | None,
-    ) -> Subject:
-        bridge = self.build(checkpoint.weights)
-        return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, chosen, checkpoint.step, final)
+@subject_of.register(BridgeNetwork)
+def _(
+    network: BridgeNetwork,
+    weights: State,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    step: int | None = None,
+    chosen: Chosen | None = None,
+    final: Callable[[], Subject] | None = None,
+    no_split: str = "",
+) -> Subject:
+    return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, chosen, step, final)
 
 
 def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
@@ -22,11 +22,11 @@ from interp.arguments import given, room_for, some, whole
 from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
 from interp.measures.subject import Chosen, Missing, Subject
-from interp.networks.base import SAME, InputGradients, at_last, difference, jacobian, some_of
+from interp.networks.base import SAME, InputGradients, Measurable, at_last, difference, jacobian, some_of
 from interp.networks.pairs import Pairs
 from interp.published.contents import unwrapped, without_prefix
 from interp.published.layouts import State
-from interp.run import Checkpoint, ForeignNetwork
+from interp.subjects import subject_of
 from interp.task import SplitLike, Task, as_mask
 
 _BATCH = 4096
@@ -38,7 +38,7 @@ Array = Any  # a tensor, or what speaks DLPack or numpy's array protocol
 Tokens = str | Callable[[Any, Any], Any]
 
 
-class Model(ForeignNetwork):
+class Model(Measurable):
     """A network of anybody's as the measures see it: `interp.progress_measures(interp.Model(f, task))`.
 
     f       takes tokens and gives logits: an nn.Module, compiled or not, or any function. What it returns may be a
@@ -158,24 +158,11 @@ class Model(ForeignNetwork):
         """
         return _Reading(self, state).subject(chosen, step, final)
 
-    def subject_of(
-        self,
-        checkpoint: Checkpoint,
-        chosen: Chosen | None,
-        final: Callable[[], Subject] | None,
-    ) -> Subject:
-        """Return a state of the module as a subject."""
-        return self.subject(chosen, state=checkpoint.weights, step=checkpoint.step, final=final)
-
-    def build(self, weights: State) -> nn.Module:
+    def hooked(self, weights: State, p: int) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
         module = copy.deepcopy(self.needed_module).eval()
         module.load_state_dict(dict(weights))
         return module
-
-    def activations(self, checkpoint: Checkpoint) -> Activations:
-        """Return logits, neurons and pattern of all pairs, of a state of the module."""
-        return _Reading(self, checkpoint.weights).activations()
 
     def check_state(self, state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         """Return a state under the names of the module; CheckpointError if it is not one of this module."""
@@ -198,6 +185,20 @@ class Model(ForeignNetwork):
                 f"{list(own[own_names[k]].shape)}."
             )
         return {key: found[k].to(own[key].device) for k, key in own_names.items()}
+
+
+@subject_of.register(Model)
+def _(
+    network: Model,
+    weights: State,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    step: int | None = None,
+    chosen: Chosen | None = None,
+    final: Callable[[], Subject] | None = None,
+    no_split: str = "",
+) -> Subject:
+    return network.subject(chosen, state=weights, step=step, final=final)  # it has its own task and split
 
 
 # ── what f is given ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -310,7 +311,10 @@ class _Reading:
     def __post_init__(self) -> None:
         self.module = self.net.module
         if self.state is not None and self.module is not None and not self.state.keys() <= _tensors(self.module).keys():
-            self.module, self.state = self.net.build(self.state), None  # a state dict under names of its own
+            self.module, self.state = (
+                self.net.hooked(self.state, self.net.task.p),
+                None,
+            )  # a state dict under names of its own
         self.lack: dict[str, str] = {
             name: f"the model was given without {name}; name the part that gives it ({name}=)"
             for name, what in self.net._given.items()

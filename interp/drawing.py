@@ -24,13 +24,13 @@ from interp.landscapes import losses_around
 from interp.logs import is_log, read_log
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import inner_products
+from interp.networks.base import Measurable
 from interp.plot.declared import FIGURES, Figure
 from interp.plot.saving import gallery, save
 from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
 from interp.provenance import made_from
 from interp.published.loading import load_run
-from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
-from interp.subjects import subject_of
+from interp.run import Checkpoint, PathLike, Run
 from interp.sweeps.table import Sweep, is_sweep, load_sweep, varied
 from interp.task import Task
 from interp.trajectories import trajectory
@@ -129,7 +129,7 @@ class Shown:
 
     @cached_property
     def subject(self) -> Subject:
-        return self.model.subject({}) if isinstance(self.model, Model) else subject_of(self.model)
+        return self.model.subject()
 
     @cached_property
     def measures(self) -> ProgressMeasures:
@@ -187,10 +187,11 @@ def _task(task: Task) -> str:
 
 def _network(source: Run | Checkpoint | Model) -> list[str]:
     """Return the name of a network that is not the usual one."""
-    network: Any = source
-    if not isinstance(source, Model):
+    if isinstance(source, Model):
+        network: Measurable = source
+    else:
         network = source.architecture if isinstance(source, Run) else source.config
-    if isinstance(network, ForeignNetwork | Model):
+    if not network.is_own:
         return ["a network from elsewhere"]
     return [] if network.name == "transformer" else [network.name.replace("_", " ")]
 

@@ -21,7 +21,6 @@ from interp.measures.subject import Subject
 from interp.progress import threads_for
 from interp.published.loading import load_run
 from interp.run import PathLike, Run
-from interp.subjects import subject_of
 from interp.sweeps.table import Sweep
 from interp.threads import keeping_threads
 
@@ -72,7 +71,7 @@ def _row(members: list[Run], step: int, of: Of) -> dict[str, float | str]:
     alone: list[dict[str, float]] = []
     total: torch.Tensor | None = None
     for run in members:
-        subject = subject_of(run.at(step))
+        subject = run.at(step).subject()
         try:
             alone.append(_scores(subject))
         except CheckpointError as error:  # of weights that are not finite

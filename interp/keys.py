@@ -16,7 +16,6 @@ from interp.measures import losses
 from interp.measures.logits import cos_coefficients_of, key_frequencies
 from interp.measures.subject import Missing, Subject
 from interp.run import Run
-from interp.subjects import subject_of
 
 _CLEARLY_UNDER = LEARNED - FELL  # a recorded test accuracy under this rules its checkpoint out without measuring it
 _KEPT_RUNS = 8
@@ -60,7 +59,7 @@ def key_checkpoint(run: Run, load: Callable[[int], Subject] | None = None) -> Ke
         str(run.path), run.task, run.architecture, None if run.train_mask is None else run.train_mask.numpy().tobytes(),
         tuple((step, _stamp(run, step)) for step in run.steps),
     )  # fmt: skip
-    found = _KEPT.pop(known, None) or _search(run, load or (lambda step: subject_of(run.at(step))))
+    found = _KEPT.pop(known, None) or _search(run, load or (lambda step: run.at(step).subject()))
     _KEPT[known] = found  # the newest stands last
     while len(_KEPT) > _KEPT_RUNS:
         del _KEPT[next(iter(_KEPT))]

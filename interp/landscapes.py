@@ -14,7 +14,6 @@ from interp.measures.losses import loss, test_loss, train_loss
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import random_direction
 from interp.run import Checkpoint
-from interp.subjects import subject_of
 
 REACH = 0.5
 
@@ -44,7 +43,7 @@ def losses_around(
         for distance in np.linspace(-reach, reach, points):
             moved = {name: weight + float(distance) * along[name] for name, weight in weights.items()}
             try:
-                found = measured(subject_of(replace(checkpoint, weights={**checkpoint.weights, **moved})))
+                found = measured(replace(checkpoint, weights={**checkpoint.weights, **moved}).subject())
             except CheckpointError:
                 raise Missing("the weights or logits around this checkpoint are not finite") from None
             rows.append({"direction": index + 1, "distance": float(distance), **found})

@@ -25,12 +25,11 @@ from interp.keys import key_checkpoint
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
 from interp.measures.registry import Measure, Result, chosen, evaluate, flat
 from interp.measures.subject import Subject
-from interp.networks import Network
-from interp.networks.base import Activation
+from interp.networks.base import Activation, Measurable
 from interp.printed import Printed
 from interp.published.loading import last_checkpoint
-from interp.run import Checkpoint, ForeignNetwork, Origin, PathLike, Run
-from interp.subjects import hooked_subject_of, subject_of
+from interp.run import Checkpoint, Origin, PathLike, Run
+from interp.subjects import hooked_subject_of
 from interp.task import Operation, SplitLike, Task, as_mask
 from interp.threads import for_network, keeping_threads, wanted as wanted_threads
 
@@ -250,7 +249,7 @@ def progress_measures(
             raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
         keys = _Keys(checked_frequencies(key_frequencies, source.task), share, source)
         torch.set_num_threads(threads_for(source.config, source.task.p, threads))
-        subject = keys.subject = subject_of(source, {key_frequencies_of: keys})
+        subject = keys.subject = source.subject({key_frequencies_of: keys})
         origins = source.task_origin, source.split_origin
     elif hasattr(source, "run_with_cache"):
         if not isinstance(task, Task):
@@ -344,7 +343,7 @@ def run_doubts(run: Run, last: Callable[[], Subject] | None = None) -> tuple[str
         return run.doubts
     if run not in _RUN_DOUBTS:
         _RUN_DOUBTS[run] = doubts_of(
-            last() if last else subject_of(run.last_readable()), run.task_origin, run.split_origin
+            last() if last else run.last_readable().subject(), run.task_origin, run.split_origin
         )
     return (*run.doubts, *_RUN_DOUBTS[run])
 
@@ -352,11 +351,11 @@ def run_doubts(run: Run, last: Callable[[], Subject] | None = None) -> tuple[str
 _RUN_DOUBTS: WeakKeyDictionary[Run, tuple[str, ...]] = WeakKeyDictionary()
 
 
-def threads_for(sizes: Network | ForeignNetwork, p: int, threads: int | None) -> int:
-    """Return on how many threads a model of these sizes is measured."""
-    if isinstance(sizes, ForeignNetwork):  # of unknown cost
+def threads_for(network: Measurable, p: int, threads: int | None) -> int:
+    """Return on how many threads a model of this network is measured."""
+    if network.width is None:  # of unknown cost
         return wanted_threads(threads)
-    return for_network(p * p, sizes.width, p, threads)
+    return for_network(p * p, network.width, p, threads)
 
 
 def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:

@@ -18,7 +18,6 @@ import operator
 import re
 import zipfile
 import zlib
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -53,14 +52,16 @@ from interp.disk import (
     write_whole,
 )
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.measures.subject import Chosen, Missing, Subject
 from interp.networks import Network, Weights, check_weights, network_of
-from interp.networks.base import UnknownNetworkError
+from interp.networks.base import Measurable, UnknownNetworkError
+from interp.subjects import NO_SPLIT, subject_of
 from interp.task import Task
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
 
-    from interp.reports.report import Report
+    from interp import Report
 
 FORMAT_VERSION = 2  # 1 had no name of the network beside its sizes
 
@@ -80,22 +81,6 @@ _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 # Who says what a model was trained on: its file, the caller, or nobody; then it is assumed, and tested when measured.
 Origin = Literal["recorded", "given", "assumed"]
 _MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
-
-
-class ForeignNetwork(ABC):
-    """What stands for the sizes of a network that other code computes: an `interp.Model`, a bridge's config."""
-
-    @abstractmethod
-    def build(self, weights: Weights) -> Any:
-        """Return a copy of the network with these weights."""
-
-    @abstractmethod
-    def activations(self, checkpoint: Checkpoint) -> Any:
-        """Return what one of its states computes on all pairs."""
-
-    @abstractmethod
-    def subject_of(self, checkpoint: Checkpoint, chosen: Any, final: Callable[[], Any] | None) -> Any:
-        """Return one of its states as a subject of measures."""
 
 
 class _OwnMask:
@@ -136,7 +121,7 @@ class Checkpoint:
     """
 
     weights: Weights
-    config: Network | ForeignNetwork
+    config: Measurable
     task: Task
     step: int | None = None
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -157,10 +142,29 @@ class Checkpoint:
         Another network comes as a HookedNetwork with the same calls, a hook at each activation that it names: [batch,
         2] tokens (a, b), logits [batch, p]. A state of an interp.Model comes as a copy of its module.
         """
-        if isinstance(self.config, ForeignNetwork):
-            return self.config.build(self.weights)
-        check_weights(self.weights, self.config)
+        if isinstance(self.config, Network):
+            check_weights(self.weights, self.config)
         return self.config.hooked(self.weights, self.task.p)
+
+    def subject(self, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None) -> Subject:
+        """Return this model as a subject of measures.
+
+        Args:
+            chosen: Results of quantities that are not to be computed.
+            final: Gives the last checkpoint of its run as a subject; by default that one is read.
+        """
+        run = self.run
+
+        def last() -> Subject:
+            if run is None:
+                raise Missing("the model belongs to no run, so it has no last checkpoint")
+            return run.last_readable().subject()
+
+        in_directory = run is not None and Path(run.path).is_dir()
+        no_split = f"the run has no {SPLIT}, so train and test pairs are unknown" if in_directory else NO_SPLIT
+        return subject_of(
+            self.config, self.weights, self.task, self.train_mask, self.step, chosen, final or last, no_split
+        )
 
 
 @runtime_checkable
@@ -198,7 +202,7 @@ class Run:
         self,
         path: Path | str,
         task: Task,
-        architecture: Network | ForeignNetwork,
+        architecture: Measurable,
         sources: Mapping[int, Source],
         read_history: Callable[[], pd.DataFrame],
         train_mask: Bool[Tensor, "p p"] | None = None,
@@ -254,9 +258,9 @@ class Run:
 
         `interp.report` says what it has. Raises CheckpointError where no checkpoint can be read.
         """
-        from interp.reports.report import report  # a page is drawn from all else
+        import interp  # the face: a page is drawn from all else
 
-        return report(self, progress=progress)
+        return interp.report(self, progress=progress)
 
     def source(self, step: int) -> Source:
         """Return the source of the checkpoint of a step; CheckpointError if there is none or it is bad."""
@@ -634,13 +638,12 @@ def write_config(
     _write_config(path, training.task, training.model, training.to_dict(), more)
 
 
-def write_config_of(path: Path, checkpoint: Checkpoint) -> None:
+def write_config_of(path: Path, checkpoint: Checkpoint, architecture: Network) -> None:
     """Write config.json of a run that other code trained and that holds this checkpoint."""
     origins = {"task_origin": checkpoint.task_origin, "split_origin": checkpoint.split_origin}
     if checkpoint.train_mask is None:
         del origins["split_origin"]
-    assert not isinstance(checkpoint.config, ForeignNetwork)
-    _write_config(path, checkpoint.task, checkpoint.config, None, _unrecorded(origins))
+    _write_config(path, checkpoint.task, architecture, None, _unrecorded(origins))
 
 
 @cache

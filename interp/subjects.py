@@ -1,21 +1,21 @@
-"""Subjects of measures: a checkpoint, through its network's forward, or a model with hooks, through these."""
+"""Subjects of measures: weights through their network's forward, or a model with hooks, through these."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from functools import singledispatch
 from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Bool
 from torch import Tensor
 
-from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, loss_gradient
+from interp.all_pairs import hooked_activations, hooked_input_gradients, loss_gradient, over_pairs
+from interp.computing import computing
 from interp.measures.subject import Chosen, Missing, Subject
-from interp.networks import Network
-from interp.networks.base import InputGradients, gradients_of, plain
+from interp.networks import Network, Weights
+from interp.networks.base import InputGradients, Measurable, gradients_of, plain
 from interp.networks.pairs import Pairs
 from interp.networks.transformer import rows_of_numbers
-from interp.run import SPLIT, Checkpoint, ForeignNetwork
 from interp.task import Task
 
 if TYPE_CHECKING:
@@ -23,65 +23,82 @@ if TYPE_CHECKING:
 
 _NO_NEURONS = {"neurons": "the model has no MLP, so no neurons", "W_L": "the model has no MLP, so no neurons"}
 _NO_ATTENTION = {"pattern": "the model has no attention"}
+NO_SPLIT = "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
 
 
+@singledispatch
 def subject_of(
-    checkpoint: Checkpoint, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None
+    network: Measurable,
+    weights: Weights,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    step: int | None = None,
+    chosen: Chosen | None = None,
+    final: Callable[[], Subject] | None = None,
+    no_split: str = NO_SPLIT,
 ) -> Subject:
-    """Return a checkpoint as a subject; `final` gives that of its run's last checkpoint, by default by reading it."""
-    run, config = checkpoint.run, checkpoint.config
-    in_directory = run is not None and Path(run.path).is_dir()
+    """Return weights of a network as a subject of measures; each kind of network registers how.
 
-    def last() -> Subject:
-        if run is None:
-            raise Missing("the model belongs to no run, so it has no last checkpoint")
-        return subject_of(run.last_readable())
+    Args:
+        network: Its kind decides how the weights are run.
+        weights: Under the names of the network.
+        task: What it was trained to compute.
+        train_mask: True for train pairs, [p, p]; None if unknown, for the reason `no_split`.
+        step: Updates made; None if unknown.
+        chosen: Results of quantities that are not to be computed.
+        final: Gives the last checkpoint of its run as a subject.
+    """
+    raise TypeError(f"a {type(network).__name__} registers no subject_of")
 
-    if isinstance(config, ForeignNetwork):
-        return config.subject_of(checkpoint, chosen, final or last)
+
+@subject_of.register(Network)
+def _(
+    network: Network,
+    weights: Weights,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    step: int | None = None,
+    chosen: Chosen | None = None,
+    final: Callable[[], Subject] | None = None,
+    no_split: str = NO_SPLIT,
+) -> Subject:
     # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
-    weights = {name: weight.clone() for name, weight in plain(checkpoint.weights).items()}
-    p = checkpoint.task.p
-    no_split = (
-        f"the run has no {SPLIT}, so train and test pairs are unknown"
-        if in_directory
-        else "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
-    )
+    own, p = {name: weight.clone() for name, weight in plain(weights).items()}, task.p
 
     def gradient() -> Mapping[str, Tensor]:
-        if checkpoint.train_mask is None:
+        if train_mask is None:
             raise Missing(no_split)
-        return loss_gradient(config, weights, checkpoint.train_mask, checkpoint.task.labels)
+        return loss_gradient(network, own, train_mask, task.labels)
 
     def gradients(pairs: Pairs) -> Iterator[InputGradients]:
-        found = gradients_of(config, weights, pairs)
+        found = gradients_of(network, own, pairs)
         if found is None:
-            raise Missing(f"the forward of {config.name} names no {config.points.embed}, the embedded inputs")
+            raise Missing(f"the forward of {network.name} names no {network.points.embed}, the embedded inputs")
         return found
 
-    # Nothing here may hold the subject: it would stay in memory, with all that it has computed, for a while.
+    # Do not capture the subject here: the reference cycle keeps its arrays alive until garbage collection.
     return Subject(
-        checkpoint.task,
-        lambda: activations(checkpoint),
-        step=checkpoint.step,
-        train_mask=checkpoint.train_mask,
-        final=final or last,
+        task,
+        computing()(lambda: over_pairs(network, weights, p)),
+        step=step,
+        train_mask=train_mask,
+        final=final,
         chosen=chosen or {},
         have={
-            "weights": lambda: weights,
-            "parameters": lambda: list(weights.values()),
-            "W_E": lambda: config.embedding(weights, p),
-            "W_L": lambda: _cut(config.neuron_logit_map(weights), p),
-            "embeddings": lambda: config.embeddings(weights, p),
+            "weights": lambda: own,
+            "parameters": lambda: list(own.values()),
+            "W_E": lambda: network.embedding(own, p),
+            "W_L": lambda: _cut(network.neuron_logit_map(own), p),
+            "embeddings": lambda: network.embeddings(own, p),
             "train_loss_gradient": gradient,
             "gradients": lambda: gradients,
         },
         lack=_NO_ATTENTION
         | {
-            "neurons": f"the forward of {config.name} names no {config.points.neurons}, the neurons",
-            "W_L": f"{config.name} gives no neuron_logit_map",
-            "W_E": f"{config.name} gives no embedding",
-            "embeddings": f"{config.name} gives no embeddings",
+            "neurons": f"the forward of {network.name} names no {network.points.neurons}, the neurons",
+            "W_L": f"{network.name} gives no neuron_logit_map",
+            "W_E": f"{network.name} gives no embedding",
+            "embeddings": f"{network.name} gives no embeddings",
             "train_mask": no_split,
         },
     )

@@ -29,8 +29,7 @@ from interp.measures.registry import Measure, Number, Values, chosen, evaluate
 from interp.measures.subject import Missing, Subject
 from interp.progress import checked_frequencies, in_order, run_doubts, threads_for, warn_of
 from interp.published.loading import load_run
-from interp.run import ForeignNetwork, PathLike, Run
-from interp.subjects import subject_of
+from interp.run import PathLike, Run
 from interp.task import split_digest
 from interp.threads import keeping_threads, side_by_side
 
@@ -146,7 +145,7 @@ def trajectory(
 
     with progress_bar("measure", "checkpoints", len(rows), len(rows) - len(todo), progress and bool(todo)) as bar:
         # A caller's measure or module may not be ready for two threads at a time.
-        ours = all(one.builtin for one in wanted + of_arrays) and not isinstance(run.architecture, ForeignNetwork)
+        ours = all(one.builtin for one in wanted + of_arrays) and run.architecture.is_own
         each_checkpoint(measure, todo, workers if ours else 1, bar, len(rows))
     failed: dict[tuple[str, str], list[int]] = {}
     missing: dict[str, str] = kept.missing if kept else {}
@@ -295,7 +294,7 @@ class _Subjects:
     def __call__(self, step: int) -> Subject:
         if step in self._held:
             return self._held[step]
-        return subject_of(self._run.at(step), {key_frequencies_of: self.keys}, self.last)
+        return self._run.at(step).subject({key_frequencies_of: self.keys}, self.last)
 
     def _hold(self, step: int) -> Subject:
         subject = self(step)
@@ -321,7 +320,7 @@ def _may_write(run: Run) -> bool:
     """Whether a run lies in a directory that interp wrote and that may be written to."""
     if not isinstance(run.path, Path) or not run.path.is_dir():
         return False
-    if isinstance(run.architecture, ForeignNetwork):
+    if not run.architecture.is_own:
         return False
     return bool(run.path.stat().st_mode & 0o222) and os.access(run.path, os.W_OK)  # root may write anywhere
 

@@ -9,7 +9,6 @@ import torch
 import interp
 from interp import Task
 from interp.measures import attention, logits, neurons
-from interp.subjects import subject_of
 from tests.models import measured, random_weights, sizes
 
 
@@ -152,7 +151,7 @@ def test_score_vectors_and_circuits_are_the_bridges():
         torch.testing.assert_close(ov[h], W["W_E"] @ W["W_V"][h] @ W["W_O"][h] @ W["W_U"])
     wave = torch.stack([angle(p, 2).cos(), angle(p, 2).sin() + 5])
     assert attention.score_shares(wave)[1].tolist() == pytest.approx([1, 1])
-    of = subject_of(interp.Checkpoint(weights, config, interp.Task(p)))
+    of = interp.Checkpoint(weights, config, interp.Task(p)).subject()
     assert attention.score_vectors_of(of) is attention.score_vectors_of(of)  # computed once
     torch.testing.assert_close(attention.score_vectors_of(of), ours)
     with pytest.raises(interp.ConfigError, match='is defined from "="; a model of two positions has none'):

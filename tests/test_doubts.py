@@ -14,7 +14,6 @@ from interp import ConfigError, Task
 from interp.doubts import doubts_of
 from interp.networks import OneHiddenLayer
 from interp.published.task_names import meaning_of, named_tasks
-from interp.subjects import subject_of
 from tests.processes import interp as shell, module
 from tests.test_published import here
 from tests.wild import PUBLISHED
@@ -417,11 +416,11 @@ def test_names_that_mean_nothing_or_two_things(file):
 def test_published_models_of_addition_are_not_doubted_and_their_split_is_known_from_others(name, how, split):
     checkpoint = interp.load_checkpoint(PUBLISHED / name, **(how if split else {}))
     origins = (checkpoint.task_origin, checkpoint.split_origin)
-    assert doubts_of(subject_of(checkpoint), *origins) == ()
+    assert doubts_of(checkpoint.subject(), *origins) == ()
     if split:
         p = checkpoint.task.p
         other = replace(checkpoint, train_mask=interp.split_mask(p, 0.3, 5, how["split"]))
-        (doubt,) = doubts_of(subject_of(other), *origins)
+        (doubt,) = doubts_of(other.subject(), *origins)
         assert "answered no better than the others" in doubt
 
 

@@ -24,7 +24,6 @@ from interp.reports import content
 from interp.reports.live import LivePage
 from interp.reports.packing import as_bytes, as_json, script
 from interp.shipped import HOME
-from interp.subjects import subject_of
 from interp.threads import on
 from tests import layouts
 from tests.browsing import browser, opened, sideways, violations
@@ -89,10 +88,10 @@ def test_every_plot_shows_the_librarys_numbers_at_each_position(page, demo):
     """Float32 and seven digits: 1e-6 of the largest; maps of bytes: half of 1/254 of their range."""
     run = demo[1]
     keys = interp.progress_measures(run.at(1_500)).key_frequencies
-    final = subject_of(run.at(1_500))
+    final = run.at(1_500).subject()
     for step in STEPS:
         go(page, step)
-        subject = subject_of(run.at(step))
+        subject = run.at(step).subject()
         exactly = {
             "Norms of the embedding": by_frequency(embedding_norms(subject)),
             "Norms of the neuron-logit map": by_frequency(unembedding_norms(subject)),
@@ -126,7 +125,7 @@ def test_attention_and_neurons_are_computed_in_the_page_as_the_network_does(page
     assert page.evaluate("'scores' in report.views[0].run.arrays && !('neurons' in report.views[0].run.arrays)")
     for step in STEPS:
         go(page, step)
-        subject = subject_of(run.at(step))
+        subject = run.at(step).subject()
         attention = downloaded(page, "Attention to a, over pairs")
         for h in range(subject.pattern.shape[2]):
             assert attention[f"head {h}"] == pytest.approx(subject.pattern[:, :, h, 0].flatten().numpy(), abs=1e-6)
@@ -159,7 +158,7 @@ def test_the_waves_of_a_pair_and_what_they_leave(page, demo):
         go(page, step)
         for name, value in (("a", a), ("b", b)):
             page.get_by_label(f"{name} of the pair").fill(str(value))
-        subject = subject_of(run.at(step))
+        subject = run.at(step).subject()
         s = (a + b) % 23
         of_label = table(subject) - table(subject).mean(1, keepdim=True)
         found = downloaded(page, "The logits of one pair, wave by wave")
@@ -189,7 +188,7 @@ def test_waves_of_differences_and_of_an_even_modulus(chromium, tmp_path, operati
     file = run.report(progress=False).save(tmp_path / "report.html")
     with opened(chromium, file) as page:
         go(page, 60)
-        subject = subject_of(run.at(60))
+        subject = run.at(60).subject()
         of_label = table(subject) - table(subject).mean(1, keepdim=True)
         a, b = 3, 8
         page.evaluate(f"report.views[0].pair.set({a}, {b})")
@@ -206,7 +205,7 @@ def test_waves_of_differences_and_of_an_even_modulus(chromium, tmp_path, operati
 
 def test_a_map_has_the_colour_of_its_value_where_its_pair_is(page, demo):
     go(page, 1_500)
-    pattern = subject_of(demo[1].at(1_500)).pattern[:, :, 0, 0]
+    pattern = demo[1].at(1_500).subject().pattern[:, :, 0, 0]
     pixels = page.evaluate(
         """() => {
             const canvas = document.querySelector('canvas[aria-label="head 0, over pairs"]');
@@ -233,9 +232,9 @@ def test_what_is_shown_over_training(page, demo):
     graduated = downloaded(page, "When each pair graduated")["graduated at step"]
     expected = interp.graduation(interp.trajectory(run, arrays=["answered"], progress=False)).steps.flatten()
     assert np.array_equal(graduated, expected, equal_nan=True)
-    assert right(subject_of(run.at(1_500))).all()
+    assert right(run.at(1_500).subject()).all()
     norms = downloaded(page, "Norms of W_E over training")
-    at = np.stack([by_frequency(embedding_norms(subject_of(run.at(step)))).numpy() for step in run.steps])
+    at = np.stack([by_frequency(embedding_norms(run.at(step).subject())).numpy() for step in run.steps])
     assert norms["k = 3"] == pytest.approx(at[:, 2], rel=1e-6)
 
 
@@ -331,7 +330,7 @@ def test_an_open_table_follows_the_slider(page, demo):
     for step in (0, 700):
         go(page, step)
         shown = [float(text) for text in figure.locator("td:nth-child(2)").all_inner_texts()]
-        expected = by_frequency(embedding_norms(subject_of(demo[1].at(step)))).numpy()
+        expected = by_frequency(embedding_norms(demo[1].at(step).subject())).numpy()
         assert shown == pytest.approx(expected, rel=1e-3)  # four digits are shown
 
 
@@ -517,7 +516,7 @@ def test_maps_that_cannot_be_computed_from_numbers_are_carried_as_bytes(chromium
     with opened(chromium, file) as page:
         for step in run.steps:
             go(page, step)
-            subject = subject_of(run.at(step))
+            subject = run.at(step).subject()
             for h in range(2):
                 found = numbers(page, f"report.views[0].toA(report.views[0].map, {h})")
                 expected = subject.pattern[:, :, h, 0].flatten().numpy()
@@ -534,7 +533,7 @@ def test_neurons_of_one_hidden_layer_are_computed_in_the_page(chromium, tmp_path
     with opened(chromium, file) as page:
         for step in run.steps:
             go(page, step)
-            subject = subject_of(run.at(step))
+            subject = run.at(step).subject()
             for at, n in enumerate(page.evaluate("report.views[0].run.neurons")):
                 found = numbers(page, f"report.views[0].neuron(report.views[0].map, {at})")
                 assert found == pytest.approx(subject.neurons[:, :, n].flatten().numpy(), abs=1e-6)

@@ -22,7 +22,6 @@ from interp.measures.logits import explained_accuracy, key_frequencies_of
 from interp.measures.mechanism import explained_by_difference, gradient_symmetricity, standard_error, translation_share
 from interp.measures.registry import chosen, evaluate
 from interp.progress import of_subject
-from interp.subjects import subject_of
 from tests.conftest import ROOT
 from tests.models import analytic_activations, subject
 
@@ -491,7 +490,7 @@ SAMPLED = {"all_to": 2, "sample": 60}  # of 169 pairs
 def test_a_sampled_measure_is_that_of_its_pairs_by_hand(small_run):
     """Cosines of autograd's gradients; the share from M of the sample, its error from M with one pair left out."""
     one = small_run[-1]
-    the_subject = subject_of(one)
+    the_subject = one.subject()
     pairs = mechanism.sample_of(13, **SAMPLED)
     assert len({(a, b) for a, b in zip(pairs.a.tolist(), pairs.b.tolist(), strict=True)}) == 60
     of_a, of_b = (g.double() for g in one.config.input_gradients(one.weights, pairs))
@@ -512,7 +511,7 @@ def test_a_sampled_measure_is_that_of_its_pairs_by_hand(small_run):
 
 def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
     """Over 40 samples of 40 pairs: 38 intervals of two standard errors should hold it, hardly ever under 33."""
-    whole = subject_of(small_run[-1])
+    whole = small_run[-1].subject()
     all_pairs = {one: one(whole) for one in (gradient_symmetricity, translation_share)}
     errors = {
         gradient_symmetricity: mechanism.gradient_symmetricity_error,
@@ -525,7 +524,7 @@ def test_standard_errors_cover_the_value_of_all_pairs(small_run, monkeypatch):
         every = interp.networks.Pairs.all(13)
         sample = interp.networks.Pairs(13, every.a[drawn], every.b[drawn])
         monkeypatch.setattr(mechanism, "sample_of", lambda *_, sample=sample: sample)
-        sampled = subject_of(small_run[-1])
+        sampled = small_run[-1].subject()
         for one, error in errors.items():
             covered[one] += abs(one(sampled) - all_pairs[one]) <= 2 * error(sampled)
     assert min(covered.values()) >= 33
@@ -613,7 +612,7 @@ def test_a_subject_is_gone_when_nothing_holds_it(shipped):
     gc.collect()
     gc.disable()
     try:
-        measured = subject_of(shipped.at(9_000))
+        measured = shipped.at(9_000).subject()
         evaluate(measured, chosen(None) + chosen(["naive_loss_minimization"]))
         seen = weakref.ref(measured)
         del measured

@@ -150,6 +150,10 @@ class Subject:
             raise not_finite(self)
         return acts
 
+    def run_pairs(self) -> Activations:
+        """Run all pairs and return logits, neurons and pattern, whether or not the logits are finite."""
+        return self._activations()
+
     @property
     def was_run(self) -> bool:
         """Whether all pairs have been run already."""

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from interp.arguments import given, room_for
@@ -123,7 +123,32 @@ class ByNumber:
     attention_coefficient: float = 1.0
 
 
-class Network(ABC):
+class Measurable(ABC):
+    """A kind of network whose weights are measured: one of interp's, an interp.Model, or the config of a bridge.
+
+    name     its name, as titles and errors have it
+    is_own   whether interp computes it itself. Only then can its weights be ablated, trained and kept in a run
+             directory, and measured on several threads at once: another's module may not be ready for that
+    """
+
+    name: ClassVar[str] = ""
+    is_own: ClassVar[bool] = False
+
+    @property
+    def width(self) -> int | None:
+        """The largest axis of a weight, by which the number of threads is chosen; None if it is unknown."""
+        return None
+
+    @abstractmethod
+    def hooked(self, weights: Weights, p: int) -> nn.Module:
+        """Return a module with these weights, for a task of modulus p."""
+
+    def by_number(self, weights: Weights, p: int) -> ByNumber | None:
+        """Return what each number adds to attention and to the neurons; by default None, for a network without such."""
+        return None
+
+
+class Network(Measurable):
     """The sizes of a network, and what it computes. A member is a frozen dataclass of its sizes.
 
     It must give `axes`, `initial_weights` and `forward`. Fields of the names d_vocab and d_vocab_out that are None are
@@ -138,7 +163,7 @@ class Network(ABC):
                 are [in, out], as in x @ W. Muon scales its steps by it
     """
 
-    name: ClassVar[str] = ""
+    is_own = True
     optional: ClassVar[tuple[str, ...]] = ()
     batch: ClassVar[int | None] = None
     out_first: ClassVar[bool] = False
@@ -256,10 +281,6 @@ class Network(ABC):
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"] | None:
         """Return W_L, what each neuron adds to the logits; by default W_out · W_U, None where there is none."""
         return weights["W_out"] @ weights["W_U"] if {"W_out", "W_U"} <= set(weights) else None
-
-    def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """Return what each number adds to attention and to the neurons; by default None, for a network without such."""
-        return None
 
     def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
         """Return what the hooked model reads for these pairs: by default (a, b)."""

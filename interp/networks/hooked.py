@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar, Protocol, runtime_checkable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -10,8 +12,20 @@ from transformer_lens.hook_points import HookPoint
 
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.base import Network, Tap, Weights
+from interp.networks.base import HookPoints, Tap, Weights
 from interp.networks.pairs import Pairs
+
+
+@runtime_checkable
+class Tapped(Protocol):
+    """A network whose forward names its activations, as every interp.Network does."""
+
+    name: ClassVar[str]
+
+    @property
+    def points(self) -> HookPoints: ...
+
+    def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]: ...
 
 
 class HookedNetwork(HookedRootModule):
@@ -21,7 +35,7 @@ class HookedNetwork(HookedRootModule):
     """
 
     @computing()
-    def __init__(self, network: Network, weights: Weights, p: int) -> None:
+    def __init__(self, network: Tapped, weights: Weights, p: int) -> None:
         super().__init__()
         self.cfg, self.p = network, p
         for name, weight in weights.items():
@@ -63,7 +77,7 @@ class _Names(Tap):
         return True
 
 
-def _names_of(network: Network, weights: Weights, p: int) -> list[str]:
+def _names_of(network: Tapped, weights: Weights, p: int) -> list[str]:
     names = _Names()
     with torch.no_grad():
         network.forward(weights, Pairs(p, torch.zeros(1, dtype=torch.long), torch.zeros(1, dtype=torch.long)), names)

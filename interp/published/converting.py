@@ -12,13 +12,14 @@ from interp.computing import computing
 from interp.console import progress_bar
 from interp.disk import as_path, look_up, make_folder, temporary_in, writing
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.networks import Network
 from interp.networks.base import Activation
 from interp.published.contents import read_contents
 from interp.published.files import local_file
 from interp.published.loading import find_run, is_ours, load
 from interp.published.readings import Asked
 from interp.run import (
-    ForeignNetwork,
+    Checkpoint,
     PathLike,
     Run,
     home_of,
@@ -65,14 +66,11 @@ def convert(
         if step is not None:
             raise ConfigError(f"{name} is a whole run, which knows its steps; leave step out.")
         first, steps, history = run[-1], list(run.steps), run.history
+        architecture = _own_network(first, name)
         checkpoints = iter(run)
     else:
         first = load(file, name, asked, None)
-        if isinstance(first.config, ForeignNetwork):
-            raise ConfigError(
-                f"{name} is a bridge with a config that no network of interp's has, so a run directory cannot hold it; "
-                "measure the file itself."
-            )
+        architecture = _own_network(first, name)
         if step is not None and first.step is not None and step != first.step:
             raise ConfigError(f"{name} holds step {first.step}, not step {step}; leave step out.")
         known = first.step if step is None else step
@@ -81,7 +79,6 @@ def convert(
         steps = [known or 0]
         checkpoints = iter([first])
         history = pd.DataFrame() if home_of(file) or is_ours(file) else read_contents(file, name).history
-    assert not isinstance(first.config, ForeignNetwork)
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
         make_folder(target.parent)
@@ -91,14 +88,14 @@ def convert(
             progress_bar("convert", "checkpoints", len(steps), show=progress) as bar,
         ):
             for done, (number, checkpoint) in enumerate(zip(steps, checkpoints, strict=True), 1):
-                write_checkpoint(temporary, number, checkpoint.weights, first.task, first.config, first.task_origin)
+                write_checkpoint(temporary, number, checkpoint.weights, first.task, architecture, first.task_origin)
                 if bar:
                     bar.at(done)
             if first.train_mask is not None:
                 write_split(temporary, first.train_mask)
             if len(history):
                 write_history(temporary, history)
-            write_config_of(temporary, first)
+            write_config_of(temporary, first, architecture)
             if target.exists():
                 target.rmdir()
             temporary.replace(target)
@@ -110,3 +107,13 @@ def convert(
     written = open_directory(target)
     written.doubts = first.doubts
     return written
+
+
+def _own_network(checkpoint: Checkpoint, name: Path | str) -> Network:
+    """Return the network of a checkpoint; ConfigError for one that a run directory cannot hold."""
+    if isinstance(checkpoint.config, Network):
+        return checkpoint.config
+    raise ConfigError(
+        f"{name} is a bridge with a config that no network of interp's has, so a run directory cannot hold it; measure "
+        "the file itself."
+    )

@@ -329,7 +329,7 @@ def _bridge(file: Path, name: Path | str, asked: Asked, step: int | None) -> Che
     task = asked.task_of(Task(p))
     mask = as_mask(asked.split, asked.seed, task.p)
     weights = plain(state)
-    network.build(weights)  # says now if they do not fit
+    network.hooked(weights, task.p)  # says now if they do not fit
     origin: Origin = "given" if asked.task else "assumed"
     return Checkpoint(weights, network, task, told, mask, name, None, origin, "given")
 

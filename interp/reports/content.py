@@ -30,12 +30,10 @@ from interp.measures.losses import cross_entropies, right
 from interp.measures.neurons import neuron_frequencies, purity, representatives, shares_of
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import principal_components
-from interp.networks.base import Network
 from interp.progress import threads_for
 from interp.reports.packing import Packed, as_bytes, doubles, exact, whole_numbers
 from interp.reports.words import settings_in_words, what_happened, words_of
-from interp.run import ForeignNetwork, Run
-from interp.subjects import subject_of
+from interp.run import Run
 from interp.threads import keeping_threads
 from interp.trajectories import Arrays, each_checkpoint
 
@@ -75,8 +73,7 @@ def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
         computed[step] = parts.of(step, step in with_maps)
 
     with progress_bar("report", "checkpoints", len(steps), show=progress) as bar:
-        foreign = isinstance(run.architecture, ForeignNetwork)  # it may not be ready for two threads at a time
-        each_checkpoint(compute, steps, 1 if foreign else workers, bar, len(steps))
+        each_checkpoint(compute, steps, workers if run.architecture.is_own else 1, bar, len(steps))
     each, maps = [computed[step] for step in steps], [computed[step] for step in with_maps]
     shown = Shown(run=run)
     said = what_happened(run, found, measured, key, readable)
@@ -112,7 +109,7 @@ class _Parts:
     def __init__(self, run: Run, key: KeyCheckpoint | None, last: int) -> None:
         self.run = run
         self.missing: dict[str, str] = {}
-        final = subject_of(run.at(last if key is None else key.step))
+        final = run.at(last if key is None else key.step).subject()
         self.keys = [] if key is None else list(key.frequencies(KEY_SHARE))
         self.directions: list[Tensor] = []
         circles: list[int] = []
@@ -128,7 +125,7 @@ class _Parts:
         self.neurons: list[int] = next(iter(self._try("neurons", lambda: _chosen_neurons(final))), [])
         heads = next(iter(self._try("attention", lambda: final.pattern.shape[2])), 0)
         network = run.architecture
-        self.form = network.by_number(run.at(last).weights, run.task.p) if isinstance(network, Network) else None
+        self.form = network.by_number(run.at(last).weights, run.task.p)
         self.about: dict[str, Any] = {
             "keys": self.keys, "circles": circles, "circle_notes": notes, "neurons": self.neurons, "heads": heads,
             "sign": {"add": 1, "subtract": -1}.get(run.task.operation, 0), "key_step": final.step,
@@ -150,7 +147,7 @@ class _Parts:
     def of(self, step: int, with_maps: bool) -> Step:
         """Return the arrays of one checkpoint."""
         checkpoint = self.run.at(step)
-        subject = subject_of(checkpoint)
+        subject = checkpoint.subject()
         found: Step = {}
 
         def add(name: str, get: Callable[[], Any], part: str | None = None) -> None:
