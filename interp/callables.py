@@ -90,9 +90,10 @@ class Model(Measurable):
         f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
         self.f, self.task = f, task
         self.train_mask = as_mask(split, seed, task.p)
-        self.reads, self._inputs = _inputs(tokens, vocabulary, task.p)
-        self._given = {"neurons": neurons, "pattern": pattern, "W_E": W_E, "W_L": W_L}
-        for name, what in self._given.items():
+        self.reads, inputs = _inputs(tokens, vocabulary, task.p)
+        given_parts = {"neurons": neurons, "pattern": pattern, "W_E": W_E, "W_L": W_L}
+        self._made_of = ModelParts(f, task, self.train_mask, inputs, given_parts)
+        for name, what in given_parts.items():
             parts: Sequence[Any] = what if _names(what) else [what]  # type: ignore[assignment]
             for part in parts:
                 self._check(name, part)
@@ -103,7 +104,7 @@ class Model(Measurable):
     @property
     def module(self) -> nn.Module | None:
         """The module that f is, None for a function or an array."""
-        return self.f if isinstance(self.f, nn.Module) else None
+        return self._made_of.module
 
     @property
     def needed_module(self) -> nn.Module:
@@ -116,7 +117,9 @@ class Model(Measurable):
     def by_array(self) -> list[str]:
         """Which parts were given by array, not by name."""
         return [
-            name for name, what in self._given.items() if not (what is None or isinstance(what, str) or _names(what))
+            name
+            for name, what in self._made_of.given.items()
+            if not (what is None or isinstance(what, str) or _names(what))
         ]
 
     def _check(self, name: str, what: str | Array | None) -> None:
@@ -156,13 +159,11 @@ class Model(Measurable):
 
         The other arguments are those of `Subject`.
         """
-        return _Reading(self, state).subject(chosen, step, final)
+        return ModelForward(self._made_of, state).subject(chosen, step, final)
 
     def hooked(self, weights: State, p: int) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
-        module = copy.deepcopy(self.needed_module).eval()
-        module.load_state_dict(dict(weights))
-        return module
+        return module_with(self.needed_module, weights)
 
     def check_state(self, state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
         """Return a state under the names of the module; CheckpointError if it is not one of this module."""
@@ -301,23 +302,43 @@ def _untouched(module: nn.Module | None) -> Iterator[None]:
                         buffer.copy_(before)
 
 
+def module_with(module: nn.Module, weights: State) -> nn.Module:
+    """Return a copy of a module with these weights, in evaluation mode."""
+    module = copy.deepcopy(module).eval()
+    module.load_state_dict(dict(weights))
+    return module
+
+
+@dataclass(frozen=True, eq=False)
+class ModelParts:
+    """What an interp.Model is made of: `inputs` makes what f reads, and `given` names or holds its parts."""
+
+    f: Callable[..., Any] | Array
+    task: Task
+    train_mask: Bool[Tensor, "p p"] | None
+    inputs: Callable[[Tensor, Tensor], Any]
+    given: Mapping[str, Any]
+
+    @property
+    def module(self) -> nn.Module | None:
+        return self.f if isinstance(self.f, nn.Module) else None
+
+
 @dataclass(eq=False)
-class _Reading:
+class ModelForward:
     """A model with one state of its weights: what its subject asks for is computed here, when it is asked for."""
 
-    net: Model
+    net: ModelParts
     state: State | None
 
     def __post_init__(self) -> None:
         self.module = self.net.module
         if self.state is not None and self.module is not None and not self.state.keys() <= _tensors(self.module).keys():
-            self.module, self.state = (
-                self.net.hooked(self.state, self.net.task.p),
-                None,
-            )  # a state dict under names of its own
+            # a state dict under names of its own
+            self.module, self.state = module_with(self.module, self.state), None
         self.lack: dict[str, str] = {
             name: f"the model was given without {name}; name the part that gives it ({name}=)"
-            for name, what in self.net._given.items()
+            for name, what in self.net.given.items()
             if what is None
         }
         self.lack["train_mask"] = "no train/test split is known; give split= (and seed=) with the model"
@@ -368,7 +389,7 @@ class _Reading:
 
     def _inputs(self, pairs: Pairs) -> Any:
         try:
-            inputs = self.net._inputs(pairs.a, pairs.b)
+            inputs = self.net.inputs(pairs.a, pairs.b)
         except Exception as error:  # the caller's function
             raise ConfigError(
                 f"tokens must be a function of two int64 tensors a and b, here [{len(pairs)}] each; it raised "
@@ -466,7 +487,7 @@ class _Reading:
         return Activations(logits[..., :p].clone(), self._array("neurons"), self._array("pattern"))
 
     def _array(self, name: str) -> Tensor | None:
-        what = self.net._given[name]
+        what = self.net.given[name]
         return None if what is None or isinstance(what, str) else _real(name, what).clone()
 
     # ── hooks ──
@@ -484,7 +505,7 @@ class _Reading:
 
         try:
             for name in ("neurons", "pattern"):
-                what = self.net._given[name]
+                what = self.net.given[name]
                 if isinstance(what, str) and self.module is not None:
                     handles.append(self.module.get_submodule(what).register_forward_hook(keep(name)))
             yield
@@ -494,7 +515,7 @@ class _Reading:
 
     def _captured(self, name: str, captured: Mapping[str, Any], batch: int) -> Tensor | None:
         """Return what a submodule gave, at the last position; None, with the reason in `lack`, if it gave nothing."""
-        what = self.net._given[name]
+        what = self.net.given[name]
         if not isinstance(what, str):
             return None
         if name not in captured:
@@ -548,7 +569,7 @@ class _Reading:
     @cached_property
     def tables(self) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]] | None:
         """The embeddings of the p numbers as a and as b."""
-        what, p = self.net._given["W_E"], self.net.task.p
+        what, p = self.net.given["W_E"], self.net.task.p
         if what is None:
             self.lack["embeddings"] = self.lack["W_E"]
             return None
@@ -588,7 +609,7 @@ class _Reading:
         return None if of_a is None or of_b is None else (of_a, of_b)
 
     def neuron_logit_map(self) -> Float[Tensor, "d_mlp p"] | None:
-        what, p = self.net._given["W_L"], self.net.task.p
+        what, p = self.net.given["W_L"], self.net.task.p
         if what is None:
             return None
         neurons = self._computed.neurons
@@ -639,7 +660,7 @@ class _Reading:
 
     def gradients(self, pairs: Pairs) -> Iterator[InputGradients]:
         """∂L/∂E_a and ∂L/∂E_b by a hook on the embedding that W_E names."""
-        what, module = self.net._given["W_E"], self.module
+        what, module = self.net.given["W_E"], self.module
         key = what.removesuffix(".weight") if isinstance(what, str) else ""
         part = dict(module.named_modules(remove_duplicate=False)).get(key) if module is not None and key else None
         where = self.positions if isinstance(part, nn.Embedding) else None

@@ -54,8 +54,6 @@ class Report:
         return f'<iframe srcdoc="{html.escape(self.html)}" title="Report" style="{style}"></iframe>'
 
 
-@computing()
-@keeping_threads
 def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
     """Return an interactive page of a run, of up to four side by side, or of a sweep; it opens offline in any browser.
 
@@ -73,15 +71,23 @@ def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
         raise ConfigError(f"report() takes 1 to {MOST_RUNS} runs; got {len(runs)}.")
     (first, *others) = runs
     if not others and (isinstance(first, Sweep) or (isinstance(first, str | os.PathLike) and is_sweep(first))):
-        from interp.reports.sweeps import sweep_report  # whose pages of runs come from here
+        from interp.reports.sweeps import sweep_report
 
         return sweep_report(first)
     for run in runs:
         if not isinstance(run, Run | str | os.PathLike):
             raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
-    opened = [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)]
-    with made_from(*opened):
-        return report_of([content_of(run, progress) for run in opened])
+    return page_of(
+        [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)], progress
+    )
+
+
+@computing()
+@keeping_threads
+def page_of(runs: Sequence[Run], progress: bool = True) -> Report:
+    """Return the page of runs that are open, side by side."""
+    with made_from(*runs):
+        return report_of([content_of(run, progress) for run in runs])
 
 
 def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:

@@ -20,7 +20,7 @@ from interp.errors import CheckpointError, ConfigError
 from interp.plot.sweeps import TITLES, UNSET
 from interp.provenance import made_from
 from interp.reports.packing import page
-from interp.reports.report import Report, checked_file, report
+from interp.reports.report import Report, checked_file, page_of
 from interp.reports.sweep_words import doubts, summary
 from interp.run import PathLike, Run
 from interp.survival import outcomes, with_delays
@@ -69,7 +69,7 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
     with progress_bar("report", "runs", min(len(there), most), show=progress) as bar:
         for done, (name, run) in enumerate(list(there.items())[:most], 1):
             try:
-                report(run, progress=False).save(folder / f"{name}.html")
+                page_of([run], progress=False).save(folder / f"{name}.html")
                 pages[name] = f"{folder.name}/{name}.html"
             except (CheckpointError, ConfigError) as error:
                 left_out.append(_no_page(name, error))
