@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,8 +25,8 @@ from interp.measures.logits import KEY_SHARE
 from interp.measures.subject import Missing
 from interp.plot.circles import WIDTH, Circles, Curve, save_circles
 from interp.provenance import made_from
-from interp.published.loading import load_run
 from interp.run import Checkpoint, PathLike, Run
+from interp.sources import one_run
 from interp.threads import keeping_threads
 
 FPS = 5.0
@@ -86,9 +85,7 @@ def animate(
     file = _checked_file(path)
     milliseconds = 10 * round(100 / number("fps", fps, least=1, most=50))
     width = whole("width", width, WIDTH // 2, _LARGEST_WIDTH + 1)
-    if not isinstance(run, Run | str | os.PathLike):
-        raise ConfigError(f"animate() takes a Run or the path of one; got {given(run)}.")
-    run = run if isinstance(run, Run) else load_run(run)
+    run = one_run(run, "animate()")
     if run.task.p == 2:
         raise ConfigError("An animation needs p of at least 3; got 2, whose only frequency has no sine and no circle.")
     if len(run.steps) < 2:

@@ -78,7 +78,7 @@ class Model(Measurable):
     ) -> None:
         if not isinstance(task, Task):
             raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(task)}.")
-        if not callable(f) and not _is_array(f):
+        if not callable(f) and not is_array(f):
             raise ConfigError(
                 f"f must be a module or function from tokens to logits, or an array of logits; got {given(f)}."
             )
@@ -250,7 +250,8 @@ def _inputs(
 # ── what f gives ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _is_array(x: Any) -> bool:
+def is_array(x: Any) -> bool:
+    """Return whether this is an array of torch, numpy or a library that speaks DLPack or numpy's protocol."""
     return isinstance(x, Tensor | np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__array__")
 
 
@@ -748,10 +749,3 @@ def _described(inputs: Any) -> str:
 def _said(error: Exception) -> str:
     first = (str(error).strip().splitlines() or [""])[0]
     return f"{type(error).__name__}: {first}" if first else type(error).__name__
-
-
-def is_callable_model(x: Any, tokens: Tokens | None) -> bool:
-    """Whether progress_measures is to take something that is no Model, path, Checkpoint or Run as a callable."""
-    if tokens is not None:
-        return callable(x) or _is_array(x)
-    return not (hasattr(x, "run_with_cache") and hasattr(x, "cfg")) and (callable(x) or _is_array(x))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +22,16 @@ from interp.errors import CheckpointError, ConfigError, warn
 from interp.events import Phases, phases
 from interp.graduations import Graduation, graduation
 from interp.landscapes import losses_around
-from interp.logs import is_log, read_log
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import inner_products
 from interp.networks.base import Measurable
 from interp.plot.declared import FIGURES, Figure
 from interp.plot.saving import gallery, save
-from interp.progress import ProgressMeasures, last_checkpoint, progress_measures
+from interp.progress import ProgressMeasures, progress_measures, run_doubts, warn_of
 from interp.provenance import made_from
-from interp.published.loading import load_run
 from interp.run import Checkpoint, PathLike, Run
-from interp.sweeps.table import Sweep, is_sweep, load_sweep, varied
+from interp.sources import Opened, opened
+from interp.sweeps.table import Sweep, as_sweep, one_sweep, varied
 from interp.task import Task
 from interp.trajectories import trajectory
 
@@ -39,8 +39,6 @@ _FURTHER = (
     "explained_accuracy", "softmax_collapse", "naive_loss_minimization", "translation_share", "effective_rank",
     "phase_alignment",
 )  # fmt: skip
-
-Source = Run | Checkpoint | Model | Sweep | pd.DataFrame | PathLike
 
 
 class Shown:
@@ -60,8 +58,39 @@ class Shown:
         model: Checkpoint | Model | None = None,
         log: pd.DataFrame | None = None,
         sweep: Sweep | None = None,
+        whole: bool = True,
     ) -> None:
-        self._run, self._model, self._log, self._sweep = run, model, log, sweep
+        """Show a run, a model, a log or a sweep; with `whole` false, of the run of a model that model alone."""
+        self._run, self._model, self._log, self._sweep, self._whole = run, model, log, sweep, whole
+
+    @property
+    def origin(self) -> Any:
+        """What it was opened from."""
+        there = [self._sweep, self._log, None if "run" in self.kinds else self._model, self._run]
+        return next(one for one in there if one is not None)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of figures that can be drawn of it."""
+        if self._sweep is not None:
+            return ("sweep",)
+        if self._log is not None:
+            return ("run",)
+        return ("run", "model") if self._whole else ("model",)
+
+    def doubts_of_source(self) -> tuple[str, ...]:
+        """Return what speaks against the task and split of the run or the model that it was opened from.
+
+        Nothing is said of a network that diverged. A warning is given of what was not said when it was opened.
+        """
+        with contextlib.suppress(CheckpointError):
+            if self.kinds == ("model",):
+                return progress_measures(self.model, measures=["loss"]).doubts
+            if "model" in self.kinds:
+                doubts = run_doubts(self.run)
+                warn_of(doubts[len(self.run.doubts) :], self.run.path)
+                return doubts
+        return ()
 
     @property
     def run(self) -> Run:
@@ -118,7 +147,7 @@ class Shown:
 
     @cached_property
     def model(self) -> Checkpoint | Model:
-        return self.run[-1] if self._model is None else self._model
+        return self.run.last_readable(warned=True) if self._model is None else self._model
 
     @cached_property
     def losses_around(self) -> pd.DataFrame:
@@ -214,25 +243,31 @@ def shown(source: Any, of: str = "run", name: str = "this figure") -> Shown:
     if isinstance(source, Shown):
         return source
     if of == "sweep":
-        source = load_sweep(source) if isinstance(source, str | os.PathLike) else source
-        if isinstance(source, Sweep):
-            return Shown(sweep=source)
-        raise ConfigError(f"{name} takes a Sweep, the path of one, or its table; got {given(source)}.")
-    if isinstance(source, str | os.PathLike):
-        if of == "run" and is_log(source):
-            return Shown(log=read_log(source))
-        source = load_run(source) if of == "run" else last_checkpoint(source)
-    if isinstance(source, Run):
-        return Shown(run=source)
-    if of == "run" and isinstance(source, Checkpoint | Model):
-        raise ConfigError(f"{name} is drawn over a training; got {given(source)}. Give a Run, or the path of one.")
-    if isinstance(source, Checkpoint | Model):
-        return Shown(run=source.run if isinstance(source, Checkpoint) else None, model=source)
-    raise ConfigError(f"{name} takes a Run, a Checkpoint, an interp.Model, a path, or its data; got {given(source)}.")
+        return Shown(sweep=one_sweep(source, name))
+    found = opened(source, name, of)
+    return Shown(found.run, found.model, found.log)
+
+
+def whole_of(source: Any, step: int | None = None, **about: Any) -> Shown:
+    """Open a source with all that figures can be drawn of.
+
+    `step` names the checkpoint of a run that figures of one model are drawn from; `about` is what `load_run` and
+    `load_checkpoint` take: task, split, seed and so on.
+    """
+    if isinstance(source, Shown):
+        return source
+    sweep = as_sweep(source)
+    found = Opened() if sweep is not None else opened(source, "figures()", **about)
+    if step is not None:
+        if found.run is None or found.model is not None:
+            raise ConfigError(f"step names a checkpoint of a run; got {given(source)}. Leave it out.")
+        found = replace(found, model=found.run.at(step))
+        return Shown(found.run, found.model, whole=True)
+    return Shown(found.run, found.model, found.log, sweep, whole=found.model is None)
 
 
 def figures(
-    source: Source,
+    source: Run | Checkpoint | Model | Sweep | pd.DataFrame | PathLike | Shown,
     folder: PathLike = "figures",
     names: Iterable[str] | None = None,
     formats: Sequence[str] = ("pdf", "png"),
@@ -250,10 +285,11 @@ def figures(
     which the index gives too. The pages share one plotly.min.js and need no network.
     Raises ConfigError for unknown names and sources, and CheckpointError where a file cannot be read.
     """
-    of, kinds = _opened(source, step)
+    of = whole_of(source, step=step)
+    kinds = of.kinds
     chosen = _chosen(names, kinds)
     with (
-        made_from(source),
+        made_from(of.origin if source is of else source),
         gallery(folder, progress) as missing,
         progress_bar("draw", "figures", len(chosen), show=progress) as bar,
     ):
@@ -270,38 +306,6 @@ def figures(
 def write_figure(one: Figure, of: Shown, folder: PathLike, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
     """Draw one declared figure and write it; ConfigError or Missing with the reason where it cannot be drawn."""
     return save(one.call(of), folder, one.name, formats)
-
-
-def _opened(source: Any, step: int | None) -> tuple[Shown, tuple[str, ...]]:
-    """Open a source, and return with it the kinds of figures that it can have."""
-    if isinstance(source, str | os.PathLike):
-        source = open_source(source)
-    if step is not None and not isinstance(source, Run):
-        raise ConfigError(f"step names a checkpoint of a run; got {given(source)}. Leave it out.")
-    if isinstance(source, Sweep):
-        return shown(source, "sweep"), ("sweep",)
-    if isinstance(source, pd.DataFrame):
-        return Shown(log=source), ("run",)
-    if isinstance(source, Run):
-        return Shown(run=source, model=None if step is None else source.at(step)), ("run", "model")
-    return shown(source, "model", "figures()"), ("model",)
-
-
-def open_source(path: PathLike, **about: Any) -> Run | Checkpoint | Sweep | pd.DataFrame:
-    """Open what stands at a path: a sweep, a log, a whole run, or a single checkpoint.
-
-    `about` is what `load_run` and `load_checkpoint` take: task, split, seed and so on.
-    """
-    if is_sweep(path):
-        return load_sweep(path)
-    if is_log(path):
-        return read_log(path)
-    if Path(path).is_dir():
-        return load_run(path, **about)
-    try:
-        return load_run(path, **about)
-    except CheckpointError:
-        return last_checkpoint(path, **about)
 
 
 def _chosen(names: Iterable[str] | None, kinds: tuple[str, ...]) -> list[Figure]:

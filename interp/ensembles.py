@@ -19,8 +19,8 @@ from interp.errors import CheckpointError, ConfigError
 from interp.measures.registry import chosen, evaluate
 from interp.measures.subject import Subject
 from interp.progress import threads_for
-from interp.published.loading import load_run
 from interp.run import PathLike, Run
+from interp.sources import one_run
 from interp.sweeps.table import Sweep
 from interp.threads import keeping_threads
 
@@ -111,9 +111,7 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
             f"{given(runs)}."
         )
     listed = runs.runs() if isinstance(runs, Sweep) else list(runs)
-    if other := [one for one in listed if not isinstance(one, str | os.PathLike | Run)]:
-        raise ConfigError(f"runs must hold runs or paths of runs; got {given(other[0])} among them.")
-    members = [one if isinstance(one, Run) else load_run(one) for one in listed]
+    members = [one_run(one, "Each of runs") for one in listed]
     if len(members) < 2:
         raise ConfigError(f"An ensemble needs two runs or more; got {len(members)}.")
     _check_different(members)

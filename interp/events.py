@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cached_property
@@ -14,9 +13,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from interp.arguments import given, some
+from interp.arguments import some
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.logs import is_log, read_log
 from interp.printed import Printed
 
 if TYPE_CHECKING:
@@ -184,21 +182,11 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
     one step, accuracies over 1 (percent) and negative losses; CheckpointError for a run with neither history nor
     checkpoints.
     """
-    if isinstance(source, pd.DataFrame):
-        return read_phases([source], threshold, sustain)
-    from interp.published.loading import load_run
-    from interp.run import Run
+    from interp.sources import one_record
 
-    if isinstance(source, str | os.PathLike):
-        if is_log(source):
-            return read_phases([read_log(source)], threshold, sustain)
-        source = load_run(source)
-    if not isinstance(source, Run):
-        raise ConfigError(
-            "phases() takes a Run, the path of one, or a data frame such as interp.trajectory returns; "
-            f"got {given(source)}."
-        )
-    return read_phases(records(source), threshold, sustain)
+    found = one_record(source, "phases()")
+    frames = [found] if isinstance(found, pd.DataFrame) else records(found)
+    return read_phases(frames, threshold, sustain)
 
 
 def records(run: Run, progress: bool = True) -> list[pd.DataFrame]:

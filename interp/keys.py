@@ -13,7 +13,7 @@ from interp.doubts import key_doubt
 from interp.errors import CheckpointError
 from interp.events import FELL, LEARNED
 from interp.measures import losses
-from interp.measures.logits import cos_coefficients_of, key_frequencies
+from interp.measures.logits import KEY_SHARE, cos_coefficients_of, key_frequencies
 from interp.measures.subject import Missing, Subject
 from interp.run import Run
 
@@ -22,16 +22,17 @@ _KEPT_RUNS = 8
 
 
 @dataclass(frozen=True, eq=False)
-class KeyCheckpoint:
-    """The checkpoint whose key frequencies are its run's.
+class KeyModel:
+    """The model that key frequencies are read from.
 
-    step          where it stands
-    first_step    the earliest checkpoint that was considered: a change at or after it may make another one the key
-    coefficients  [⌊p/2⌋], its cos coefficients
-    doubt         why its key frequencies say little, None if it generalizes
+    Attributes:
+        step: Where it stands; None if a lone model does not tell it.
+        first_step: The earliest checkpoint that was considered: a change at or after it may make another one the key.
+        coefficients: Its cos coefficients, [⌊p/2⌋].
+        doubt: Why its key frequencies say little; None if it generalizes.
     """
 
-    step: int
+    step: int | None
     first_step: int
     coefficients: Float[Tensor, " n_frequencies"]
     doubt: str | None
@@ -39,6 +40,39 @@ class KeyCheckpoint:
     def frequencies(self, share: float) -> tuple[int, ...]:
         """Return the key frequencies at this share."""
         return key_frequencies(self.coefficients, share)
+
+
+@dataclass(frozen=True, eq=False)
+class KeyCheckpoint(KeyModel):
+    """The checkpoint whose key frequencies are its run's."""
+
+    step: int
+
+
+def key_of(subject: Subject) -> KeyModel:
+    """Return a lone model, which names its own key frequencies."""
+    subject.needs_fourier()
+    return KeyModel(subject.step, 0, cos_coefficients_of(subject), key_doubt(subject))
+
+
+class KeyFrequencies:
+    """The key frequencies of a run or a model: given, kept beside a run, or sought when a measure first needs them."""
+
+    def __init__(
+        self, seek: Callable[[], KeyModel], share: float = KEY_SHARE, found: tuple[int, ...] | None = None
+    ) -> None:
+        self._seek, self._share = seek, share
+        self.found = found
+        self.step: int | None = None
+        self.doubt: str | None = None
+        self.first_step = 0  # the earliest checkpoint that was considered
+
+    def __call__(self) -> tuple[int, ...]:
+        if self.found is None:
+            key = self._seek()
+            self.found, self.step, self.doubt = key.frequencies(self._share), key.step, key.doubt
+            self.first_step = key.first_step
+        return self.found
 
 
 def key_checkpoint(run: Run, load: Callable[[int], Subject] | None = None) -> KeyCheckpoint:
@@ -53,8 +87,10 @@ def key_checkpoint(run: Run, load: Callable[[int], Subject] | None = None) -> Ke
     be read is passed over. The result is kept for the eight runs asked for last, while their files stay unchanged.
 
     `load` gives the checkpoint of a step as a subject, by default by reading it. Raises CheckpointError if no
-    checkpoint can be read.
+    checkpoint can be read, and Missing for a task without Fourier structure.
     """
+    if run.task.why_no_fourier:
+        raise Missing(run.task.why_no_fourier)
     known = (
         str(run.path), run.task, run.architecture, None if run.train_mask is None else run.train_mask.numpy().tobytes(),
         tuple((step, _stamp(run, step)) for step in run.steps),

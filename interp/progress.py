@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -16,21 +15,20 @@ import torch
 from jaxtyping import Float
 
 from interp.arguments import given
-from interp.callables import Array, Model, Tokens, is_callable_model
+from interp.callables import Array, Model, Tokens
 from interp.computing import computing
 from interp.console import progress_bar
-from interp.doubts import doubts_of, key_doubt
+from interp.doubts import doubts_of
 from interp.errors import ConfigError, warn
-from interp.keys import key_checkpoint
+from interp.keys import KeyFrequencies, key_checkpoint, key_of
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
 from interp.measures.registry import Measure, Result, chosen, evaluate, flat
 from interp.measures.subject import Subject
 from interp.networks.base import Activation, Measurable
 from interp.printed import Printed
-from interp.published.loading import last_checkpoint
-from interp.run import Checkpoint, Origin, PathLike, Run
-from interp.subjects import hooked_subject_of
-from interp.task import Operation, SplitLike, Task, as_mask
+from interp.run import Checkpoint, PathLike, Run
+from interp.sources import OneModel, model_to_compare, one_model
+from interp.task import Operation, SplitLike, Task
 from interp.threads import for_network, keeping_threads, wanted as wanted_threads
 
 if TYPE_CHECKING:
@@ -217,65 +215,29 @@ def progress_measures(
     share = checked_share(share)
     wanted = chosen(measures)
     wanted += [one for one in chosen(MECHANISM) if mechanism and one not in wanted]
-    about_file = {"attention_coefficient": attention_coefficient, "n_heads": n_heads, "activation": activation}
-    if isinstance(source, str | os.PathLike):
-        source = last_checkpoint(source, task, split, seed, attention_coefficient, n_heads, activation)
-        task = split = seed = None
-    elif told := [name for name, value in about_file.items() if value is not None]:
-        raise ConfigError(f"{' and '.join(told)} is for reading a file; give it to load_checkpoint instead.")
-    if isinstance(source, Run):
-        source = source[-1]
-    if not isinstance(source, Checkpoint | Model) and is_callable_model(source, tokens):
-        if not isinstance(task, Task):
-            raise no_task(source, task)
-        source = Model(
-            source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary
-        )
-        task = split = seed = None
-    elif tokens is not None or vocabulary is not None:
-        raise ConfigError(
-            "tokens and vocabulary say what a module or function reads; leave them out, since a "
-            f"{type(source).__name__} knows its own."
-        )
-    if isinstance(source, Model):
-        if not task is split is seed is None:
-            raise ConfigError("an interp.Model carries its own task and split; give them to it instead.")
-        keys = _Keys(checked_frequencies(key_frequencies, source.task), share)
-        torch.set_num_threads(threads_for(source, source.task.p, threads))
-        subject = keys.subject = source.subject({key_frequencies_of: keys})
-        origins: tuple[Origin, Origin] = ("given", "given")
-    elif isinstance(source, Checkpoint):
-        if not task is split is seed is None:
-            raise ConfigError("a Checkpoint carries its own task and split; give them to load_checkpoint instead.")
-        keys = _Keys(checked_frequencies(key_frequencies, source.task), share, source)
-        torch.set_num_threads(threads_for(source.config, source.task.p, threads))
-        subject = keys.subject = source.subject({key_frequencies_of: keys})
-        origins = source.task_origin, source.split_origin
-    elif hasattr(source, "run_with_cache"):
-        if not isinstance(task, Task):
-            raise no_task(source, task)
-        keys = _Keys(checked_frequencies(key_frequencies, task), share)
-        mask = as_mask(split, seed, task.p)
-        subject = keys.subject = hooked_subject_of(source, task, mask, {key_frequencies_of: keys})
-        origins = "given", "given"
-    else:
-        raise ConfigError(
-            "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
-            f"a module, a function from tokens to logits or an array of logits; got {given(source)}. A state dict is "
-            "read by load_checkpoint(state, model=interp.Model(module, task))."
-        )
+    model = one_model(
+        source, task, split, seed, tokens, vocabulary,
+        attention_coefficient=attention_coefficient, n_heads=n_heads, activation=activation,
+    )  # fmt: skip
+    return _measured(model, wanted, checked_frequencies(key_frequencies, model.task), share, threads)
+
+
+def _measured(
+    model: OneModel,
+    wanted: Iterable[Measure],
+    frequencies: tuple[int, ...] | None = None,
+    share: float = KEY_SHARE,
+    threads: int | None = None,
+) -> ProgressMeasures:
+    if model.network is not None:
+        torch.set_num_threads(threads_for(model.network, model.task.p, threads))
+    run = model.run
+    keys = KeyFrequencies(lambda: key_of(subject) if run is None else key_checkpoint(run), share, frequencies)
+    subject = model.subject({key_frequencies_of: keys})
     measured = of_subject(subject, wanted)
-    doubts = _doubts(source, subject, *origins)
-    warn_of(doubts, source.path if isinstance(source, Checkpoint) else None)
-    read = source.doubts if isinstance(source, Checkpoint) else ()  # warned of when the file was read
-    return replace(measured, key_step=keys.step, doubts=(*read, *doubts), key_doubt=keys.doubt)
-
-
-def no_task(source: Any, task: Any) -> ConfigError:
-    """Return the error of a model that is given without its task."""
-    if task is not None:
-        return ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(task)}.")
-    return ConfigError(f"A {type(source).__name__} carries no task. Pass task=interp.Task(p=...).")
+    doubts = _doubts(model, subject)
+    warn_of(doubts, None if model.checkpoint is None else model.checkpoint.path)
+    return replace(measured, key_step=keys.step, doubts=(*model.doubts, *doubts), key_doubt=keys.doubt)
 
 
 def of_subject(subject: Subject, measures: Iterable[Measure]) -> ProgressMeasures:
@@ -289,47 +251,15 @@ def of_subject(subject: Subject, measures: Iterable[Measure]) -> ProgressMeasure
     return ProgressMeasures(step=subject.step, **typed, missing=found.missing, extra=extra, measures=wanted)
 
 
-class _Keys:
-    """The key frequencies of a model, found when a measure first needs them, and the step and the doubt about them."""
-
-    def __init__(self, given: tuple[int, ...] | None, share: float, checkpoint: Checkpoint | None = None) -> None:
-        self._given, self._share, self._checkpoint = given, share, checkpoint
-        self._found: tuple[int, ...] | None = None
-        self.subject: Subject | None = None
-        self.step: int | None = None
-        self.doubt: str | None = None
-
-    def __call__(self) -> tuple[int, ...]:
-        if self._found is None:
-            self._found = self._find() if self._given is None else self._given
-        return self._found
-
-    def _find(self) -> tuple[int, ...]:
-        assert self.subject is not None
-        of_run = None if self._checkpoint is None or self.subject.task.why_no_fourier else self._checkpoint.run
-        if of_run is not None:
-            key = key_checkpoint(of_run)
-            self.step, self.doubt = key.step, key.doubt
-            return key.frequencies(self._share)
-        found = key_frequencies_of(self.subject, share=self._share)
-        self.step, self.doubt = self.subject.step, key_doubt(self.subject)
-        return found
-
-
-def _doubts(
-    source: Checkpoint | HookedRootModule | Model,
-    subject: Subject,
-    task_origin: Origin,
-    split_origin: Origin,
-) -> tuple[str, ...]:
+def _doubts(model: OneModel, subject: Subject) -> tuple[str, ...]:
     """Return what speaks against the task and split of a model, and of the run that it belongs to."""
-    points = () if isinstance(source, Checkpoint | Model) else source.hook_dict.values()
-    if any(point.has_hooks(including_permanent=False) for point in points):
+    if model.is_changed:
         return ()  # an ablation says nothing of what the model learned
-    found = (*doubts_of(subject, task_origin, split_origin), *subject.doubts)
-    if not found or not isinstance(source, Checkpoint) or source.run is None:
+    found = (*doubts_of(subject, model.task_origin, model.split_origin), *subject.doubts)
+    if not found or model.run is None:
         return found
-    return found if run_doubts(source.run) else ()  # a run whose end has learned its task had not yet at this step
+    # The last checkpoint has learned the task, so an early one that has not is no reason for doubt.
+    return found if run_doubts(model.run) else ()
 
 
 def warn_of(doubts: Iterable[str], path: Path | str | None) -> None:
@@ -374,6 +304,7 @@ def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, .
 
 
 @computing()
+@keeping_threads
 def compare(
     models: Mapping[str, Checkpoint | Run | PathLike | Model],
     mechanism: bool = False,
@@ -394,23 +325,14 @@ def compare(
     if not isinstance(models, Mapping) or not models:
         said = given(models) if models else "an empty one"
         raise ConfigError(f"compare() takes a dict of models by name; got {said}.")
-    checkpoints: dict[str, Checkpoint | Model] = {}
-    for name, model in models.items():  # all are opened before the first is measured
-        opened = last_checkpoint(model) if isinstance(model, str | os.PathLike) else model
-        opened = opened[-1] if isinstance(opened, Run) else opened
-        if not isinstance(opened, Checkpoint | Model):
-            raise ConfigError(
-                f"A model to compare must be a Checkpoint, a Run, an interp.Model, or a path; got {given(model)} as "
-                f"{name!r}."
-            )
-        checkpoints[name] = opened
+    opened = {name: model_to_compare(model, name) for name, model in models.items()}  # before the first is measured
+    measured_ones = chosen(wanted) + [one for one in chosen(MECHANISM) if mechanism]
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
-        for name, checkpoint in checkpoints.items():
-            m = progress_measures(checkpoint, share=share, mechanism=mechanism, measures=wanted)
-            config = checkpoint.config if isinstance(checkpoint, Checkpoint) else checkpoint
-            coefficient = getattr(config, "attention_coefficient", None)
-            about = {"model": name, "doubts": m.doubts, "p": checkpoint.task.p, "attention_coefficient": coefficient}
+        for name, model in opened.items():
+            m = _measured(model, list(dict.fromkeys(measured_ones)), share=share)
+            coefficient = getattr(model.network, "attention_coefficient", None)
+            about = {"model": name, "doubts": m.doubts, "p": model.task.p, "attention_coefficient": coefficient}
             numbers = m.scalars() if wanted is None else m.row()
             rows.append({**about, "key_frequencies": m.key_frequencies, "key_doubt": m.key_doubt, **numbers})
             if bar:

@@ -22,11 +22,13 @@ from interp.computing import computing
 from interp.disk import PathLike, as_path, make_folder, open_regular, write_parquet
 from interp.doubts import doubts_of
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.measures.logits import KEY_SHARE, key_frequencies_of
+from interp.keys import KeyFrequencies, key_of
+from interp.measures.logits import key_frequencies_of
 from interp.measures.registry import chosen, evaluate
 from interp.measures.subject import Missing, Subject
 from interp.progress import in_order
 from interp.run import Run, digest_of, write_tensors
+from interp.sources import model_in_training
 from interp.states import run_of_states
 from interp.task import SplitLike, Task, split_digest
 from interp.threads import keeping_threads
@@ -85,15 +87,7 @@ class Recorder:
         on_record: Callable[[int, Row], object] | None = None,
         keep: bool = False,
     ) -> None:
-        if isinstance(model, Model):
-            if not task is split is seed is tokens is vocabulary is None:
-                raise ConfigError("an interp.Model carries its own task, split and tokens; give them to it instead.")
-            self.net = model
-        else:
-            if not isinstance(task, Task):
-                raise ConfigError(f"Recorder needs task=interp.Task(p=…); got {given(task)}.")
-            tokens = "ab=" if tokens is None else tokens
-            self.net = Model(model, task, split, seed=seed, tokens=tokens, vocabulary=vocabulary)
+        self.net = model_in_training(model, task, split, seed, tokens, vocabulary)
         self.measures = in_order(chosen(measures))
         self.every = whole("every", every, 1)
         self.budget = None if budget is None else number("budget", above_zero("budget", budget), most=1)
@@ -182,9 +176,7 @@ class Recorder:
     @computing()
     @keeping_threads
     def _record(self, step: int) -> Row:
-        def keys() -> tuple[int, ...]:
-            return key_frequencies_of(subject, share=KEY_SHARE)
-
+        keys = KeyFrequencies(lambda: key_of(subject))
         subject = self.net.subject({key_frequencies_of: keys}, step=step)
         row: Row = {"step": step}
         self.doubts = ()

@@ -288,15 +288,22 @@ class Run:
             self.task_origin, self.split_origin, self.doubts,
         )  # fmt: skip
 
-    def last_readable(self) -> Checkpoint:
-        """Read the last checkpoint that is readable; if none is, CheckpointError says what is wrong with the last."""
+    def last_readable(self, warned: bool = False) -> Checkpoint:
+        """Read the last checkpoint that is readable; if none is, CheckpointError says what is wrong with the last.
+
+        With `warned`, a warning says which one was passed over, and why.
+        """
         first_error = CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
         for step in reversed(self.steps):
             try:
-                return self.at(step)
+                found = self.at(step)
             except CheckpointError as error:
                 if step == self.steps[-1]:
                     first_error = error
+                continue
+            if warned and step != self.steps[-1]:
+                warn(f"{first_error} The checkpoint of step {step:,}, the last that can be read, stands for the run.")
+            return found
         raise first_error
 
     @overload

@@ -18,18 +18,18 @@ import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Shaped
 
-from interp.arguments import given, some
+from interp.arguments import some
 from interp.computing import computing
 from interp.console import Bar, progress_bar
 from interp.disk import open_regular, write_parquet
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.keys import key_checkpoint
+from interp.keys import KeyFrequencies, key_checkpoint
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
 from interp.measures.registry import Measure, Number, Values, chosen, evaluate
-from interp.measures.subject import Missing, Subject
+from interp.measures.subject import Subject
 from interp.progress import checked_frequencies, in_order, run_doubts, threads_for, warn_of
-from interp.published.loading import load_run
 from interp.run import PathLike, Run
+from interp.sources import one_run
 from interp.task import split_digest
 from interp.threads import keeping_threads, side_by_side
 
@@ -39,7 +39,12 @@ ALIGNMENTS = (
     "neuron_logit_alignment",
 )  # on request elsewhere: a lone model has no last checkpoint
 _NOTE = b"interp"
-_SOURCES = ("measures/*.py", "networks/*.py", "all_pairs.py", "fourier.py", "subjects.py")
+HOME = Path(__file__).parent
+# The modules and packages of interp whose definitions decide a row, or which checkpoint names the key frequencies.
+_DEFINITIONS = (
+    "measures", "networks", "subjects", "tasks", "study/doubts", "study/key_checkpoint", "study/phase_rules",
+    "utils/torch_state",
+)  # fmt: skip
 
 Row = dict[str, dict[str, Number | None]]  # of each measure, its columns
 
@@ -110,87 +115,109 @@ def trajectory(
     another's code. A checkpoint that cannot be read is left out, and a measure of yours that fails is NaN there, each
     with a warning. `threads` is as in `progress_measures`.
     """
-    if not isinstance(run, Run | str | os.PathLike):
-        raise ConfigError(f"trajectory() takes a Run or the path of one; got {given(run)}.")
+    run = one_run(run, "trajectory()")
     share = checked_share(share)
     asked = chosen(measures) + (chosen(ALIGNMENTS) if measures is None else [])
     wanted = [one for one in in_order(asked) if one.columns or not one.shape.startswith("[")]
     of_arrays = chosen(arrays, "arrays")
-    run = run if isinstance(run, Run) else load_run(run)
     if not run.steps:
         raise CheckpointError(f"{run.path} has no readable checkpoint yet; let it train to its first one.")
     frequencies = checked_frequencies(key_frequencies, run.task)
     workers = threads_for(run.architecture, run.task.p, threads)
     torch.set_num_threads(workers)
-    subjects = _Subjects(run, frequencies, share)
-    kept = (
-        _Kept(run, wanted, list(frequencies) if frequencies is not None else share)
-        if keep and _may_write(run)
-        else None
-    )
+    subjects = RunSubjects(run, frequencies, share)
+    asked_keys = share if frequencies is None else list(frequencies)
+    kept = Kept(run, wanted, asked_keys) if keep and may_write(run) else None
     rows: dict[int, Row] = {step: {} for step in run.steps}
     if kept and not refresh and kept.read():
         rows = kept.rows(subjects)
-    found: dict[int, Values | CheckpointError] = {}
-    lacking = {step: [one for one in wanted if one.name not in row] for step, row in rows.items()}
-    todo = [step for step in rows if of_arrays or lacking[step]]
-
-    @computing()
-    def measure(step: int) -> None:
-        each = {one.name: one for one in lacking[step] + of_arrays}
-        try:
-            found[step] = evaluate(subjects(step), list(each.values()))
-        except CheckpointError as error:
-            found[step] = error
-
-    with progress_bar("measure", "checkpoints", len(rows), len(rows) - len(todo), progress and bool(todo)) as bar:
-        # A caller's measure or module may not be ready for two threads at a time.
-        ours = all(one.builtin for one in wanted + of_arrays) and run.architecture.is_own
-        each_checkpoint(measure, todo, workers if ours else 1, bar, len(rows))
-    failed: dict[tuple[str, str], list[int]] = {}
-    missing: dict[str, str] = kept.missing if kept else {}
-    arrays_of: dict[int, dict[str, np.ndarray | None]] = {}
-    for step in todo:
-        values = found[step]
-        if isinstance(values, CheckpointError):
-            warn(f"left out: {values}")
-            del rows[step]
-            continue
-        rows[step] |= {one.name: one.flat(values.values[one.name]) for one in lacking[step]}
-        arrays_of[step] = {one.name: _array(one, values.values[one.name]) for one in of_arrays}
-        missing.update(values.missing)
-        for name, why in values.failed.items():
-            failed.setdefault((name, why), []).append(step)
-        if kept:
-            kept.needs(values.needs)
-    if not rows:
-        raise CheckpointError(f"{run.path} has no readable checkpoint; the warnings say what is wrong with each.")
-    for (name, why), steps in failed.items():
-        where = some([f"{step:,}" for step in steps])
-        warn(f"{name} is NaN at {len(steps)} of {len(rows)} checkpoints (step {where}): {why}.")
-    if kept and todo:
+    table = _Table(run, wanted, of_arrays, rows, kept)
+    table.measure(subjects, workers, progress)
+    table.collect()
+    if kept and table.todo:
         kept.write(rows, subjects.keys)
-    frame = _frame({step: {one.name: row[one.name] for one in wanted} for step, row in rows.items()})
-    frame.attrs |= {
-        "key_frequencies": subjects.keys.found,
-        "key_step": subjects.keys.step,
-        "p": run.task.p,
-        "key_doubt": subjects.keys.doubt,
-        "doubts": run_doubts(run, subjects.last),
-        "missing": {
-            one.name: missing[one.name]
-            for one in wanted
-            if one.name in missing and all(_is_missing(row[one.name]) for row in rows.values())
-        },
-    }
-    if of_arrays:
-        frame.attrs["arrays"] = _arrays(run, arrays_of, of_arrays, missing)
+    frame = table.frame(subjects)
     if measures is not None:
+        said = {name for name, _ in table.failed}
         for name, why in frame.attrs["missing"].items():
-            if (name, why) not in failed:  # which is said already
+            if name not in said:
                 warn(f"{name} is missing at all checkpoints: {why}.")
     warn_of(frame.attrs["doubts"][len(run.doubts) :], run.path)
     return frame
+
+
+class _Table:
+    """The rows of a trajectory: those that are known, and at each checkpoint the measures that are still lacking."""
+
+    def __init__(
+        self, run: Run, wanted: list[Measure], of_arrays: list[Measure], rows: dict[int, Row], kept: Kept | None
+    ) -> None:
+        self.run, self.wanted, self.of_arrays, self.rows, self.kept = run, wanted, of_arrays, rows, kept
+        self.lacking = {step: [one for one in wanted if one.name not in row] for step, row in rows.items()}
+        self.todo = [step for step in rows if of_arrays or self.lacking[step]]
+        self.missing: dict[str, str] = kept.missing if kept else {}
+        self.failed: dict[tuple[str, str], list[int]] = {}  # the steps at which a measure of the caller's failed so
+        self._found: dict[int, Values | CheckpointError] = {}
+        self._arrays: dict[int, dict[str, np.ndarray | None]] = {}
+
+    def measure(self, subjects: RunSubjects, workers: int, progress: bool) -> None:
+        """Measure the checkpoints that lack something, several at a time where that is safe."""
+
+        @computing()
+        def measure(step: int) -> None:
+            each = {one.name: one for one in self.lacking[step] + self.of_arrays}
+            try:
+                self._found[step] = evaluate(subjects(step), list(each.values()))
+            except CheckpointError as error:
+                self._found[step] = error
+
+        total, done = len(self.rows), len(self.rows) - len(self.todo)
+        with progress_bar("measure", "checkpoints", total, done, progress and bool(self.todo)) as bar:
+            # A caller's measure or module may not be ready for two threads at a time.
+            ours = all(one.builtin for one in self.wanted + self.of_arrays) and self.run.architecture.is_own
+            each_checkpoint(measure, self.todo, workers if ours else 1, bar, total)
+
+    def collect(self) -> None:
+        """Add what was measured to the rows; a checkpoint that cannot be read is left out, with a warning."""
+        for step in self.todo:
+            values = self._found[step]
+            if isinstance(values, CheckpointError):
+                warn(f"left out: {values}")
+                del self.rows[step]
+                continue
+            self.rows[step] |= {one.name: one.flat(values.values[one.name]) for one in self.lacking[step]}
+            self._arrays[step] = {one.name: _array(one, values.values[one.name]) for one in self.of_arrays}
+            self.missing.update(values.missing)
+            for name, why in values.failed.items():
+                self.failed.setdefault((name, why), []).append(step)
+            if self.kept:
+                self.kept.needs(values.needs)
+        if not self.rows:
+            raise CheckpointError(
+                f"{self.run.path} has no readable checkpoint; the warnings say what is wrong with each."
+            )
+        for (name, why), steps in self.failed.items():
+            where = some([f"{step:,}" for step in steps])
+            warn(f"{name} is NaN at {len(steps)} of {len(self.rows)} checkpoints (step {where}): {why}.")
+
+    def frame(self, subjects: RunSubjects) -> pd.DataFrame:
+        """Return the wanted measures as a frame, with what they rest on as its attrs."""
+        frame = frame_of({step: {one.name: row[one.name] for one in self.wanted} for step, row in self.rows.items()})
+        frame.attrs |= {
+            "key_frequencies": subjects.keys.found,
+            "key_step": subjects.keys.step,
+            "p": self.run.task.p,
+            "key_doubt": subjects.keys.doubt,
+            "doubts": run_doubts(self.run, subjects.last),
+            "missing": {
+                one.name: self.missing[one.name]
+                for one in self.wanted
+                if one.name in self.missing and all(_is_missing(row[one.name]) for row in self.rows.values())
+            },
+        }
+        if self.of_arrays:
+            frame.attrs["arrays"] = _arrays(self.run, self._arrays, self.of_arrays, self.missing)
+        return frame
 
 
 def each_checkpoint(
@@ -219,7 +246,7 @@ def each_checkpoint(
         side_by_side([job(step) for step in steps[1:]], workers, lambda done: moved(done + 1))
 
 
-def _frame(rows: Mapping[int, Row]) -> pd.DataFrame:
+def frame_of(rows: Mapping[int, Row]) -> pd.DataFrame:
     """Return rows as a frame: `step`, the measures that are one number, then the columns that others make."""
     columns = [(of, name) for row in rows.values() for of, columns in row.items() for name in columns]
     names = list(dict.fromkeys([name for of, name in columns if of == name] + [name for _, name in columns]))
@@ -262,34 +289,13 @@ def _arrays(
     return Arrays(np.array(list(found)), None if mask is None else mask.numpy(), stacked)
 
 
-class _Keys:
-    """The key frequencies of a run: given, kept, or sought when a measure first needs them."""
-
-    def __init__(self, run: Run, share: float, load: Callable[[int], Subject]) -> None:
-        self._run, self._share, self._load = run, share, load
-        self.found: tuple[int, ...] | None = None
-        self.step: int | None = None
-        self.doubt: str | None = None
-        self.first_step = run.steps[0]  # the earliest checkpoint that was considered
-
-    def __call__(self) -> tuple[int, ...]:
-        if self.found is None:
-            if self._run.task.why_no_fourier:
-                raise Missing(self._run.task.why_no_fourier)
-            key = key_checkpoint(self._run, self._load)
-            self.found, self.step, self.doubt = key.frequencies(self._share), key.step, key.doubt
-            self.first_step = key.first_step
-        return self.found
-
-
-class _Subjects:
+class RunSubjects:
     """The checkpoints of a run as subjects. The last one and the latest that named key frequencies stay in memory."""
 
     def __init__(self, run: Run, frequencies: tuple[int, ...] | None, share: float) -> None:
         self._run = run
         self._held: dict[int, Subject] = {}
-        self.keys = _Keys(run, share, self._hold)
-        self.keys.found = frequencies
+        self.keys = KeyFrequencies(lambda: key_checkpoint(run, self._hold), share, frequencies)
 
     def __call__(self, step: int) -> Subject:
         if step in self._held:
@@ -316,7 +322,7 @@ class _Subjects:
 # ── what is kept ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _may_write(run: Run) -> bool:
+def may_write(run: Run) -> bool:
     """Whether a run lies in a directory that interp wrote and that may be written to."""
     if not isinstance(run.path, Path) or not run.path.is_dir():
         return False
@@ -326,15 +332,19 @@ def _may_write(run: Run) -> bool:
 
 
 @cache
-def _fingerprint() -> str:
-    """Return what stands for the definitions of the built-in measures: the hash of the source that they are in."""
-    home, content = Path(__file__).parent, hashlib.sha256()
-    for file in sorted(file for pattern in _SOURCES for file in home.glob(pattern)):
-        content.update(file.read_bytes())
+def fingerprint(home: Path = HOME) -> str:
+    """Return the hash of the source that the kept rows rest on: of every module of _DEFINITIONS under `home`."""
+    content = hashlib.sha256()
+    for name in _DEFINITIONS:
+        module = home / name
+        files = sorted(module.glob("*.py")) if module.is_dir() else [module.with_suffix(".py")]
+        assert files, f"{name} holds no definitions any more"
+        for file in files:
+            content.update(file.read_bytes())
     return content.hexdigest()
 
 
-class _Kept:
+class Kept:
     """The trajectory kept beside a run: its rows, and what they were made of.
 
     `note` holds the fingerprint of the definitions and the split; the digest of each checkpoint, and the last one; the
@@ -346,7 +356,7 @@ class _Kept:
     def __init__(self, run: Run, wanted: list[Measure], asked: list[int] | float) -> None:
         self._run, self._file, self._wanted, self._asked = run, Path(run.path) / KEPT, wanted, asked
         self._setting = {
-            "fingerprint": _fingerprint(),
+            "fingerprint": fingerprint(),
             "split": split_digest(run.train_mask),
         }
         self._note: dict[str, Any] = {}
@@ -385,8 +395,8 @@ class _Kept:
         self.missing.update(missing)
         return True
 
-    def rows(self, subjects: _Subjects) -> dict[int, Row]:
-        """Drop of the kept rows what is no longer true, and return those of the measures that are wanted."""
+    def rows(self, subjects: RunSubjects) -> dict[int, Row]:
+        """Discard cached values whose checkpoint, key frequencies or measure version changed; return the rest."""
         digests: dict[int, str] = {}
         for step in self._run.steps:
             try:
@@ -411,7 +421,7 @@ class _Kept:
             for step in digests
         }
 
-    def _check_keys(self, keys: _Keys, digests: Mapping[int, str]) -> None:
+    def _check_keys(self, keys: KeyFrequencies, digests: Mapping[int, str]) -> None:
         """Take the key frequencies that are kept, or drop what needs them if they are no longer those of the run."""
         need = [name for name, what in self._needs.items() if "key_frequencies_of" in what]
         note = self._note["keys"]
@@ -434,7 +444,7 @@ class _Kept:
             for step, row in self._rows.items()
         }
 
-    def write(self, rows: Mapping[int, Row], keys: _Keys) -> None:
+    def write(self, rows: Mapping[int, Row], keys: KeyFrequencies) -> None:
         """Keep these rows beside the kept ones; of the caller's own measures only those with a version."""
         mine = {one.name: one.version for one in self._wanted if not one.builtin}
         whole = {
@@ -468,7 +478,7 @@ class _Kept:
                 "asked": self._asked, "frequencies": list(keys.found), "step": keys.step, "doubt": keys.doubt,
                 "of": considered,
             }  # fmt: skip
-        content = pa.Table.from_pandas(_frame(whole), preserve_index=False)
+        content = pa.Table.from_pandas(frame_of(whole), preserve_index=False)
         content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
         try:
             write_parquet(self._file, content)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +11,7 @@ from rich.markup import escape
 
 from interp.cli.options import Imported, import_own, parse_numbers, parse_steps, reads_files
 from interp.console import console, output, say
-from interp.errors import CheckpointError, ConfigError
+from interp.errors import ConfigError
 
 commands = typer.Typer()
 
@@ -61,7 +60,7 @@ def figures(
     status is 3; the figures are written all the same.
     """
     import_own(imported)
-    from interp.drawing import figures as draw_all, list_figures, open_source
+    from interp.drawing import figures as draw_all, list_figures, whole_of
 
     if show_list:
         for row in list_figures().to_dict("records"):
@@ -70,30 +69,15 @@ def figures(
     if source is None:
         raise ConfigError("interp figures needs a run; got none. Give its directory, as in interp figures runs/mine.")
     kinds = [one.strip() for one in formats.split(",") if one.strip() and one.strip() != "html"]
-    drawn = open_source(source, **about)
-    missing = draw_all(drawn, out, names, kinds, step)
+    drawn = whole_of(source, step, **about)
+    missing = draw_all(drawn, out, names, kinds)
     for name, why in missing.items():
         say(f"Not drawn: {name}, since {why}", to=console)
     index = out / "index.html"
     say(f"Next: open {index}")
     if open_it:
         typer.launch(str(index))
-    return _is_doubted(drawn)
-
-
-def _is_doubted(source: Any) -> bool:
-    """Warn of what speaks against the task and split of a run or a checkpoint, and return whether anything does."""
-    from interp.progress import progress_measures, run_doubts, warn_of
-    from interp.run import Checkpoint, Run
-
-    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
-        if isinstance(source, Checkpoint):
-            return bool(progress_measures(source, measures=["loss"]).doubts)
-        if isinstance(source, Run):
-            doubts = run_doubts(source)
-            warn_of(doubts[len(source.doubts) :], source.path)
-            return bool(doubts)
-    return False
+    return bool(drawn.doubts_of_source())
 
 
 @commands.command(epilog="Example:\n\n  interp demo")

@@ -130,6 +130,26 @@ def load_run(
     return found
 
 
+@computing()
+def load_any(
+    path: PathLike,
+    task: Task | Operation | None = None,
+    split: SplitLike | None = None,
+    seed: int | None = None,
+    attention_coefficient: float | None = None,
+    n_heads: int | None = None,
+    activation: Activation | None = None,
+) -> Run | Checkpoint:
+    """Open what stands at a path: a run, as `load_run` does, or else a file of one checkpoint."""
+    asked = Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    file, name = local_file(path)
+    run = find_run(file, name, asked)
+    if run is not None:
+        return run
+    with _passing(file, name):
+        return load(file, name, asked, None)
+
+
 def _own_model(model: Model, asked: Asked) -> Model:
     if not isinstance(model, Model):
         raise ConfigError(f"model must be an interp.Model, as in interp.Model(module, task); got {given(model)}.")
@@ -252,7 +272,7 @@ def last_checkpoint(
     n_heads: int | None = None,
     activation: Activation | None = None,
 ) -> Checkpoint:
-    """What a path stands for where one model is wanted: that of a file, or the last of a run directory.
+    """Load one model: the checkpoint in a file, or the last readable checkpoint of a run directory.
 
     The arguments and errors are those of `load_checkpoint`, which takes a folder only with a step.
     """
@@ -275,7 +295,7 @@ def _passing(file: Path, name: Path | str) -> Iterator[None]:
 def load(file: Path, name: Path | str, asked: Asked, step: int | None) -> Checkpoint:
     if file.is_dir():
         opened = _directory(file, name, asked)
-        return opened[-1] if step is None else opened.at(step)
+        return opened.last_readable(warned=True) if step is None else opened.at(step)
     if home_of(file) or (file.exists() and is_ours(file)):
         return _load_ours(file, name, asked, step)
     try:
@@ -294,7 +314,7 @@ def load(file: Path, name: Path | str, asked: Asked, step: int | None) -> Checkp
     run = _run(file, contents, reading, mask, split_origin) if contents.states else None
     if run is not None and (step is not None or contents.single is None):
         check_run(contents, reading, run)
-        return run[-1] if step is None else run.at(step)
+        return run.last_readable(warned=True) if step is None else run.at(step)
     assert contents.single is not None
     if step is not None and contents.step != step:
         held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,11 @@ from interp.computing import computing
 from interp.disk import as_path, make_folder, write_whole
 from interp.errors import ConfigError
 from interp.provenance import made_from
-from interp.published.loading import load_run
 from interp.reports.content import content_of
 from interp.reports.packing import page
 from interp.run import PathLike, Run
-from interp.sweeps.table import Sweep, is_sweep
+from interp.sources import one_run
+from interp.sweeps.table import Sweep, as_sweep
 from interp.threads import keeping_threads
 
 MOST_RUNS = 4
@@ -69,17 +68,12 @@ def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
     """
     if not 1 <= len(runs) <= MOST_RUNS:
         raise ConfigError(f"report() takes 1 to {MOST_RUNS} runs; got {len(runs)}.")
-    (first, *others) = runs
-    if not others and (isinstance(first, Sweep) or (isinstance(first, str | os.PathLike) and is_sweep(first))):
+    sweep = as_sweep(runs[0])
+    if sweep is not None and len(runs) == 1:
         from interp.reports.sweeps import sweep_report
 
-        return sweep_report(first)
-    for run in runs:
-        if not isinstance(run, Run | str | os.PathLike):
-            raise ConfigError(f"report() takes Runs or paths of them; got {given(run)}.")
-    return page_of(
-        [run if isinstance(run, Run) else load_run(run) for run in runs if not isinstance(run, Sweep)], progress
-    )
+        return sweep_report(sweep)
+    return page_of([one_run(run, "report()") for run in runs], progress)
 
 
 @computing()

@@ -24,7 +24,7 @@ from interp.reports.report import Report, checked_file, page_of
 from interp.reports.sweep_words import doubts, summary
 from interp.run import PathLike, Run
 from interp.survival import outcomes, with_delays
-from interp.sweeps.table import Sweep, load_sweep, varied
+from interp.sweeps.table import Sweep, one_sweep, varied
 
 MOST_PAGES = 40  # of runs
 _RESULTS = ("memorized", "generalized", "delay", "last_step", "train_loss", "test_loss", "train_accuracy",
@@ -81,7 +81,7 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
 
 
 def _opened(sweep: Sweep | PathLike) -> Sweep:
-    opened = sweep if isinstance(sweep, Sweep) else load_sweep(sweep)
+    opened = one_sweep(sweep, "sweep_report()")
     if not len(opened):
         raise ConfigError(f"A report needs a sweep with at least one run; {opened.path} has none.")
     return opened

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -343,6 +344,22 @@ class Sweep:
         if not frames:
             raise CheckpointError(f"{self.path} holds no directories of runs; only their table was kept.")
         return pd.concat(frames, ignore_index=True)
+
+
+def as_sweep(source: Any) -> Sweep | None:
+    """Return the sweep that a caller gives, as it is or by its path; None for anything else."""
+    if isinstance(source, str | os.PathLike):
+        return load_sweep(source) if is_sweep(source) else None
+    return source if isinstance(source, Sweep) else None
+
+
+def one_sweep(source: Any, taker: str) -> Sweep:
+    """Return the sweep that a caller gives, as it is or by its path; ConfigError, in the taker's name, for another."""
+    if isinstance(source, str | os.PathLike):
+        return load_sweep(source)
+    if isinstance(source, Sweep):
+        return source
+    raise ConfigError(f"{taker} takes a Sweep, the path of one, or its table; got {given(source)}.")
 
 
 def load_sweep(path: PathLike) -> Sweep:
