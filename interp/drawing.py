@@ -32,7 +32,6 @@ from interp.published.loading import load_run
 from interp.run import Checkpoint, ForeignNetwork, PathLike, Run
 from interp.subjects import subject_of
 from interp.sweeps.table import Sweep, is_sweep, load_sweep, varied
-from interp.task import Task
 from interp.trajectories import trajectory
 
 _FURTHER = (
@@ -175,14 +174,9 @@ class Shown:
         if self._log is not None:
             return ""
         source: Run | Checkpoint | Model = self.run if of == "run" else self.model
-        said = [_task(source.task), *_network(source), *_split(source, self._run)]
+        said = [f"{source.task.formula} mod {source.task.p}", *_network(source), *_split(source, self._run)]
         step = source.step if isinstance(source, Checkpoint) else None
         return ", ".join([*said, *([] if step is None else [f"step {step:,}"])])
-
-
-def _task(task: Task) -> str:
-    formula = {"add": "a + b", "subtract": "a − b", "quadratic": "a² + ab + b²", "random": "random labels"}
-    return f"{formula[task.operation]} mod {task.p}"
 
 
 def _network(source: Run | Checkpoint | Model) -> list[str]:

@@ -131,7 +131,7 @@ class _Parts:
         self.form = network.by_number(run.at(last).weights, run.task.p) if isinstance(network, Network) else None
         self.about: dict[str, Any] = {
             "keys": self.keys, "circles": circles, "circle_notes": notes, "neurons": self.neurons, "heads": heads,
-            "sign": {"add": 1, "subtract": -1}.get(run.task.operation, 0), "key_step": final.step,
+            "sign": run.task.sign or 0, "key_step": final.step,
             "train": [] if run.train_mask is None else run.train_mask.flatten().int().tolist(),
         }  # fmt: skip
         if self.form is not None:

@@ -13,10 +13,7 @@ from interp.measures.logits import KEY_SHARE
 from interp.networks import Transformer
 from interp.run import Run
 
-_FORMULAS = {
-    "add": "(a + b) mod p", "subtract": "(a − b) mod p", "quadratic": "(a² + ab + b²) mod p",
-    "random": "a random number that was drawn once for each pair",
-}  # fmt: skip
+_DRAWN = "a random number that was drawn once for each pair"
 
 
 def what_happened(
@@ -58,10 +55,10 @@ def settings_in_words(run: Run) -> str:
 
 def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
     """Return the words that a page uses, each with what it means."""
-    p, formula = run.task.p, _FORMULAS[run.task.operation]
+    p, answer = run.task.p, _DRAWN if run.task.operation == "random" else f"({run.task.formula}) mod p"
     right = f"{found.threshold:.0%}"
     return [
-        ("a, b and c", f"The network is given two numbers a and b from 0 to {p - 1} and answers c = {formula}."),
+        ("a, b and c", f"The network is given two numbers a and b from 0 to {p - 1} and answers c = {answer}."),
         ("wave of frequency k", f"A cosine or sine of 2πkn/{p} over the numbers n."),
         ("W_E", "The embedding: the vector that stands for each number."),
         ("W_L", "The neuron-logit map W_out · W_U: what each neuron adds to the logit of each answer."),
