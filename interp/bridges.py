@@ -69,7 +69,7 @@ class BridgeNetwork(ForeignNetwork):
         return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, chosen, checkpoint.step, final)
 
 
-def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
+def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
     """Return the network of a bridge's state dict with its config, and the modulus that its tokens tell."""
     if not settings:
         raise CheckpointError(
