@@ -143,6 +143,20 @@ def parse_json(content: str | bytes) -> Any:
         raise ValueError("it is nested too deeply") from None
 
 
+def read_noted(file: Path, key: str) -> tuple[pa.Table, Any]:
+    """Return the table of a parquet file, and the note in JSON that `write_parquet` was given under this key.
+
+    Raises:
+        CheckpointError: The file must not be read, as for `open_regular`.
+        OSError, ValueError, KeyError, pyarrow.ArrowException: There is no such file, table or note.
+    """
+    import pyarrow.parquet as pq
+
+    with open_regular(file) as stream:
+        table = pq.read_table(io.BytesIO(stream.read()))
+    return table, parse_json((table.schema.metadata or {})[key.encode()])
+
+
 def names_in(folder: Path) -> list[str]:
     """Return the sorted names in a folder, none if there is no such folder; CheckpointError if it cannot be listed."""
     try:
@@ -175,7 +189,7 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
 def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[str, str] | None = None) -> None:
     """Write a frame or a table as a whole parquet file, in a folder that is made if need be.
 
-    `about` is put into the metadata of its schema.
+    `about` is put into the metadata of its schema; `read_noted` reads it if it is JSON.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
