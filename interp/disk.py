@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -124,6 +125,12 @@ def unreadable(name: PathLike, error: OSError | ValueError) -> CheckpointError:
         return CheckpointError(f"{str(name)!r} cannot be the name of a file ({error}); check the path.")
     remedy = _REMEDIES.get(error.errno or 0, "check the path and its disk")
     return CheckpointError(f"{name} cannot be read ({_reason(error)}); {remedy}.")
+
+
+def digest_of_file(file: Path) -> str:
+    """Return the SHA-256 of a regular file, in hexadecimal; raises as `open_regular` does."""
+    with open_regular(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_json(file: Path) -> Any:
