@@ -121,15 +121,16 @@ def through_hooks(
         )
     tokens = tokens_of(model, Pairs.all(checkpoint.task.p))
     with evaluating(model):
-        before = _scores(checkpoint, model(tokens))
+        before = _scores_of_output(checkpoint, model(tokens))
         with model.hooks(fwd_hooks=list(hooks)):
-            after = _scores(checkpoint, model(tokens))
+            after = _scores_of_output(checkpoint, model(tokens))
     return Effect(name, before, after)
 
 
-def _scores(
+def _scores_of_output(
     checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"] | Float[Tensor, "pairs d_vocab_out"]
 ) -> Scores:
+    """Score the output for all pairs, also where it is not finite, which the measures of a subject refuse."""
     p, labels, train = checkpoint.task.p, checkpoint.task.labels, checkpoint.train_mask
     L = at_last(out)[:, :p].float().cpu().unflatten(0, (p, p))
     nll, right = losses.cross_entropy(L, labels), losses.correct(L, labels).double()

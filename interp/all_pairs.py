@@ -26,14 +26,11 @@ from interp.networks.base import (
     jacobian,
     plain,
 )
-from interp.networks.pairs import Pairs
+from interp.networks.pairs import FORWARD_BATCH, GRADIENT_BATCH, Pairs
 from interp.networks.transformer import check_vocabulary, tokens_for
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
-
-_HOOK_BATCH = 4096
-_GRADIENT_BATCH = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +124,7 @@ def hooked_activations(model: HookedRootModule, p: int) -> Activations:
     wanted = [name for name in (at_pattern, at_neurons) if name]
     logits, patterns, neurons = [], [], []
     with evaluating(model):
-        for batch in tokens_of(model, Pairs.all(p)).split(_HOOK_BATCH):
+        for batch in tokens_of(model, Pairs.all(p)).split(FORWARD_BATCH):
             out, cache = model.run_with_cache(batch, names_filter=wanted)
             logits.append(at_last(out)[:, :p].float().cpu())
             if at_pattern:
@@ -144,7 +141,7 @@ def hooked_activations(model: HookedRootModule, p: int) -> Activations:
 
 def hooked_input_gradients(model: HookedRootModule, pairs: Pairs) -> Iterator[InputGradients]:
     """The same through a model's hooks, your own included: with respect to hook_embed at positions 0 and 1."""
-    for tokens in tokens_of(model, pairs).split(_GRADIENT_BATCH):
+    for tokens in tokens_of(model, pairs).split(GRADIENT_BATCH):
         yield _hooked_input_gradients(model, tokens, pairs.p)
 
 

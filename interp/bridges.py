@@ -74,7 +74,7 @@ def _(
     return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, chosen, step, final)
 
 
-def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
+def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:
     """Return the network of a bridge's state dict with its config, and the modulus that its tokens tell."""
     if not settings:
         raise CheckpointError(

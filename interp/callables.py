@@ -23,14 +23,12 @@ from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
 from interp.measures.subject import Chosen, Missing, Subject
 from interp.networks.base import SAME, InputGradients, Measurable, at_last, difference, jacobian, some_of
-from interp.networks.pairs import Pairs
+from interp.networks.pairs import FORWARD_BATCH, MODULE_GRADIENT_BATCH, Pairs
 from interp.published.contents import unwrapped, without_prefix
 from interp.published.layouts import State
 from interp.subjects import subject_of
 from interp.task import SplitLike, Task, as_mask
 
-_BATCH = 4096
-_GRADIENT_BATCH = 64
 _SAME_HALF = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
 _HALF = {torch.float16: "float16, which holds three digits", torch.bfloat16: "bfloat16, which holds two digits"}
 
@@ -442,7 +440,7 @@ class ModelForward:
         captured: dict[str, Any] = {}
         found: dict[str, list[Tensor]] = {"logits": [], "neurons": [], "pattern": []}
         with _untouched(net.module), torch.no_grad(), self._hooked(captured):
-            for place, batch in enumerate(Pairs.all(p).split(_BATCH)):
+            for place, batch in enumerate(Pairs.all(p).split(FORWARD_BATCH)):
                 captured.clear()
                 logits, dtype = self._logits(self._inputs(batch), batch)
                 found["logits"].append(_real("The logits that the model returns", logits))
@@ -669,7 +667,7 @@ class ModelForward:
             raise Missing(
                 "gradients with respect to the embedded inputs need W_E= to name an nn.Embedding that reads the tokens"
             )
-        for batch in pairs.split(_GRADIENT_BATCH):
+        for batch in pairs.split(MODULE_GRADIENT_BATCH):
             yield self._gradients(part, batch, where[0][0], where[1][0])
 
     @computing(grad=True)

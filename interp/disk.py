@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import io
 import json
 import os
@@ -126,6 +127,12 @@ def unreadable(name: PathLike, error: OSError | ValueError) -> CheckpointError:
     return CheckpointError(f"{name} cannot be read ({_reason(error)}); {remedy}.")
 
 
+def digest_of_file(file: Path) -> str:
+    """Return the SHA-256 of a regular file, in hexadecimal; raises as `open_regular` does."""
+    with open_regular(file) as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
 def read_json(file: Path) -> Any:
     """Return what a JSON file holds; ValueError if it is not JSON or too large, and as `open_regular` raises."""
     with open_regular(file) as stream:
@@ -141,6 +148,20 @@ def parse_json(content: str | bytes) -> Any:
         return json.loads(content)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+
+
+def read_noted(file: Path, key: str) -> tuple[pa.Table, Any]:
+    """Return the table of a parquet file, and the note in JSON that `write_parquet` was given under this key.
+
+    Raises:
+        CheckpointError: The file must not be read, as for `open_regular`.
+        OSError, ValueError, KeyError, pyarrow.ArrowException: There is no such file, table or note.
+    """
+    import pyarrow.parquet as pq
+
+    with open_regular(file) as stream:
+        table = pq.read_table(io.BytesIO(stream.read()))
+    return table, parse_json((table.schema.metadata or {})[key.encode()])
 
 
 def names_in(folder: Path) -> list[str]:
@@ -175,7 +196,7 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
 def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[str, str] | None = None) -> None:
     """Write a frame or a table as a whole parquet file, in a folder that is made if need be.
 
-    `about` is put into the metadata of its schema.
+    `about` is put into the metadata of its schema; `read_noted` reads it if it is JSON.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq

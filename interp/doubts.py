@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,7 +20,7 @@ from interp.measures import losses
 from interp.measures.losses import cross_entropy
 from interp.measures.subject import Missing, Subject
 from interp.run import Origin
-from interp.task import Operation, Task
+from interp.task import OPERATIONS, Task
 
 LEARNED_SHARE = 0.5  # of chance: under this loss a model has evidently learned what it is measured as
 REFUTED_SHARE = 2.0  # of chance: over this it has evidently learned something else, or other pairs
@@ -30,23 +29,11 @@ _SAME_PAIRS = 1e-3  # a split is doubted from this p-value on; of 1,000 wrong sp
 _SAMPLE = 2_000  # pairs on which other tasks are tried
 
 
-@dataclass(frozen=True)
-class _Learnable:
-    """Labels that a model may have learned: the operation of ours that they are, if any, in words, and before mod p."""
-
-    operation: Operation | None
-    words: str
-    of: Callable[[Int[Tensor, "p 1"], Int[Tensor, "1 p"]], Int[Tensor, "p p"]]
-
-
-_LEARNABLE = (
-    _Learnable("add", "a + b", lambda a, b: a + b),
-    _Learnable("subtract", "a − b", lambda a, b: a - b),
-    _Learnable("quadratic", "a² + ab + b²", lambda a, b: a * a + a * b + b * b),
-    _Learnable(None, "b − a", lambda a, b: b - a),
-    _Learnable(None, "a · b", lambda a, b: a * b),
-    _Learnable(None, "a² + b²", lambda a, b: a * a + b * b),
-)
+_OTHER_TASKS: dict[str, Callable[[Int[Tensor, "p 1"], Int[Tensor, "1 p"]], Int[Tensor, "p p"]]] = {
+    "b − a": lambda a, b: b - a,
+    "a · b": lambda a, b: a * b,
+    "a² + b²": lambda a, b: a * a + b * b,
+}  # that a model may have learned and interp does not measure: their labels before mod p
 
 
 def doubts_of(subject: Subject, task_origin: Origin, split_origin: Origin) -> tuple[str, ...]:
@@ -81,7 +68,6 @@ def _task_doubt(
     accuracy: float,
 ) -> str:
     p, chance = task.p, math.log(task.p)
-    words = next((one.words for one in _LEARNABLE if one.operation == task.operation), f"{task.operation} labels")
     who = {
         "assumed": "the file does not record its task and is measured as",
         "given": "the task given is",
@@ -89,8 +75,8 @@ def _task_doubt(
     }[origin]
     where = "all pairs (the split is unknown)" if train is None else "the train pairs"
     said = (
-        f"{who} {words} mod {p}, but over {where} the loss is {loss:.3g} and {accuracy:.1%} are right, where chance is "
-        f"{chance:.3g} and {1 / p:.1%}"
+        f"{who} {task.formula} mod {p}, but over {where} the loss is {loss:.3g} and {accuracy:.1%} are right, where "
+        f"chance is {chance:.3g} and {1 / p:.1%}"
     )
     if other := _learned_instead(task, logits, train):
         return f"{said}: it has evidently learned {other}."
@@ -115,14 +101,17 @@ def _learned_instead(task: Task, logits: Float[Tensor, "p p p"], train: Bool[Ten
     chosen = pairs.flatten().nonzero().flatten()
     some = chosen[torch.randperm(len(chosen), generator=torch.Generator().manual_seed(0))[:_SAMPLE]]
     seen = logits.flatten(0, 1)[some]
-    for one in _LEARNABLE:
-        if one.operation == task.operation:
-            continue
-        if float(cross_entropy(seen, (one.of(a, b) % p).flatten()[some]).mean()) < LEARNED_SHARE * math.log(p):
-            if one.operation is None:
-                return f"{one.words} mod {p}, which is not a task that interp measures"
-            given = f'task=interp.Task({p}, "{one.operation}") (--p {p} --operation {one.operation})'
-            return f"{one.words} mod {p}; give {given}"
+
+    def learned(labels: Int[Tensor, "p p"]) -> bool:
+        return float(cross_entropy(seen, labels.flatten()[some]).mean()) < LEARNED_SHARE * math.log(p)
+
+    for name in OPERATIONS:
+        other = Task(p, name)
+        if name not in (task.operation, "random") and learned(other.labels):
+            return f'{other.formula} mod {p}; give task=interp.Task({p}, "{name}") (--p {p} --operation {name})'
+    for formula, of in _OTHER_TASKS.items():
+        if learned(of(a, b) % p):
+            return f"{formula} mod {p}, which is not a task that interp measures"
     return None
 
 

@@ -32,7 +32,6 @@ from interp.provenance import made_from
 from interp.run import Checkpoint, PathLike, Run
 from interp.sources import Opened, opened
 from interp.sweeps.table import Sweep, as_sweep, one_sweep, varied
-from interp.task import Task
 from interp.trajectories import trajectory
 
 _FURTHER = (
@@ -204,14 +203,9 @@ class Shown:
         if self._log is not None:
             return ""
         source: Run | Checkpoint | Model = self.run if of == "run" else self.model
-        said = [_task(source.task), *_network(source), *_split(source, self._run)]
+        said = [f"{source.task.formula} mod {source.task.p}", *_network(source), *_split(source, self._run)]
         step = source.step if isinstance(source, Checkpoint) else None
         return ", ".join([*said, *([] if step is None else [f"step {step:,}"])])
-
-
-def _task(task: Task) -> str:
-    formula = {"add": "a + b", "subtract": "a − b", "quadratic": "a² + ab + b²", "random": "random labels"}
-    return f"{formula[task.operation]} mod {task.p}"
 
 
 def _network(source: Run | Checkpoint | Model) -> list[str]:

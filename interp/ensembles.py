@@ -73,7 +73,7 @@ def _row(members: list[Run], step: int, of: Of) -> dict[str, float | str]:
     for run in members:
         subject = run.at(step).subject()
         try:
-            alone.append(_scores(subject))
+            alone.append(_scores_of_subject(subject))
         except CheckpointError as error:  # of weights that are not finite
             raise CheckpointError(f"{run.path}: {error}") from None
         logits = subject.logits.double()
@@ -91,14 +91,14 @@ def _row(members: list[Run], step: int, of: Of) -> dict[str, float | str]:
     return {
         "step": step,
         "members": len(members),
-        **_scores(together),
+        **_scores_of_subject(together),
         **{f"mean_{name}": float(np.mean([scores[name] for scores in alone])) for name in SCORES},
         **{f"best_{name}": alone[best][name] for name in SCORES},
         "best_run": str(members[best].path),
     }
 
 
-def _scores(subject: Subject) -> dict[str, float]:
+def _scores_of_subject(subject: Subject) -> dict[str, float]:
     values = evaluate(subject, chosen(SCORES)).values
     return {name: value for name, value in values.items() if isinstance(value, float)}
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int
 
 from interp.arguments import some
 from interp.errors import CheckpointError, ConfigError, warn
+from interp.measures.subject import Missing
 from interp.printed import Printed
 
 if TYPE_CHECKING:
@@ -251,19 +252,15 @@ class _Curve:
         return (int(self.steps[at - 1]) if at else None), step
 
 
-class _MissingError(Exception):
-    """An event that the record does not show; its text is the reason."""
-
-
-class _BeginsLateError(_MissingError):
+class _BeginsLateError(Missing):
     """The record begins after the event."""
 
 
-class _NoLossError(_MissingError):
+class _NoLossError(Missing):
     """Test loss has no value after the run generalized."""
 
 
-class _UnsettledError(_MissingError):
+class _UnsettledError(Missing):
     """Test loss had not settled by the end of its passage; `step` is where cleanup would have ended so far."""
 
     def __init__(self, why: str, step: int) -> None:
@@ -272,7 +269,7 @@ class _UnsettledError(_MissingError):
 
 
 class _Reader:
-    """Reads the events of one run off the columns of its records; what they do not show raises _MissingError."""
+    """Reads the events of one run off the columns of its records; what they do not show raises Missing."""
 
     def __init__(self, frames: Sequence[pd.DataFrame], threshold: float, sustain: int) -> None:
         self.threshold, self.sustain = threshold, sustain
@@ -287,7 +284,7 @@ class _Reader:
         for name in (*EVENTS, "grokking_delay", "dip_steps"):
             try:
                 found[name] = getattr(self, name)
-            except _MissingError as why:
+            except Missing as why:
                 found[name], missing["dips" if name == "dip_steps" else name] = None, str(why)
                 if isinstance(why, _UnsettledError):
                     after = why.step
@@ -331,7 +328,7 @@ class _Reader:
         """Return the known values of a column; at a step that several records have, the first one's."""
         curves = [_curve(steps, frame, name) for steps, frame in self.sources if name in frame]
         if not curves:
-            raise _MissingError(f"the trajectory has no {name}")
+            raise Missing(f"the trajectory has no {name}")
         merged = curves[0]
         for curve in curves[1:]:
             new = ~np.isin(curve.steps, merged.steps)
@@ -339,9 +336,7 @@ class _Reader:
             order = np.argsort(steps)
             merged = _Curve(steps[order], np.concatenate([merged.values, curve.values[new]])[order])
         if not len(merged.steps):
-            raise _MissingError(
-                f"{name} has no values, as where the train/test split or the key frequencies are unknown"
-            )
+            raise Missing(f"{name} has no values, as where the train/test split or the key frequencies are unknown")
         return merged
 
     def _accuracy(self, name: str) -> _Curve:
@@ -366,13 +361,13 @@ class _Reader:
             )
         try:
             until = min((fell for fell, _ in self.falls), default=math.inf)
-        except _MissingError:
+        except Missing:
             until = math.inf
         there = np.isfinite(curve.values) & (curve.steps < until)
         steps, values = curve.steps[there], curve.values[there].astype(float)
         if not (values > 0).any():
             before = f" before test accuracy fell, at step {until:,}" if until < math.inf else ""
-            raise _MissingError(f"{name} is nowhere positive and finite{before}")
+            raise Missing(f"{name} is nowhere positive and finite{before}")
         return _Curve(steps, np.where(values == 0, values[values > 0].min(), values))
 
     # ── events ──
@@ -395,7 +390,7 @@ class _Reader:
         reached = self._reached(accuracy)
         if not reached.any():
             most = _digits(float(accuracy.values.max()), self.threshold)
-            raise _MissingError(f"it never {event}: {name} was {most} at the most, under {self.threshold:g}")
+            raise Missing(f"it never {event}: {name} was {most} at the most, under {self.threshold:g}")
         if accuracy.values[0] >= self.low:
             first = _digits(float(accuracy.values[0]), self.threshold)
             raise _BeginsLateError(
@@ -406,7 +401,7 @@ class _Reader:
             in_a_row = in_a_row + 1 if there else 0
             if in_a_row == self.sustain:
                 return int(accuracy.steps[row - self.sustain + 1])
-        raise _MissingError(
+        raise Missing(
             f"it never {event}: {name} was not at {self.threshold:g} or more for {self.sustain} rows in a row"
         )
 
@@ -447,7 +442,7 @@ class _Reader:
         if self._sees_accuracy:
             try:
                 _ = self.generalized
-            except _MissingError:
+            except Missing:
                 return None
             first_fall = min((fell for fell, _ in self.falls), default=math.inf)
         return int(max(steps[steps < first_fall].max() for steps, _ in self.sources if (steps < first_fall).any()))
@@ -457,7 +452,7 @@ class _Reader:
         """Whether the record has test accuracies; without, phases are read off test_loss alone."""
         try:
             _ = self.test_accuracy
-        except _MissingError:
+        except Missing:
             return False
         return True
 
@@ -469,7 +464,7 @@ class _Reader:
             return loss.from_peak()
         before = loss.between(0, self.generalized)
         if not len(before.steps):
-            raise _MissingError(f"test_loss has no value up to step {self.generalized:,}, where it generalized")
+            raise Missing(f"test_loss has no value up to step {self.generalized:,}, where it generalized")
         return before.from_peak()
 
     def _formed(self, descent: _Curve) -> int | None:
@@ -485,14 +480,14 @@ class _Reader:
             with contextlib.suppress(_NoLossError):
                 self._check_fall()
             when = f"it generalized, step {self.generalized:,}" if self._sees_accuracy else "the record ended"
-            raise _MissingError(f"test_loss had not fallen to a sixth of its peak when {when}")
+            raise Missing(f"test_loss had not fallen to a sixth of its peak when {when}")
         return formed
 
     def doubts(self) -> Iterator[str]:
         """Say where circuit_formation_end rests on one row, whose test_loss is more than twice both rows beside it."""
         try:
             descent = self.descent
-        except _MissingError:
+        except Missing:
             return
         if not self._sees_accuracy:
             yield "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone"
@@ -535,10 +530,10 @@ class _Reader:
         return after
 
     def _check_fall(self) -> None:
-        """Raise _MissingError if the floor of test loss is no lower than its peak."""
+        """Raise Missing if the floor of test loss is no lower than its peak."""
         floor = (self.settling if self._sees_accuracy else self.descent).values.min()
         if self.descent.values[0] <= floor:
-            raise _MissingError("test_loss never fell from its peak")
+            raise Missing("test_loss never fell from its peak")
 
     def _cleaned(self, settling: _Curve) -> int:
         """Return the step at which log test_loss has fallen 0.99 of the way from the peak to the floor of a stretch."""
@@ -574,7 +569,7 @@ class _Reader:
     @cached_property
     def grokking_delay(self) -> int:
         if self.memorized >= self.generalized:
-            raise _MissingError(
+            raise Missing(
                 f"it generalized at once: test accuracy reached {self.threshold:g} at step {self.generalized:,}, no "
                 f"later than train accuracy at step {self.memorized:,}, so there was no memorization to end"
             )
@@ -587,16 +582,16 @@ class _Reader:
             _ = self.grokking_delay  # it memorized before it generalized
         try:
             last, where = self.circuit_formation_end, "the circuit had formed"
-        except _MissingError:
+        except Missing:
             last, where = self.generalized, "it generalized"
         if first > last:
-            raise _MissingError(
+            raise Missing(
                 f"the circuit had formed, at step {last:,}, before the train pairs were memorized, at step {first:,}: "
                 "the phases overlap"
             )
         inside = self.excluded_loss.between(first, last)
         if not len(inside.steps):
-            raise _MissingError(
+            raise Missing(
                 f"excluded_loss has no value from step {first:,}, where it memorized, to step {last:,}, where {where}"
             )
         return int(inside.steps[inside.values.argmin()])

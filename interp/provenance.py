@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from interp.arguments import given
-from interp.disk import PathLike, open_regular, printable
+from interp.disk import PathLike, digest_of_file, printable
 from interp.errors import CheckpointError, ConfigError
 
 NOTHING = "none: no file was given"
@@ -126,8 +126,7 @@ def _files(folder: Path) -> list[Path]:
 @lru_cache(maxsize=4 * _MOST_FILES)
 def _digest(file: Path, size: int, changed: int) -> str:
     """Return the hash of a file, once for each size and time of its last change."""
-    with open_regular(file) as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+    return digest_of_file(file)
 
 
 def _said(source: Any) -> str:

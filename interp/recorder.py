@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import math
 import time
@@ -14,12 +13,11 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from interp.arguments import above_zero, given, number, whole
 from interp.callables import Array, Model, Tokens
 from interp.computing import computing
-from interp.disk import PathLike, as_path, make_folder, open_regular, write_parquet
+from interp.disk import PathLike, as_path, make_folder, read_noted, write_parquet
 from interp.doubts import doubts_of
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.keys import KeyFrequencies, key_of
@@ -34,7 +32,7 @@ from interp.task import SplitLike, Task, split_digest
 from interp.threads import keeping_threads
 from interp.trajectories import trajectory
 
-_NOTE = b"interp-record"
+_NOTE = "interp-record"
 _RECORD, _STATES = "record.parquet", "states"
 
 Row = dict[str, Any]
@@ -238,9 +236,7 @@ class Recorder:
 
     def _continue(self, file: Path) -> None:
         try:
-            with open_regular(file) as stream:
-                table = pq.read_table(io.BytesIO(stream.read()))
-            note = json.loads((table.schema.metadata or {})[_NOTE])
+            table, note = read_noted(file, _NOTE)
             about, digests = dict(note["about"]), dict(note["digests"])
             rows = {int(row["step"]): row for row in table.to_pandas().to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
@@ -254,10 +250,8 @@ class Recorder:
         self._rows, self._digests = rows, digests
 
     def _write(self, file: Path) -> None:
-        content = pa.Table.from_pandas(self.frame, preserve_index=False)
         note = json.dumps({"about": self._about(), "digests": self._digests})
-        content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: note})
-        write_parquet(file, content)
+        write_parquet(file, self.frame, {_NOTE: note})
 
     def _save_state(self, step: int) -> None:
         assert self.folder is not None

@@ -40,6 +40,7 @@ from interp.computing import computing
 from interp.config import TrainConfig, settings_before
 from interp.disk import (
     PathLike as PathLike,
+    digest_of_file,
     look_up,
     make_folder,
     names_in,
@@ -360,8 +361,7 @@ class StepFile:
         return weights
 
     def digest(self) -> str:
-        with open_regular(self.path) as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_of_file(self.path)
 
     def stamp(self) -> tuple[int, ...]:
         return stamp_of(self.path)

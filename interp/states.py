@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from interp.arguments import given, some, whole
 from interp.callables import Model
-from interp.disk import names_in
+from interp.disk import digest_of_file, names_in
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.published.contents import state_and_settings, unwrapped
 from interp.published.files import local_file
@@ -196,8 +195,7 @@ class _File:
         return {key: value.clone() for key, value in self.net.check_state(state, str(self.path)).items()}
 
     def digest(self) -> str:
-        with self.path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return digest_of_file(self.path)
 
     def stamp(self) -> tuple[int, ...]:
         return stamp_of(self.path)

@@ -30,6 +30,13 @@ _NO_FOURIER = {
     "quadratic": "x^2 + xy + y^2 mod p is no function of a ± b, so the Fourier measures are not defined for it",
     "random": "random labels are no function of a ± b, so the Fourier measures are not defined for them",
 }
+_FORMULAS: dict[Operation, str] = {
+    "add": "a + b",
+    "subtract": "a − b",
+    "quadratic": "a² + ab + b²",
+    "random": "random labels",
+}
+_SIGNS: dict[Operation, Literal[1, -1]] = {"add": 1, "subtract": -1}
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +95,16 @@ class Task:
     def distances(self) -> Int[Tensor, "{self.p} {self.p}"]:
         """What a label does not determine, [p, p]: a - b mod p for addition, a + b for subtraction."""
         return replace(self, operation="subtract" if self.operation == "add" else "add").labels
+
+    @property
+    def formula(self) -> str:
+        """The labels before mod p, as text: "a + b", "a − b", "a² + ab + b²", or "random labels"."""
+        return _FORMULAS[self.operation]
+
+    @property
+    def sign(self) -> Literal[1, -1] | None:
+        """The sign of b where the label is a + b or a − b mod p: 1 or -1. None for other labels."""
+        return _SIGNS.get(self.operation)
 
     @property
     def why_no_fourier(self) -> str | None:

@@ -13,15 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from jaxtyping import Bool, Shaped
 
 from interp.arguments import some
 from interp.computing import computing
 from interp.console import Bar, progress_bar
-from interp.disk import open_regular, write_parquet
+from interp.disk import read_noted, write_parquet
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.keys import KeyFrequencies, key_checkpoint
 from interp.measures.logits import KEY_SHARE, checked_share, key_frequencies_of
@@ -38,7 +36,7 @@ ALIGNMENTS = (
     "embedding_alignment",
     "neuron_logit_alignment",
 )  # on request elsewhere: a lone model has no last checkpoint
-_NOTE = b"interp"
+_NOTE = "interp"
 HOME = Path(__file__).parent
 # The modules and packages of interp whose definitions decide a row, or which checkpoint names the key frequencies.
 _DEFINITIONS = (
@@ -372,9 +370,7 @@ class Kept:
     def read(self) -> bool:
         """Read the file; False if there is none of these definitions that can be read."""
         try:
-            with open_regular(self._file) as stream:
-                content = pq.read_table(stream)
-            note = json.loads(content.schema.metadata[_NOTE])
+            content, note = read_noted(self._file, _NOTE)
             if note["setting"] != self._setting:
                 return False
             values = {int(row["step"]): row for row in content.to_pandas().to_dict("records")}
@@ -478,10 +474,8 @@ class Kept:
                 "asked": self._asked, "frequencies": list(keys.found), "step": keys.step, "doubt": keys.doubt,
                 "of": considered,
             }  # fmt: skip
-        content = pa.Table.from_pandas(frame_of(whole), preserve_index=False)
-        content = content.replace_schema_metadata({**(content.schema.metadata or {}), _NOTE: json.dumps(note)})
         try:
-            write_parquet(self._file, content)
+            write_parquet(self._file, frame_of(whole), {_NOTE: json.dumps(note)})
         except OSError as error:
             warn(f"the trajectory could not be kept, so it is computed anew each time: {error}")
 

@@ -20,7 +20,7 @@ import torch
 
 import interp
 from interp import CheckpointError, StorageError
-from interp.disk import printable, unreadable, write_whole, writing
+from interp.disk import digest_of_file, printable, read_noted, unreadable, write_parquet, write_whole, writing
 from tests.conftest import ROOT, SMALL
 from tests.processes import Started, outside
 
@@ -336,3 +336,29 @@ def test_a_training_that_loses_its_config_and_split_writes_them_again_and_says_s
     split = interp.load_run(path).train_mask
     assert split is not None
     assert split.numpy().tolist() == np.load(tmp_path / "split.npz")["train"].tolist()
+
+
+def test_a_parquet_file_keeps_a_note_beside_its_table(tmp_path):
+    file, frame = tmp_path / "new" / "table.parquet", pd.DataFrame({"step": [0, 10], "loss": [1.5, float("nan")]})
+    note = {"steps": {"0": None}, "name": "λ"}
+    write_parquet(file, frame, {"note": json.dumps(note), "other": "no JSON"})
+    table, found = read_noted(file, "note")
+    assert found == note
+    pd.testing.assert_frame_equal(table.to_pandas(), frame)
+    pd.testing.assert_frame_equal(pd.read_parquet(file), frame)
+    for key, error in (("another", KeyError), ("other", ValueError)):
+        with pytest.raises(error):
+            read_noted(file, key)
+    file.write_bytes(b"PAR1 no more")
+    with pytest.raises(ValueError, match="Parquet"):
+        read_noted(file, "note")
+
+
+def test_the_digest_of_a_file_is_its_sha_256(tmp_path):
+    file = tmp_path / "abc"
+    file.write_bytes(b"abc")
+    assert digest_of_file(file) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"  # FIPS 180-2
+    with pytest.raises(FileNotFoundError):
+        digest_of_file(tmp_path / "gone")
+    with pytest.raises(CheckpointError, match="must be a regular file; it is a folder"):
+        digest_of_file(tmp_path)

@@ -638,10 +638,11 @@ def test_a_module_without_an_embedding_has_its_waves(tmp_path):
     model = Model(net, task, mask, tokens="ab", neurons="4")
     run = interp.load_run({step: copy.deepcopy(net.state_dict()) for step in (0, 5)}, model=model)
     found = content.content_of(run, progress=False)
-    assert found["keys"]
-    assert found["circles"] == []
-    assert "circles" in found["missing"]
-    assert found["arrays"]["waves"].numbers.shape == (2, len(found["keys"]), 2, 11)
+    assert found.keys
+    assert found.circles == []
+    assert "circles" in found.missing
+    assert found.arrays["waves"].numbers.shape == (2, len(found.keys), 2, 11)
+    assert not {"form", "activation"} & set(found.data())
 
 
 def test_a_page_leaves_a_training_on_its_threads(tmp_path):

@@ -78,6 +78,17 @@ def test_labels_are_those_of_python_integers(p, seed):
     assert 0 <= int(drawn.min()) <= int(drawn.max()) < p
 
 
+def test_a_task_says_its_labels_in_words_and_the_sign_of_b():
+    formulas = {operation: Task(7, operation).formula for operation in OPERATIONS}
+    assert formulas == {
+        "add": "a + b", "subtract": "a − b", "quadratic": "a² + ab + b²", "random": "random labels",
+    }  # fmt: skip
+    assert [Task(7, operation).sign for operation in OPERATIONS] == [1, -1, None, None]
+    a, b = torch.arange(7)[:, None], torch.arange(7)[None, :]
+    for task in (Task(7), Task(7, "subtract")):
+        assert torch.equal(task.labels, (a + task.sign * b) % 7)
+
+
 def test_random_labels_are_those_of_their_seed_and_of_seed_0_by_default():
     labels = [Task(11, "random", seed).labels.tolist() for seed in (0, 1)]
     assert labels[0] != labels[1]

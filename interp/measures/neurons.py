@@ -205,7 +205,7 @@ def _single(
     frequencies = neuron_frequencies(shares)[single]
     over_b, over_a = _marginals(subject)
     of_a, of_b = _input_phases((over_b[:, single], over_a[:, single]), frequencies)
-    return single, frequencies, of_a, -of_b if subject.task.operation == "subtract" else of_b
+    return single, frequencies, of_a, -of_b if subject.task.sign == -1 else of_b
 
 
 @measure(title="mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons", source=NANDA)

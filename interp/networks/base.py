@@ -33,7 +33,7 @@ from torch.nn import functional
 from interp.arguments import given, room_for
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.pairs import Pairs
+from interp.networks.pairs import GRADIENT_BATCH, Pairs
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
@@ -44,7 +44,6 @@ InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
 Activation = Literal["relu", "gelu", "gelu_new", "square"]
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
-_GRADIENT_BATCH = 256
 _PROBE = 64  # pairs that are run again, apart from the others
 SAME = 1e-3  # of the largest logit: float32 sums are taken in another order where other pairs are run beside
 
@@ -502,7 +501,7 @@ def jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...
 
 def gradients_of(network: Network, weights: Weights, pairs: Pairs) -> Iterator[InputGradients] | None:
     """Return the input gradients of pairs, a batch at a time; None for a network that names no embedded inputs."""
-    batches = pairs.split(_GRADIENT_BATCH)
+    batches = pairs.split(GRADIENT_BATCH)
     first = network.input_gradients(weights, next(batches))
     if first is None:
         return None

@@ -15,7 +15,7 @@ from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.networks.base import Activation, HookPoints, Tap, Weights, at_last, check_weights, network
-from interp.networks.pairs import Pairs
+from interp.networks.pairs import FORWARD_BATCH, Pairs
 from interp.networks.transformer import TRANSFORMER_ACTIVATIONS, TokenNetwork, booted, rows_of_numbers
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ class LayeredTransformer(TokenNetwork):
     normalization: Normalization = "none"
 
     optional: ClassVar[tuple[str, ...]] = ("unembed.bias",)  # zeros where it is absent; no training touches it
-    batch: ClassVar[int | None] = 4096
+    batch: ClassVar[int | None] = FORWARD_BATCH
     out_first: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

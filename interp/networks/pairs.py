@@ -13,6 +13,11 @@ from torch import Tensor
 
 from interp.computing import computing
 
+# How many pairs are run at a time, which bounds the memory; another number may move results by rounding.
+FORWARD_BATCH = 4096  # of p = 113 a third: the activations of a layer of 512 neurons at three positions take 25 MB
+GRADIENT_BATCH = 256  # with p gradients a pair and input: at p = 113 and d_model = 128 they take 30 MB
+MODULE_GRADIENT_BATCH = 64  # with those of a module, whose size is not known and whose activations autograd keeps
+
 
 @dataclass(frozen=True, eq=False)
 class Pairs:

@@ -111,7 +111,7 @@ def _phases(subject: Subject) -> dict[str, Any]:
     single = is_single_frequency(shares_of(subject))
     return {
         "detected": detected.numpy(), "voted": voted.numpy(), "frequencies": frequencies.numpy(),
-        "sizes": subject.W_L[single].norm(dim=1).numpy(), "sign": "−" if subject.task.operation == "subtract" else "+",
+        "sizes": subject.W_L[single].norm(dim=1).numpy(), "sign": "−" if subject.task.sign == -1 else "+",
     }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp.arguments import given
-from interp.bridges import network_of
+from interp.bridges import network_of_bridge
 from interp.callables import Model
 from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
@@ -342,7 +342,7 @@ def _bridge(file: Path, name: Path | str, asked: Asked, step: int | None) -> Che
         return None
     if lost := [one for one in ("attention_coefficient", "n_heads", "activation") if one in asked.given()]:
         raise ConfigError(f"{name} is a bridge, whose config tells its {' and '.join(lost)}; leave it out.")
-    network, p = network_of(state, settings or settings_beside(file), name)
+    network, p = network_of_bridge(state, settings or settings_beside(file), name)
     if step is not None and step != told:
         held = "does not tell its step" if told is None else f"holds step {told}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")

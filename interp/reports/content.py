@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,9 +31,10 @@ from interp.measures.losses import cross_entropies, right
 from interp.measures.neurons import neuron_frequencies, purity, representatives, shares_of
 from interp.measures.subject import Missing, Subject
 from interp.measures.weights import principal_components
+from interp.networks.base import ByNumber
 from interp.progress import threads_for
 from interp.reports.packing import Packed, as_bytes, doubles, exact, whole_numbers
-from interp.reports.words import settings_in_words, what_happened, words_of
+from interp.reports.words import doubts_of_page, settings_in_words, summary_of, words_of
 from interp.run import Run
 from interp.threads import keeping_threads
 from interp.trajectories import Arrays, each_checkpoint
@@ -50,10 +52,65 @@ CURVES = (
 )  # fmt: skip
 
 
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """The columns of the history, of which long ones are thinned, and of the trajectory, each with its steps."""
+
+    recorded: dict[str, Sequence[float]]
+    rows: int  # of the whole history
+    measured: dict[str, Sequence[float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """What the page of a run shows; the script of the page reads the fields by their names (page/run.js).
+
+    A position is one of the slider, which has `steps`; maps are kept of `map_steps` alone.
+    """
+
+    title: str
+    about: str  # task, network, seed and split
+    network: str  # its sizes, and how it was trained
+    words: list[tuple[str, str]]  # each with what it means
+    p: int
+    summary: list[str]
+    doubts: list[str]  # and what was left out
+    doubts_of_task: list[str]  # those of task and split, which are among `doubts`
+    steps: list[int]
+    checkpoints: int  # that can be read
+    of_map: list[int]  # the last map up to each position
+    map_steps: list[int]
+    curves: Curves
+    phases: list[list[str | int]]  # name, first and last step
+    cos_coefficients: list[list[float]] | None  # by position and frequency
+    arrays: dict[str, Packed]
+    keys: list[int]  # the key frequencies, at `key_step`
+    circles: list[int]  # the frequencies whose circles are shown
+    circle_notes: list[str]
+    neurons: list[int]
+    heads: int
+    sign: int  # of b in the task; 0 where the label is no function of a ± b
+    key_step: int
+    train: list[int]  # 1 for a train pair; empty if the split is unknown
+    form: ByNumber | None  # of a network whose neurons the page computes
+    missing: dict[str, str]  # why a part is not there
+
+    def data(self) -> dict[str, Any]:
+        """Return the data of the page for `packing.page`, under the names that its script reads."""
+        found: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name != "form":
+                found[name] = value
+            elif self.form is not None:
+                found["activation"] = self.form.activation
+                found["attention_coefficient"] = self.form.attention_coefficient
+        return {"kind": "run", **found, "curves": vars(self.curves)}
+
+
 @computing()
 @keeping_threads
-def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
-    """Return what the page of a run shows, for `packing.page`; CheckpointError where no checkpoint can be read."""
+def content_of(run: Run, progress: bool = True) -> Content:
+    """Return what the page of a run shows; CheckpointError where no checkpoint can be read."""
     frames = records(run, progress)
     measured = frames[-1]
     found = read_phases(frames)
@@ -76,28 +133,38 @@ def content_of(run: Run, progress: bool = True) -> dict[str, Any]:
         each_checkpoint(compute, steps, workers if run.architecture.is_own else 1, bar, len(steps))
     each, maps = [computed[step] for step in steps], [computed[step] for step in with_maps]
     shown = Shown(run=run)
-    said = what_happened(run, found, measured, key, readable)
+    of_task = list(measured.attrs.get("doubts", ()))
+    doubts = doubts_of_page(run, found, of_task, key, readable)
     if len(steps) < len(readable):
-        said["doubts"].append(f"The slider has {len(steps)} of the {len(readable)} checkpoints.")
-    return {
-        "kind": "run",
-        "title": printable(Path(run.path).name or run.path),
-        "about": shown.about("run"),
-        "network": settings_in_words(run),
-        "words": words_of(run, found),
-        "p": run.task.p,
-        **said,
-        "steps": steps,
-        "checkpoints": len(readable),
-        "of_map": [int(np.searchsorted(with_maps, step, side="right")) - 1 for step in steps],
-        "map_steps": with_maps,
-        "curves": _curves(frames),
-        "phases": [list(span) for span in found.spans()],
-        "cos_coefficients": _of_frequencies(measured, steps, "cos_coefficient_"),
-        "arrays": _over_training(shown, each, steps) | parts.packed(each, maps),
-        **parts.about,
-        "missing": parts.missing,
-    }
+        doubts.append(f"The slider has {len(steps)} of the {len(readable)} checkpoints.")
+    return Content(
+        title=printable(Path(run.path).name or run.path),
+        about=shown.about("run"),
+        network=settings_in_words(run),
+        words=words_of(run, found),
+        p=run.task.p,
+        summary=summary_of(run, found, measured, key),
+        doubts=doubts,
+        doubts_of_task=of_task,
+        steps=steps,
+        checkpoints=len(readable),
+        of_map=[int(np.searchsorted(with_maps, step, side="right")) - 1 for step in steps],
+        map_steps=with_maps,
+        curves=_curves(frames),
+        phases=[list(span) for span in found.spans()],
+        cos_coefficients=_of_frequencies(measured, steps, "cos_coefficient_"),
+        arrays=_over_training(shown, each, steps) | parts.packed(each, maps),
+        keys=parts.keys,
+        circles=parts.circles,
+        circle_notes=parts.circle_notes,
+        neurons=parts.neurons,
+        heads=parts.heads,
+        sign=run.task.sign or 0,
+        key_step=parts.key_step,
+        train=[] if run.train_mask is None else run.train_mask.flatten().int().tolist(),
+        form=parts.form,
+        missing=parts.missing,
+    )
 
 
 class _Parts:
@@ -109,32 +176,24 @@ class _Parts:
     def __init__(self, run: Run, key: KeyCheckpoint | None, last: int) -> None:
         self.run = run
         self.missing: dict[str, str] = {}
-        final = run.at(last if key is None else key.step).subject()
+        self.key_step = last if key is None else key.step
+        final = run.at(self.key_step).subject()
         self.keys = [] if key is None else list(key.frequencies(KEY_SHARE))
         self.directions: list[Tensor] = []
-        circles: list[int] = []
-        notes: list[str] = []
+        self.circles: list[int] = []
+        self.circle_notes: list[str] = []
         if run.task.why_no_fourier:
             self.missing = dict.fromkeys(("circles", "waves", *_NORMS), run.task.why_no_fourier)
         else:
             for embedding in self._try("circles", lambda: final.W_E):
-                circles, notes, _ = shown_frequencies(embedding, key)
-                self.directions = [circle_directions(embedding, k) for k in circles]
+                self.circles, self.circle_notes, _ = shown_frequencies(embedding, key)
+                self.directions = [circle_directions(embedding, k) for k in self.circles]
             for name, norms in _NORMS.items():
                 self._try(name, partial(norms, final))
         self.neurons: list[int] = next(iter(self._try("neurons", lambda: _chosen_neurons(final))), [])
-        heads = next(iter(self._try("attention", lambda: final.pattern.shape[2])), 0)
+        self.heads: int = next(iter(self._try("attention", lambda: final.pattern.shape[2])), 0)
         network = run.architecture
         self.form = network.by_number(run.at(last).weights, run.task.p)
-        self.about: dict[str, Any] = {
-            "keys": self.keys, "circles": circles, "circle_notes": notes, "neurons": self.neurons, "heads": heads,
-            "sign": {"add": 1, "subtract": -1}.get(run.task.operation, 0), "key_step": final.step,
-            "train": [] if run.train_mask is None else run.train_mask.flatten().int().tolist(),
-        }  # fmt: skip
-        if self.form is not None:
-            self.about |= {
-                "activation": self.form.activation, "attention_coefficient": self.form.attention_coefficient,
-            }  # fmt: skip
 
     def _try(self, name: str, get: Callable[[], Any]) -> list[Any]:
         """Return what is got as a list of one; an empty list where it is missing, with its reason."""
@@ -251,18 +310,13 @@ def _by_number(network: Any, weights: Mapping[str, Tensor], p: int, neurons: Seq
 # ── over the whole training ──────────────────────────────────────────────────────────────────────────────────────
 
 
-def _curves(frames: Sequence[pd.DataFrame]) -> dict[str, Any]:
-    """Return the columns of the history and of the trajectory that are drawn, each with its steps."""
-    measured = frames[-1]
-    history = frames[0]
+def _curves(frames: Sequence[pd.DataFrame]) -> Curves:
+    history, measured = frames[0], frames[-1]
     rows = thinned(range(len(history)), _MOST_ROWS)
-    return {
-        "recorded": _columns(history.iloc[rows], CURVES[:4]), "rows": len(history),
-        "measured": _columns(measured, CURVES),
-    }  # fmt: skip
+    return Curves(_columns(history.iloc[rows], CURVES[:4]), len(history), _columns(measured, CURVES))
 
 
-def _columns(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+def _columns(frame: pd.DataFrame, names: Sequence[str]) -> dict[str, Sequence[float]]:
     frame = frame[frame["step"].notna()]
     there = [name for name in names if name in frame and frame[name].notna().any()]
     return {"step": frame["step"].astype(int).tolist(), **{name: frame[name].astype(float).tolist() for name in there}}

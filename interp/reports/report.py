@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from interp.arguments import given
 from interp.computing import computing
 from interp.disk import as_path, make_folder, write_whole
 from interp.errors import ConfigError
 from interp.provenance import made_from
-from interp.reports.content import content_of
+from interp.reports.content import Content, content_of
 from interp.reports.packing import page
 from interp.run import PathLike, Run
 from interp.sources import one_run
@@ -84,34 +83,30 @@ def page_of(runs: Sequence[Run], progress: bool = True) -> Report:
         return report_of([content_of(run, progress) for run in runs])
 
 
-def report_of(contents: Sequence[Mapping[str, Any]]) -> Report:
+def report_of(contents: Sequence[Content]) -> Report:
     """Return the page of these contents of runs."""
     several = len(contents) > 1
     sections = "".join(_section(content, several) for content in contents)
-    title = " beside ".join(map(_title, contents))
+    title = " beside ".join(content.title for content in contents)
     body = (
         f"<header><h1>{html.escape(title)}</h1>{_TOGETHER if several else ''}</header>\n"
         f'<main class="runs{" several" if several else ""}">\n{sections}</main>\n'
         '<div id="controls" role="group" aria-label="Training step"></div>\n'
     )
-    doubts = tuple(doubt for content in contents for doubt in content["doubts_of_task"])
-    return Report(page(title, body, contents, "run.js"), doubts)
+    doubts = tuple(doubt for content in contents for doubt in content.doubts_of_task)
+    return Report(page(title, body, [content.data() for content in contents], "run.js"), doubts)
 
 
-def _title(content: Mapping[str, Any]) -> str:
-    return str(content["title"])
-
-
-def _section(content: Mapping[str, Any], several: bool) -> str:
-    level = f"<h2>{html.escape(str(content['title']))}</h2>\n" if several else ""
-    summary = "".join(f"<li>{html.escape(one)}</li>" for one in content["summary"])
-    doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content["doubts"])
+def _section(content: Content, several: bool) -> str:
+    level = f"<h2>{html.escape(content.title)}</h2>\n" if several else ""
+    summary = "".join(f"<li>{html.escape(one)}</li>" for one in content.summary)
+    doubts = "".join(f"<li>{html.escape(one)}</li>" for one in content.doubts)
     noted = f'<p>Doubtful, or left out:</p>\n<ul class="doubts">{doubts}</ul>\n' if doubts else ""
-    explained = "".join(f"<dt>{html.escape(word)}</dt><dd>{html.escape(said)}</dd>" for word, said in content["words"])
+    explained = "".join(f"<dt>{html.escape(word)}</dt><dd>{html.escape(said)}</dd>" for word, said in content.words)
     words = f'<details class="words"><summary>Words that are used here</summary><dl>{explained}</dl></details>\n'
     return (
-        f'<article class="run">\n{level}<p class="about">{html.escape(content["about"])}<br>'
-        f"{html.escape(content['network'])}</p>\n"
+        f'<article class="run">\n{level}<p class="about">{html.escape(content.about)}<br>'
+        f"{html.escape(content.network)}</p>\n"
         f'<ul class="summary">{summary}</ul>\n{noted}{words}</article>\n'
     )
 

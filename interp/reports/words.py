@@ -13,18 +13,18 @@ from interp.measures.logits import KEY_SHARE
 from interp.networks import Transformer
 from interp.run import Run
 
-_FORMULAS = {
-    "add": "(a + b) mod p", "subtract": "(a − b) mod p", "quadratic": "(a² + ab + b²) mod p",
-    "random": "a random number that was drawn once for each pair",
-}  # fmt: skip
+_DRAWN = "a random number that was drawn once for each pair"
 
 
-def what_happened(
-    run: Run, found: Phases, measured: pd.DataFrame, key: KeyCheckpoint | None, readable: Sequence[int]
-) -> dict[str, list[str]]:
-    """Return the sentences at the top of a page: the summary, what is doubtful or was left out, and task and split."""
-    summary = [*_learning(found), *_computing(run, measured, key)]
-    of_task = list(measured.attrs.get("doubts", ()))
+def summary_of(run: Run, found: Phases, measured: pd.DataFrame, key: KeyCheckpoint | None) -> list[str]:
+    """Return the sentences at the top of a page: what the run learned and when, and what it computes with."""
+    return [*_learning(found), *_computing(run, measured, key)]
+
+
+def doubts_of_page(
+    run: Run, found: Phases, of_task: Sequence[str], key: KeyCheckpoint | None, readable: Sequence[int]
+) -> list[str]:
+    """Return what is doubtful or was left out, in sentences; those of task and split, which are given, come first."""
     doubts = [*of_task, *(f"{doubt[0].upper()}{doubt[1:]}" for doubt in found.doubts)]
     if key is not None and key.doubt:
         doubts.append(f"The key frequencies say little: {key.doubt}.")
@@ -34,8 +34,7 @@ def what_happened(
         doubts.append(f"{len(run.bad) - 3} more checkpoints cannot be read.")
     if lost:
         doubts.append(f"Left out, since they cannot be measured: the checkpoints of step {_steps(lost)}.")
-    said = [one if one.endswith(".") else f"{one}." for one in doubts]
-    return {"summary": summary, "doubts": said, "doubts_of_task": of_task}
+    return [one if one.endswith(".") else f"{one}." for one in doubts]
 
 
 def settings_in_words(run: Run) -> str:
@@ -58,10 +57,10 @@ def settings_in_words(run: Run) -> str:
 
 def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
     """Return the words that a page uses, each with what it means."""
-    p, formula = run.task.p, _FORMULAS[run.task.operation]
+    p, answer = run.task.p, _DRAWN if run.task.operation == "random" else f"({run.task.formula}) mod p"
     right = f"{found.threshold:.0%}"
     return [
-        ("a, b and c", f"The network is given two numbers a and b from 0 to {p - 1} and answers c = {formula}."),
+        ("a, b and c", f"The network is given two numbers a and b from 0 to {p - 1} and answers c = {answer}."),
         ("wave of frequency k", f"A cosine or sine of 2πkn/{p} over the numbers n."),
         ("W_E", "The embedding: the vector that stands for each number."),
         ("W_L", "The neuron-logit map W_out · W_U: what each neuron adds to the logit of each answer."),
