@@ -1,4 +1,4 @@
-"""`python -m interp` and the `interp` command: what has to happen before torch is loaded, and then the command."""
+"""`python -m interp` and the `interp` command: what has to happen before torch is loaded, and the command."""
 
 import sys
 
@@ -12,7 +12,7 @@ def main() -> None:
             print(f"interp {interp.__version__}", flush=True)
             return
         wait_passively()
-        from interp.cli import main as command  # loads torch, which takes seconds
+        from interp.cli import main as command
 
         command()
     except KeyboardInterrupt:

@@ -17,11 +17,11 @@ from interp.arguments import some
 from interp.errors import CheckpointError, ConfigError, warn
 from interp.measures.subject import Missing
 from interp.printed import Printed
+from interp.thresholds import LEARNED
 
 if TYPE_CHECKING:
     from interp.run import PathLike, Run
 
-LEARNED = 0.99  # accuracy from which a set counts as learned
 FELL = 0.09  # how far under that test accuracy has to fall to count as fallen
 BACK = 0.01  # and from how far under it on it counts as having come back
 FORMED = 6.0  # into how many parts the peak of test_loss has to fall for the circuit to have formed

@@ -6,7 +6,7 @@ import hashlib
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,15 +16,9 @@ from torch import Tensor
 from interp.arguments import given, number, one_of, random_seed, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
+from interp.operations import OPERATIONS, PAPER_FRACTION, SPLITS, Operation, Split
 
-Operation = Literal["add", "subtract", "quadratic", "random"]
-Split = Literal["paper", "torch"]
-
-OPERATIONS: tuple[Operation, ...] = get_args(Operation)
-SPLITS: tuple[Split, ...] = get_args(Split)
 SplitLike = str | Tensor | np.ndarray | Sequence[Any]  # what as_mask takes
-
-PAPER_FRACTION = 0.3
 
 _NO_FOURIER = {
     "quadratic": "x^2 + xy + y^2 mod p is no function of a ± b, so the Fourier measures are not defined for it",

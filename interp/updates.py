@@ -20,10 +20,11 @@ from torch.nn import functional
 
 from interp.arguments import given
 from interp.computing import computing
-from interp.config import Loss, TrainConfig
+from interp.config import TrainConfig
 from interp.errors import ConfigError
 from interp.networks import Network, Pairs, Tap
 from interp.networks.base import UNTAPPED
+from interp.settings import Loss
 from interp.task import check_split
 
 _SLOW, _NORM = "slow", "fixed_norm"

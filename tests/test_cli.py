@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import fields
 
 import pandas as pd
 import pytest
@@ -11,7 +12,8 @@ import typer
 import interp
 from interp.cli import app
 from interp.cli.options import parse_steps
-from tests.processes import interp as shell
+from interp.settings import SETTINGS
+from tests.processes import interp as shell, outside
 
 
 @pytest.mark.parametrize(
@@ -27,6 +29,70 @@ def test_every_setting_is_an_option_of_train_under_its_own_name():
     said = shell("train", "--help").stdout
     for name in interp.TrainConfig.names():
         assert f"--{name.replace('_', '-')}" in said, name
+
+
+def test_every_setting_has_the_default_and_the_meaning_that_are_declared_with_it():
+    options = {one.name: one for one in typer.main.get_command(app).commands["train"].params}
+    for one in fields(interp.TrainConfig):
+        option, setting = options[one.name], SETTINGS[one.name]
+        assert option.opts == [f"--{one.name.replace('_', '-')}"]
+        assert option.default == one.default == setting.default
+        assert len(setting.meaning) > 10
+        assert len(option.help) > 10
+        assert setting.optional == ("default: " in option.help) == (one.default is None)
+        assert f"\n        {one.name}: {setting.meaning[:20]}" in interp.TrainConfig.__doc__
+    in_panel = [name for name in SETTINGS if options[name].rich_help_panel == "Variations"]
+    assert (in_panel[0], in_panel[-1], len(in_panel)) == ("optimizer", "grokfast_start", 19)
+    assert options["split_seed"].help == "Seed of the split alone. \\[default: the same as --seed]"
+    assert "Below p = 89 give more than 0.3" in options["train_fraction"].help
+
+
+def test_a_setting_that_is_one_of_several_words_refuses_others(tmp_path):
+    told = outside(
+        """
+        import interp
+        from interp.settings import SETTINGS
+        for name in [name for name, setting in SETTINGS.items() if setting.choices]:
+            try:
+                interp.TrainConfig(**{name: "none_such"})
+            except interp.ConfigError as error:
+                print(error)
+        """
+    ).splitlines()
+    choices = {name: setting.choices for name, setting in SETTINGS.items() if setting.choices}
+    assert told == [
+        f"{name} must be {', '.join(words[:-1])} or {words[-1]}; got 'none_such'." for name, words in choices.items()
+    ]
+    assert "optimizer must be adamw, sgd or muon; got 'none_such'." in told
+    for name, words in choices.items():
+        done = shell("train", tmp_path / "run", f"--{name.replace('_', '-')}", "none_such")
+        assert done.returncode == 2
+        assert all(f"'{one}'" in done.stderr for one in ("none_such", *words))
+
+
+def test_help_and_options_that_do_not_exist_need_no_torch():
+    told = outside(
+        """
+        import sys
+        import typer
+        from typer.testing import CliRunner
+        from interp.cli import app
+
+        def tell(*words):
+            done = CliRunner().invoke(app, words)
+            heavy = {"torch", "numpy", "pandas", "plotly", "transformer_lens"} & set(sys.modules)
+            print(*words, done.exit_code, *sorted(heavy), "--learning-rate" in done.output)
+
+        for name in typer.main.get_command(app).commands:
+            tell(name, "--help")
+        tell("--help")
+        tell("train", "--learning-ratee", "1")
+        """,
+        fresh=True,
+    )
+    commands = typer.main.get_command(app).commands
+    helps = [f"{name} --help 0 {name == 'train'}" for name in commands]
+    assert told.splitlines() == [*helps, "--help 0 False", "train --learning-ratee 1 2 True"]
 
 
 def test_the_runs_that_the_help_recommends_are_those_that_were_tried():

@@ -20,10 +20,10 @@ MAY_NOT_KNOW = {  # who, and whom
         {"run", "published", "training", "all_pairs", "networks"} | ANALYSIS - {"events", "plot", "measures"},
     ),
     "training and disk know no analysis": (
-        ["training.py", "disk.py", "run.py", "config.py", "networks/*.py", "task.py"], ANALYSIS,
+        ["training.py", "disk.py", "run.py", "config.py", "settings.py", "networks/*.py", "task.py"], ANALYSIS,
     ),
     "networks know no runs and no settings of a training": (
-        ["networks/*.py"], FILES | {"config", "training", "task", "all_pairs"} | ANALYSIS,
+        ["networks/*.py"], FILES | {"config", "settings", "training", "task", "all_pairs"} | ANALYSIS,
     ),
     "figures and bytes know no runs": (
         ["plot/saving.py", "published/files.py", "disk.py"], {"run", "config", "training"},

@@ -16,7 +16,7 @@ from interp import ConfigError, LayeredTransformer, OneHiddenLayer, TrainConfig,
 from interp.imports import import_all, import_name
 from interp.networks import NETWORKS, Network, Pairs, Tap, check_weights, network, network_of
 from interp.networks.base import UNTAPPED, at_last
-from tests.processes import ROOT, Started, interp as shell
+from tests.processes import ROOT, Started, interp as shell, outside
 
 P = 11
 SMALL = {"d_model": 16, "n_heads": 2, "d_mlp": 24}
@@ -461,6 +461,31 @@ print(len(table), table["error"].isna().all(), sorted(table["seed"]))
     )
     done = subprocess.run([sys.executable, script], cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.stdout.strip() == "2 True [0, 1]", done.stderr
+
+
+def test_networks_are_known_by_name_whatever_was_imported_before():
+    told = outside(
+        """
+        from dataclasses import dataclass
+        from interp.networks.base import NETWORKS, Network, kind_of, network
+
+        print(*NETWORKS)
+        try:
+            @network("one_hidden_layer")
+            @dataclass(frozen=True)
+            class Own(Network):
+                axes = initial_weights = forward = None
+        except ValueError as error:
+            print(error)
+        print(kind_of("layered_transformer").__name__, *NETWORKS)
+        """,
+        fresh=True,
+    )
+    assert told.splitlines() == [
+        "",
+        "one_hidden_layer is the name of interp.networks.one_hidden_layer.OneHiddenLayer; take another.",
+        "LayeredTransformer transformer layered_transformer one_hidden_layer",
+    ]
 
 
 def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_path, own_file):

@@ -184,7 +184,8 @@ def test_commands_choose_it_before_torch_is_loaded(module):
                     sys.exit()
 
         sys.meta_path.insert(0, Watch())
-        sys.argv = ["{module}", "--run", "nowhere", "phases"] if "{module}" == "analyses" else ["{module}"]
+        words = {{"analyses": ["--run", "nowhere", "phases"], "interp": ["list-measures"], "benchmarks": []}}
+        sys.argv = ["{module}", *words["{module}"]]
         runpy.run_module("{module}", run_name="__main__")
         """,
         fresh=True,

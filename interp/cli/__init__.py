@@ -7,18 +7,32 @@ import inspect
 import sys
 import warnings
 from importlib import metadata
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+import typer.core
 from rich.markup import escape
 
 from interp.cli import converting, drawing, measuring, sweeping, training
-from interp.console import console
+from interp.console import console, say
 from interp.errors import InterpError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
+
+class _Commands(typer.core.TyperGroup):
+    """All commands; typer alone would end one without a word on Ctrl-C, also while it loads torch."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            say("Interrupted.", to=console)
+            sys.exit(130)
+
+
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -64,12 +78,12 @@ def main() -> None:
     """Run the command: an error that interp raises on purpose is one sentence and exit status 2, a warning one line."""
     said: set[str] = set()
 
-    def say(message: Warning | str, *_: object, **__: object) -> None:
+    def show(message: Warning | str, *_: object, **__: object) -> None:
         if str(message) not in said:
             console.print(f"[bold yellow]Warning:[/] {escape(str(message))}", highlight=False, soft_wrap=True)
         said.add(str(message))
 
-    warnings.showwarning = say
+    warnings.showwarning = show
     try:
         app()
     except BrokenPipeError:  # interp.__main__ ends quietly

@@ -24,8 +24,7 @@ from interp.cli.options import (
 )
 from interp.console import console, output, say
 from interp.errors import CheckpointError, ConfigError
-from interp.events import LEARNED
-from interp.measures.logits import KEY_SHARE
+from interp.thresholds import KEY_SHARE, LEARNED
 
 if TYPE_CHECKING:
     from interp.run import Checkpoint

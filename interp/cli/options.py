@@ -10,10 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from interp.config import check_number_of_checkpoints
 from interp.errors import ConfigError
-from interp.networks.base import Activation
-from interp.task import Operation, Split, Task
+from interp.networks.names import Activation
+from interp.operations import Operation, Split
 
 DOUBTFUL = 3  # exit status where it is in doubt what a model learned
 
@@ -99,6 +98,8 @@ def _about_file(
     ] = None,
 ) -> dict[str, Any]:
     """Return what was said of a file as the arguments of `load_checkpoint` and `load_run`."""
+    from interp.task import Task
+
     about = {
         "task": operation if p is None else Task(p, operation or "add"),
         "split": split,
@@ -116,8 +117,8 @@ def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
     The command takes them as its argument `about`, a dict of arguments of `load_checkpoint`, and returns whether it is
     doubtful what a model learned; the exit status then is 3, unless the option --anyway is given.
     """
-    own = [one for one in _parameters(command) if one.name != "about"]
-    of_file = _parameters(_about_file)
+    own = [one for one in parameters_of(command) if one.name != "about"]
+    of_file = parameters_of(_about_file)
 
     @functools.wraps(command)
     def with_files(**given: Any) -> None:
@@ -126,13 +127,18 @@ def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
             raise typer.Exit(DOUBTFUL)
 
     anyway = inspect.Parameter("anyway", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Anyway)
-    every = [*own, *of_file, anyway]
-    with_files.__signature__ = inspect.Signature(every)  # type: ignore[attr-defined]
-    with_files.__annotations__ = {one.name: one.annotation for one in every}
-    return with_files
+    return with_parameters(with_files, [*own, *of_file, anyway])
 
 
-def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
+def with_parameters(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
+    """Let typer see these parameters in place of those that a command was written with."""
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command
+
+
+def parameters_of(function: Callable[..., object]) -> list[inspect.Parameter]:
+    """Return the parameters of a function, each to be given by its name."""
     return [
         one.replace(kind=inspect.Parameter.KEYWORD_ONLY)
         for one in inspect.signature(function, eval_str=True).parameters.values()
@@ -158,6 +164,8 @@ def imports(names: list[str] | None) -> str:
 
 def parse_steps(text: str) -> tuple[int, ...]:
     """Steps from "0,100,1000:2000:250": numbers, and FIRST:LAST:EVERY with both ends included."""
+    from interp.config import check_number_of_checkpoints
+
     steps: list[int] = []
     for piece in text.split(","):
         try:

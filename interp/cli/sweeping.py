@@ -11,11 +11,10 @@ import typer
 from rich.markup import escape
 
 from interp.cli.options import Imported, Preset, Threshold, cell, import_own, is_given
-from interp.config import preset_settings
 from interp.console import console, output, say
 from interp.errors import ConfigError
-from interp.events import LEARNED
-from interp.sweeps.grid import Engine
+from interp.sweeps import Engine
+from interp.thresholds import LEARNED
 
 if TYPE_CHECKING:
     from interp.sweeps.running import Estimate
@@ -88,6 +87,7 @@ def sweep(
 
     In Python, interp.load_sweep(DIR) gives the table and each run, and interp.plot.sweep draws the table.
     """
+    from interp.config import preset_settings
     from interp.sweeps.grid import configurations, parsed_settings, read_plan
     from interp.sweeps.running import estimate, sweep as run_sweep
 

@@ -2,36 +2,85 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+import re
 import shlex
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
+from rich.markup import escape
 
-from interp.cli.options import Imported, Preset, import_own, imports, is_given, parse_steps
-from interp.config import (
-    GrokfastStart,
-    Loss,
-    MuonFactor,
-    Optimizer,
-    Schedule,
-    TrainConfig,
-    nearest_settings,
-    preset_settings,
+from interp.cli.options import (
+    Imported,
+    Preset,
+    import_own,
+    imports,
+    is_given,
+    parameters_of,
+    parse_steps,
+    with_parameters,
 )
 from interp.console import console, say
 from interp.errors import ConfigError
-from interp.networks.base import Network
-from interp.networks.transformer import Init
-from interp.task import Operation, Split
+from interp.settings import SETTINGS, nearest_settings
 
 if TYPE_CHECKING:
+    from interp.config import TrainConfig
     from interp.run import Checkpoint
 
 commands = typer.Typer()
-_DEFAULT = TrainConfig()
+
+_NAMES = list(SETTINGS)
+_VARIATIONS = _NAMES[_NAMES.index("optimizer") : _NAMES.index("checkpoint_steps")]
+_WRITTEN = {  # the settings that are written otherwise than in Python: how, and what their help adds
+    "network": ("NAME", "--set network.d_hidden=64 gives its sizes, --import declares one of yours."),
+    "betas": ("FLOAT FLOAT", "Separate them by a space: --betas 0.9 0.98."),
+    "checkpoint_steps": ("STEPS", "Give numbers and FIRST:LAST:EVERY, with commas."),
+}
+
+
+def _option_of(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _parameter_of(name: str) -> inspect.Parameter:
+    """Return a setting as a parameter that typer makes an option of."""
+    setting = SETTINGS[name]
+    metavar, added = _WRITTEN.get(name, (None, ""))
+    meaning, _, unset = setting.meaning.partition(" None: ")
+    said = " ".join(filter(None, [meaning, added, unset and f"[default: {unset.rstrip('.')}]"]))
+    said = re.sub(r"`(\w+)`", lambda found: _option_of(found[1]), re.sub(r'"([^"= ]+)"', r"\1", said))
+    kind: Any = str if name == "checkpoint_steps" else setting.type
+    option = typer.Option(
+        _option_of(name),
+        help=escape(said),
+        metavar=metavar,
+        rich_help_panel="Variations" if name in _VARIATIONS else None,
+    )
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=setting.default,
+        annotation=Annotated[kind | None if setting.optional else kind, option],
+    )
+
+
+def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each setting; it takes those that are given as its argument `settings`, a dict."""
+    own = parameters_of(command)
+    place = [one.name for one in own].index("settings")
+
+    @functools.wraps(command)
+    def with_settings(**given: Any) -> None:
+        of_options = {name: given.pop(name) for name in SETTINGS}
+        command(**given, settings={n: value for n, value in of_options.items() if is_given(given["context"], n)})
+
+    return with_parameters(with_settings, [*own[:place], *map(_parameter_of, SETTINGS), *own[place + 1 :]])
 
 
 class _TrainCommand(typer.core.TyperCommand):
@@ -42,7 +91,7 @@ class _TrainCommand(typer.core.TyperCommand):
             return super().parse_args(ctx, args)
         except Exception as error:  # typer's own NoSuchOption, or click's, by its version
             if hasattr(error, "possibilities") and (near := nearest_settings(getattr(error, "option_name", ""))):
-                error.possibilities = [f"--{name.replace('_', '-')}" for name in near]
+                error.possibilities = [_option_of(name) for name in near]
             raise
 
 
@@ -65,7 +114,9 @@ class _TrainCommand(typer.core.TyperCommand):
     "from a checkpoint on, without weight decay\n\n"
     "  interp train runs/undecayed --from runs/mainline@9000 --set weight_decay=0",
 )
+@_takes_settings
 def train(
+    *,
     context: typer.Context,
     run: Annotated[
         Path | None,
@@ -75,210 +126,7 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run that stopped in RUN, or start it if there is none.")
     ] = False,
     preset: Preset = None,
-    p: Annotated[int, typer.Option("--p", help="Modulus, at least 2.")] = _DEFAULT.p,
-    operation: Annotated[
-        Operation, typer.Option(help="a + b, a - b, a² + ab + b², or random labels, all mod p.")
-    ] = _DEFAULT.operation,
-    train_fraction: Annotated[
-        float,
-        typer.Option(
-            help="Share of the p*p pairs to train on, between 0 and 1. Below p = 89 give more than 0.3, or the run "
-            "groks late or never: 0.5 for p = 59, 0.7 for p = 31."
-        ),
-    ] = _DEFAULT.train_fraction,
-    split: Annotated[
-        Split, typer.Option(help="How the train pairs are drawn: Python's shuffle (paper), or torch.randperm.")
-    ] = "paper",
-    seed: Annotated[
-        int, typer.Option(help="Seed of the initial weights, of the split and of random labels.")
-    ] = _DEFAULT.seed,
-    split_seed: Annotated[
-        int | None, typer.Option(help="Seed of the split alone. \\[default: the same as --seed]")
-    ] = None,
-    network: Annotated[
-        str | None,
-        typer.Option(
-            help="Network: one_hidden_layer, layered_transformer, transformer, or one of yours (--import); --set "
-            "network.d_hidden=64 says its sizes. \\[default: the transformer of the next options]",
-            metavar="NAME",
-        ),
-    ] = None,
-    d_model: Annotated[int, typer.Option(help="Width of the residual stream.")] = _DEFAULT.d_model,
-    n_heads: Annotated[
-        int, typer.Option(help="Number of attention heads; each is d_model / n_heads wide.")
-    ] = _DEFAULT.n_heads,
-    d_mlp: Annotated[int, typer.Option(help="Number of neurons of the MLP.")] = _DEFAULT.d_mlp,
-    activation: Annotated[
-        Literal["relu", "gelu", "gelu_new"],
-        typer.Option(help="Activation function of the neurons; gelu_new is GELU approximated by tanh."),
-    ] = "relu",
-    init: Annotated[
-        Init, typer.Option(help="Initial weights: drawn as in the paper, or as TransformerLens draws them.")
-    ] = _DEFAULT.init,
-    steps: Annotated[int, typer.Option(help="Number of updates.")] = _DEFAULT.steps,
-    learning_rate: Annotated[float, typer.Option(help="Learning rate after the warmup.")] = _DEFAULT.learning_rate,
-    betas: Annotated[
-        tuple[float, float],
-        typer.Option(help="Both betas of AdamW, separated by a space: --betas 0.9 0.98.", metavar="FLOAT FLOAT"),
-    ] = _DEFAULT.betas,
-    weight_decay: Annotated[
-        float, typer.Option(help="Weight decay, on the weights that --weight-decay-on names.")
-    ] = _DEFAULT.weight_decay,
-    warmup_steps: Annotated[
-        int, typer.Option(help="Number of updates over which the learning rate grows from 0.")
-    ] = _DEFAULT.warmup_steps,
-    optimizer: Annotated[
-        Optimizer,
-        typer.Option(
-            help="adamw, sgd (with --momentum), or muon on the matrices and adamw on the rest.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.optimizer,
-    momentum: Annotated[
-        float,
-        typer.Option(
-            help="Momentum of sgd and muon.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.momentum,
-    muon_learning_rate: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate of the matrices that muon updates. \\[default: the same as --learning-rate]",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.muon_learning_rate,
-    muon_factor: Annotated[
-        MuonFactor,
-        typer.Option(
-            help="What muon multiplies the step of a matrix by: √max(1, outputs/inputs), or √max(1, rows/columns) of "
-            "the weight as it is stored, as older versions of interp did.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.muon_factor,
-    weight_decay_on: Annotated[
-        str,
-        typer.Option(
-            help="Which weights decay: all, or names as in W_E+W_U.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.weight_decay_on,
-    l1: Annotated[
-        float,
-        typer.Option(
-            help="Factor of an L1 term, which adds the sum of all absolute weights to the loss that is minimized.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.l1,
-    lr_schedule: Annotated[
-        Schedule,
-        typer.Option(
-            help="Learning rate after the warmup: constant, or falling to 0 at the last step.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.lr_schedule,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(
-            help="Number of train pairs in each update, shuffled each epoch. \\[default: all]",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.batch_size,
-    dropout: Annotated[
-        float,
-        typer.Option(
-            help="Share of neurons dropped in each update.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.dropout,
-    attention_dropout: Annotated[
-        float,
-        typer.Option(
-            help="Share of the entries of attention patterns dropped in each update.", rich_help_panel="Variations"
-        ),
-    ] = _DEFAULT.attention_dropout,
-    label_noise: Annotated[
-        float,
-        typer.Option(
-            help="Share of train pairs that get a wrong label.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.label_noise,
-    init_scale: Annotated[
-        float,
-        typer.Option(
-            help="Factor by which all initial weights are multiplied (Omnigrok).",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.init_scale,
-    fixed_norm: Annotated[
-        bool,
-        typer.Option(
-            "--fixed-norm",
-            help="Scale the weights back to their first norm after each update (Omnigrok).",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.fixed_norm,
-    loss: Annotated[
-        Loss,
-        typer.Option(
-            help="cross_entropy, or stablemax (Prieto et al., 2025).",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.loss,
-    orthogonal_gradient: Annotated[
-        bool,
-        typer.Option(
-            "--orthogonal-gradient",
-            help="Remove from the gradient of each weight its component along that weight (Prieto et al., 2025).",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.orthogonal_gradient,
-    orthogonal_rescaled: Annotated[
-        bool,
-        typer.Option(
-            "--orthogonal-rescaled",
-            help="With --orthogonal-gradient, scale the rest of each gradient back to the norm that it had, as in the "
-            "authors' code.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.orthogonal_rescaled,
-    grokfast: Annotated[
-        float,
-        typer.Option(
-            help="Amplification: the gradient gets this times its moving average added (Lee et al., 2024).",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.grokfast,
-    grokfast_decay: Annotated[
-        float,
-        typer.Option(
-            help="Decay of that moving average per step.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.grokfast_decay,
-    grokfast_start: Annotated[
-        GrokfastStart,
-        typer.Option(
-            help="What that moving average starts from: first_gradient, as in the authors' code, or zero, as in older "
-            "versions of interp.",
-            rich_help_panel="Variations",
-        ),
-    ] = _DEFAULT.grokfast_start,
-    checkpoint_steps: Annotated[
-        str | None,
-        typer.Option(
-            help="Steps to save: numbers and FIRST:LAST:EVERY, with commas. "
-            "\\[default: 0,1,2,5,10,20,50,100, every 200, the last]",
-            metavar="STEPS",
-        ),
-    ] = None,
-    history_every: Annotated[
-        int, typer.Option(help='Record losses and accuracies every this many steps; they count "=" among the outputs.')
-    ] = _DEFAULT.history_every,
-    device: Annotated[
-        str, typer.Option(help="Where to train: cpu, cuda, cuda:1, mps, or auto for the best of these.")
-    ] = _DEFAULT.device,
+    settings: dict[str, Any],
     start: Annotated[
         str | None,
         typer.Option(
@@ -317,18 +165,16 @@ def train(
 
     Ctrl-C stops the training and loses nothing: --resume goes on, bit for bit as if it had never stopped.
     """
+    from interp.config import TrainConfig, preset_settings
     from interp.run import CONFIG, read_config
     from interp.training import TrainingInterrupted, train as train_run
 
     import_own(imported)
-    settings = {
-        name: value for name, value in context.params.items() if name in TrainConfig.names() and is_given(context, name)
-    }
-    if checkpoint_steps is not None:
-        settings["checkpoint_steps"] = parse_steps(checkpoint_steps)
+    if "checkpoint_steps" in settings:
+        settings["checkpoint_steps"] = parse_steps(settings["checkpoint_steps"])
     settings |= _single_values(changes)
     checkpoint = None if start is None else _checkpoint_at(start)
-    base = _DEFAULT if preset is None else TrainConfig(**preset_settings(preset, settings))
+    base = TrainConfig(**({} if preset is None else preset_settings(preset, settings)))
     if checkpoint is not None:
         base = _settings_of(checkpoint)
     if run is None:
@@ -393,6 +239,9 @@ def _checkpoint_at(address: str) -> Checkpoint:
 
 def _settings_of(checkpoint: Checkpoint) -> TrainConfig:
     """Return the settings of the run of a checkpoint, or the defaults with the task and sizes of a lone one."""
+    from interp.config import TrainConfig
+    from interp.networks import Network
+
     if checkpoint.run is not None and checkpoint.run.config is not None:
         return replace(checkpoint.run.config, checkpoint_steps=None)
     sizes, task = checkpoint.config, checkpoint.task

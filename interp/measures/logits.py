@@ -15,8 +15,7 @@ from interp.errors import ConfigError
 from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
 from interp.measures.registry import NANDA, measure
 from interp.measures.subject import Missing, Subject, present, quantity
-
-KEY_SHARE = 0.01
+from interp.thresholds import KEY_SHARE
 
 
 @checks_arrays

@@ -1,21 +1,14 @@
 """Networks: each is one class of its sizes; all of them are trained, measured, hooked and drawn in the same way."""
 
-from interp.networks.base import NETWORKS, Network, Tap, Weights, check_weights, network, network_of
-from interp.networks.layers import LayeredTransformer
-from interp.networks.one_hidden_layer import OneHiddenLayer
-from interp.networks.pairs import Pairs
-from interp.networks.transformer import Transformer
+import lazy_loader
 
-__all__ = [
-    "NETWORKS",
-    "LayeredTransformer",
-    "Network",
-    "OneHiddenLayer",
-    "Pairs",
-    "Tap",
-    "Transformer",
-    "Weights",
-    "check_weights",
-    "network",
-    "network_of",
-]
+# The names stand in __init__.pyi. Each is imported at its first use, so that interp.networks.names loads no torch.
+_named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> object:
+    if name == "NETWORKS":
+        from interp.networks.base import networks
+
+        return networks()
+    return _named(name)

@@ -20,10 +20,11 @@ is a network: it is trained, saved, resumed, measured, hooked, ablated, drawn an
 
 from __future__ import annotations
 
+import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -33,6 +34,7 @@ from torch.nn import functional
 from interp.arguments import given, room_for
 from interp.computing import computing
 from interp.errors import ConfigError
+from interp.networks.names import Activation
 from interp.networks.pairs import GRADIENT_BATCH, Pairs
 
 if TYPE_CHECKING:
@@ -40,9 +42,6 @@ if TYPE_CHECKING:
 
 Weights = Mapping[str, Tensor]
 InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
-
-Activation = Literal["relu", "gelu", "gelu_new", "square"]
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 _PROBE = 64  # pairs that are run again, apart from the others
 SAME = 1e-3  # of the largest logit: float32 sums are taken in another order where other pairs are run beside
@@ -318,7 +317,8 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 # ── all networks ─────────────────────────────────────────────────────────────────────────────────────────────────
 
-NETWORKS: dict[str, type[Network]] = {}
+NETWORKS: dict[str, type[Network]] = {}  # as far as their modules are loaded
+_OWN = ("interp.networks.transformer", "interp.networks.layers", "interp.networks.one_hidden_layer")
 
 N = TypeVar("N", bound=type[Network])
 
@@ -339,7 +339,7 @@ def network(name: str) -> Callable[[N], N]:
             raise ConfigError(f"The sizes of a network must not change: write @dataclass(frozen=True) on {kind}.")
         if lacking := sorted(kind.__abstractmethods__):
             raise ConfigError(f"{kind.__name__} must define {', '.join(lacking)}, as interp.Network says.")
-        known = NETWORKS.get(name)
+        known = (NETWORKS if kind.__module__ in _OWN else networks()).get(name)
         if known is not None and (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ConfigError(f"{name} is the name of {known.__module__}.{known.__qualname__}; take another.")
         kind.name = name
@@ -349,18 +349,26 @@ def network(name: str) -> Callable[[N], N]:
     return register
 
 
+def networks() -> Mapping[str, type[Network]]:
+    """Return all classes of networks by their names, interp's own first."""
+    for module in _OWN:
+        importlib.import_module(module)
+    return NETWORKS
+
+
 class UnknownNetworkError(ConfigError):
     """Raised for the name of a network that no class has."""
 
 
 def kind_of(name: object) -> type[Network]:
     """Return the class of networks of a name; ConfigError names those that are known."""
-    if not isinstance(name, str) or name not in NETWORKS:
+    known = networks()
+    if not isinstance(name, str) or name not in known:
         raise UnknownNetworkError(
-            f"network must be one of {', '.join(NETWORKS)}, or a class of yours with @interp.network, once its module "
+            f"network must be one of {', '.join(known)}, or a class of yours with @interp.network, once its module "
             f"is imported or named by --import FILE; got {given(name)}."
         )
-    return NETWORKS[name]
+    return known[name]
 
 
 def network_of(said: Network | str | Mapping[str, Any]) -> Network:
@@ -393,7 +401,7 @@ def network_of_weights(weights: Weights) -> Network:
 
     Raises ConfigError where no registered network has them.
     """
-    for kind in NETWORKS.values():
+    for kind in networks().values():
         if (found := kind.sizes_of(weights)) is not None:
             return network_of({"network": kind.name, **found})
     raise ConfigError(f"no network has weights of the names {', '.join(weights) or 'none'}; give a Checkpoint.")

@@ -14,9 +14,10 @@ from torch import Tensor
 from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.base import Activation, HookPoints, Tap, Weights, at_last, check_weights, network
+from interp.networks.base import HookPoints, Tap, Weights, at_last, check_weights, network
+from interp.networks.names import TRANSFORMER_ACTIVATIONS, Activation
 from interp.networks.pairs import FORWARD_BATCH, Pairs
-from interp.networks.transformer import TRANSFORMER_ACTIVATIONS, TokenNetwork, booted, rows_of_numbers
+from interp.networks.transformer import TokenNetwork, booted, rows_of_numbers
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

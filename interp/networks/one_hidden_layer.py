@@ -15,8 +15,6 @@ from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.networks.base import (
-    ACTIVATIONS,
-    Activation,
     ByNumber,
     Network,
     Tap,
@@ -25,6 +23,7 @@ from interp.networks.base import (
     network,
     sizes_by,
 )
+from interp.networks.names import ACTIVATIONS, Activation
 from interp.networks.pairs import Pairs
 
 Inputs = Literal["concatenated", "summed"]

@@ -20,7 +20,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.computing import computing
-from interp.networks.base import Activation, ByNumber, HookPoints, Tap, Weights, activation_function
+from interp.networks.base import ByNumber, HookPoints, Tap, Weights, activation_function
+from interp.networks.names import Activation
 from interp.networks.pairs import Incidence, Pairs
 
 # TransformerLens' names, so that the hooks of a bridge have the same.

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 from einops import rearrange
@@ -25,7 +25,6 @@ from interp.computing import computing
 from interp.errors import ConfigError
 from interp.networks import shared
 from interp.networks.base import (
-    Activation,
     ByNumber,
     HookPoints,
     InputGradients,
@@ -38,15 +37,11 @@ from interp.networks.base import (
     plain,
     sizes_by,
 )
+from interp.networks.names import INITS, TRANSFORMER_ACTIVATIONS, Activation, Init
 from interp.networks.pairs import Pairs
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
-
-Init = Literal["paper", "transformer_lens"]
-INITS: tuple[Init, ...] = get_args(Init)
-
-TRANSFORMER_ACTIVATIONS: tuple[Activation, ...] = ("relu", "gelu", "gelu_new")  # those of TransformerLens
 
 # name → (where it stands in TransformerLens' property names, its axes)
 TRANSFORMER: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -8,34 +8,29 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, get_origin
 
 import numpy as np
 from torch import Tensor
 
 from interp.arguments import given
-from interp.config import TrainConfig, gathered, nearest_settings, settings_before
+from interp.config import TrainConfig, gathered, settings_before
 from interp.disk import PathLike, as_path, open_regular
 from interp.errors import ConfigError
+from interp.settings import SETTINGS, nearest_settings
 from interp.updates import check_effects
 
-_LISTS = {"betas", "checkpoint_steps"}  # settings whose value is itself a list
-_WORDS = {
-    "operation", "split", "activation", "init", "device", "network", "optimizer", "loss", "lr_schedule",
-    "weight_decay_on", "muon_factor", "grokfast_start",
-}  # fmt: skip
-_FLAGS = {"fixed_norm", "orthogonal_gradient", "orthogonal_rescaled"}
-_WHOLE = {
-    "p", "seed", "split_seed", "d_model", "n_heads", "d_mlp", "steps", "warmup_steps", "history_every",
-    "batch_size",
-}  # fmt: skip
+_LISTS = {name for name, setting in SETTINGS.items() if get_origin(setting.type) is tuple}  # one value is a list
+_WORDS = {name for name, setting in SETTINGS.items() if setting.type is str or setting.choices}
+_FLAGS = {name for name, setting in SETTINGS.items() if setting.type is bool}
+_WHOLE = {name for name, setting in SETTINGS.items() if setting.type is int}
+_MAY_BE_NONE = {name for name, setting in SETTINGS.items() if setting.optional} - _LISTS
 _NOT_IN_HASH = {"steps", "device"}  # how far and where: more steps extend a run
 _MOST_RUNS = 10**7
 _OPTIONS = ("stop_when", "threshold", "workers")
 
 Grid = Mapping[str, Any]
 Configs = TrainConfig | Grid | Iterable[TrainConfig | Grid]
-Engine = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -181,7 +176,7 @@ def _guessed(name: str, piece: str) -> bool | int | float | str:
 
 
 def _parsed(name: str, piece: str, whole: bool) -> list[Any]:
-    if piece.lower() == "none" and name in ("split_seed", "batch_size", "muon_learning_rate"):
+    if piece.lower() == "none" and name in _MAY_BE_NONE:
         return [None]
     try:
         if not whole:

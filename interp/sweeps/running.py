@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -22,7 +22,8 @@ from interp.disk import PathLike
 from interp.errors import ConfigError
 from interp.events import LEARNED
 from interp.imports import stop_if_declaring
-from interp.sweeps.grid import Configs, Engine, configurations, described, run_id
+from interp.sweeps import Engine
+from interp.sweeps.grid import Configs, configurations, described, run_id
 from interp.sweeps.jobs import End, Job, Stop, checked_threshold, folder_of, is_finished
 from interp.sweeps.table import Sweep, Table, load_sweep, open_sweep
 from interp.threads import SMALL
@@ -76,7 +77,7 @@ def sweep(
     whose runs are all others (unless `add`); CheckpointError for a directory that holds something else.
     """
     stop_if_declaring()
-    one_of("engine", engine, ("local", "ray"))
+    one_of("engine", engine, get_args(Engine))
     if address is not None and engine != "ray":
         raise ConfigError(
             "address is that of a Ray cluster; give engine='ray' (--engine ray) with it, or leave it out."

@@ -1,0 +1,11 @@
+"""The names of tasks and splits, for the shell too, which offers them before it loads torch."""
+
+from typing import Literal, get_args
+
+Operation = Literal["add", "subtract", "quadratic", "random"]
+Split = Literal["paper", "torch"]
+
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+PAPER_FRACTION = 0.3  # of the pairs, to train on
