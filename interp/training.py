@@ -23,7 +23,7 @@ from torch import Tensor
 from interp.arguments import given, some
 from interp.computing import computing
 from interp.config import TrainConfig
-from interp.console import progress_bar
+from interp.console import Bar, progress_bar
 from interp.disk import PathLike, as_path, look_up, make_folder, names_in, printable, writing
 from interp.errors import CheckpointError, ConfigError, DivergedError, StorageError, TrainingError, warn
 from interp.imports import stop_if_declaring
@@ -57,15 +57,18 @@ from interp.run import (
 from interp.threads import for_network, on, wanted
 from interp.updates import Updates, batch, check_effects, dropout, train_labels, training_loss
 
-_LOCK = ".lock"
-_STATE_SECONDS = 20.0  # at the most so much work is lost to a kill, however sparse the checkpoints
+LOCK = ".lock"
+_STATE_SECONDS = 20.0  # a kill loses at most so much work, however sparse the checkpoints
 
-# What may change when a run is resumed: how far, what is saved, and where it runs.
-_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # steps not where the learning rate falls until the last one
+OnRecord = Callable[[int, dict[str, float]], object]
+OnCheckpoint = Callable[[Checkpoint], object]
+
+# The settings that may change when a run is resumed.
+_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # steps only with a constant learning rate
 
 
 class TrainingInterrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM ended the training; all of it up to `step` is saved and can be resumed."""
+    """Raised after Ctrl-C or SIGTERM; the training is saved up to `step` and can be resumed."""
 
     def __init__(self, path: Path, step: int, signum: int) -> None:
         super().__init__(f"stopped at step {step:,}; {path} holds all of it, and resume=True (--resume) goes on")
@@ -79,36 +82,40 @@ def train(
     resume: bool = False,
     progress: bool = True,
     threads: int | None = None,
-    on_record: Callable[[int, dict[str, float]], object] | None = None,
-    on_checkpoint: Callable[[Checkpoint], object] | None = None,
+    on_record: OnRecord | None = None,
+    on_checkpoint: OnCheckpoint | None = None,
     start: Checkpoint | None = None,
     with_optimizer: bool = False,
 ) -> Run:
     """Train with the settings `config`, write the run directory `path`, and return the run.
 
-    With `resume`, a run that stopped there goes on (and one that never began starts); `config` may then be None, or
-    repeat the run's settings with more `steps`, other `checkpoint_steps` or another `device`. On the same machine
-    the resumed run ends bit for bit as one that was never stopped.
+    On the same machine, a resumed run ends bit for bit as one that was never stopped.
 
-    `threads` is on how many the CPU computes: by default one where the network is small (`interp.threads`), else as
-    many as torch uses. Their number is no setting of the run: another one rounds differently, which moves the run as
-    another processor would, so resume on as many as before for the same bits.
+    Args:
+        config: The settings. With `resume` it may be None, or repeat the run's settings with more `steps`, other
+            `checkpoint_steps` or another `device`.
+        path: The run directory.
+        resume: Continue the run that stopped there, or start one that never began.
+        progress: Whether to show a progress bar.
+        threads: How many threads the CPU uses: by default one for a small network (`interp.threads`), else as many as
+            torch does. It is no setting of the run. Another number rounds differently, which moves the run as another
+            processor would, so resume on as many as before for the same bits.
+        on_record: Called at each row of the history, with the step and a dict of train_loss, test_loss, train_accuracy
+            and test_accuracy. If it returns True, the run ends at that step, with a checkpoint of it: `run.stopped` is
+            the step, and resume continues. If it raises an error, the state is saved first.
+        on_checkpoint: Called with each Checkpoint that was saved; it may end the run as `on_record` may.
+        start: A Checkpoint whose weights the run begins with, in place of random ones: of any run or file, and of
+            another task if its sizes fit. Steps count from 0, and config.json says where the weights came from
+            (`run.start`). The optimizer begins anew.
+        with_optimizer: Take the optimizer's state from the run of `start`, which keeps that of its newest step alone.
 
-    `on_record` is called with the step and a dict of what was recorded there (train_loss, test_loss, train_accuracy,
-    test_accuracy), each time that the history gets a row, and `on_checkpoint` with each Checkpoint that was saved. If
-    one returns True, the run ends at that step, with a checkpoint of it: `run.stopped` is the step, and resume goes on.
-    If one raises an error, the state is saved first.
-
-    `start` is a Checkpoint whose weights the run begins with, in place of random ones: of any run or file, and of
-    another task if its sizes fit. Steps count from 0 anew, and config.json says where the weights came from
-    (`run.start`). The optimizer begins anew too; `with_optimizer` takes its state from the run of `start`, which keeps
-    that of its newest step alone.
-
-    Raises ConfigError for settings that differ from the run's, for a setting that has no effect under the others, and
-    for a device this machine lacks; CheckpointError where `path` holds a run (without `resume`), something else, or a
-    damaged state; TrainingError if another training writes there, if the loss is no longer finite, if a file cannot be
-    written (a full disk), or if what was written is deleted meanwhile; TrainingInterrupted, a KeyboardInterrupt, after
-    Ctrl-C or SIGTERM. In each case all that was saved stays.
+    Raises:
+        ConfigError: The settings differ from the run's, one has no effect under the others, or this machine lacks the
+            device.
+        CheckpointError: `path` holds a run (without `resume`), something else, or a damaged state.
+        TrainingError: Another training writes there, the loss is no longer finite, a file cannot be written (a full
+            disk), or a written one was deleted. All that was saved stays.
+        TrainingInterrupted: Ctrl-C or SIGTERM, a KeyboardInterrupt. All is saved.
     """
     stop_if_declaring()
     if threads is not None:
@@ -117,37 +124,9 @@ def train(
         if function is not None and not callable(function):
             raise ConfigError(f"{name} must be a function; got {given(function)}.")
     path = as_path(path)
-    if look_up(path) and not path.is_dir():
-        raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
-    if config is not None and not isinstance(config, TrainConfig):
-        raise ConfigError(f"train() takes an interp.TrainConfig; got {given(config)}.")
-    if not resume:
-        if config is None:
-            raise ConfigError("no settings were given; pass a TrainConfig, or resume=True to go on with a run.")
-        if (path / CONFIG).exists():
-            raise CheckpointError(
-                f"{path} already holds a run; go on with it by resume=True (--resume), or name another directory."
-            )
-    others = [name for name in names_in(path) if not name.startswith(".")]
-    if others and not (path / CONFIG).exists():
-        raise CheckpointError(
-            f"{path} is not empty and holds no run (found {', '.join(others[:3])}); name a new directory."
-        )
-    if config is None and not (path / CONFIG).exists():
-        raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
-    if config is not None:
-        device_of(config.device)
-        if not (path / CONFIG).exists():
-            check_effects(config)
+    _check_new(config, path, resume)
     make_folder(path)
-    with writing(path / _LOCK):
-        try:
-            held = filelock.FileLock(path / _LOCK).acquire(timeout=0)
-        except filelock.Timeout:  # an OSError too
-            raise TrainingError(
-                f"another training is writing to {path}; wait for it or name another directory."
-            ) from None
-    with held:
+    with locked(path):
         remove_unfinished(path)
         if (path / CONFIG).exists():
             if not resume:
@@ -156,11 +135,11 @@ def train(
                 raise ConfigError(f"{path} holds a run that has begun; leave start out to resume it.")
             config = _agreed(config, read_config(path), path)
         assert config is not None
-        begin = None if start is None else _Start.of(start, config, with_optimizer)
+        begin = None if start is None else Start.of(start, config, with_optimizer)
         train_pairs = round(config.train_fraction * config.p**2)
         try:
             with on(for_network(train_pairs, config.model.width, config.p, threads)):
-                _train(config, path, progress, on_record, on_checkpoint, begin)
+                Session(config, path, begin, on_record, on_checkpoint).run(progress)
         except StorageError as error:
             raise TrainingError(
                 f"{str(error).rstrip('.')}. All that was saved before is intact; after that, go on with "
@@ -169,7 +148,35 @@ def train(
     return open_directory(path)
 
 
+def _check_new(config: TrainConfig | None, path: Path, resume: bool) -> None:
+    """Raise an error unless a run with these settings can begin in this directory, or go on there."""
+    if look_up(path) and not path.is_dir():
+        raise CheckpointError(f"{path} is a file; a run is written into a directory of its own.")
+    if config is not None and not isinstance(config, TrainConfig):
+        raise ConfigError(f"train() takes an interp.TrainConfig; got {given(config)}.")
+    holds_run = (path / CONFIG).exists()
+    if not resume:
+        if config is None:
+            raise ConfigError("no settings were given; pass a TrainConfig, or resume=True to go on with a run.")
+        if holds_run:
+            raise CheckpointError(
+                f"{path} already holds a run; go on with it by resume=True (--resume), or name another directory."
+            )
+    others = [name for name in names_in(path) if not name.startswith(".")]
+    if others and not holds_run:
+        raise CheckpointError(
+            f"{path} is not empty and holds no run (found {', '.join(others[:3])}); name a new directory."
+        )
+    if config is None and not holds_run:
+        raise CheckpointError(f"{path} holds no run to resume; give the settings of a new one.")
+    if config is not None:
+        device_of(config.device)
+        if not holds_run:
+            check_effects(config)
+
+
 def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> TrainConfig:
+    """Return the recorded settings with those of the wanted ones that may change; ConfigError if others differ."""
     if wanted is None:
         return recorded
     may_change = _MAY_CHANGE if recorded.lr_schedule == "constant" else _MAY_CHANGE - {"steps"}
@@ -187,7 +194,7 @@ def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> Tr
 
 
 def device_of(name: str) -> torch.device:
-    """Return the device of this name; "auto" is the best one here. Raises ConfigError if this machine has none."""
+    """Return the device of this name; "auto" is the best one here. Raise ConfigError if this machine has none."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     device = torch.device(name)
@@ -201,150 +208,236 @@ def device_of(name: str) -> torch.device:
     return device
 
 
-def _train(
-    config: TrainConfig,
-    path: Path,
-    progress: bool,
-    on_record: Callable[[int, dict[str, float]], object] | None,
-    on_checkpoint: Callable[[Checkpoint], object] | None,
-    begin: _Start | None,
-) -> None:
-    device = device_of(config.device)
-    network = config.model
-    mask = config.train_mask
-    train_pairs = Pairs(config.p, *mask.nonzero(as_tuple=True)).to(device)
-    test_pairs = Pairs(config.p, *(~mask).nonzero(as_tuple=True)).to(device)
-    labels = train_labels(config, config.task.labels[mask]).to(device)
-    test_labels = config.task.labels[~mask].to(device)
+class Session:
+    """One training: its weights, their updates and its history, and the directory that it saves them in."""
 
-    initial = network.initial_weights(config.seed)
-    check_weights(initial, network)
-    check_forward(network, initial, Pairs(config.p, *mask.nonzero(as_tuple=True)))
-    if config.init_scale != 1:
-        initial = {name: weight * config.init_scale for name, weight in initial.items()}
-    weights = {name: weight.to(device).requires_grad_() for name, weight in initial.items()}
-    updates = Updates(config, weights)
-    about_start = begin.about if begin else read_start(path)
-    if begin is None and about_start is not None and not (path / OPTIMIZER).exists():
-        raise CheckpointError(
-            f"{path} stopped before its first state was saved, so it cannot be resumed. Delete it and begin again "
-            f"with start (--from {about_start['path']}@{about_start['step']})."
+    place: Place
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        path: Path,
+        start: Start | None,
+        on_record: OnRecord | None,
+        on_checkpoint: OnCheckpoint | None,
+    ) -> None:
+        """Prepare the pairs and the weights, restore what the directory holds, and write its settings."""
+        self.config, self.path, self.on_record, self.on_checkpoint = config, path, on_record, on_checkpoint
+        self.device, self.network, self.mask = device_of(config.device), config.model, config.train_mask
+        self.train_pairs = Pairs(config.p, *self.mask.nonzero(as_tuple=True)).to(self.device)
+        self.test_pairs = Pairs(config.p, *(~self.mask).nonzero(as_tuple=True)).to(self.device)
+        self.train_labels = train_labels(config, config.task.labels[self.mask]).to(self.device)
+        self.test_labels = config.task.labels[~self.mask].to(self.device)
+        # Whether an update minimizes the very loss that the history records: of all pairs, by the whole network.
+        self.records_own_loss = (
+            config.loss == "cross_entropy"
+            and batch(config, len(self.train_pairs), 0) is None
+            and dropout(config, 0, self.device) is UNTAPPED
         )
-    if begin:
-        updates = begin.put_into(config, weights)
-    step, history = (0, []) if begin else _restore(path, weights, updates)
-    if step > config.steps:
-        raise ConfigError(
-            f"{path} already stands at step {step:,}, past the {config.steps:,} steps asked for; ask for more."
+        self.schedule = set(config.schedule)
+        self.weights = self._initial_weights()
+        self.updates = start.put_into(config, self.weights) if start else Updates(config, self.weights)
+        self.start = start.about if start else read_start(path)
+        if start is None and self.start is not None and not (path / OPTIMIZER).exists():
+            raise CheckpointError(
+                f"{path} stopped before its first state was saved, so it cannot be resumed. Delete it and begin again "
+                f"with start (--from {self.start['path']}@{self.start['step']})."
+            )
+        self.step, self.history = (0, []) if start else restore(path, self.weights, self.updates)
+        if self.step > config.steps:
+            raise ConfigError(
+                f"{path} already stands at step {self.step:,}, past the {config.steps:,} steps asked for; ask for more."
+            )
+        self._write_settings()  # first: they make the directory a run
+        if start:
+            save_state(path, self.step, self.weights, self.updates)
+        self.first_bad = torch.full((), -1, device=self.device)
+        self.saved_at = time.monotonic()
+
+    def run(self, progress: bool) -> None:
+        """Train until the last step, or until a function of the caller or a signal ends it."""
+        config = self.config
+        with (
+            Place(self.path) as self.place,
+            _signals() as caught,
+            progress_bar("train", "steps", config.steps, self.step, progress) as bar,
+        ):
+            while True:
+                logits, loss = self.forward()
+                last, scheduled = self.step == config.steps, self.step in self.schedule
+                recording = last or self.step % config.history_every == 0
+                saving = scheduled or last or time.monotonic() - self.saved_at > _STATE_SECONDS
+                stopping, ending = caught.number, False
+                if recording or saving or stopping:
+                    self.check_finite()
+                if recording:
+                    ending = self.record(logits, loss, bar)
+                if saving or stopping or ending:
+                    self.save()
+                if scheduled or ending:
+                    ending = self.save_checkpoint() or ending
+                if last or ending:
+                    self.finish(last)
+                    return
+                if stopping:
+                    raise TrainingInterrupted(self.path, self.step, stopping)
+
+                loss.backward()
+                self.updates(self.step)
+                self.step += 1
+
+    def forward(self) -> tuple[Float[Tensor, "n d_vocab_out"], Float[Tensor, ""]]:
+        """Return the logits and the loss of the pairs that this step learns from."""
+        pairs, labels = self.train_pairs, self.train_labels
+        rows = batch(self.config, len(pairs), self.step)
+        if rows is not None:
+            rows = rows.to(self.device)
+            pairs, labels = Pairs(self.config.p, pairs.a[rows], pairs.b[rows]), labels[rows]
+        logits = self.network.forward(self.weights, pairs, dropout(self.config, self.step, self.device))
+        loss = training_loss(logits, labels, self.config.loss)
+        bad = (self.first_bad < 0) & ~torch.isfinite(loss).to(self.device)
+        self.first_bad = torch.where(bad, self.step, self.first_bad)
+        return logits, loss
+
+    def check_finite(self) -> None:
+        """Raise DivergedError if a loss was not finite, after the history before it is written."""
+        if (bad := int(self.first_bad)) >= 0:
+            self._write_history()
+            raise DivergedError(
+                f"{DivergedError.BEGINNING} at step {bad:,}; {self.path} keeps all that was saved before it. "
+                "Train in another directory with a lower learning_rate or a longer warmup."
+            )
+
+    def record(self, logits: Float[Tensor, "n d_vocab_out"], loss: Float[Tensor, ""], bar: Bar | None) -> bool:
+        """Add a row to the history; return whether `on_record` ends the run."""
+        with torch.no_grad():
+            if not self.records_own_loss:
+                logits = self.network.forward(self.weights, self.train_pairs, UNTAPPED)
+                loss = training_loss(logits, self.train_labels)
+            test_logits = self.network.forward(self.weights, self.test_pairs, UNTAPPED)
+            row = {
+                "train_loss": float(loss.detach()),
+                "test_loss": float(training_loss(test_logits, self.test_labels)),
+                "train_accuracy": _accuracy(logits, self.train_labels),
+                "test_accuracy": _accuracy(test_logits, self.test_labels),
+            }
+        self.history.append((self.step, *(row[name] for name in HISTORY_COLUMNS[1:])))
+        if bar:
+            loss_now = f"loss {row['train_loss']:.1e} test {row['test_loss']:.1e}"
+            bar.at(self.step, f"{loss_now}, accuracy {row['train_accuracy']:.3f} test {row['test_accuracy']:.3f}")
+        return self.on_record is not None and self._ends(self.on_record, self.step, row)
+
+    def save(self) -> None:
+        """Write the history and the state from which the run can be resumed."""
+        self.place.check_same()
+        self._write_history()
+        save_state(self.path, self.step, self.weights, self.updates)
+        self.place.check_newest()
+        self.saved_at = time.monotonic()
+
+    def save_checkpoint(self) -> bool:
+        """Write a checkpoint; return whether `on_checkpoint` ends the run."""
+        task, file = self.config.task, checkpoint_file(self.path, self.step)
+        write_checkpoint(self.path, self.step, self.weights, task, self.network)
+        self.place.wrote(file)
+        if self.on_checkpoint is None:
+            return False
+        own = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
+        saved = Checkpoint(
+            own, self.network, task, self.step, self.mask, file, task_origin="recorded", split_origin="recorded"
         )
-    write_config(path, config, start=about_start)  # first: it is what makes the directory a run
-    write_split(path, mask)
-    if begin:
-        _save_state(path, step, weights, updates)
-    schedule = set(config.schedule)
-    first_bad = torch.full((), -1, device=device)
-    saved_at = time.monotonic()
+        return self._ends(self.on_checkpoint, saved)
 
-    def save_state() -> None:
-        nonlocal saved_at
-        place.check_same()
-        write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
-        _save_state(path, step, weights, updates)
-        place.check_newest()
-        saved_at = time.monotonic()
+    def finish(self, last: bool) -> None:
+        """Check that all files are there; note the step at which the run ended if it was not the last."""
+        if not last:
+            write_config(self.path, self.config, stopped=self.step, start=self.start)
+        elif not {CONFIG, SPLIT}.issubset(names_in(self.path)):
+            warn(f"{self.path} lost its {CONFIG} or {SPLIT} while it trained; both were written again.")
+            self._write_settings()
+        self.place.check_all()
 
-    def asks_to_end(function: Callable[..., object], *arguments: object) -> bool:
+    def _initial_weights(self) -> dict[str, Tensor]:
+        initial = self.network.initial_weights(self.config.seed)
+        check_weights(initial, self.network)
+        check_forward(self.network, initial, self.train_pairs.to(torch.device("cpu")))
+        if self.config.init_scale != 1:
+            initial = {name: weight * self.config.init_scale for name, weight in initial.items()}
+        return {name: weight.to(self.device).requires_grad_() for name, weight in initial.items()}
+
+    def _write_settings(self) -> None:
+        write_config(self.path, self.config, start=self.start)
+        write_split(self.path, self.mask)
+
+    def _write_history(self) -> None:
+        write_history(self.path, pd.DataFrame(self.history, columns=list(HISTORY_COLUMNS)))
+
+    def _ends(self, function: Callable[..., object], *arguments: object) -> bool:
+        """Call a function of the caller, saving the state if it raises; return whether its answer is True."""
         try:
             answer = function(*arguments)
         except BaseException:
-            save_state()
+            self.save()
             raise
         return isinstance(answer, bool | np.bool_) and bool(answer)
 
-    with (
-        _Place(path) as place,
-        _signals() as asked,
-        progress_bar("train", "steps", config.steps, step, progress) as bar,
-    ):
-        while True:
-            some, tap = batch(config, len(train_pairs), step), dropout(config, step, device)
-            if some is None:
-                pairs, answers = train_pairs, labels
-            else:
-                some = some.to(device)
-                pairs, answers = Pairs(config.p, train_pairs.a[some], train_pairs.b[some]), labels[some]
-            logits = network.forward(weights, pairs, tap)
-            loss = training_loss(logits, answers, config.loss)
-            first_bad = torch.where((first_bad < 0) & ~torch.isfinite(loss).to(device), step, first_bad)
 
-            last = step == config.steps
-            recorded = step % config.history_every == 0 or last
-            saving = step in schedule or last or time.monotonic() - saved_at > _STATE_SECONDS
-            stopping, ending = asked.signum, False
-            if (recorded or saving or stopping) and (bad := int(first_bad)) >= 0:
-                write_history(path, pd.DataFrame(history, columns=list(HISTORY_COLUMNS)))
-                raise DivergedError(
-                    f"{DivergedError.BEGINNING} at step {bad:,}; {path} keeps all that was saved before it. "
-                    "Train in another directory with a lower learning_rate or a longer warmup."
-                )
-            if recorded:
-                with torch.no_grad():
-                    whole, train_loss = logits, loss.detach()
-                    if some is not None or tap is not UNTAPPED or config.loss != "cross_entropy":
-                        whole = network.forward(weights, train_pairs, UNTAPPED)
-                        train_loss = training_loss(whole, labels)
-                    test_logits = network.forward(weights, test_pairs, UNTAPPED)
-                    test_loss = float(training_loss(test_logits, test_labels))
-                    train_accuracy = _accuracy(whole, labels)
-                    test_accuracy = _accuracy(test_logits, test_labels)
-                history.append((step, float(train_loss), test_loss, train_accuracy, test_accuracy))
-                if bar:
-                    loss_now = f"loss {history[-1][1]:.1e} test {test_loss:.1e}"
-                    bar.at(step, f"{loss_now}, accuracy {train_accuracy:.3f} test {test_accuracy:.3f}")
-                if on_record is not None:
-                    row = dict(zip(HISTORY_COLUMNS[1:], history[-1][1:], strict=True))
-                    ending = asks_to_end(on_record, step, row)
-            if saving or stopping or ending:
-                save_state()
-            if step in schedule or ending:
-                write_checkpoint(path, step, weights, config.task, network)
-                place.wrote(checkpoint_file(path, step))
-                if on_checkpoint is not None:
-                    own = {name: weight.detach().cpu().clone() for name, weight in weights.items()}
-                    saved = Checkpoint(
-                        own, network, config.task, step, mask, checkpoint_file(path, step),
-                        task_origin="recorded", split_origin="recorded",
-                    )  # fmt: skip
-                    ending = asks_to_end(on_checkpoint, saved) or ending
-            if ending and not last:
-                write_config(path, config, stopped=step, start=about_start)
-                place.check_all()
-                return
-            if last:
-                if not {CONFIG, SPLIT}.issubset(names_in(path)):
-                    warn(f"{path} lost its {CONFIG} or {SPLIT} while it trained; both were written again.")
-                    write_config(path, config, start=about_start)
-                    write_split(path, mask)
-                place.check_all()
-                return
-            if stopping:
-                raise TrainingInterrupted(path, step, stopping)
-
-            loss.backward()
-            updates(step)
-            step += 1
+def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> float:
+    return int((logits.argmax(-1) == labels).sum()) / len(labels)
 
 
-class _Place:
-    """The directory that a training writes into: whether it is still the same, and what was written is still there."""
+class _CaughtSignal:
+    """The number of the signal that was caught, 0 for none."""
+
+    number = 0
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[_CaughtSignal]:
+    """Catch Ctrl-C and SIGTERM in a flag that the loop checks at each step (in the main thread only)."""
+    caught = _CaughtSignal()
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+
+    def note(number: int, frame: FrameType | None) -> None:
+        caught.number = number
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+# ── the directory ──
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a run directory. Raise TrainingError if another training holds it."""
+    with writing(path / LOCK):
+        try:
+            held = filelock.FileLock(path / LOCK).acquire(timeout=0)
+        except filelock.Timeout:  # an OSError too
+            raise TrainingError(
+                f"another training is writing to {path}; wait for it or name another directory."
+            ) from None
+    with held:
+        yield
+
+
+class Place:
+    """The directory of a training, which must stay the same one and keep the checkpoints written into it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = (path / _LOCK).open("rb")  # held open, so that no other file can be taken for it
+        self._lock = (path / LOCK).open("rb")  # held open, so that no other file can be taken for it
         self._written = {name for name in names_in(path / CHECKPOINTS) if name.endswith(".safetensors")}
         self._newest = max(self._written, default=None)
 
-    def __enter__(self) -> _Place:
+    def __enter__(self) -> Place:
         return self
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
@@ -356,12 +449,13 @@ class _Place:
             self._lock.close()
 
     def wrote(self, file: Path) -> None:
+        """Note a checkpoint that was written, the newest."""
         self._written.add(file.name)
         self._newest = file.name
 
     def check_same(self) -> None:
-        """Raise TrainingError if the directory was deleted or replaced; nothing is to be written into another."""
-        found = look_up(self.path / _LOCK)
+        """Raise TrainingError if the directory was deleted or replaced, before anything is written into another."""
+        found = look_up(self.path / LOCK)
         if found is None or not os.path.samestat(found, os.fstat(self._lock.fileno())):
             raise TrainingError(
                 f"{self.path} was deleted or replaced while the training wrote to it, so it stopped and wrote "
@@ -382,18 +476,18 @@ class _Place:
             )
 
 
-def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"]) -> float:
-    return int((logits.argmax(-1) == labels).sum()) / len(labels)
+# ── the state that a run is resumed from ──
 
 
-def _save_state(path: Path, step: int, weights: dict[str, Tensor], updates: Updates) -> None:
+def save_state(path: Path, step: int, weights: dict[str, Tensor], updates: Updates) -> None:
+    """Write the weights and the optimizer's state of a step."""
     tensors = {f"weights.{name}": weight for name, weight in weights.items()} | updates.state()
     # The optimizer's count of updates is that of the run, unless it began with the state of another run.
     counted = {} if updates.count == step else {"updates": updates.count}
     write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step, **counted})
 
 
-def _restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[int, list[tuple[int | float, ...]]]:
+def restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[int, list[tuple[int | float, ...]]]:
     """Restore weights and optimizer from the saved state; return its step and the history before it."""
     if not (path / OPTIMIZER).exists():
         if any((path / CHECKPOINTS).glob("step_*.safetensors")):
@@ -401,7 +495,7 @@ def _restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[
                 f"{path} has checkpoints but no {OPTIMIZER}, so it cannot be resumed; it can still be measured."
             )
         return 0, []
-    step = _read_state(path, weights, updates)
+    step = read_state(path, weights, updates)
     if step == 0 and not (path / HISTORY).exists():  # killed between the state that it starts with and the first row
         return 0, []
     history = read_history(path / HISTORY)
@@ -409,7 +503,7 @@ def _restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[
     return step, [tuple(row) for row in kept[list(HISTORY_COLUMNS)].itertuples(index=False)]
 
 
-def _read_state(path: Path, weights: dict[str, Tensor], updates: Updates) -> int:
+def read_state(path: Path, weights: dict[str, Tensor], updates: Updates) -> int:
     """Read the saved state of the run in `path` into weights and optimizer, and return its step."""
     tensors, header = read_tensors(path / OPTIMIZER, "interp-optimizer")
     try:
@@ -423,16 +517,20 @@ def _read_state(path: Path, weights: dict[str, Tensor], updates: Updates) -> int
     return step
 
 
+# ── the checkpoint that a run begins with ──
+
+
 @dataclass(frozen=True)
-class _Start:
+class Start:
     """The checkpoint that a run begins with, checked against its settings."""
 
     weights: Weights
-    about: dict[str, Any]  # what config.json says of it
-    state_of: Path | None  # the run whose optimizer's state is taken too
+    about: dict[str, Any]  # its entry in config.json
+    state_of: Path | None  # the run whose optimizer's state is used too
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint, config: TrainConfig, with_optimizer: bool) -> _Start:
+    def of(cls, checkpoint: Checkpoint, config: TrainConfig, with_optimizer: bool) -> Start:
+        """Check a checkpoint against the settings. Raise ConfigError if no run with these can begin with it."""
         if not isinstance(checkpoint, Checkpoint):
             raise ConfigError(
                 f"start must be a Checkpoint, such as interp.load_run(path).at(9_000); got {given(checkpoint)}."
@@ -442,31 +540,8 @@ class _Start:
                 f"init_scale scales random weights, and start gives others; got init_scale={config.init_scale:g} "
                 "beside start. Leave it at 1."
             )
-        expected = {name: list(w.shape) for name, w in config.model.initial_weights(0).items()}
-        found = {name: list(weight.shape) for name, weight in checkpoint.weights.items()}
-        if found != expected:
-            differ = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
-            sizes = "; ".join(
-                f"{name} is {found.get(name, 'absent')}, expected {expected.get(name, 'absent')}" for name in differ[:3]
-            )
-            raise ConfigError(
-                f"start must have the weights of the network that the settings describe; {sizes}. Give the settings "
-                "(p, d_model, n_heads, d_mlp, init) of the checkpoint."
-            )
-        home = None
-        if with_optimizer:
-            home = None if checkpoint.run is None else Path(checkpoint.run.path)
-            if home is None or not (home / OPTIMIZER).is_file():
-                raise ConfigError(
-                    f"with_optimizer needs the {OPTIMIZER} of the run of start; there is none. Leave it out, and the "
-                    "optimizer begins anew."
-                )
-            there = int(read_header(home / OPTIMIZER).get("step", -1))
-            if there != checkpoint.step:
-                raise ConfigError(
-                    f"with_optimizer needs the optimizer's state of step {checkpoint.step:,}; {home} keeps that of "
-                    f"step {there:,} alone. Start from that step, or leave it out, and the optimizer begins anew."
-                )
+        _check_sizes(checkpoint.weights, config.model.initial_weights(0))
+        home = _home_of_state(checkpoint) if with_optimizer else None
         about = {
             "path": None if checkpoint.path is None else printable(checkpoint.path),
             "step": checkpoint.step,
@@ -476,11 +551,11 @@ class _Start:
         return cls(checkpoint.weights, about, home)
 
     def put_into(self, config: TrainConfig, weights: dict[str, Tensor]) -> Updates:
-        """Put its weights into those of the run, and return what updates them from there."""
+        """Copy the checkpoint's weights into those of the run, and return the updates that continue from there."""
         updates = Updates(config, weights)
         if self.state_of is not None:
             try:
-                _read_state(self.state_of, weights, updates)
+                read_state(self.state_of, weights, updates)
             except CheckpointError as error:
                 raise ConfigError(
                     f"with_optimizer needs the optimizer, grokfast and fixed_norm of the run of start; {error} "
@@ -492,24 +567,31 @@ class _Start:
         return updates if self.state_of is not None else Updates(config, weights)  # of the norm of these weights
 
 
-class _Asked:
-    signum = 0
+def _check_sizes(weights: Weights, initial: Weights) -> None:
+    expected, found = ({name: list(w.shape) for name, w in of.items()} for of in (initial, weights))
+    if found != expected:
+        differ = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
+        sizes = "; ".join(
+            f"{name} is {found.get(name, 'absent')}, expected {expected.get(name, 'absent')}" for name in differ[:3]
+        )
+        raise ConfigError(
+            f"start must have the weights of the network that the settings describe; {sizes}. Give the settings "
+            "(p, d_model, n_heads, d_mlp, init) of the checkpoint."
+        )
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[_Asked]:
-    """Catch Ctrl-C and SIGTERM in a flag that the loop checks at each step (in the main thread only)."""
-    asked = _Asked()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
-        return
-
-    def note(signum: int, frame: FrameType | None) -> None:
-        asked.signum = signum
-
-    before = {signum: signal.signal(signum, note) for signum in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for signum, handler in before.items():
-            signal.signal(signum, handler)
+def _home_of_state(checkpoint: Checkpoint) -> Path:
+    """Return the run of a checkpoint. Raise ConfigError unless it keeps the optimizer's state of that step."""
+    home = None if checkpoint.run is None else Path(checkpoint.run.path)
+    if home is None or not (home / OPTIMIZER).is_file():
+        raise ConfigError(
+            f"with_optimizer needs the {OPTIMIZER} of the run of start; there is none. Leave it out, and the "
+            "optimizer begins anew."
+        )
+    there = int(read_header(home / OPTIMIZER).get("step", -1))
+    if there != checkpoint.step:
+        raise ConfigError(
+            f"with_optimizer needs the optimizer's state of step {checkpoint.step:,}; {home} keeps that of "
+            f"step {there:,} alone. Start from that step, or leave it out, and the optimizer begins anew."
+        )
+    return home

@@ -139,7 +139,7 @@ def test_a_bridge_hides_its_heads_and_what_it_learned_tells_them(shipped, tmp_pa
     """The state dict holds n_heads · d_head only. The shipped run's network adds mod 113 with four heads alone."""
     ckpt = shipped[-1]
     ckpt_file = write(tmp_path / "bridge.pt", dict(ckpt.model().state_dict()))
-    with pytest.warns(UserWarning, match="n_heads 4 is taken, with which the model answers best by far"):
+    with pytest.warns(UserWarning, match="using n_heads = 4, which fits the model best by far. Pass n_heads"):
         read = interp.load_checkpoint(ckpt_file)
     assert read.config.n_heads == 4
     assert all(torch.equal(read.weights[key], weight) for key, weight in ckpt.weights.items())
@@ -149,7 +149,7 @@ def test_a_bridge_hides_its_heads_and_what_it_learned_tells_them(shipped, tmp_pa
     with pytest.raises(ConfigError, match="does not tell the number of heads"):
         interp.load_checkpoint(halfway)
     # Its train pairs tell: it has learned them with four heads.
-    with pytest.warns(UserWarning, match="n_heads 4 is taken"):
+    with pytest.warns(UserWarning, match="using n_heads = 4"):
         assert interp.load_checkpoint(halfway, split="paper", seed=0).config.n_heads == 4
     with pytest.raises(ConfigError, match=r"does not tell the number of heads: give n_heads .* one of 1, 2, 4, 8"):
         interp.load_checkpoint(untrained)
@@ -181,7 +181,7 @@ def test_where_the_vocabulary_leaves_p_open_what_was_learned_tells_it(tmp_path):
         "W_V": torch.eye(2 * P)[None], "W_O": torch.diag(torch.cat([torch.ones(P), torch.zeros(P)]))[None],
         "W_in": W_in, "b_in": -torch.ones(P * P), "W_out": W_out, "b_out": torch.zeros(2 * P), "W_U": torch.eye(2 * P),
     }  # fmt: skip
-    with pytest.warns(UserWarning, match="p = 11 is taken"):
+    with pytest.warns(UserWarning, match="using p = 11"):
         ckpt = interp.load_checkpoint(write(tmp_path / "right.pt", paper(weights)), attention_coefficient=0.0)
     assert ckpt.task.p == P
     assert interp.progress_measures(ckpt).accuracy == 1
@@ -398,7 +398,7 @@ def test_with_an_equals_sign_tokens_of_bs_own_are_known_by_what_was_learned(tmp_
         "W_O": torch.eye(n)[None], "W_in": W_in, "b_in": -torch.ones(P * P), "W_out": W_out, "b_out": torch.zeros(n),
         "W_U": torch.eye(n),
     }  # fmt: skip
-    with pytest.warns(UserWarning, match="p = 11 is taken"):
+    with pytest.warns(UserWarning, match="using p = 11"):
         ckpt = interp.load_checkpoint(write(tmp_path / "m.pth", paper(weights)))
     assert ckpt.task.p == P
     assert interp.progress_measures(ckpt).accuracy == 1
@@ -1193,7 +1193,7 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.load_checkpoint({'W_E': 1})", r"takes a path, or with model=interp\.Model.*; got a dict"),
         ("interp.compare([ckpt])", "takes a dict of models by name; got a list"),
         ("interp.compare({})", "takes a dict of models by name; got an empty one"),
-        ("interp.convert(file, folder / 'x', step=True)", "step is True; it is a whole number"),
+        ("interp.convert(file, folder / 'x', step=True)", "step must be a whole number of at least 0; got True"),
         ("interp.compare({'x': 3})", "must be a Checkpoint, a Run, an interp.Model, or a path; got 3 as 'x'"),
         (
             "interp.progress_measures(ckpt, key_frequencies='14')",
@@ -1201,8 +1201,8 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ),
         ("interp.progress_measures(ckpt, key_frequencies=[1.5])", r"must be whole numbers, .*; got \[1\.5\]"),
         ("interp.convert(file, '.')", "already exists; name a new directory"),
-        ("interp.convert(file, folder / 'x', step=-1)", "step is -1; it is a whole number"),
-        ("interp.convert(file, folder / 'x', step=2.5)", "step is 2.5; it is a whole number"),
+        ("interp.convert(file, folder / 'x', step=-1)", "step must be a whole number of at least 0; got -1"),
+        ("interp.convert(file, folder / 'x', step=2.5)", "step must be a whole number of at least 0; got 2.5"),
         ("interp.convert(told, folder / 'x', step=3)", "holds step 700, not step 3; leave step out"),
     ],
 )

@@ -23,8 +23,8 @@ from interp.published.contents import Contents, read_contents, settings_beside, 
 from interp.published.files import is_safetensors, local_file
 from interp.published.layouts import Layout, State, UnknownLayoutError, is_bridge_state
 from interp.published.readings import (
-    Asked,
-    Reading,
+    FileOptions,
+    Interpretation,
     alien_settings,
     check_run,
     loss_doubts,
@@ -69,7 +69,7 @@ class _Epoch:
         return weights_of(name, self.layout, self.state, self.architecture)
 
     def _check(self) -> None:
-        """The tensors are mapped from the file: were it written again meanwhile, reading them could end the process."""
+        """Refuse a file that was written again: its tensors are mapped, and reading them could end the process."""
         try:
             same = stamp_of(self.file) == self.opened
         except OSError:  # removed, and still mapped
@@ -114,14 +114,14 @@ def load_run(
     Raises CheckpointError for what is no run, or was written by a newer format, and ConfigError for arguments that do
     not fit.
     """
-    asked = Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     if model is not None:
-        return run_of_states(path, _own_model(model, asked))
+        return run_of_states(path, _own_model(model, options))
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(
             f"load_run takes a path, or with model=interp.Model(…) the states of a training; got {given(path)}."
         )
-    found = find_run(*local_file(path), asked)
+    found = find_run(*local_file(path), options)
     if found is None:
         raise CheckpointError(
             f"{path} is a file of one checkpoint; a run is a directory, or a file of many. For one checkpoint: "
@@ -141,27 +141,27 @@ def load_any(
     activation: Activation | None = None,
 ) -> Run | Checkpoint:
     """Open what stands at a path: a run, as `load_run` does, or else a file of one checkpoint."""
-    asked = Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     file, name = local_file(path)
-    run = find_run(file, name, asked)
+    run = find_run(file, name, options)
     if run is not None:
         return run
     with _passing(file, name):
-        return load(file, name, asked, None)
+        return load(file, name, options, None)
 
 
-def _own_model(model: Model, asked: Asked) -> Model:
+def _own_model(model: Model, options: FileOptions) -> Model:
     if not isinstance(model, Model):
         raise ConfigError(f"model must be an interp.Model, as in interp.Model(module, task); got {given(model)}.")
-    if told := asked.given():
+    if told := options.given():
         raise ConfigError(f"an interp.Model carries its own task and split; leave {' and '.join(told)} out.")
     return model
 
 
-def find_run(file: Path, name: Path | str, asked: Asked) -> Run | None:
-    """The run at this path; None where there is a file of one checkpoint."""
+def find_run(file: Path, name: Path | str, options: FileOptions) -> Run | None:
+    """Return the run at this path, or None for a file of one checkpoint."""
     if file.is_dir() or not file.exists():
-        return _directory(file, name, asked)
+        return _directory(file, name, options)
     if is_ours(file):
         return None
     try:
@@ -172,16 +172,16 @@ def find_run(file: Path, name: Path | str, asked: Asked) -> Run | None:
         return None
     if not contents.states:
         return None
-    reading = resolve(contents, asked)
-    mask = split_of(contents, asked, reading.task)
-    run = _run(file, contents, reading, mask, origin_of_split(contents, asked))
-    check_run(contents, reading, run)
+    interpretation = resolve(contents, options)
+    mask = split_of(contents, options, interpretation.task)
+    run = _run(file, contents, interpretation, mask, origin_of_split(contents, options))
+    check_run(contents, interpretation, run)
     return run
 
 
-def _directory(path: Path, name: Path | str, asked: Asked) -> Run:
+def _directory(path: Path, name: Path | str, options: FileOptions) -> Run:
     run = open_directory(path, name)
-    if given := asked.given():
+    if given := options.given():
         raise ConfigError(f"{name} is a run, which knows its own task and split; leave {' and '.join(given)} out.")
     return run
 
@@ -191,17 +191,21 @@ def is_ours(file: Path) -> bool:
 
 
 def _run(
-    file: Path, contents: Contents, reading: Reading, mask: Bool[Tensor, "p p"] | None, split_origin: Origin
+    file: Path,
+    contents: Contents,
+    interpretation: Interpretation,
+    mask: Bool[Tensor, "p p"] | None,
+    split_origin: Origin,
 ) -> Run:
     opened = stamp_of(file)
     sources = {
-        step: _Epoch(contents.path, contents.layout, reading.architecture, step, state, file, opened)
+        step: _Epoch(contents.path, contents.layout, interpretation.architecture, step, state, file, opened)
         for step, state in contents.states.items()
     }
     history = contents.history  # now: it may be mapped from the file too
     return Run(
-        contents.path, reading.task, reading.architecture, sources, lambda: history, mask,
-        task_origin=reading.origin, split_origin=split_origin,
+        contents.path, interpretation.task, interpretation.architecture, sources, lambda: history, mask,
+        task_origin=interpretation.origin, split_origin=split_origin,
     )  # fmt: skip
 
 
@@ -246,9 +250,9 @@ def load_checkpoint(
     Raises CheckpointError for a file that is missing, damaged, unknown, of a newer format, or that holds code (which is
     never run), and ConfigError for arguments that do not fit it.
     """
-    asked = Asked(task, split, seed, attention_coefficient, n_heads, activation)
+    options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     if model is not None:
-        return checkpoint_of_state(path, _own_model(model, asked), step)
+        return checkpoint_of_state(path, _own_model(model, options), step)
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(
             f"load_checkpoint takes a path, or with model=interp.Model(…) a state dict; got {given(path)}."
@@ -259,7 +263,7 @@ def load_checkpoint(
             f"{name} is a folder, not a checkpoint file; open a run with load_run, or name one step of it (step=)."
         )
     with _passing(file, name):
-        return load(file, name, asked, step)
+        return load(file, name, options, step)
 
 
 @computing()
@@ -278,7 +282,7 @@ def last_checkpoint(
     """
     file, name = local_file(path)
     with _passing(file, name):
-        return load(file, name, Asked(task, split, seed, attention_coefficient, n_heads, activation), None)
+        return load(file, name, FileOptions(task, split, seed, attention_coefficient, n_heads, activation), None)
 
 
 @contextlib.contextmanager
@@ -292,85 +296,85 @@ def _passing(file: Path, name: Path | str) -> Iterator[None]:
                 file.unlink()
 
 
-def load(file: Path, name: Path | str, asked: Asked, step: int | None) -> Checkpoint:
+def load(file: Path, name: Path | str, options: FileOptions, step: int | None) -> Checkpoint:
     if file.is_dir():
-        opened = _directory(file, name, asked)
+        opened = _directory(file, name, options)
         return opened.last_readable(warned=True) if step is None else opened.at(step)
     if home_of(file) or (file.exists() and is_ours(file)):
-        return _load_ours(file, name, asked, step)
+        return _load_ours(file, name, options, step)
     try:
         contents = read_contents(file, name)
     except UnknownLayoutError:
-        if (bridge := _bridge(file, name, asked, step)) is None:
+        if (bridge := _bridge(file, name, options, step)) is None:
             raise
         return bridge
     if contents.layout.layers is not None and not contents.states and alien_settings(contents):
-        bridge = _bridge(file, name, asked, step)
+        bridge = _bridge(file, name, options, step)
         assert bridge is not None
         return bridge
-    reading = resolve(contents, asked)
-    mask = split_of(contents, asked, reading.task)
-    split_origin = origin_of_split(contents, asked)
-    run = _run(file, contents, reading, mask, split_origin) if contents.states else None
+    interpretation = resolve(contents, options)
+    mask = split_of(contents, options, interpretation.task)
+    split_origin = origin_of_split(contents, options)
+    run = _run(file, contents, interpretation, mask, split_origin) if contents.states else None
     if run is not None and (step is not None or contents.single is None):
-        check_run(contents, reading, run)
+        check_run(contents, interpretation, run)
         return run.last_readable(warned=True) if step is None else run.at(step)
     assert contents.single is not None
     if step is not None and contents.step != step:
         held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")
-    weights = weights_of(name, contents.layout, contents.single, reading.architecture)
-    doubts = loss_doubts(contents, reading, mask, weights, contents.step)
+    weights = weights_of(name, contents.layout, contents.single, interpretation.architecture)
+    doubts = loss_doubts(contents, interpretation, mask, weights, contents.step)
     return Checkpoint(
         weights,
-        reading.architecture,
-        reading.task,
+        interpretation.architecture,
+        interpretation.task,
         contents.step,
         mask,
         name,
         run,
-        reading.origin,
+        interpretation.origin,
         split_origin,
         doubts,
     )
 
 
-def _bridge(file: Path, name: Path | str, asked: Asked, step: int | None) -> Checkpoint | None:
+def _bridge(file: Path, name: Path | str, options: FileOptions, step: int | None) -> Checkpoint | None:
     """Read the state dict of a bridge of another shape than ours, with its config; None if the file holds none."""
     state, settings, told = state_and_settings(file, name)
     if not is_bridge_state(state):
         return None
-    if lost := [one for one in ("attention_coefficient", "n_heads", "activation") if one in asked.given()]:
+    if lost := [one for one in ("attention_coefficient", "n_heads", "activation") if one in options.given()]:
         raise ConfigError(f"{name} is a bridge, whose config tells its {' and '.join(lost)}; leave it out.")
     network, p = network_of_bridge(state, settings or settings_beside(file), name)
     if step is not None and step != told:
         held = "does not tell its step" if told is None else f"holds step {told}, not step {step}"
         raise CheckpointError(f"{name} {held}; leave step out.")
-    task = asked.task_of(Task(p))
-    mask = as_mask(asked.split, asked.seed, task.p)
+    task = options.task_of(Task(p))
+    mask = as_mask(options.split, options.seed, task.p)
     weights = plain(state)
     network.hooked(weights, task.p)  # says now if they do not fit
-    origin: Origin = "given" if asked.task else "assumed"
+    origin: Origin = "given" if options.task else "assumed"
     return Checkpoint(weights, network, task, told, mask, name, None, origin, "given")
 
 
-def _load_ours(file: Path, name: Path | str, asked: Asked, step: int | None) -> Checkpoint:
+def _load_ours(file: Path, name: Path | str, options: FileOptions, step: int | None) -> Checkpoint:
     weights, about = read_weights(file)
     if step is not None and about.step != step:
         raise CheckpointError(f"{name} holds step {about.step}, not step {step}; leave step out, or name its run.")
-    if told := [name for name in ("attention_coefficient", "n_heads", "activation") if name in asked.given()]:
+    if told := [name for name in ("attention_coefficient", "n_heads", "activation") if name in options.given()]:
         raise ConfigError(f"{name} knows its own {' and '.join(told)}; leave it out.")
     home = home_of(file)
     run = open_directory(home) if home else None
-    task = asked.task_of(run.task if run else about.task)
+    task = options.task_of(run.task if run else about.task)
     try:
         about.model.check_modulus(task.p)
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from None
-    if run is not None and not asked.given():
+    if run is not None and not options.given():
         return Checkpoint(
             weights, about.model, task, about.step, run.train_mask, file, run, run.task_origin, run.split_origin
         )
-    origin = "given" if asked.task else run.task_origin if run else about.task_origin
-    mask = as_mask(asked.split, asked.seed, task.p)
+    origin = "given" if options.task else run.task_origin if run else about.task_origin
+    mask = as_mask(options.split, options.seed, task.p)
     return Checkpoint(weights, about.model, task, about.step, mask, name, None, origin)
