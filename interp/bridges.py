@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from interp.all_pairs import Activations, hooked_activations
 from interp.arguments import given, one_of
 from interp.errors import CheckpointError, ConfigError
-from interp.measures.subject import Chosen, Subject
+from interp.measures.subject import Subject, Supplied
 from interp.published.layouts import State
 from interp.run import Checkpoint, ForeignNetwork
 from interp.subjects import hooked_subject_of
@@ -62,11 +62,11 @@ class BridgeNetwork(ForeignNetwork):
     def subject_of(
         self,
         checkpoint: Checkpoint,
-        chosen: Chosen | None,
+        supplied: Supplied | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
         bridge = self.build(checkpoint.weights)
-        return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, chosen, checkpoint.step, final)
+        return hooked_subject_of(bridge, checkpoint.task, checkpoint.train_mask, supplied, checkpoint.step, final)
 
 
 def network_of(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:

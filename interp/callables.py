@@ -21,7 +21,7 @@ from interp.all_pairs import Activations, evaluating
 from interp.arguments import given, room_for, some, whole
 from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
-from interp.measures.subject import Chosen, Missing, Subject
+from interp.measures.subject import Missing, Subject, Supplied
 from interp.networks.base import SAME, InputGradients, at_last, difference, jacobian, some_of
 from interp.networks.pairs import Pairs
 from interp.published.contents import unwrapped, without_prefix
@@ -146,7 +146,7 @@ class Model(ForeignNetwork):
 
     def subject(
         self,
-        chosen: Chosen | None = None,
+        supplied: Supplied | None = None,
         *,
         state: State | None = None,
         step: int | None = None,
@@ -156,16 +156,16 @@ class Model(ForeignNetwork):
 
         The other arguments are those of `Subject`.
         """
-        return _Reading(self, state).subject(chosen, step, final)
+        return _Reading(self, state).subject(supplied, step, final)
 
     def subject_of(
         self,
         checkpoint: Checkpoint,
-        chosen: Chosen | None,
+        supplied: Supplied | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
         """Return a state of the module as a subject."""
-        return self.subject(chosen, state=checkpoint.weights, step=checkpoint.step, final=final)
+        return self.subject(supplied, state=checkpoint.weights, step=checkpoint.step, final=final)
 
     def build(self, weights: State) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
@@ -327,7 +327,7 @@ class _Reading:
 
     def subject(
         self,
-        chosen: Chosen | None,
+        supplied: Supplied | None,
         step: int | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
@@ -337,7 +337,7 @@ class _Reading:
             step=step,
             train_mask=self.net.train_mask,
             final=final,
-            chosen=chosen or {},
+            supplied=supplied or {},
             have={
                 "W_E": lambda: None if self.tables is None else self.tables[0],
                 "W_L": self.neuron_logit_map,

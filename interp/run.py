@@ -94,7 +94,7 @@ class ForeignNetwork(ABC):
         """Return what one of its states computes on all pairs."""
 
     @abstractmethod
-    def subject_of(self, checkpoint: Checkpoint, chosen: Any, final: Callable[[], Any] | None) -> Any:
+    def subject_of(self, checkpoint: Checkpoint, supplied: Any, final: Callable[[], Any] | None) -> Any:
         """Return one of its states as a subject of measures."""
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from interp.all_pairs import activations, hooked_activations, hooked_input_gradients, loss_gradient
-from interp.measures.subject import Chosen, Missing, Subject
+from interp.measures.subject import Missing, Subject, Supplied
 from interp.networks import Network
 from interp.networks.base import InputGradients, gradients_of, plain
 from interp.networks.pairs import Pairs
@@ -26,7 +26,7 @@ _NO_ATTENTION = {"pattern": "the model has no attention"}
 
 
 def subject_of(
-    checkpoint: Checkpoint, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None
+    checkpoint: Checkpoint, supplied: Supplied | None = None, final: Callable[[], Subject] | None = None
 ) -> Subject:
     """Return a checkpoint as a subject; `final` gives that of its run's last checkpoint, by default by reading it."""
     run, config = checkpoint.run, checkpoint.config
@@ -38,7 +38,7 @@ def subject_of(
         return subject_of(run.last_readable())
 
     if isinstance(config, ForeignNetwork):
-        return config.subject_of(checkpoint, chosen, final or last)
+        return config.subject_of(checkpoint, supplied, final or last)
     # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
     weights = {name: weight.clone() for name, weight in plain(checkpoint.weights).items()}
     p = checkpoint.task.p
@@ -66,7 +66,7 @@ def subject_of(
         step=checkpoint.step,
         train_mask=checkpoint.train_mask,
         final=final or last,
-        chosen=chosen or {},
+        supplied=supplied or {},
         have={
             "weights": lambda: weights,
             "parameters": lambda: list(weights.values()),
@@ -95,7 +95,7 @@ def hooked_subject_of(
     model: HookedRootModule,
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     step: int | None = None,
     final: Callable[[], Subject] | None = None,
 ) -> Subject:
@@ -125,7 +125,7 @@ def hooked_subject_of(
         step=step,
         train_mask=train_mask,
         final=final,
-        chosen=chosen or {},
+        supplied=supplied or {},
         have=have,
         lack={
             **_NO_NEURONS,

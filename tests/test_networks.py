@@ -482,6 +482,7 @@ def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_p
         ),
         ({"axes": lambda self: {"A": ("d_vocab", "d_hid")}}, "A must have axes of at least 1"),
         ({"forward": drawing(right)}, r"wrong_tables must draw no random numbers; two runs .* differ by"),
+        ({"forward": drawing(right), "__module__": "interp.networks.mine"}, "wrong_tables must draw no random numbers"),
         ({"forward": mixing(right)}, r"a pair the same logits alone and among others; two such runs differ by"),
     ]:
         before = torch.get_rng_state()

@@ -34,7 +34,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-Chosen = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
+Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
 
 
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
@@ -71,17 +71,17 @@ class Subject:
         step: int | None = None,
         train_mask: Bool[Tensor, "p p"] | None = None,
         final: Callable[[], Subject] | None = None,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] = {},
+        supplied: Mapping[Callable[..., Any], Callable[[], Any]] = {},
         have: Mapping[str, Callable[[], Any]] = {},
         lack: Mapping[str, str] = {},
         doubts: Sequence[str] = (),
     ) -> None:
         """Make a subject of what gives its arrays when they are first asked for.
 
-        `chosen` gives the results of quantities that are not to be computed, such as the key frequencies of a run;
+        `supplied` gives the results of quantities that are not to be computed, such as the key frequencies of a run;
         `have` gives weights, parameters, W_E, W_L and the others, and `lack` the reason of each that is not there.
         """
-        self.task, self.step, self.chosen = task, step, chosen
+        self.task, self.step, self.supplied = task, step, supplied
         self._activations, self._train_mask, self._final = activations, train_mask, final
         self._have, self._lack, self.doubts = have, lack, doubts
         self._kept: dict[Any, Any] = {}
@@ -255,9 +255,9 @@ def quantity(of: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[S
 
     @functools.wraps(of)
     def kept(subject: Subject, /, *args: P.args, **settings: P.kwargs) -> T:
-        if not settings and kept in subject.chosen:
+        if not settings and kept in subject.supplied:
             subject.needs(name)
-            return subject.chosen[kept]()
+            return subject.supplied[kept]()
         return subject.result(of, default | settings)
 
     return kept
