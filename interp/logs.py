@@ -225,16 +225,16 @@ def _meaning(column: str) -> tuple[str | None, str] | None:
     return (sets[0] if sets else None), kinds[0]
 
 
-def _match(frame: pd.DataFrame, asked: dict[str, str], name: str) -> dict[str, str]:
+def _match(frame: pd.DataFrame, wanted: dict[str, str], name: str) -> dict[str, str]:
     """Return which column is which of interp's names, step included."""
-    if unknown := [target for target in asked if target not in (*NAMES, "step")]:
+    if unknown := [target for target in wanted if target not in (*NAMES, "step")]:
         raise ConfigError(
             f"columns must name some of step, {', '.join(NAMES)}; got {unknown[0]!r}, as which nothing is read."
         )
-    if absent := [column for column in asked.values() if column not in frame]:
+    if absent := [column for column in wanted.values() if column not in frame]:
         raise ConfigError(f"{name} has no column {absent[0]!r}; it has {some(list(frame.columns), 12)}.")
-    found = dict(asked)
-    meanings = {column: _meaning(column) for column in frame.columns if column not in asked.values()}
+    found = dict(wanted)
+    meanings = {column: _meaning(column) for column in frame.columns if column not in wanted.values()}
     for kind in _KINDS:
         for target, fitting in _fitting(meanings, kind).items():
             if target not in found and fitting:

@@ -77,7 +77,7 @@ _NOTE = "interp"  # the metadata key of our safetensors files
 _STEP = re.compile(r"step_(\d+)\.safetensors")
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 
-# Who says what a model was trained on: its file, the caller, or nobody; then it is assumed, and tested when measured.
+# Source of the task and split: recorded in the file, given by the caller, or assumed (then checked when measured).
 Origin = Literal["recorded", "given", "assumed"]
 _MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
 

@@ -405,7 +405,7 @@ def test_what_is_no_network_is_refused(tmp_path):
         network("two tables")(OneHiddenLayer)
     cell = {"__name__": "__main__"}
     exec(compile(TWO_TABLES.replace("two_tables", "cell_tables"), "<cell>", "exec"), cell)
-    with pytest.raises(ConfigError, match="stands in no file"):
+    with pytest.raises(ConfigError, match="is not defined in a file"):
         import_name(cell["TwoTables"])
     assert import_name(OneHiddenLayer) is None
 

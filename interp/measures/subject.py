@@ -38,7 +38,7 @@ Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quan
 
 
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
-    """Raised where a measure needs what cannot be had; the message is the reason, in words, without a full stop."""
+    """Raised if a measure needs what the model lacks; the message is the reason, in words, without a full stop."""
 
 
 class Subject:
@@ -145,7 +145,8 @@ class Subject:
         acts = self._activations()
         for name, value in vars(acts).items():
             self._note(name, value)
-        # A finite sum has finite terms, and costs a tenth of looking at each; one that overflows is looked at.
+        # If the sum is finite, so is every term, and the sum is ten times cheaper. If not, check each term: the sum may
+        # have overflowed.
         if not torch.isfinite(acts.logits.sum()) and not torch.isfinite(acts.logits).all():
             raise not_finite(self)
         return acts
