@@ -7,7 +7,7 @@ df   = interp.trajectory(run)             # a row a checkpoint
 ph   = interp.phases(df)                  # memorization, circuit formation, cleanup
 run  = interp.train(interp.TrainConfig(p=59, train_fraction=0.5, seed=3, steps=5_000), "runs/mine")  # two minutes
 
-interp.linear.ridge and interp.linear.double_descent are the neighbours of grokking that can be solved.
+interp.linear.ridge and interp.linear.double_descent are related systems that can be solved.
 """
 
 import lazy_loader

@@ -45,7 +45,7 @@ def given(value: Any) -> str:
 
 
 def _single(values: Any) -> bool:
-    """Whether this is an array of one number, which says that it is iterable and is not."""
+    """True for a 0-dimensional array: it has `__iter__`, but iterating raises."""
     return bool(getattr(values, "shape", None) == ())
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from interp.arguments import given, one_of
 from interp.errors import CheckpointError, ConfigError
-from interp.measures.subject import Chosen, Subject
+from interp.measures.subject import Subject, Supplied
 from interp.networks.base import Measurable
 from interp.published.layouts import State
 from interp.subjects import hooked_subject_of, subject_of
@@ -67,11 +67,11 @@ def _(
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     step: int | None = None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     final: Callable[[], Subject] | None = None,
     no_split: str = "",
 ) -> Subject:
-    return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, chosen, step, final)
+    return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, supplied, step, final)
 
 
 def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | str) -> tuple[BridgeNetwork, int]:

@@ -21,7 +21,7 @@ from interp.all_pairs import Activations, evaluating
 from interp.arguments import given, room_for, some, whole
 from interp.computing import computing
 from interp.errors import CheckpointError, ConfigError
-from interp.measures.subject import Chosen, Missing, Subject
+from interp.measures.subject import Missing, Subject, Supplied
 from interp.networks.base import SAME, InputGradients, Measurable, at_last, difference, jacobian, some_of
 from interp.networks.pairs import FORWARD_BATCH, MODULE_GRADIENT_BATCH, Pairs
 from interp.published.contents import unwrapped, without_prefix
@@ -147,7 +147,7 @@ class Model(Measurable):
 
     def subject(
         self,
-        chosen: Chosen | None = None,
+        supplied: Supplied | None = None,
         *,
         state: State | None = None,
         step: int | None = None,
@@ -157,7 +157,7 @@ class Model(Measurable):
 
         The other arguments are those of `Subject`.
         """
-        return ModelForward(self._made_of, state).subject(chosen, step, final)
+        return ModelForward(self._made_of, state).subject(supplied, step, final)
 
     def hooked(self, weights: State, p: int) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
@@ -193,11 +193,11 @@ def _(
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     step: int | None = None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     final: Callable[[], Subject] | None = None,
     no_split: str = "",
 ) -> Subject:
-    return network.subject(chosen, state=weights, step=step, final=final)  # it has its own task and split
+    return network.subject(supplied, state=weights, step=step, final=final)  # it has its own task and split
 
 
 # ── what f is given ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -351,7 +351,7 @@ class ModelForward:
 
     def subject(
         self,
-        chosen: Chosen | None,
+        supplied: Supplied | None,
         step: int | None,
         final: Callable[[], Subject] | None,
     ) -> Subject:
@@ -361,7 +361,7 @@ class ModelForward:
             step=step,
             train_mask=self.net.train_mask,
             final=final,
-            chosen=chosen or {},
+            supplied=supplied or {},
             have={
                 "W_E": lambda: None if self.tables is None else self.tables[0],
                 "W_L": self.neuron_logit_map,

@@ -1,4 +1,4 @@
-"""What each setting of a sweep does: runs against those of the middle, by exact tests and by ratios with intervals."""
+"""Effects of each setting of a sweep: its runs against the baseline, by exact tests and by ratios with intervals."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "hist
 
 
 def moved(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs of a sweep with what sets each apart from the middle: columns `moved` and `setting`.
+    """Return the runs of a sweep with the difference of each from the baseline: columns `moved` and `setting`.
 
-    The middle is the commonest value of each setting. `moved` names the settings that differ, with + between them, and
-    `setting` says their values ("weight_decay=0.1"); both are empty for a run of the middle. Of a network that was
-    given whole, the sizes in which the runs of one network differ are named beside it.
-    Raises ConfigError for a frame that is no table of a sweep.
+    The baseline has the commonest value of each setting. `moved` names the settings that differ, with + between them,
+    and `setting` gives their values ("weight_decay=0.1"); both are empty for a run of the baseline. For a network that
+    was given whole, the sizes in which the runs of one network differ are named beside it.
+
+    Raises:
+        ConfigError: The frame is no table of a sweep.
     """
     if not isinstance(table, pd.DataFrame) or not {"memorized", "generalized", "last_step", "p"} <= set(table):
         raise ConfigError(
@@ -36,14 +38,14 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
     named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
     settings = [name for name in named if name not in NO_SETTING]
     words = table[settings].map(in_words)
-    middle = words.mode().iloc[0]
+    baseline = words.mode().iloc[0]
     several = words.groupby("network").nunique() > 1  # which sizes the runs of one network differ in
     rows = []
     for row in words.to_dict("records"):
-        of_default = row["network"] != middle["network"] == ""  # then the flat sizes say nothing
+        of_default = row["network"] != baseline["network"] == ""  # then the flat sizes say nothing
         differ = [
             name for name in settings
-            if (several.at[row["network"], name] if name.startswith("network.") else row[name] != middle[name])
+            if (several.at[row["network"], name] if name.startswith("network.") else row[name] != baseline[name])
             and not (of_default and name in OF_DEFAULT_NETWORK)
         ]  # fmt: skip
         said = ", ".join(f"{name}={row[name]}" for name in differ)
@@ -138,36 +140,42 @@ def adjusted(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests
 
 @computing()
 def effects(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what each setting that a sweep moved does to grokking; a row a setting, that of the middle first.
-
-    `moved` and `setting`, as `moved` gives them
-    `runs`, and of how many of them each outcome came: a column for each of `interp.survival.OUTCOMES`
-    `memorized`   their median step
-    `delay`, `low`, `high`   the median of generalized − memorized by Kaplan and Meier, with its 95 % interval (NaN
-        where it was not reached)
-    `ratio`, `ratio_low`, `ratio_high`   delay over that of the middle, by a log-normal fit to both (without censored
-        runs, the ratio of geometric means), with the 95 % interval of the jackknife over seeds and Student's t on
-        `seeds` − 1 degrees of freedom. The interval is 0 to inf where the runs do not bound it. NaN where no run
-        generalized, or where one generalized at once: its delay has no logarithm
-    `seeds`, `pairs`   how many seeds with a delay the smaller side has, and how many both sides have
-    `p_value`, `least_p`, `exact`   of the log-rank test against the middle by permutation. Labels are exchanged between
-        the two runs of a seed; runs whose seed the other side lacks are exchanged among each other. least_p is the
-        least p-value that the test could give: five pairs give 2/32. `exact` is false where arrangements were drawn
-    `p_adjusted`   p_value adjusted for the number of settings that were tested (Holm)
+    """Return the effect of each setting that a sweep moved on grokking; a row a setting, the baseline first.
 
     The test and the ratio compare the delay of runs that memorized. A run that memorized and had not generalized is
     censored at its last step; one that generalized at once has a delay of 0. Runs that never memorized, diverged or
     failed have no delay and are in their columns alone: look there whether a setting changes how many memorize.
     The test needs runs that were watched for as long on both sides; the intervals are not adjusted for their number.
-    A warning says so where a side has fewer than ten seeds. Raises ConfigError for a table without runs of the middle
-    that memorized.
+    A warning says so if a side has fewer than ten seeds.
+
+    Returns:
+        A data frame with the columns
+
+        `moved`, `setting`: as `moved` gives them.
+        `runs`: their number, and a column for each of `interp.survival.OUTCOMES` of how many came to it.
+        `memorized`: their median step.
+        `delay`, `low`, `high`: the median of generalized − memorized by Kaplan and Meier, with its 95 % interval (NaN
+            where it was not reached).
+        `ratio`, `ratio_low`, `ratio_high`: delay over the baseline's, by a log-normal fit to both (without censored
+            runs, the ratio of geometric means), with the 95 % interval of the jackknife over seeds and Student's t on
+            `seeds` − 1 degrees of freedom. The interval is 0 to inf where the runs do not bound it. NaN where no run
+            generalized, or where one generalized at once: its delay has no logarithm.
+        `seeds`, `pairs`: how many seeds with a delay the smaller side has, and how many both sides have.
+        `p_value`, `least_p`, `exact`: of the log-rank test against the baseline by permutation. Labels are exchanged
+            between the two runs of a seed; runs whose seed the other side lacks are exchanged among each other. least_p
+            is the least p-value that the test could give: five pairs give 2/32. `exact` is false where arrangements
+            were drawn.
+        `p_adjusted`: p_value adjusted for the number of settings that were tested (Holm).
+
+    Raises:
+        ConfigError: The table has no runs of the baseline that memorized.
     """
     runs = with_delays(moved(table))
     runs = runs.assign(delay=runs["delay"].clip(lower=0), outcome=outcomes(table))
     groups = dict(list(runs.groupby("setting", sort=False)))
-    middle = groups[""][groups[""]["delay"].notna()] if "" in groups else runs.head(0)
-    if middle.empty:
-        raise ConfigError("effects() needs runs of the middle, which differ in nothing but their seeds; got none.")
+    baseline = groups[""][groups[""]["delay"].notna()] if "" in groups else runs.head(0)
+    if baseline.empty:
+        raise ConfigError("effects() needs runs of the baseline, which differ in nothing but their seeds; got none.")
     rows = []
     places = {name: place for place, name in enumerate(dict.fromkeys(runs["moved"]))}
     of = dict(zip(map(str, runs["setting"]), runs["moved"], strict=True))
@@ -175,7 +183,7 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
         all_of = groups[said]
         own = all_of[all_of["delay"].notna()]
         row = {
-            "moved": all_of["moved"].iloc[0], "setting": said or "the middle", "runs": len(all_of),
+            "moved": all_of["moved"].iloc[0], "setting": said or "the baseline", "runs": len(all_of),
             **{outcome: int((all_of["outcome"] == outcome).sum()) for outcome in OUTCOMES},
             "memorized": float(all_of["memorized"].astype("Float64").astype(float).median()),
             "delay": math.nan, "low": math.nan, "high": math.nan,
@@ -186,23 +194,23 @@ def effects(table: pd.DataFrame) -> pd.DataFrame:
             curve = curve_of(own)
             row |= {"delay": curve.median, **dict(zip(("low", "high"), curve.median_interval, strict=True))}
             if said:
-                row |= _compared(own, middle)
+                row |= _compared(own, baseline)
         rows.append(row)
     frame = pd.DataFrame(rows)
     tested = frame["p_value"].notna()
     few = frame[tested & (frame["seeds"] < _FEW)]
     if len(few):
         warn(
-            f"{len(few)} of the {int(tested.sum())} settings that effects() compares with the middle have fewer than "
+            f"{len(few)} of the {int(tested.sum())} settings that effects() compares with the baseline have fewer than "
             f"{_FEW} seeds on a side; their p-values cannot be under {few['least_p'].min():.2g}. "
             f"Train {_FEW} seeds or more of each."
         )
     return frame.assign(p_adjusted=adjusted(frame["p_value"].to_numpy(dtype=float)))
 
 
-def _compared(own: pd.DataFrame, middle: pd.DataFrame) -> dict[str, Any]:
-    """Return the columns of a setting that compare the delays of its runs with those of the middle."""
-    both = pd.concat([own, middle], ignore_index=True)
+def _compared(own: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
+    """Return the columns of a setting that compare the delays of its runs with the baseline's."""
+    both = pd.concat([own, baseline], ignore_index=True)
     group = np.arange(len(both)) < len(own)
     delay, censored = both["delay"].to_numpy(dtype=float), both["censored"].to_numpy(dtype=bool)
     seeds = both["seed"].to_numpy()

@@ -22,8 +22,8 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
     """State what interp's computations depend on, and restore all of it afterwards.
 
     Within, tensors are float32 on the CPU unless the code says otherwise, and ordinary ones (no inference mode); no
-    autocast acts; float32 matrix products are taken in full float32; numpy warns as it does by default. Gradients are
-    recorded where `grad` is true, not where it is false, and as the caller has it where it is None.
+    autocast acts; float32 matrix products are taken in full float32; numpy warns as it does by default. `grad=True` or
+    `grad=False` turns gradients on or off; None keeps the caller's setting.
 
     Within another `computing` of the same thread, one with `grad` None has nothing left to do.
 

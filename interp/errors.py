@@ -21,7 +21,7 @@ class TrainingError(InterpError, RuntimeError):
 
 
 class DivergedError(TrainingError):
-    """A training whose loss is no longer finite: begun again with the same settings, it would end alike."""
+    """A training whose loss is no longer finite. Retrying with the same settings would diverge again."""
 
     BEGINNING = "the loss is no longer finite"  # of its message, by which the table of a sweep tells it from others
 
@@ -35,7 +35,7 @@ class StorageError(InterpError, OSError):
 
 
 def warn(message: str) -> None:
-    """A UserWarning in the name of the line outside this package that led here."""
+    """Warn at the caller's line."""
     level, frame = 2, sys._getframe(1)
     # A cached property of interp's is called by functools.
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("interp", "functools"):

@@ -52,7 +52,7 @@ def import_all(names: Iterable[str], declarations: bool = False) -> None:
 
 
 def import_name(declared: type[Network]) -> str | None:
-    """Return what another process has to import to have a network: its module or its file; None for interp's own.
+    """Return the module or file that a worker must import so that this network is registered; None for interp's own.
 
     Raises ConfigError for a network that no file holds, as in a notebook.
     """
@@ -65,7 +65,7 @@ def import_name(declared: type[Network]) -> str | None:
     file = own.forward.__code__.co_filename  # runpy leaves no module behind
     if not os.path.isfile(file):
         raise ConfigError(
-            f"Another process has to import {declared.__name__}, and it stands in no file. Write its class into a "
-            "file, and import it from there."
+            f"Worker processes must import {declared.__name__}, but it is not defined in a file. Move it into a .py "
+            "file and import it from there."
         )
     return os.path.abspath(file)

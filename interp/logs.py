@@ -1,4 +1,4 @@
-"""read_log(): the losses and accuracies that other people's trainings logged, under interp's names."""
+"""read_log(): read the losses and accuracies that other people's trainings logged, under interp's names."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 
 from interp.arguments import given, some, whole
 from interp.disk import PathLike, look_up, open_regular, parse_json
@@ -32,7 +33,18 @@ _KINDS = {
     "loss": {"loss", "losses", "nll", "ce", "xent"},
     "accuracy": {"acc", "accs", "accuracy", "accuracies"},
 }
-_IDLE = {"mean", "avg", "average", "history", "hist", "curve", "values", "metrics", "log", "logs"}  # says nothing more
+_IDLE = {
+    "mean",
+    "avg",
+    "average",
+    "history",
+    "hist",
+    "curve",
+    "values",
+    "metrics",
+    "log",
+    "logs",
+}  # words without a meaning here
 _PERCENT = {"percent", "pct", "percentage"}
 _STEPS = (("step",), ("global", "step"), ("steps",), ("iteration",), ("iterations",), ("iter",), ("update",),
           ("updates",), ("trainer", "global", "step"), ("train", "step"), ("train", "global", "step"), ("it",),
@@ -50,61 +62,34 @@ def read_log(
 ) -> pd.DataFrame:
     """Read a log of losses and accuracies: `interp.phases` and `interp.plot.training_curves` take the result.
 
-    `source` is a CSV file (or with tabs or semicolons), JSON of lists or of rows, JSON lines, a parquet file, an
-    address of one (hf://…), or a data frame. First and last lines that are no rows, such as {"_meta": …}, are left out.
+    Columns named train_acc, val_loss, test/accuracy, eval_loss, validation accuracy and the like are matched; test goes
+    before validation, and step before epoch. First and last lines that are no rows, such as {"_meta": …}, are left out.
 
-    The result has `step` and, of train_loss, test_loss, train_accuracy and test_accuracy, those that were found, under
-    these names: train_acc, val_loss, test/accuracy, eval_loss, validation accuracy and the like are matched; test goes
-    before validation, and step before epoch. Accuracies in percent become fractions. The other columns stay as they
-    are. What was matched is printed (unless `show` is false) and stands in `df.attrs["columns"]`.
+    Args:
+        source: A CSV file (or with tabs or semicolons), JSON of lists or of rows, JSON lines, a parquet file, the
+            address of one (hf://…), or a data frame.
+        every: How many steps lie between two rows of a log that names none; 1 if each row is a step.
+        columns: Which columns of the log to take, if the names do not tell: {"test_loss": "holdout nll"}.
+        where: Which rows to take from a log of several runs, by the values of its columns: {"run": "seed3"}.
+        show: Whether to print what was matched.
 
-    every     how many steps lie between two rows of a log that names none; 1 where each row is a step
-    columns   which column of the log to take, where the names do not tell: {"test_loss": "holdout nll"}
-    where     the rows to take from a log of several runs, by the values of its columns: {"run": "seed3"}
+    Returns:
+        A data frame of `step`, those of train_loss, test_loss, train_accuracy and test_accuracy that were found, and
+        the other columns as they are. Accuracies in percent become fractions. `df.attrs["columns"]` says which column
+        is which.
 
-    Raises CheckpointError for a file that cannot be read, and ConfigError where nothing is matched, two columns are
-    matched alike, no step is named, or no row has the values of `where`.
+    Raises:
+        CheckpointError: The file cannot be read.
+        ConfigError: No column or two are matched, no step is named, or no row has the values of `where`.
     """
-    if isinstance(source, pd.DataFrame):
-        frame, name = source.copy(), "the log"
-        if "step" not in frame and frame.index.names != [None]:
-            frame = frame.reset_index()
-    elif isinstance(source, str | os.PathLike):
-        file, path = local_file(source)
-        frame, name = _read(file, path, set((columns or {}).values())), str(path)
-    else:
-        raise ConfigError(f"read_log takes the path of a log, or a data frame; got {given(source)}.")
-    if not len(frame):
-        raise ConfigError(f"{name} must hold at least one row; it holds none.")
-    frame.columns = pd.Index([str(column) for column in frame.columns])
-    if where is not None and not isinstance(where, Mapping):
-        raise ConfigError(f'where must be a dict of values by column, such as {{"run": "seed3"}}; got {given(where)}.')
-    for column, value in (where or {}).items():
-        frame = _rows_with(frame, column, value, name)
+    frame, name = _opened(source, columns or {})
+    frame = _rows_where(frame, where, name)
     matched = _match(frame, dict(columns or {}), name)
     if "step" not in matched:
-        if every is None:
-            raise ConfigError(
-                f"{name} names no step or epoch; give every= (--every), how many steps lie between two rows, or "
-                f'columns={{"step": …}} (--column step=…). Its columns are {some(list(frame.columns), 8)}.'
-            )
-        frame.insert(0, "step", np.arange(len(frame)) * whole("every", every, 1))
+        frame.insert(0, "step", _counted_steps(frame, every, name))
     elif every is not None:
         raise ConfigError(f"{name} has its steps, in {matched['step']}; leave every (--every) out.")
-    others = [column for column in frame.columns if column not in matched.values() and column not in (*NAMES, "step")]
-    percent = _in_percent(frame, matched, name)
-    said = {"step": f"row · {every}"}
-    result = pd.DataFrame({"step": frame["step"]} if "step" not in matched else {})
-    for target in (one for one in ("step", *NAMES) if one in matched):
-        said[target], in_percent = matched[target], percent and target.endswith("accuracy")
-        result[target] = _numbers(frame[matched[target]], matched[target], name) / (100 if in_percent else 1)
-        said[target] += " (percent)" if in_percent else ""
-    rows = result["step"].notna()
-    if not rows.any():
-        raise ConfigError(f"{name} has no row with a step in its column {said['step']}.")
-    result = pd.concat([result, frame[others]], axis=1)[rows].reset_index(drop=True)
-    if (result["step"] % 1 == 0).all():
-        result["step"] = result["step"].astype(np.int64)
+    result, said = _converted(frame, matched, name, f"row · {every}")
     result.attrs = {"columns": said, "log": name}
     if show:
         from interp.console import console, say
@@ -114,11 +99,77 @@ def read_log(
     return result
 
 
-def is_log(path: PathLike) -> bool:
-    """Whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes.
+def _opened(source: PathLike | pd.DataFrame, columns: Mapping[str, str]) -> tuple[pd.DataFrame, str]:
+    """Return a log as a data frame of its own, and its name for messages."""
+    if isinstance(source, pd.DataFrame):
+        frame, name = source.copy(), "the log"
+        if "step" not in frame and frame.index.names != [None]:
+            frame = frame.reset_index()
+    elif isinstance(source, str | os.PathLike):
+        file, path = local_file(source)
+        frame, name = _read(file, path, set(columns.values())), str(path)
+    else:
+        raise ConfigError(f"read_log takes the path of a log, or a data frame; got {given(source)}.")
+    if not len(frame):
+        raise ConfigError(f"{name} must hold at least one row; it holds none.")
+    frame.columns = pd.Index([str(column) for column in frame.columns])
+    return frame, name
 
-    An address such as hf://… goes by the end of its name, so that it is fetched once, by what reads it. Raises
-    CheckpointError where there is nothing, and for an empty file or one of no such kind.
+
+def _rows_where(frame: pd.DataFrame, where: Mapping[str, Any] | None, name: str) -> pd.DataFrame:
+    """Return the rows with these values in their columns; a number may be given as text, as the shell does."""
+    if where is not None and not isinstance(where, Mapping):
+        raise ConfigError(f'where must be a dict of values by column, such as {{"run": "seed3"}}; got {given(where)}.')
+    for column, value in (where or {}).items():
+        if column not in frame:
+            raise ConfigError(f"{name} has no column {column!r}; it has {some(list(frame.columns), 12)}.")
+        values = frame[column]
+        found = values.astype(str) == str(value)
+        if pd.api.types.is_numeric_dtype(values):
+            found |= values == pd.to_numeric(value, errors="coerce")
+        if not found.any():
+            known = some([str(one) for one in values.unique()], 8)
+            raise ConfigError(f"{name} has no row whose {column} is {value}; the values of {column} are {known}.")
+        frame = frame[found].reset_index(drop=True)
+    return frame
+
+
+def _counted_steps(frame: pd.DataFrame, every: int | None, name: str) -> Int[np.ndarray, " rows"]:
+    if every is None:
+        raise ConfigError(
+            f"{name} names no step or epoch; give every= (--every), how many steps lie between two rows, or "
+            f'columns={{"step": …}} (--column step=…). Its columns are {some(list(frame.columns), 8)}.'
+        )
+    return np.arange(len(frame)) * whole("every", every, 1)
+
+
+def _converted(
+    frame: pd.DataFrame, matched: Mapping[str, str], name: str, counted: str
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Return the log under interp's names, and which column each is; `counted` stands for that of counted steps."""
+    percent = _in_percent(frame, matched, name)
+    others = [column for column in frame.columns if column not in matched.values() and column not in (*NAMES, "step")]
+    found, said = {} if "step" in matched else {"step": frame["step"]}, {"step": counted}
+    for target in (one for one in ("step", *NAMES) if one in matched):
+        in_percent = percent and target.endswith("accuracy")
+        found[target] = _numbers(frame[matched[target]], matched[target], name) / (100 if in_percent else 1)
+        said[target] = matched[target] + (" (percent)" if in_percent else "")
+    rows = found["step"].notna()
+    if not rows.any():
+        raise ConfigError(f"{name} has no row with a step in its column {said['step']}.")
+    result = pd.concat([pd.DataFrame(found), frame[others]], axis=1)[rows].reset_index(drop=True)
+    if (result["step"] % 1 == 0).all():
+        result["step"] = result["step"].astype(np.int64)
+    return result, said
+
+
+def is_log(path: PathLike) -> bool:
+    """Return whether a file is a log by its content: parquet or text, neither of which torch or safetensors writes.
+
+    An address such as hf://… is judged by the end of its name, so that it is fetched only once, when it is read.
+
+    Raises:
+        CheckpointError: There is no file, or it is empty or of another kind.
     """
     address = os.fsdecode(path)
     file = Path(address)
@@ -145,20 +196,6 @@ def is_log(path: PathLike) -> bool:
     return True
 
 
-def _rows_with(frame: pd.DataFrame, column: str, value: Any, name: str) -> pd.DataFrame:
-    """Return the rows with this value in a column; a number may be given as text, as the shell does."""
-    if column not in frame:
-        raise ConfigError(f"{name} has no column {column!r}; it has {some(list(frame.columns), 12)}.")
-    values = frame[column]
-    found = values.astype(str) == str(value)
-    if pd.api.types.is_numeric_dtype(values):
-        found |= values == pd.to_numeric(value, errors="coerce")
-    if not found.any():
-        known = some([str(one) for one in values.unique()], 8)
-        raise ConfigError(f"{name} has no row whose {column} is {value}; the values of {column} are {known}.")
-    return frame[found].reset_index(drop=True)
-
-
 # ── which column is what ──
 
 
@@ -169,13 +206,13 @@ def _words(column: str) -> tuple[str, ...]:
 
 
 def _counts_steps(column: str) -> tuple[str, ...] | None:
-    """Return the words of a name that counts steps, None for another."""
+    """Return the words of a name that counts steps, or None."""
     words = tuple(word for word in _words(column) if word not in _IDLE)
     return words if words in _STEPS else None
 
 
 def _meaning(column: str) -> tuple[str | None, str] | None:
-    """Return the set of pairs that a name speaks of (None if it names none) and the kind of number, or None."""
+    """Return which set of pairs (or None) and which kind of number a name speaks of; None if it speaks of neither."""
     words = [word for word in _words(column) if word not in _IDLE and word not in _PERCENT]
     if column.lower().startswith("log"):
         return None  # the logarithm of a loss
@@ -188,33 +225,20 @@ def _meaning(column: str) -> tuple[str | None, str] | None:
     return (sets[0] if sets else None), kinds[0]
 
 
-def _match(frame: pd.DataFrame, chosen: dict[str, str], name: str) -> dict[str, str]:
+def _match(frame: pd.DataFrame, wanted: dict[str, str], name: str) -> dict[str, str]:
     """Return which column is which of interp's names, step included."""
-    if unknown := [target for target in chosen if target not in (*NAMES, "step")]:
+    if unknown := [target for target in wanted if target not in (*NAMES, "step")]:
         raise ConfigError(
             f"columns must name some of step, {', '.join(NAMES)}; got {unknown[0]!r}, as which nothing is read."
         )
-    if absent := [column for column in chosen.values() if column not in frame]:
+    if absent := [column for column in wanted.values() if column not in frame]:
         raise ConfigError(f"{name} has no column {absent[0]!r}; it has {some(list(frame.columns), 12)}.")
-    found = dict(chosen)
-    meanings = {column: _meaning(column) for column in frame.columns if column not in chosen.values()}
+    found = dict(wanted)
+    meanings = {column: _meaning(column) for column in frame.columns if column not in wanted.values()}
     for kind in _KINDS:
-        of: dict[str | None, list[str]] = {}
-        for column, meaning in meanings.items():
-            if meaning is not None and meaning[1] == kind:
-                of.setdefault(meaning[0], []).append(column)
-        # Without a word for the set, a loss beside a validation loss is that of training.
-        train = of.get("train") or (of.get(None) if of.get("test") or of.get("validation") else None)
-        for target, there in ((f"train_{kind}", train), (f"test_{kind}", of.get("test") or of.get("validation"))):
-            if target in found or not there:
-                continue
-            exact = [column for column in there if column == target] or there
-            if len(exact) > 1:
-                raise ConfigError(
-                    f'{name} has several columns for {target}: {some(exact)}; give columns={{"{target}": …}} '
-                    f"(--column {target}=…)."
-                )
-            found[target] = exact[0]
+        for target, fitting in _fitting(meanings, kind).items():
+            if target not in found and fitting:
+                found[target] = _only_one(target, fitting, name)
     if not any(target in found for target in NAMES):
         raise ConfigError(
             f"{name} must have losses or accuracies of train and test pairs; none of its columns is one: "
@@ -228,8 +252,29 @@ def _match(frame: pd.DataFrame, chosen: dict[str, str], name: str) -> dict[str, 
     return found
 
 
+def _fitting(meanings: Mapping[str, tuple[str | None, str] | None], kind: str) -> dict[str, list[str]]:
+    """Return the columns that may be the losses, or the accuracies, of train and of test pairs."""
+    of: dict[str | None, list[str]] = {}
+    for column, meaning in meanings.items():
+        if meaning is not None and meaning[1] == kind:
+            of.setdefault(meaning[0], []).append(column)
+    test = of.get("test") or of.get("validation") or []
+    # Without a word for the set, a loss beside a validation loss is that of training.
+    return {f"train_{kind}": of.get("train") or (of.get(None, []) if test else []), f"test_{kind}": test}
+
+
+def _only_one(target: str, columns: list[str], name: str) -> str:
+    exact = [column for column in columns if column == target] or columns
+    if len(exact) > 1:
+        raise ConfigError(
+            f'{name} has several columns for {target}: {some(exact)}; give columns={{"{target}": …}} '
+            f"(--column {target}=…)."
+        )
+    return exact[0]
+
+
 def _in_percent(frame: pd.DataFrame, matched: Mapping[str, str], name: str) -> bool:
-    """Whether the accuracies are in percent: by a sign or a name, or since one is over 1; all are taken alike."""
+    """Return whether all accuracies are in percent: one has a percent sign or name, or a value over 1."""
     percent = False
     for column in (column for target, column in matched.items() if target.endswith("accuracy")):
         values = _numbers(frame[column], column, name)
@@ -306,7 +351,7 @@ def _json(text: str, name: Path | str) -> pd.DataFrame:
 
 
 def _lists(content: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """Return the lists of a JSON object, those of objects in it too: {"train": {"loss": […]}} has "train/loss"."""
+    """Return the lists in a JSON object and in the objects inside it: {"train": {"loss": […]}} has "train/loss"."""
     lists = {key: value for key, value in _flat(content).items() if isinstance(value, list) and value}
     rows = [value for value in lists.values() if all(isinstance(one, dict) for one in value)]
     if len(rows) == 1 and not any(_meaning(key) for key in lists):
@@ -316,7 +361,7 @@ def _lists(content: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _flat(content: Mapping[str, Any], depth: int = 3) -> dict[str, Any]:
-    """Return an object without objects in it: their entries under "outer/inner"."""
+    """Return the entries of an object, those of the objects inside it under "outer/inner"."""
     flat: dict[str, Any] = {}
     for key, value in content.items():
         if isinstance(value, dict) and depth:
@@ -341,7 +386,7 @@ def _json_lines(text: str, name: Path | str) -> pd.DataFrame:
 
 
 def _rows(content: list[Any], name: Path | str) -> pd.DataFrame:
-    """Return objects as rows; those that hold no step, loss or accuracy of their own are left out."""
+    """Return objects as rows, without those that hold no step, loss or accuracy."""
     flat = [_flat(row) if isinstance(row, dict) else {} for row in content]
     there = [
         any((_meaning(key) or _counts_steps(key)) and _is_number(value) for key, value in row.items())

@@ -53,7 +53,7 @@ from interp.disk import (
     write_whole,
 )
 from interp.errors import CheckpointError, ConfigError, warn
-from interp.measures.subject import Chosen, Missing, Subject
+from interp.measures.subject import Missing, Subject, Supplied
 from interp.networks import Network, Weights, check_weights, network_of
 from interp.networks.base import Measurable, UnknownNetworkError
 from interp.subjects import NO_SPLIT, subject_of
@@ -79,7 +79,7 @@ _NOTE = "interp"  # the metadata key of our safetensors files
 _STEP = re.compile(r"step_(\d+)\.safetensors")
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
 
-# Who says what a model was trained on: its file, the caller, or nobody; then it is assumed, and tested when measured.
+# Source of the task and split: recorded in the file, given by the caller, or assumed (then checked when measured).
 Origin = Literal["recorded", "given", "assumed"]
 _MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
 
@@ -147,11 +147,11 @@ class Checkpoint:
             check_weights(self.weights, self.config)
         return self.config.hooked(self.weights, self.task.p)
 
-    def subject(self, chosen: Chosen | None = None, final: Callable[[], Subject] | None = None) -> Subject:
+    def subject(self, supplied: Supplied | None = None, final: Callable[[], Subject] | None = None) -> Subject:
         """Return this model as a subject of measures.
 
         Args:
-            chosen: Results of quantities that are not to be computed.
+            supplied: Results of quantities that are not to be computed.
             final: Gives the last checkpoint of its run as a subject; by default that one is read.
         """
         run = self.run
@@ -164,7 +164,7 @@ class Checkpoint:
         in_directory = run is not None and Path(run.path).is_dir()
         no_split = f"the run has no {SPLIT}, so train and test pairs are unknown" if in_directory else NO_SPLIT
         return subject_of(
-            self.config, self.weights, self.task, self.train_mask, self.step, chosen, final or last, no_split
+            self.config, self.weights, self.task, self.train_mask, self.step, supplied, final or last, no_split
         )
 
 

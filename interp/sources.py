@@ -19,7 +19,7 @@ from interp.arguments import given
 from interp.callables import Array, Model, Tokens, is_array
 from interp.errors import ConfigError
 from interp.logs import is_log, read_log
-from interp.measures.subject import Chosen, Subject
+from interp.measures.subject import Subject, Supplied
 from interp.networks.base import Measurable
 from interp.published.loading import last_checkpoint, load_any, load_run
 from interp.run import Checkpoint, Origin, PathLike, Run
@@ -45,7 +45,7 @@ class OneModel:
     """
 
     task: Task
-    subject: Callable[[Chosen | None], Subject]
+    subject: Callable[[Supplied | None], Subject]
     network: Measurable | None = None
     checkpoint: Checkpoint | None = None
     task_origin: Origin = "given"

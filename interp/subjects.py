@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.all_pairs import hooked_activations, hooked_input_gradients, loss_gradient, over_pairs
 from interp.computing import computing
-from interp.measures.subject import Chosen, Missing, Subject
+from interp.measures.subject import Missing, Subject, Supplied
 from interp.networks import Network, Weights
 from interp.networks.base import InputGradients, Measurable, gradients_of, plain
 from interp.networks.pairs import Pairs
@@ -33,7 +33,7 @@ def subject_of(
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     step: int | None = None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     final: Callable[[], Subject] | None = None,
     no_split: str = NO_SPLIT,
 ) -> Subject:
@@ -45,7 +45,7 @@ def subject_of(
         task: What it was trained to compute.
         train_mask: True for train pairs, [p, p]; None if unknown, for the reason `no_split`.
         step: Updates made; None if unknown.
-        chosen: Results of quantities that are not to be computed.
+        supplied: Results of quantities that are not to be computed.
         final: Gives the last checkpoint of its run as a subject.
     """
     raise TypeError(f"a {type(network).__name__} registers no subject_of")
@@ -58,7 +58,7 @@ def _(
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
     step: int | None = None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     final: Callable[[], Subject] | None = None,
     no_split: str = NO_SPLIT,
 ) -> Subject:
@@ -83,7 +83,7 @@ def _(
         step=step,
         train_mask=train_mask,
         final=final,
-        chosen=chosen or {},
+        supplied=supplied or {},
         have={
             "weights": lambda: own,
             "parameters": lambda: list(own.values()),
@@ -112,7 +112,7 @@ def hooked_subject_of(
     model: HookedRootModule,
     task: Task,
     train_mask: Bool[Tensor, "p p"] | None,
-    chosen: Chosen | None = None,
+    supplied: Supplied | None = None,
     step: int | None = None,
     final: Callable[[], Subject] | None = None,
 ) -> Subject:
@@ -142,7 +142,7 @@ def hooked_subject_of(
         step=step,
         train_mask=train_mask,
         final=final,
-        chosen=chosen or {},
+        supplied=supplied or {},
         have=have,
         lack={
             **_NO_NEURONS,

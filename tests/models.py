@@ -69,7 +69,7 @@ def subject(
         return key_frequencies_of(made, share=share) if key_frequencies is None else key_frequencies
 
     made = Subject(
-        task, lambda: acts, step=step, train_mask=train_mask, chosen={key_frequencies_of: keys},
+        task, lambda: acts, step=step, train_mask=train_mask, supplied={key_frequencies_of: keys},
         have={"W_E": lambda: W_E, "W_L": lambda: W_L, "parameters": lambda: [torch.ones(1)]},
         lack={"train_mask": "no split here"},
     )  # fmt: skip

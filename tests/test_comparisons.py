@@ -104,10 +104,10 @@ def test_runs_are_told_by_what_sets_them_apart_from_the_middle():
 
 
 def test_effects_are_medians_beside_the_middle_and_tested_against_it():
-    """The middle waits for 100, 200, 300 steps; decay 3 for 10, 20, 30: a tenth. With 0.1 two of three still wait."""
+    """The baseline waits for 100, 200, 300 steps; decay 3 for 10, 20, 30: a tenth. With 0.1 two of three still wait."""
     with pytest.warns(UserWarning, match=r"5 of the 5 settings .* fewer than 10 seeds on a side; their p-values"):
         found = interp.effects(of_settings()).set_index("setting")
-    assert found.index[0] == "the middle"
+    assert found.index[0] == "the baseline"
     assert found["delay"].iloc[0] == 200
     assert found.loc["weight_decay=3", ["delay", "ratio", "runs", "generalized"]].tolist() == pytest.approx(
         [20, 0.1, 3, 3]
@@ -130,7 +130,7 @@ def test_effects_are_medians_beside_the_middle_and_tested_against_it():
     at_once = found.loc["network=one_hidden_layer, network.d_hidden=64"]
     assert (at_once["delay"], at_once["generalized at once"]) == (0, 1)
     assert math.isnan(at_once["ratio"])  # 0 has no logarithm
-    with pytest.raises(ConfigError, match="needs runs of the middle"):
+    with pytest.raises(ConfigError, match="needs runs of the baseline"):
         interp.effects(of_settings().assign(memorized=pd.array([None] * 13, dtype="Int64")))
 
 
@@ -148,7 +148,7 @@ def paired(delays, others, last=10_000) -> pd.DataFrame:
 
 @pytest.mark.filterwarnings("ignore:.* fewer than 10 seeds:UserWarning")
 def test_the_ratio_of_pairs_has_the_interval_of_their_logarithms():
-    """Without censored runs, e^(mean ± t s / √5) of log(delay / delay of the middle)."""
+    """Without censored runs, e^(mean ± t s / √5) of log(delay / delay of the baseline)."""
     first, second = [400, 900, 500, 1_700, 600], [100, 350, 90, 700, 400]
     row = interp.effects(paired(first, second)).iloc[1]
     logs = np.log(second) - np.log(first)
@@ -205,7 +205,7 @@ def test_the_figure_of_effects_has_a_panel_a_setting_and_the_middle_in_each():
     assert list(medians.x) == ["0.1", "1", "3", "10"]
     bands = [(shape.y0, shape.y1) for shape in figure.layout.shapes if shape.type == "rect"]
     assert bands == [(100, 300)] * 3
-    with pytest.raises(ConfigError, match="needs runs of the middle of a sweep"):
+    with pytest.raises(ConfigError, match="needs runs of the baseline of a sweep"):
         plot.effects(of_settings().iloc[:3])
 
 

@@ -405,7 +405,7 @@ def test_what_is_no_network_is_refused(tmp_path):
         network("two tables")(OneHiddenLayer)
     cell = {"__name__": "__main__"}
     exec(compile(TWO_TABLES.replace("two_tables", "cell_tables"), "<cell>", "exec"), cell)
-    with pytest.raises(ConfigError, match="stands in no file"):
+    with pytest.raises(ConfigError, match="is not defined in a file"):
         import_name(cell["TwoTables"])
     assert import_name(OneHiddenLayer) is None
 
@@ -507,6 +507,7 @@ def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_p
         ),
         ({"axes": lambda self: {"A": ("d_vocab", "d_hid")}}, "A must have axes of at least 1"),
         ({"forward": drawing(right)}, r"wrong_tables must draw no random numbers; two runs .* differ by"),
+        ({"forward": drawing(right), "__module__": "interp.networks.mine"}, "wrong_tables must draw no random numbers"),
         ({"forward": mixing(right)}, r"a pair the same logits alone and among others; two such runs differ by"),
     ]:
         before = torch.get_rng_state()

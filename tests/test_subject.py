@@ -186,6 +186,18 @@ def test_names_of_interps_own_measures_are_taken():
         interp.measure(name="mine", columns="excluded_loss_{}")(lambda subject: {14: 1.0})
 
 
+def test_no_module_of_a_users_measure_makes_it_one_of_interps_own(declared):
+    def tide(subject):
+        return 1.0
+
+    tide.__module__ = "interp.measures.tides"
+    interp.measure(tide)
+    assert not registry.MEASURES["tide"].builtin
+    with pytest.raises(ConfigError, match="loss is a name of interp's own"):
+        interp.measure(name="loss")(tide)
+    assert registry.MEASURES["loss"].builtin
+
+
 def test_a_declaration_says_what_it_is(declared):
     """By default a measure is computed always, and titled by the first line of its docstring."""
 

@@ -28,7 +28,7 @@ def main(sweep: Sweep, out: Path) -> list[Path]:
         {
             "setting": row["setting"], "outcomes": in_counts({one: row[one] for one in OUTCOMES if row[one]}),
             "memorized at": _steps(row["memorized"]), "delay": _steps(row["delay"]),
-            "times the middle's": _ratio(row), "p": _number(row["p_value"]), "least p": _number(row["least_p"]),
+            "times the baseline's": _ratio(row), "p": _number(row["p_value"]), "least p": _number(row["least_p"]),
             "adjusted p": _number(row["p_adjusted"]), "effect": _effect(row),
             "ridge regression, times": _ridge(row["moved"], row["setting"], middle),
         }
@@ -40,7 +40,7 @@ def main(sweep: Sweep, out: Path) -> list[Path]:
 
 
 def _exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Return delay ∝ setting^x for each number that was moved alone, above 0, the runs of the middle among them."""
+    """Return delay ∝ setting^x for each number that was moved alone, above 0, the runs of the baseline among them."""
     runs, rows = moved(table), []
     for name in dict.fromkeys(runs["moved"]):
         of = runs[runs["moved"].isin(["", name])]
@@ -58,7 +58,7 @@ def _exponents(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _ratio(row: dict[Any, Any]) -> str:
-    if pd.isna(row["ratio"]) or row["setting"] == "the middle":
+    if pd.isna(row["ratio"]) or row["setting"] == "the baseline":
         return "–"
     return f"{row['ratio']:.2g} [{row['ratio_low']:.2g}, {row['ratio_high']:.2g}]"
 
@@ -73,7 +73,7 @@ def _steps(value: float) -> str:
 
 def _effect(row: dict[Any, Any]) -> str:
     """Return in words what a setting does, by the adjusted p-value, or by the interval of the ratio alone."""
-    if row["setting"] == "the middle":
+    if row["setting"] == "the baseline":
         return "–"
     if row["diverged"] == row["runs"]:
         return "diverges"

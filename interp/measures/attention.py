@@ -14,7 +14,7 @@ from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Missing, Subject, quantity
 
 
@@ -92,7 +92,9 @@ def score_vectors_of(subject: Subject) -> Float[Tensor, "n_heads p"]:
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@measure(title="mean over heads, and over a and b, of the share of attention that one frequency explains", source=NANDA)
+@builtin_measure(
+    title="mean over heads, and over a and b, of the share of attention that one frequency explains", source=NANDA
+)
 def attention_share(subject: Subject) -> float:
     subject.needs_fourier()
     return float(attention_shares(subject.pattern).amax(0).mean())

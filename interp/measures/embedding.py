@@ -10,7 +10,7 @@ from interp.arguments import checks_arrays
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import frequency_rows, shared_basis
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Subject, present
 
 
@@ -68,24 +68,26 @@ def on_circle(W: Float[Tensor, "p d"], directions: Float[Tensor, "2 d"]) -> Floa
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@measure(title="norm of W_E along each row of the Fourier basis: cos w_k is row 2k − 1", source=NANDA, shape="[p]")
+@builtin_measure(
+    title="norm of W_E along each row of the Fourier basis: cos w_k is row 2k − 1", source=NANDA, shape="[p]"
+)
 def embedding_norms(subject: Subject) -> Float[Tensor, " p"]:
     subject.needs_fourier()
     return fourier_norms(subject.W_E)
 
 
-@measure(title="Gini coefficient of embedding_norms: near 1 for few frequencies", source=NANDA)
+@builtin_measure(title="Gini coefficient of embedding_norms: near 1 for few frequencies", source=NANDA)
 def embedding_gini(subject: Subject) -> float:
     why = "W_E is zero for every number, so its norms have no Gini coefficient"
     return present(gini(embedding_norms(subject)), why)
 
 
-@measure(title="norm of W_L along the same rows, over outputs", source=NANDA, shape="[p]")
+@builtin_measure(title="norm of W_L along the same rows, over outputs", source=NANDA, shape="[p]")
 def unembedding_norms(subject: Subject) -> Float[Tensor, " p"]:
     subject.needs_fourier()
     return fourier_norms(subject.W_L.T)
 
 
-@measure(title="Gini coefficient of unembedding_norms", source=NANDA)
+@builtin_measure(title="Gini coefficient of unembedding_norms", source=NANDA)
 def unembedding_gini(subject: Subject) -> float:
     return present(gini(unembedding_norms(subject)), "W_L is zero, so its norms have no Gini coefficient")

@@ -13,7 +13,7 @@ from interp.arguments import checks_arrays, frequencies_of, given, number, numbe
 from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Missing, Subject, present, quantity
 from interp.thresholds import KEY_SHARE
 
@@ -198,7 +198,7 @@ def table(subject: Subject) -> Float[Tensor, "p p"]:
     return logit_table(subject.logits, subject.task.labels)
 
 
-@measure(
+@builtin_measure(
     name="cos_coefficients", title="coefficients of the logits along cos w_k(a + b − c)", source=NANDA,
     shape="[⌊p/2⌋]", columns="cos_coefficient_{}", first=1,
 )  # fmt: skip
@@ -206,7 +206,7 @@ def cos_coefficients_of(subject: Subject) -> Float[Tensor, " n_frequencies"]:
     return cos_coefficients(table(subject))
 
 
-@measure(
+@builtin_measure(
     name="key_frequencies", title="the k whose cos w_k(a + b − c) carries more than 1 % of the squared coefficients",
     source=NANDA, shape="a list",
 )  # fmt: skip
@@ -214,7 +214,7 @@ def key_frequencies_of(subject: Subject, *, share: float = KEY_SHARE) -> tuple[i
     return key_frequencies(cos_coefficients_of(subject), share)
 
 
-@measure(
+@builtin_measure(
     name="logit_variance_explained",
     title="share of the centred logits' variance in the key cos w_k(a + b − c)", source=NANDA,
 )  # fmt: skip
@@ -225,7 +225,7 @@ def logit_variance_explained_of(subject: Subject) -> float:
     return present(explained, why)
 
 
-@measure(
+@builtin_measure(
     title="share of pairs that the key cosines alone decide, whatever the rest of the logits does", on_request=True,
     source="after Wu et al. (2024) and Yip et al. (2024)",
 )  # fmt: skip
@@ -242,7 +242,7 @@ def explained_accuracy(subject: Subject) -> float:
     return float((rest.amax(-1) - rest.amin(-1) < wave[0] - wave[1:].max()).double().mean())
 
 
-@measure(
+@builtin_measure(
     title="mean over the key k of how much of the neurons along u_k, v_k is a multiple of cos, sin w_k(a + b)",
     source=NANDA,
 )  # fmt: skip
@@ -257,7 +257,7 @@ def neuron_projection_share(subject: Subject) -> float:
     return math.fsum(there) / len(there)
 
 
-@measure(title="share of ‖W_L‖² along cos, sin w_k c of the key k", source=NANDA)
+@builtin_measure(title="share of ‖W_L‖² along cos, sin w_k c of the key k", source=NANDA)
 def neuron_logit_key_share(subject: Subject) -> float:
     subject.needs_fourier()
     return present(key_share(subject.W_L, key_frequencies_of(subject)), "W_L is zero, so none of it lies anywhere")

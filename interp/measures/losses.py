@@ -11,7 +11,7 @@ from torch import Tensor
 
 from interp.arguments import checks_arrays, numbers_below
 from interp.measures import logits as of_logits
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Missing, Subject, quantity
 
 _of_any_values = partial(checks_arrays, values=False)  # a network that diverged has the loss nan
@@ -84,32 +84,32 @@ def _mean(x: Tensor) -> float:
     return float(x.double().mean())
 
 
-@measure(title="mean cross-entropy over all pairs", unit="nats", source=NANDA)
+@builtin_measure(title="mean cross-entropy over all pairs", unit="nats", source=NANDA)
 def loss(subject: Subject) -> float:
     return _mean(cross_entropies(subject))
 
 
-@measure(title="share of all pairs answered right", source=NANDA)
+@builtin_measure(title="share of all pairs answered right", source=NANDA)
 def accuracy(subject: Subject) -> float:
     return _mean(right(subject))
 
 
-@measure(title="mean cross-entropy over train pairs", unit="nats", source=NANDA)
+@builtin_measure(title="mean cross-entropy over train pairs", unit="nats", source=NANDA)
 def train_loss(subject: Subject) -> float:
     return _mean(cross_entropies(subject)[subject.train_mask])
 
 
-@measure(title="mean cross-entropy over test pairs", unit="nats", source=NANDA)
+@builtin_measure(title="mean cross-entropy over test pairs", unit="nats", source=NANDA)
 def test_loss(subject: Subject) -> float:
     return _mean(cross_entropies(subject)[test_pairs(subject)])
 
 
-@measure(title="share of train pairs answered right", source=NANDA)
+@builtin_measure(title="share of train pairs answered right", source=NANDA)
 def train_accuracy(subject: Subject) -> float:
     return _mean(right(subject)[subject.train_mask])
 
 
-@measure(title="share of test pairs answered right", source=NANDA)
+@builtin_measure(title="share of test pairs answered right", source=NANDA)
 def test_accuracy(subject: Subject) -> float:
     return _mean(right(subject)[test_pairs(subject)])
 
@@ -126,17 +126,17 @@ def _restricted_losses(subject: Subject) -> Float[Tensor, " p"]:
     return cross_entropy(restricted_of(subject), torch.arange(subject.task.p))
 
 
-@measure(title="loss with the key frequencies of the logits alone, over all pairs", unit="nats", source=NANDA)
+@builtin_measure(title="loss with the key frequencies of the logits alone, over all pairs", unit="nats", source=NANDA)
 def restricted_loss(subject: Subject) -> float:
     return _mean(_restricted_losses(subject))
 
 
-@measure(title="accuracy with the key frequencies of the logits alone, over all pairs", source=NANDA)
+@builtin_measure(title="accuracy with the key frequencies of the logits alone, over all pairs", source=NANDA)
 def restricted_accuracy(subject: Subject) -> float:
     return _mean(correct(restricted_of(subject), torch.arange(subject.task.p)))
 
 
-@measure(title="loss with the key frequencies of the logits alone, over test pairs", unit="nats", source=NANDA)
+@builtin_measure(title="loss with the key frequencies of the logits alone, over test pairs", unit="nats", source=NANDA)
 def restricted_test_loss(subject: Subject) -> float:
     subject.needs_fourier()
     return _mean(_restricted_losses(subject)[subject.task.labels[test_pairs(subject)]])
@@ -157,17 +157,17 @@ def _without_all(subject: Subject) -> tuple[float, float]:
     return _mean(cross_entropy(logits, labels)), _mean(correct(logits, labels))
 
 
-@measure(title="loss with the key frequencies removed, over train pairs", unit="nats", source=NANDA)
+@builtin_measure(title="loss with the key frequencies removed, over train pairs", unit="nats", source=NANDA)
 def excluded_loss(subject: Subject) -> float:
     return _without_all(subject)[0]
 
 
-@measure(title="accuracy with the key frequencies removed, over train pairs", source=NANDA)
+@builtin_measure(title="accuracy with the key frequencies removed, over train pairs", source=NANDA)
 def excluded_accuracy(subject: Subject) -> float:
     return _without_all(subject)[1]
 
 
-@measure(
+@builtin_measure(
     title="loss with one key frequency removed, over train pairs", unit="nats", source=NANDA,
     shape="by key frequency", columns="excluded_loss_{}",
 )  # fmt: skip
@@ -177,7 +177,7 @@ def excluded_loss_by_frequency(subject: Subject) -> dict[int, float]:
     return {k: _mean(cross_entropy(*without)) for k, without in zip(keys, each, strict=True)}
 
 
-@measure(
+@builtin_measure(
     title="share of train pairs whose softmax float32 rounds to 1: in float32 their loss and its gradient are then 0; "
     "interp trains with a loss in float64, so these pairs still train",
     source="Prieto et al. (2025)", on_request=True,
@@ -190,6 +190,6 @@ def softmax_collapse(subject: Subject) -> float:
     return _mean(others <= 2.0**-24)
 
 
-@measure(title="which pairs are answered right", shape="[p, p]", on_request=True)
+@builtin_measure(title="which pairs are answered right", shape="[p, p]", on_request=True)
 def answered(subject: Subject) -> Bool[Tensor, "p p"]:
     return right(subject)

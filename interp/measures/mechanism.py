@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from interp.arguments import checks_arrays, numbers_below
-from interp.measures.registry import ZHONG, measure
+from interp.measures.registry import ZHONG, builtin_measure
 from interp.measures.subject import Subject, present, quantity
 from interp.networks.pairs import Pairs
 
@@ -73,14 +73,14 @@ def _cosines(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMP
     return torch.cat([gradient_cosines(*both) for both in subject.gradients(pairs)])
 
 
-@measure(
+@builtin_measure(
     title="mean cosine similarity of ∂L/∂E_a and ∂L/∂E_b: near 1 for a pizza", source=ZHONG, on_request=True,
 )  # fmt: skip
 def gradient_symmetricity(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
     return float(_cosines(subject, all_to=all_to, sample=sample).mean())
 
 
-@measure(
+@builtin_measure(
     title="standard error of gradient_symmetricity, from its sample of pairs: 0 where it is of all pairs",
     on_request=True, error_of="gradient_symmetricity",
 )  # fmt: skip
@@ -90,7 +90,7 @@ def gradient_symmetricity_error(subject: Subject, *, all_to: int = ALL_PAIRS_TO,
     return standard_error(by_pair, subject.task.p**2)
 
 
-@measure(
+@builtin_measure(
     name="distance_irrelevance",
     title="how little the right logit depends on a − b, of its variation: near 1 for a clock", source=ZHONG,
     on_request=True,
@@ -138,7 +138,7 @@ def _translation(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = 
     return share, standard_error(torch.tensor(pseudo, dtype=torch.float64), population)
 
 
-@measure(
+@builtin_measure(
     title="how much of what the logits see of the inputs depends on differences alone",
     source="after Mallinar et al. (2024)", on_request=True,
 )  # fmt: skip
@@ -150,7 +150,7 @@ def translation_share(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: i
     return _translation(subject, all_to=all_to, sample=sample)[0]
 
 
-@measure(
+@builtin_measure(
     title="standard error of translation_share, by jackknife over its sample of pairs: 0 where it is of all pairs",
     on_request=True, error_of="translation_share",
 )  # fmt: skip

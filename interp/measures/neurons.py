@@ -11,7 +11,7 @@ from interp.computing import computing
 from interp.errors import ConfigError
 from interp.fourier import by_frequency, shared_basis, sum_by_residue
 from interp.measures.logits import key_frequencies_of
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Subject, present, quantity
 
 SINGLE_FREQUENCY_SHARE = 0.85
@@ -177,7 +177,7 @@ def shares_of(subject: Subject) -> Float[Tensor, "n_frequencies d_mlp"]:
     return _shares(subject.neurons, _marginals(subject), _variance(subject.neurons))
 
 
-@measure(
+@builtin_measure(
     name="single_frequency_neurons",
     title="share of neurons of which one frequency explains more than 0.85", source=NANDA,
 )  # fmt: skip
@@ -185,7 +185,7 @@ def single_frequency_neurons_of(subject: Subject) -> float:
     return single_frequency_neurons(shares_of(subject))
 
 
-@measure(
+@builtin_measure(
     title="number of neurons of which frequency k explains more than 0.85, for each k", shape="[⌊p/2⌋]",
     columns="neurons_of_frequency_{}", first=1, on_request=True, source=NANDA,
 )  # fmt: skip
@@ -208,7 +208,7 @@ def _single(
     return single, frequencies, of_a, -of_b if subject.task.sign == -1 else of_b
 
 
-@measure(title="mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons", source=NANDA)
+@builtin_measure(title="mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons", source=NANDA)
 def neuron_phase_agreement(subject: Subject) -> float:
     single, frequencies, of_a, of_b = _single(subject)
     agreement = phase_agreement((of_a, of_b), output_phases(subject.W_L[single], frequencies))
@@ -223,7 +223,7 @@ def phases_of(subject: Subject) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"],
     return frequencies, of_a + of_b, output_phases(subject.W_L[single], frequencies)
 
 
-@measure(
+@builtin_measure(
     title="mean of cos(φ_a − φ_b) over the single-frequency neurons of each key k: 1 on a disc, 0 on a torus",
     source="Moisescu-Pareja et al. (2025)", shape="by key frequency", columns="phase_alignment_{}", on_request=True,
 )  # fmt: skip

@@ -7,7 +7,7 @@ import numbers
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -37,16 +37,19 @@ _NAN = "the result is not a number"
 class Measure:
     """One declared measure.
 
-    name, of          its name, and the function of a subject
-    title, unit       what it is, in one phrase; "" for a pure number
-    source            who defined it
-    shape             "number", or what it returns: "[p]", "by key frequency"
-    columns           pattern of the columns that a dict or an array makes, such as "excluded_loss_{}"
-    first             the number of an array's first column
-    on_request        computed only where it is asked for
-    version           of a user's measure: a trajectory keeps its columns as long as this stays the same
-    error_of          the measure that it is the standard error of; whoever asks for that one is given both
-    builtin           whether it is one of interp's own
+    Attributes:
+        name: Its name.
+        of: The function of a subject.
+        title: What it is, in one phrase.
+        unit: Its unit; "" for a pure number.
+        source: Who defined it.
+        shape: "number", or what it returns: "[p]", "by key frequency".
+        columns: The pattern of the columns that a dict or an array makes, such as "excluded_loss_{}".
+        first: The number of an array's first column.
+        on_request: Whether it is computed only if it is asked for.
+        version: Of a user's measure: a trajectory keeps its columns as long as this stays the same.
+        error_of: The measure that it is the standard error of; whoever asks for that one is given both.
+        builtin: Whether it is one of interp's, whose names and columns no other measure can take.
     """
 
     name: str
@@ -141,51 +144,95 @@ def measure(
 ) -> Any:
     """Declare a function of a Subject as a measure: `@interp.measure` or `@interp.measure(title=…, unit=…, …)`.
 
-    It is a quantity (`interp.quantity`) that `progress_measures` and `trajectory` compute from then on, under the
-    function's name or `name`; with `on_request`, only where `measures=` names it. `title` says what it is (by default
-    the first line of the docstring), `unit` in what ("nats"; "" for a pure number) and `source` where it is from.
-
-    A number is a column of a trajectory. A dict makes a column a key, named by `columns` ("ipr_{}" of 14 is ipr_14); an
-    array makes a column an entry if `columns` is given (from `first` on), and otherwise stays in the result, where
-    `trajectory(run, arrays=[…])` collects it. Say what it returns in `shape`, as "[p]". What cannot be computed raises
+    It is a quantity (`interp.quantity`) that `progress_measures` and `trajectory` compute from then on. Declaring the
+    same name again replaces it; the names of interp's own measures are taken. What cannot be computed raises
     `interp.Missing("why")`, or is NaN.
 
-    With a `version`, its columns are kept beside a run as long as the version stays the same; without, they are
-    computed each time. Declaring the same name again replaces it; the names of interp's own measures are taken.
+    A number is a column of a trajectory. A dict makes a column a key, and an array makes a column an entry if `columns`
+    is given; otherwise it stays in the result, where `trajectory(run, arrays=[…])` collects it.
 
-    A measure that is a mean over a sample has a standard error: declare that as a measure too, with the name of the
-    first as `error_of`. Whoever asks for the first is given both, and tables print them as 0.334 ± 0.014.
+    Args:
+        function: The function of a Subject.
+        name: The name of the measure; by default that of the function.
+        title: What it is; by default the first line of the docstring.
+        unit: Its unit, such as "nats"; "" for a pure number.
+        source: Who defined it.
+        shape: What it returns, such as "[p]".
+        columns: The pattern of its columns: "ipr_{}" names that of 14 ipr_14.
+        first: The number of an array's first column.
+        on_request: Compute it only if `measures=` names it.
+        version: Keep its columns beside a run as long as the version stays the same; without one, they are computed
+            each time.
+        error_of: The name of the measure, a mean over a sample, that this is the standard error of. Whoever asks for
+            that one is given both, and tables print them as 0.334 ± 0.014.
+
+    Raises:
+        ConfigError: The declaration is not complete, or takes a name or columns of interp's own measures.
     """
-    if function is None:
-        about = {k: v for k, v in locals().items() if k != "function"}
-        return lambda one: measure(one, **about)
+    about = {k: v for k, v in locals().items() if k != "function"}
+
+    def declare(one: Any) -> Any:
+        made = _made(one, **about)
+        _check_free(made)
+        MEASURES[made.name] = made
+        return made.of
+
+    return declare if function is None else declare(function)
+
+
+def builtin_measure(**about: Any) -> Callable[[F], F]:
+    """Declare a measure of interp's own: as `measure` does, and no other measure can take its name and columns."""
+
+    def declare(function: F) -> F:
+        made = replace(_made(function, **about), builtin=True)
+        MEASURES[made.name] = made
+        return made.of  # type: ignore[return-value]
+
+    return declare
+
+
+def _made(
+    function: Any,
+    *,
+    name: str | None = None,
+    title: str | None = None,
+    columns: str | None = None,
+    version: str | float | None = None,
+    error_of: str | None = None,
+    **about: Any,
+) -> Measure:
+    """Return the measure that a declaration describes. Raise ConfigError if it is not complete."""
     if not callable(function) or isinstance(function, type):
         raise ConfigError(f"measure() takes a function of a Subject; got {given(function)}.")
     name = function.__name__ if name is None else name
-    builtin = function.__module__.startswith("interp.measures.")
     if not isinstance(name, str) or not name.isidentifier():
         raise ConfigError(
             f"A measure needs a name that is a word, such as largest_neuron; got {name!r}. Give it name=."
         )
-    if not builtin and (name in RESERVED or (name in MEASURES and MEASURES[name].builtin)):
-        raise ConfigError(f"{name} is a name of interp's own; give your measure another one.")
-    patterns = [m.columns for m in MEASURES.values() if m.builtin and m.columns]
-    if not builtin and any(re.fullmatch(re.escape(pattern).replace(r"\{\}", r"\d+"), name) for pattern in patterns):
-        raise ConfigError(f"{name} is a column that a measure of interp's own makes; give your measure another name.")
     if columns is not None and (not isinstance(columns, str) or columns.count("{}") != 1):
         raise ConfigError(f'columns must hold {{}} once, as in "{name}_{{}}"; got {columns!r}.')
-    if not builtin and columns in {one.columns for one in MEASURES.values() if one.builtin} - {None}:
-        raise ConfigError(f"The columns {columns} are those of a measure of interp's own; give yours another pattern.")
     if version is not None and not isinstance(version, str | int | float):
         raise ConfigError(f"version must be a number or a string; got {given(version)}.")
     if error_of is not None and (error_of not in MEASURES or error_of == name):
         raise ConfigError(f"error_of must name a measure that is declared already; got {error_of!r}.")
-    of = quantity(function)
-    said = (function.__doc__ or "").strip().partition("\n")[0] if title is None else title
-    MEASURES[name] = Measure(
-        name, of, said, unit, source, shape, columns, first, on_request, version, error_of, builtin
-    )
-    return of
+    title = (function.__doc__ or "").strip().partition("\n")[0] if title is None else title
+    return Measure(name, quantity(function), title, columns=columns, version=version, error_of=error_of, **about)
+
+
+def _check_free(made: Measure) -> None:
+    """Raise ConfigError if a measure takes a name or columns of interp's own."""
+    builtin = {one.name: one.columns for one in MEASURES.values() if one.builtin}
+    if made.name in RESERVED or made.name in builtin:
+        raise ConfigError(f"{made.name} is a name of interp's own; give your measure another one.")
+    patterns = {columns for columns in builtin.values() if columns is not None}
+    if any(re.fullmatch(re.escape(pattern).replace(r"\{\}", r"\d+"), made.name) for pattern in patterns):
+        raise ConfigError(
+            f"{made.name} is a column that a measure of interp's own makes; give your measure another name."
+        )
+    if made.columns in patterns:
+        raise ConfigError(
+            f"The columns {made.columns} are those of a measure of interp's own; give yours another pattern."
+        )
 
 
 def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None, argument: str = "measures") -> list[Measure]:

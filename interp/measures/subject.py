@@ -34,11 +34,11 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-Chosen = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
+Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
 
 
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
-    """Raised where a measure needs what cannot be had; the message is the reason, in words, without a full stop."""
+    """Raised if a measure needs what the model lacks; the message is the reason, in words, without a full stop."""
 
 
 class Subject:
@@ -71,17 +71,17 @@ class Subject:
         step: int | None = None,
         train_mask: Bool[Tensor, "p p"] | None = None,
         final: Callable[[], Subject] | None = None,
-        chosen: Mapping[Callable[..., Any], Callable[[], Any]] = {},
+        supplied: Mapping[Callable[..., Any], Callable[[], Any]] = {},
         have: Mapping[str, Callable[[], Any]] = {},
         lack: Mapping[str, str] = {},
         doubts: Sequence[str] = (),
     ) -> None:
         """Make a subject of what gives its arrays when they are first asked for.
 
-        `chosen` gives the results of quantities that are not to be computed, such as the key frequencies of a run;
+        `supplied` gives the results of quantities that are not to be computed, such as the key frequencies of a run;
         `have` gives weights, parameters, W_E, W_L and the others, and `lack` the reason of each that is not there.
         """
-        self.task, self.step, self.chosen = task, step, chosen
+        self.task, self.step, self.supplied = task, step, supplied
         self._activations, self._train_mask, self._final = activations, train_mask, final
         self._have, self._lack, self.doubts = have, lack, doubts
         self._kept: dict[Any, Any] = {}
@@ -145,7 +145,8 @@ class Subject:
         acts = self._activations()
         for name, value in vars(acts).items():
             self._note(name, value)
-        # A finite sum has finite terms, and costs a tenth of looking at each; one that overflows is looked at.
+        # If the sum is finite, so is every term, and the sum is ten times cheaper. If not, check each term: the sum may
+        # have overflowed.
         if not torch.isfinite(acts.logits.sum()) and not torch.isfinite(acts.logits).all():
             raise not_finite(self)
         return acts
@@ -259,9 +260,9 @@ def quantity(of: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[S
 
     @functools.wraps(of)
     def kept(subject: Subject, /, *args: P.args, **settings: P.kwargs) -> T:
-        if not settings and kept in subject.chosen:
+        if not settings and kept in subject.supplied:
             subject.needs(name)
-            return subject.chosen[kept]()
+            return subject.supplied[kept]()
         return subject.result(of, default | settings)
 
     return kept

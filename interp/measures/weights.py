@@ -13,7 +13,7 @@ from torch import Tensor
 from interp.arguments import checks_arrays, given, whole
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.measures.registry import NANDA, measure
+from interp.measures.registry import NANDA, builtin_measure
 from interp.measures.subject import Subject, not_finite, present
 
 
@@ -92,7 +92,7 @@ def random_direction(weights: Mapping[str, Float[Tensor, "..."]], seed: int) -> 
 # ── measures ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@measure(name="sum_squared_weights", title="sum of squares of all parameters", source=NANDA)
+@builtin_measure(name="sum_squared_weights", title="sum of squares of all parameters", source=NANDA)
 def sum_squared_weights_of(subject: Subject) -> float:
     total = sum_squared_weights(subject.parameters)
     if not math.isfinite(total):
@@ -100,12 +100,12 @@ def sum_squared_weights_of(subject: Subject) -> float:
     return total
 
 
-@measure(title="cosine similarity of W_E with that of the run's last checkpoint", on_request=True)
+@builtin_measure(title="cosine similarity of W_E with that of the run's last checkpoint", on_request=True)
 def embedding_alignment(subject: Subject) -> float:
     return present(alignment(subject.W_E, subject.final.W_E), "W_E is zero")
 
 
-@measure(title="cosine similarity of W_L with that of the run's last checkpoint", on_request=True)
+@builtin_measure(title="cosine similarity of W_L with that of the run's last checkpoint", on_request=True)
 def neuron_logit_alignment(subject: Subject) -> float:
     return present(alignment(subject.W_L, subject.final.W_L), "W_L is zero")
 
@@ -118,7 +118,7 @@ def effective_rank_of(W: Float[Tensor, "n m"]) -> float:
     return float(torch.exp(torch.special.entr(share).sum()))
 
 
-@measure(
+@builtin_measure(
     title="effective rank: exp of the entropy of the normalized singular values", source="Roy & Vetterli (2007)",
     shape="by matrix", columns="effective_rank_{}", on_request=True,
 )  # fmt: skip
@@ -128,7 +128,7 @@ def effective_rank(subject: Subject) -> dict[str, float]:
     return {name: effective_rank_of(W) for name, W in {"W_E": subject.W_E, **inside}.items()}
 
 
-@measure(
+@builtin_measure(
     title="cosine of −∂(train loss)/∂θ with θ: near 1 where training only scales the logits", on_request=True,
     source="Prieto et al. (2025)",
 )  # fmt: skip

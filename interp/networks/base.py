@@ -319,6 +319,7 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
 
 NETWORKS: dict[str, type[Network]] = {}  # as far as their modules are loaded
 _OWN = ("interp.networks.transformer", "interp.networks.layers", "interp.networks.one_hidden_layer")
+_BUILTIN: set[type[Network]] = set()  # interp's own, whose logits are known to depend on the pair alone
 
 N = TypeVar("N", bound=type[Network])
 
@@ -339,7 +340,7 @@ def network(name: str) -> Callable[[N], N]:
             raise ConfigError(f"The sizes of a network must not change: write @dataclass(frozen=True) on {kind}.")
         if lacking := sorted(kind.__abstractmethods__):
             raise ConfigError(f"{kind.__name__} must define {', '.join(lacking)}, as interp.Network says.")
-        known = (NETWORKS if kind.__module__ in _OWN else networks()).get(name)
+        known = (NETWORKS if kind in _BUILTIN else networks()).get(name)
         if known is not None and (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
             raise ConfigError(f"{name} is the name of {known.__module__}.{known.__qualname__}; take another.")
         kind.name = name
@@ -354,6 +355,16 @@ def networks() -> Mapping[str, type[Network]]:
     for module in _OWN:
         importlib.import_module(module)
     return NETWORKS
+
+
+def builtin_network(name: str) -> Callable[[N], N]:
+    """Register a class of interp's own networks, as `network` does; its forward is not checked when it runs."""
+
+    def register(kind: N) -> N:
+        _BUILTIN.add(kind)
+        return network(name)(kind)
+
+    return register
 
 
 class UnknownNetworkError(ConfigError):
@@ -457,8 +468,8 @@ def check_forward(network: Network, weights: Weights, pairs: Pairs) -> None:
 
 
 def check_repeats(network: Network, weights: Weights, pairs: Pairs, logits: Float[Tensor, "n d_vocab_out"]) -> None:
-    """Raise ConfigError where the logits of a user's network depend on chance, or on the pairs that were run beside."""
-    if type(network).__module__.startswith("interp.networks."):
+    """Raise ConfigError if the logits of a user's network depend on chance, or on the pairs that were run beside."""
+    if type(network) in _BUILTIN:
         return
     few = some_of(pairs)
     alone, again = (network.forward(weights, few, UNTAPPED) for _ in range(2))

@@ -14,7 +14,7 @@ from torch import Tensor
 from interp.arguments import one_of, room_for, whole
 from interp.computing import computing
 from interp.errors import ConfigError
-from interp.networks.base import HookPoints, Tap, Weights, at_last, check_weights, network
+from interp.networks.base import HookPoints, Tap, Weights, at_last, builtin_network, check_weights
 from interp.networks.names import TRANSFORMER_ACTIVATIONS, Activation
 from interp.networks.pairs import FORWARD_BATCH, Pairs
 from interp.networks.transformer import TokenNetwork, booted, rows_of_numbers
@@ -28,7 +28,7 @@ _OWN = threading.local()  # a bridge a thread: weights are put into it while it 
 
 
 @final
-@network("layered_transformer")
+@builtin_network("layered_transformer")
 @dataclass(frozen=True)
 class LayeredTransformer(TokenNetwork):
     """The sizes of a transformer of several layers, under TransformerLens' names, which computes it.

@@ -20,7 +20,7 @@ from interp.networks.base import (
     Tap,
     Weights,
     activation_function,
-    network,
+    builtin_network,
     sizes_by,
 )
 from interp.networks.names import ACTIVATIONS, Activation
@@ -30,7 +30,7 @@ Inputs = Literal["concatenated", "summed"]
 
 
 @final
-@network("one_hidden_layer")
+@builtin_network("one_hidden_layer")
 @dataclass(frozen=True)
 class OneHiddenLayer(Network):
     """logits = activation(x · W + b) · W_U + b_U, where x is W_x[a] and W_y[b], concatenated or summed.

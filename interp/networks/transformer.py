@@ -31,9 +31,9 @@ from interp.networks.base import (
     Network,
     Tap,
     Weights,
+    builtin_network,
     check_weights,
     jacobian,
-    network,
     plain,
     sizes_by,
 )
@@ -120,7 +120,7 @@ def rows_of_numbers(W_E: Float[Tensor, "d_vocab d"], p: int) -> tuple[Float[Tens
 
 
 @final
-@network("transformer")
+@builtin_network("transformer")
 @dataclass(frozen=True)
 class Transformer(TokenNetwork):
     """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.

@@ -162,24 +162,24 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 @declared.figure(
     "sweep",
     title="What each setting does to the delay",
-    caption="Each panel moves one setting from the middle of the sweep, whose runs are the grey band. Points under "
+    caption="Each panel moves one setting from the baseline of the sweep, whose runs are the grey band. Points under "
     "the band generalize sooner, points above it later, △ not by the last step.",
     data=lambda of: {"table": of.table},
 )
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
-    """The delay of every run against each setting that a sweep moved from its middle, a panel a setting.
+    """The delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
 
-    `table` is that of `interp.load_sweep`; `interp.comparisons.moved` says which runs are of the middle: their delays
+    `table` is that of `interp.load_sweep`; `interp.comparisons.moved` says which runs are of the baseline: their delays
     are the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
     run that had not generalized by its last step. A value under which no run memorized has no points.
     """
     _need(table, "memorized", "generalized", "last_step")
     runs = with_delays(moved(table))
     runs = runs.assign(delay=runs["delay"].clip(lower=1))
-    middle = runs[(runs["moved"] == "") & runs["delay"].notna()]
+    baseline = runs[(runs["moved"] == "") & runs["delay"].notna()]
     panels_of = [name for name in dict.fromkeys(runs["moved"]) if name]
-    if middle.empty or not panels_of:
-        raise ConfigError("This figure needs runs of the middle of a sweep, and settings that were moved from it.")
+    if baseline.empty or not panels_of:
+        raise ConfigError("This figure needs runs of the baseline of a sweep, and settings that were moved from it.")
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -188,13 +188,13 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
         rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.48 / rows,
         subplot_titles=["<br>".join(textwrap.wrap(_named(name), 30)) for name in panels_of],
     )  # fmt: skip
-    centre = curve_of(middle).median
+    centre = curve_of(baseline).median
     for index, name in enumerate(panels_of):
         place: dict[str, Any] = {"row": index // columns + 1, "col": index % columns + 1}
         own = runs[runs["moved"] == name]
-        if "+" not in name:  # the middle has a value of it too
-            said = f"{name}={in_words(middle[name].iloc[0])}"
-            own = pd.concat([own, middle.assign(setting=said)], ignore_index=True)
+        if "+" not in name:  # the baseline has a value of it too
+            said = f"{name}={in_words(baseline[name].iloc[0])}"
+            own = pd.concat([own, baseline.assign(setting=said)], ignore_index=True)
         values = sorted(dict.fromkeys(own["setting"]), key=in_order)
         wide = max(36 // len(values), 9)
         labels = {said: "<br>".join(_short(_value(part), wide) for part in said.split(", ")) for said in values}
@@ -221,7 +221,7 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
             ),
             **place,
         )  # fmt: skip
-        least, most = float(middle["delay"].min()), float(middle["delay"].max())
+        least, most = float(baseline["delay"].min()), float(baseline["delay"].max())
         figure.add_hrect(y0=least, y1=most, fillcolor="#999", opacity=0.25, line_width=0, layer="below", **place)
         if np.isfinite(centre):
             figure.add_hline(y=centre, line={"color": "#666", "width": 2, "dash": "dot"}, layer="below", **place)

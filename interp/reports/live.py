@@ -12,14 +12,14 @@ from interp.reports.content import content_of
 from interp.reports.report import report_of
 from interp.run import Checkpoint
 
-SHARE = 1 / 40  # of the training's time, on the way
+SHARE = 1 / 40  # of the training time
 
 
 class LivePage:
     """Writes the page of a run that is being trained. Pass it to `interp.train` as `on_checkpoint`.
 
-    On the way no page begins while pages have taken more than a fortieth of the time since this was made; the first one
-    is written at once. `finish` writes the last one, and raises what the pages on the way only warn of.
+    Writing pages takes at most about 1/40 of the training time, after the first one, which is written at once. `finish`
+    writes the last one, and raises the errors of which the others only warn.
     """
 
     def __init__(self, run: Path, page: Path) -> None:

@@ -46,9 +46,9 @@ def neighbours_report() -> Report:
     """
     problem = random_features_problem(n=SAMPLES, d=INPUTS, m=FEATURES, seed=SEED)
     content = {"kind": "neighbours", "n": problem.n, "m": problem.m, "arrays": _arrays(problem)}
-    body = f"<header><h1>The neighbours that can be solved</h1></header>\n<main>\n{_RIDGE}{_DESCENT}</main>\n"
+    body = f"<header><h1>Related systems that can be solved</h1></header>\n<main>\n{_RIDGE}{_DESCENT}</main>\n"
     with made_from():
-        return Report(page("The neighbours that can be solved", body, [content], "neighbours.js"))
+        return Report(page("Related systems that can be solved", body, [content], "neighbours.js"))
 
 
 def _arrays(problem: RidgeProblem) -> dict[str, Packed]:
