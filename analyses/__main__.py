@@ -19,8 +19,8 @@ import analyses.sweeps
 import interp  # its names load torch at their first use, within main
 from analyses._beside import BOTH, Written, beside, finished, neighbour, parts
 from analyses.neighbours._sizes import PAPER, QUICK
-from interp.console import end_quietly, progress_bar
-from interp.threads import wait_passively
+from interp.utils.console import end_quietly, progress_bar
+from interp.utils.threads import wait_passively
 
 
 def _modules(package: str, paths: list[str]) -> dict[str, str]:
@@ -110,7 +110,7 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
 
     from interp.cli.options import DOUBTFUL
     from interp.plot.saving import draw_images
-    from interp.provenance import made_from
+    from interp.utils.provenance import made_from
 
     of_run = any(name in groups["run"] for name in names)
     run = interp.load_run(given.run) if of_run or any(name in BOTH for name in names) else None
@@ -168,8 +168,8 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
 def _draw(name: str, run: interp.Run, out: Path) -> list[Path]:
     """Write a declared figure of a run."""
     from analyses._over_training import shown_of
-    from interp.drawing import write_figure
     from interp.plot.declared import FIGURES
+    from interp.plot.drawing import write_figure
 
     return write_figure(FIGURES[name], shown_of(run), out)
 

@@ -38,7 +38,7 @@ class Written:
 def neighbour(name: str, run: str, out: Path, sizes: Sizes) -> list[Path]:
     """Write a figure or table of the neighbours; `run` is the path of the run that one of them has in it."""
     import interp
-    from interp.provenance import made_from
+    from interp.utils.provenance import made_from
 
     about: list[Any] = [interp.load_run(run)] if name in BOTH else []
     with made_from(*about):
@@ -61,7 +61,7 @@ def beside(names: Sequence[str], run: str, out: Path, sizes: Sizes) -> Iterator[
 
     Whatever ends the context early, as Ctrl-C does, ends them at once.
     """
-    from interp.provenance import provenance
+    from interp.utils.provenance import provenance
 
     each, made = parts(names), provenance()
     spawn = multiprocessing.get_context("spawn")
@@ -88,8 +88,8 @@ def _begin(command: str, code: str) -> None:
     import torch
     from threadpoolctl import threadpool_limits
 
-    from interp.console import console
-    from interp.provenance import in_child
+    from interp.utils.console import console
+    from interp.utils.provenance import in_child
 
     in_child(command, code)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the first process ends the others

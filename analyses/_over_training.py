@@ -5,7 +5,7 @@ from functools import lru_cache
 import pandas as pd
 
 from interp import Phases, Run
-from interp.drawing import Shown
+from interp.plot.shown import Shown
 
 
 @lru_cache(maxsize=1)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from interp.provenance import provenance
-from interp.run import write_whole
+from interp.utils.files import write_whole
+from interp.utils.provenance import provenance
 
 
 def write_table(table: pd.DataFrame, out: Path, name: str, shown: pd.DataFrame | None = None) -> list[Path]:

@@ -7,8 +7,8 @@ import pandas as pd
 from analyses._over_training import over_training
 from analyses._tables import write_table
 from interp import ConfigError, Run, ablate, activations, progress_measures
-from interp.doubts import key_doubt
 from interp.measures.logits import projection_shares
+from interp.study.doubts import key_doubt
 
 PAPER = "Nanda et al. (2023)"
 

@@ -7,7 +7,7 @@ import pandas as pd
 from analyses._over_training import over_training
 from analyses._tables import write_table
 from interp import Run
-from interp.events import EVENTS
+from interp.study.frames import EVENTS
 
 
 def main(run: Run, out: Path) -> list[Path]:

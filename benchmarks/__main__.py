@@ -6,7 +6,7 @@ import argparse
 import importlib
 import platform
 
-from interp.threads import wait_passively
+from interp.utils.threads import wait_passively
 
 NAMES = ("training_step", "measures", "recorder", "ridge", "whole_commands")
 LONG = ("busy", "coverage", "report", "sweeps")  # some minutes each: only when named

@@ -19,8 +19,8 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp import effects, fit_exponents
-from interp.exponents import LAWS, censored_fit
-from interp.survival import waits
+from interp.sweeps.exponents import LAWS, censored_fit
+from interp.sweeps.survival import waits
 
 REPEATS, RESAMPLES = 100, 100
 SCATTER, LEVELS, VARYING = 0.8, 0.3, 0.3

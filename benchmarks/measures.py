@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.timing import medians
 from interp import Transformer, load_run, progress_measures
-from interp.fourier import fourier_basis, frequency_rows
-from interp.networks.base import UNTAPPED
 from interp.networks.pairs import Pairs
+from interp.networks.taps import UNTAPPED
+from interp.tasks.fourier import fourier_basis, frequency_rows
 
 RUN = Path("checkpoints/mod113-seed0")
 

@@ -60,7 +60,7 @@ ROOT = Path(__file__).resolve().parent.parent
 RECORD = Path(__file__).with_suffix(".toml")
 AT_LEAST = 0.95
 
-_PUBLISHED = "tests/test_published.py::test_"
+_PUBLISHED = "tests/runs/test_published.py::test_"
 _MECHANISM = tuple(
     f"{_PUBLISHED}{name}"
     for name in (
@@ -69,47 +69,66 @@ _MECHANISM = tuple(
         "a_network_that_reads_a_and_b_apart_is_not_symmetric_at_all",
     )
 )
-_GRAIN = "tests/test_measures.py::test_losses_under_float32s_grain_are_resolved"
+_GRAIN = "tests/measures/test_measures.py::test_losses_under_float32s_grain_are_resolved"
 _NETWORKS = tuple(
     f"{_PUBLISHED}{name}" for name in ("constant_attention_by_its_definition", "one_hidden_layer_by_its_definition")
 )
-_STATE = "tests/test_state.py::test_nothing_that_the_caller_has_set_changes_a_result_or_is_changed"
+_STATE = "tests/utils/test_torch_state.py::test_nothing_that_the_caller_has_set_changes_a_result_or_is_changed"
 _ARRAYS = f"{_STATE}[all of them-functions of arrays]"
-_RETURNED = "tests/test_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
+_RETURNED = (
+    "tests/utils/test_torch_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
+)
 _NONSENSE = "tests/test_nonsense.py::test_nonsense_is_refused_in_a_sentence_or_gives_finite_numbers"
-_MEASURES = ("tests/test_measures.py", "tests/test_circuit.py", "tests/test_subject.py", _ARRAYS, _NONSENSE)
+_MEASURES = (
+    "tests/measures/test_measures.py",
+    "tests/measures/test_circuit.py",
+    "tests/subjects/test_subject.py",
+    _ARRAYS,
+    _NONSENSE,
+)
 _SPLITS = tuple(
     f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
 )
 _STARTED_AND_IN_BATCHES = (
-    "tests/test_updates.py::test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs",
-    "tests/test_starts.py",
+    "tests/training/test_updates.py::test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs",
+    "tests/training/test_starts.py",
 )
 _LOGS = tuple(
-    f"tests/test_logs.py::test_{name}"
+    f"tests/runs/test_logs.py::test_{name}"
     for name in ("a_log_of_several_runs_asks_which", "three_runs_step_by_step_are_all_named")
 )
+_RUN = (
+    "tests/runs/test_run.py",
+    "tests/utils/test_files.py",
+    *(f"{_STATE}[all of them-{of}]" for of in ("model", "load")),
+)
+_TRAINING = (
+    "tests/training/test_train.py", "tests/utils/test_threads.py", f"{_STATE}[all of them-train]",
+    "tests/utils/test_files.py", *_STARTED_AND_IN_BATCHES,
+)  # fmt: skip
 TESTS = {  # of each module, the quickest first
-    "interp/measures/attention.py": ("tests/test_circuit.py", _ARRAYS, _NONSENSE),
+    "interp/measures/attention.py": ("tests/measures/test_circuit.py", _ARRAYS, _NONSENSE),
     "interp/measures/embedding.py": _MEASURES,
     "interp/measures/logits.py": _MEASURES,
     "interp/measures/losses.py": _MEASURES,
-    "interp/measures/mechanism.py": (*_MECHANISM, "tests/test_subject.py", _NONSENSE),
+    "interp/measures/mechanism.py": (*_MECHANISM, "tests/subjects/test_subject.py", _NONSENSE),
     "interp/measures/neurons.py": _MEASURES,
     "interp/measures/weights.py": _MEASURES,
-    "interp/measures/subject.py": ("tests/test_subject.py",),
-    "interp/measures/registry.py": ("tests/test_subject.py",),
-    "interp/fourier.py": ("tests/test_fourier.py", "tests/test_measures.py", _ARRAYS, _RETURNED, _NONSENSE),
-    "interp/networks/pairs.py": ("tests/test_forward.py", "tests/test_networks.py"),
-    "interp/networks/shared.py": ("tests/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
-    "interp/updates.py": ("tests/test_updates.py", _GRAIN, "tests/test_train.py"),
-    "interp/task.py": ("tests/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
-    "interp/events.py": ("tests/test_phases.py", *_LOGS),
-    "interp/disk.py": ("tests/test_run.py", "tests/test_disk.py"),
-    "interp/run.py": ("tests/test_run.py", "tests/test_disk.py", f"{_STATE}[all of them-model]",
-                      f"{_STATE}[all of them-load]"),
-    "interp/training.py": ("tests/test_train.py", "tests/test_threads.py", f"{_STATE}[all of them-train]",
-                           "tests/test_disk.py", *_STARTED_AND_IN_BATCHES),
+    "interp/subjects/subject.py": ("tests/subjects/test_subject.py",),
+    "interp/measures/registry.py": ("tests/subjects/test_subject.py",),
+    "interp/tasks/fourier.py": ("tests/tasks/test_fourier.py", "tests/measures/test_measures.py", _ARRAYS, _RETURNED,
+                                _NONSENSE),
+    "interp/networks/pairs.py": ("tests/networks/test_forward.py", "tests/networks/test_networks.py"),
+    "interp/networks/shared.py": ("tests/networks/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
+    "interp/training/updates.py": ("tests/training/test_updates.py", _GRAIN, "tests/training/test_train.py"),
+    "interp/tasks/task.py": ("tests/tasks/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
+    "interp/study/phase_rules.py": ("tests/study/test_phases.py", *_LOGS),
+    "interp/utils/files.py": ("tests/runs/test_run.py", "tests/utils/test_files.py"),
+    "interp/runs/run.py": _RUN,
+    "interp/runs/directory.py": _RUN,
+    "interp/training/loop.py": _TRAINING,
+    "interp/training/state.py": _TRAINING,
+    "interp/training/place.py": _TRAINING,
 }  # fmt: skip
 
 

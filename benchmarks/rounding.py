@@ -24,14 +24,15 @@ import pandas as pd
 import torch
 
 from interp import Checkpoint, ConfigError, TrainConfig, train
-from interp.config import PRESETS, preset_settings
-from interp.console import progress_bar
-from interp.disk import write_parquet
-from interp.run import CONFIG
+from interp.runs.config import preset_settings
+from interp.runs.names import CONFIG
+from interp.runs.settings import PRESETS
 from interp.sweeps.grid import configurations, described, parsed_settings, run_id
 from interp.sweeps.jobs import Job, Stop, perform, read_result
 from interp.sweeps.table import by_the_rules, row_of
-from interp.threads import wait_passively
+from interp.utils.console import progress_bar
+from interp.utils.files import write_parquet
+from interp.utils.threads import wait_passively
 
 CHANGES = (1, 2, 3)
 CHANGE = 1e-7

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from interp import TrainConfig, sweep
-from interp.config import PRESETS
+from interp.runs.settings import PRESETS
 from interp.sweeps.grid import run_id
 from interp.sweeps.jobs import RESULT, Job, folder_of, perform, read_result, write_result
 from interp.sweeps.running import seconds_a_step

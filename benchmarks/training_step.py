@@ -9,10 +9,10 @@ from __future__ import annotations
 import torch
 
 from benchmarks.timing import medians
-from interp.config import TrainConfig
-from interp.networks.base import UNTAPPED
 from interp.networks.pairs import Pairs
-from interp.updates import Updates, training_loss
+from interp.networks.taps import UNTAPPED
+from interp.runs.config import TrainConfig
+from interp.training.updates import Updates, training_loss
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import sys
 def main() -> None:
     try:
         import interp
-        from interp.threads import wait_passively
+        from interp.utils.threads import wait_passively
 
         if sys.argv[1:] == ["--version"]:
             print(f"interp {interp.__version__}", flush=True)
@@ -19,7 +19,7 @@ def main() -> None:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        from interp.console import end_quietly
+        from interp.utils.console import end_quietly
 
         sys.exit(end_quietly())
 

@@ -13,7 +13,7 @@ import kaleido
 import nbformat
 from nbformat import NotebookNode
 
-from interp.disk import write_whole
+from interp.utils.files import write_whole
 from notebooks.outputs import FIGURE, PICTURE, execute, figure_words
 
 ALL = {path.stem: path for path in sorted(Path(__file__).parent.glob("*.ipynb"))}

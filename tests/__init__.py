@@ -3,7 +3,7 @@
 from jaxtyping import install_import_hook
 
 import tests.typed
-from interp.threads import wait_passively
+from interp.utils.threads import wait_passively
 
 wait_passively()
 

@@ -6,13 +6,13 @@ import pytest
 from hypothesis import settings
 
 import interp
-import interp.all_pairs
-import interp.logs
 import interp.networks
-import interp.published.recorded
-import interp.run
-import interp.training
-import interp.trajectories  # tests reach into these, in any order
+import interp.runs.logs
+import interp.runs.published.recorded
+import interp.runs.run
+import interp.study.trajectory  # tests reach into these, in any order
+import interp.subjects.activations
+import interp.training.loop
 
 settings.register_profile("steady", deadline=None, max_examples=25, derandomize=True)
 settings.load_profile("steady")

@@ -7,13 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from interp.all_pairs import Activations
 from interp.measures.logits import KEY_SHARE, key_frequencies_of
 from interp.measures.registry import chosen
-from interp.measures.subject import Subject
 from interp.networks import Transformer
-from interp.progress import ProgressMeasures, of_subject
-from interp.task import Task
+from interp.study.progress_table import ProgressMeasures, of_subject
+from interp.subjects.activations import Activations
+from interp.subjects.subject import Subject
+from interp.tasks.task import Task
 
 OPTIONAL_BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")
 

@@ -20,7 +20,7 @@ from interp import InterpError, Task, plot, split_mask
 from interp.linear import digits, double_descent as dd, ridge, two_layer
 from interp.linear.problems import relu_second_moment
 from interp.measures import attention, embedding, logits, losses, mechanism, neurons, weights
-from interp.task import as_mask
+from interp.tasks.splits import as_mask
 
 BAD: list[Any] = [
     math.nan,

@@ -95,7 +95,7 @@ def test_a_run_that_began_here_goes_on_on_the_cpu_and_back(tmp_path):
 
 def test_auto_is_this_device(tmp_path):
     run = interp.train(replace(CUDA, device="auto", steps=1, checkpoint_steps=(1,)), tmp_path / "run", progress=False)
-    assert interp.training.device_of("auto").type == "cuda"
+    assert interp.training.loop.device_of("auto").type == "cuda"
     assert run.steps == (1,)
 
 

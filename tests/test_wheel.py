@@ -6,7 +6,7 @@ import pytest
 from hatchling.build import build_wheel
 
 import interp
-from interp.shipped import HOME
+from interp.runs.shipped import HOME
 from tests.processes import ROOT
 
 

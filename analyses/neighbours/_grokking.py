@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analyses.neighbours._sizes import Sizes
-from interp.console import progress_bar
 from interp.linear import ridge, two_layer
-from interp.survival import with_delays
-from interp.threads import side_by_side, wanted
+from interp.sweeps.survival import with_delays
+from interp.utils.console import progress_bar
+from interp.utils.threads import side_by_side, wanted
 
 SWEPT = {
     "weight_decay": "Weight decay λ",

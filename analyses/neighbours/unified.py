@@ -13,9 +13,9 @@ from analyses._tables import write_table
 from analyses.neighbours._grokking import network_delays, ridge_map, ridge_problem
 from analyses.neighbours._sizes import PAPER, Sizes
 from interp import Run, phases, plot
-from interp.errors import warn
 from interp.linear import ridge
-from interp.linear.double_descent import descents
+from interp.linear.peaks import descents
+from interp.utils.errors import warn
 
 
 def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:

@@ -8,9 +8,9 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, fit_exponents, load_sweep
-from interp.comparisons import moved
-from interp.provenance import made_from
-from interp.survival import curve_of, in_counts, with_delays
+from interp.sweeps.comparisons import moved
+from interp.sweeps.survival import curve_of, in_counts, with_delays
+from interp.utils.provenance import made_from
 
 RUNS = Path("checkpoints/data-mod23")
 

@@ -6,8 +6,8 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, load_sweep
-from interp.provenance import made_from
-from interp.survival import spread
+from interp.sweeps.survival import spread
+from interp.utils.provenance import made_from
 
 RUNS = Path("checkpoints/seeds-mod113")
 

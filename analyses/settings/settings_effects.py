@@ -8,9 +8,9 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import ConfigError, Sweep, effects, fit_exponents, plot
-from interp.comparisons import moved
 from interp.linear import ridge
-from interp.survival import OUTCOMES, in_counts
+from interp.sweeps.comparisons import moved
+from interp.sweeps.survival import OUTCOMES, in_counts
 
 # Where ridge regression has the same setting, and what it is there.
 _OF_RIDGE = {

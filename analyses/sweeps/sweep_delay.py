@@ -6,7 +6,7 @@ import pandas as pd
 
 from analyses.sweeps._public import public_delays, public_histories
 from interp import Sweep, plot
-from interp.provenance import made_from
+from interp.utils.provenance import made_from
 
 
 def main(sweep: Sweep, out: Path) -> list[Path]:

@@ -6,7 +6,7 @@ import pandas as pd
 
 from analyses._tables import write_table
 from interp import Sweep, fit_exponents
-from interp.survival import in_counts
+from interp.sweeps.survival import in_counts
 
 
 def main(sweep: Sweep, out: Path) -> list[Path]:

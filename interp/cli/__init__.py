@@ -14,8 +14,8 @@ import typer.core
 from rich.markup import escape
 
 from interp.cli import converting, drawing, measuring, sweeping, training
-from interp.console import console, say
-from interp.errors import InterpError
+from interp.utils.console import console, say
+from interp.utils.errors import InterpError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 

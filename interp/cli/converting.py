@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from interp.cli.options import reads_files
-from interp.console import console, say
-from interp.errors import CheckpointError
+from interp.utils.console import console, say
+from interp.utils.errors import CheckpointError
 
 commands = typer.Typer()
 
@@ -36,8 +36,8 @@ def convert(
     If the last checkpoint has evidently not learned the task or the split that is written down, a doubt says so, and
     the exit status is 3; the directory is written all the same.
     """
-    from interp.progress import run_doubts, warn_of
-    from interp.published.converting import convert as convert_file
+    from interp.runs.converting import convert as convert_file
+    from interp.study.doubts import run_doubts, warn_of
 
     written = convert_file(source, run, step=step, **about)
     steps = written.steps

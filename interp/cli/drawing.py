@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 
 from interp.cli.options import Imported, import_own, parse_numbers, parse_steps, reads_files
-from interp.console import console, output, say
-from interp.errors import ConfigError
+from interp.utils.console import console, output, say
+from interp.utils.errors import ConfigError
 
 commands = typer.Typer()
 
@@ -60,7 +60,7 @@ def figures(
     status is 3; the figures are written all the same.
     """
     import_own(imported)
-    from interp.drawing import figures as draw_all, list_figures, whole_of
+    from interp.plot.drawing import figures as draw_all, list_figures, whole_of
 
     if show_list:
         for row in list_figures().to_dict("records"):
@@ -94,12 +94,12 @@ def demo(
     """
     import shutil
 
-    from interp.disk import make_folder
-    from interp.drawing import figures as draw_all
-    from interp.events import phases as phases_of
-    from interp.progress import progress_measures
-    from interp.published.loading import load_run
-    from interp.shipped import HOME
+    from interp.plot.drawing import figures as draw_all
+    from interp.runs.loading import load_run
+    from interp.runs.shipped import HOME
+    from interp.study.phases import phases as phases_of
+    from interp.study.progress import progress_measures
+    from interp.utils.files import make_folder
 
     run_path = out / "run"
     make_folder(out)
@@ -155,12 +155,13 @@ def report(
     a table of its runs, with a page of each run whose checkpoints are there.
     """
     import_own(imported)
-    from interp.disk import printable
-    from interp.published.loading import load_run
     from interp.reports.neighbours import neighbours_report
-    from interp.reports.report import checked_file, report as make_report
+    from interp.reports.report import report as make_report
+    from interp.reports.run_page import checked_file
     from interp.reports.sweeps import save_sweep_report
+    from interp.runs.loading import load_run
     from interp.sweeps.table import is_sweep
+    from interp.utils.files import printable
 
     file, paths = checked_file(output), runs or []  # before anything is measured
     if neighbours == bool(paths):
@@ -224,9 +225,9 @@ def animate(
     status is 3; the GIF is written all the same.
     """
     import_own(imported)
-    from interp.animations import animate as write_animation
-    from interp.disk import printable
-    from interp.published.loading import load_run
+    from interp.reports.animations import animate as write_animation
+    from interp.runs.loading import load_run
+    from interp.utils.files import printable
 
     numbers = None if frequencies is None else parse_numbers("--frequencies", frequencies)
     chosen = None if steps is None else parse_steps(steps)

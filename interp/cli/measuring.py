@@ -22,12 +22,12 @@ from interp.cli.options import (
     parse_pairs,
     reads_files,
 )
-from interp.console import console, output, say
-from interp.errors import CheckpointError, ConfigError
-from interp.thresholds import KEY_SHARE, LEARNED
+from interp.utils.console import console, output, say
+from interp.utils.errors import CheckpointError, ConfigError
+from interp.utils.thresholds import KEY_SHARE, LEARNED
 
 if TYPE_CHECKING:
-    from interp.run import Checkpoint
+    from interp.runs.run import Checkpoint
 
 commands = typer.Typer()
 
@@ -95,12 +95,13 @@ def measure(
 
     import pandas as pd
 
-    from interp.disk import printable, write_parquet
     from interp.measures.registry import chosen
-    from interp.progress import MECHANISM, progress_measures
-    from interp.provenance import made_from, provenance
-    from interp.published.loading import last_checkpoint, load_run
-    from interp.trajectories import trajectory
+    from interp.runs.loading import last_checkpoint, load_run
+    from interp.study.progress import progress_measures
+    from interp.study.progress_table import MECHANISM
+    from interp.study.trajectory import trajectory
+    from interp.utils.files import printable, write_parquet
+    from interp.utils.provenance import made_from, provenance
 
     def checkpoints() -> Iterator[tuple[str, Checkpoint]]:
         for path in paths:
@@ -219,9 +220,9 @@ def compare(
     """
     from rich.table import Table
 
-    from interp.disk import printable, write_parquet
-    from interp.progress import compare as compared
-    from interp.provenance import made_from, provenance
+    from interp.study.progress import compare as compared
+    from interp.utils.files import printable, write_parquet
+    from interp.utils.provenance import made_from, provenance
 
     import_own(imported)
     names = {printable(path): path for path in paths}
@@ -300,9 +301,10 @@ def phases(
     import_own(imported)
     import json
 
-    from interp.events import read_phases, records
-    from interp.logs import is_log, read_log
-    from interp.published.loading import load_run
+    from interp.runs.loading import load_run
+    from interp.runs.logs import is_log, read_log
+    from interp.study.phase_rules import read_phases
+    from interp.study.phases import records
 
     if is_log(run):
         if told := [option for option, value in about.items() if value is not None]:

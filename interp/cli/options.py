@@ -10,9 +10,9 @@ from typing import Annotated, Any
 
 import typer
 
-from interp.errors import ConfigError
 from interp.networks.names import Activation
-from interp.operations import Operation, Split
+from interp.tasks.operations import Operation, Split
+from interp.utils.errors import ConfigError
 
 DOUBTFUL = 3  # exit status where it is in doubt what a model learned
 
@@ -98,7 +98,7 @@ def _about_file(
     ] = None,
 ) -> dict[str, Any]:
     """Return what was said of a file as the arguments of `load_checkpoint` and `load_run`."""
-    from interp.task import Task
+    from interp.tasks.task import Task
 
     about = {
         "task": operation if p is None else Task(p, operation or "add"),
@@ -152,7 +152,7 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 def import_own(names: list[str] | None) -> None:
     """Import the files and modules that declare a user's measures and networks; ConfigError where that fails."""
-    from interp.imports import import_all
+    from interp.training.user_code import import_all
 
     import_all(names or ())
 
@@ -164,7 +164,7 @@ def imports(names: list[str] | None) -> str:
 
 def parse_steps(text: str) -> tuple[int, ...]:
     """Steps from "0,100,1000:2000:250": numbers, and FIRST:LAST:EVERY with both ends included."""
-    from interp.config import check_number_of_checkpoints
+    from interp.runs.config import check_number_of_checkpoints
 
     steps: list[int] = []
     for piece in text.split(","):

@@ -11,10 +11,10 @@ import typer
 from rich.markup import escape
 
 from interp.cli.options import Imported, Preset, Threshold, cell, import_own, is_given
-from interp.console import console, output, say
-from interp.errors import ConfigError
 from interp.sweeps import Engine
-from interp.thresholds import LEARNED
+from interp.utils.console import console, output, say
+from interp.utils.errors import ConfigError
+from interp.utils.thresholds import LEARNED
 
 if TYPE_CHECKING:
     from interp.sweeps.running import Estimate
@@ -87,7 +87,7 @@ def sweep(
 
     In Python, interp.load_sweep(DIR) gives the table and each run, and interp.plot.sweep draws the table.
     """
-    from interp.config import preset_settings
+    from interp.runs.config import preset_settings
     from interp.sweeps.grid import configurations, parsed_settings, read_plan
     from interp.sweeps.running import estimate, sweep as run_sweep
 
@@ -138,7 +138,7 @@ def _duration(seconds: float) -> str:
 
 def _print_exponents(done: Sweep, varied: list[str]) -> None:
     """Print how the delay depends on the settings that vary, if enough runs generalized to tell."""
-    from interp.exponents import fit_exponents
+    from interp.sweeps.exponents import fit_exponents
 
     numbers = [name for name in varied if name in ("weight_decay", "learning_rate", "train_fraction", "p", "d_mlp")]
     frame = done.table
@@ -159,7 +159,7 @@ def _print_sweep(done: Sweep) -> None:
     from pandas import isna as is_missing
     from rich.table import Column, Table
 
-    from interp.survival import counted, in_counts, outcomes
+    from interp.sweeps.survival import counted, in_counts, outcomes
     from interp.sweeps.table import varied
 
     frame = done.table

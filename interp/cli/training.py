@@ -25,13 +25,13 @@ from interp.cli.options import (
     parse_steps,
     with_parameters,
 )
-from interp.console import console, say
-from interp.errors import ConfigError
-from interp.settings import SETTINGS, nearest_settings
+from interp.runs.settings import SETTINGS, nearest_settings
+from interp.utils.console import console, say
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    from interp.config import TrainConfig
-    from interp.run import Checkpoint
+    from interp.runs.config import TrainConfig
+    from interp.runs.run import Checkpoint
 
 commands = typer.Typer()
 
@@ -165,9 +165,10 @@ def train(
 
     Ctrl-C stops the training and loses nothing: --resume goes on, bit for bit as if it had never stopped.
     """
-    from interp.config import TrainConfig, preset_settings
-    from interp.run import CONFIG, read_config
-    from interp.training import TrainingInterrupted, train as train_run
+    from interp.runs.config import TrainConfig, preset_settings
+    from interp.runs.directory import read_config
+    from interp.runs.names import CONFIG
+    from interp.training.loop import TrainingInterrupted, train as train_run
 
     import_own(imported)
     if "checkpoint_steps" in settings:
@@ -229,7 +230,7 @@ def _single_values(words: list[str] | None) -> dict[str, Any]:
 
 def _checkpoint_at(address: str) -> Checkpoint:
     """Return the checkpoint that RUN@STEP, a run or a file names."""
-    from interp.published.loading import last_checkpoint, load_run
+    from interp.runs.loading import last_checkpoint, load_run
 
     run, at, step = address.rpartition("@")
     if at and step.isdecimal():
@@ -239,8 +240,8 @@ def _checkpoint_at(address: str) -> Checkpoint:
 
 def _settings_of(checkpoint: Checkpoint) -> TrainConfig:
     """Return the settings of the run of a checkpoint, or the defaults with the task and sizes of a lone one."""
-    from interp.config import TrainConfig
     from interp.networks import Network
+    from interp.runs.config import TrainConfig
 
     if checkpoint.run is not None and checkpoint.run.config is not None:
         return replace(checkpoint.run.config, checkpoint_steps=None)

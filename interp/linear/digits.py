@@ -18,12 +18,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import columns, number, one_of, room_for, sizes, whole
-from interp.computing import computing
-from interp.console import progress_bar
-from interp.errors import ConfigError, TrainingError
 from interp.linear.steps import MOST_RECORDS, log_steps
-from interp.threads import side_by_side, wanted
+from interp.utils.arguments import columns, number, one_of, room_for, sizes, whole
+from interp.utils.console import progress_bar
+from interp.utils.errors import ConfigError, TrainingError
+from interp.utils.threads import side_by_side, wanted
+from interp.utils.torch_state import computing
 
 WIDTHS = (2, 4, 6, 8, 12, 16, 24, 32, 64, 128, 256, 512)
 TEST_IMAGES = 597

@@ -11,10 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
-from interp.arguments import at_least_zero, finite, number, one_of, random_seed, real, room_for, whole
-from interp.computing import computing
-from interp.errors import ConfigError, warn
-from interp.printed import Printed
+from interp.utils.arguments import at_least_zero, finite, number, one_of, random_seed, real, room_for, whole
+from interp.utils.errors import ConfigError, warn
+from interp.utils.printed import Printed
+from interp.utils.torch_state import computing
 
 Spectrum = Literal["isotropic", "power_law", "spiked"]
 Activation = Literal["relu", "tanh", "erf"]

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from interp.arguments import at_least_zero, given, number, random_seed
-from interp.computing import computing
-from interp.console import progress_bar
-from interp.errors import ConfigError
 from interp.linear.problems import RidgeProblem, data_problem, gaussian_problem, random_features_problem
 from interp.linear.steps import LAST_STEP, as_steps, log_steps
-from interp.printed import Printed
+from interp.utils.arguments import at_least_zero, given, number, random_seed
+from interp.utils.console import progress_bar
+from interp.utils.errors import ConfigError
+from interp.utils.printed import Printed
+from interp.utils.torch_state import computing
 
 __all__ = [
     "GrokkingTimes",

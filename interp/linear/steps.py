@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
-from interp.arguments import whole
-from interp.errors import ConfigError
+from interp.utils.arguments import whole
+from interp.utils.errors import ConfigError
 
 LAST_STEP = 2**53 - 1  # up to here float64 holds every whole number
 MOST_RECORDS = 1_000_000

@@ -17,7 +17,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import (
+from interp.linear.problems import relu_second_moment
+from interp.linear.steps import MOST_RECORDS, log_steps
+from interp.utils.arguments import (
     LARGEST,
     above_zero,
     at_least_zero,
@@ -28,12 +30,10 @@ from interp.arguments import (
     room_for,
     whole,
 )
-from interp.computing import computing
-from interp.console import progress_bar
-from interp.errors import ConfigError, TrainingError
-from interp.linear.problems import relu_second_moment
-from interp.linear.steps import MOST_RECORDS, log_steps
-from interp.threads import side_by_side, wanted
+from interp.utils.console import progress_bar
+from interp.utils.errors import ConfigError, TrainingError
+from interp.utils.threads import side_by_side, wanted
+from interp.utils.torch_state import computing
 
 
 @dataclass(frozen=True)

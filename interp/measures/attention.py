@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.arguments import checks_arrays, given, whole
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.fourier import by_frequency, shared_basis
 from interp.measures.neurons import frequency_shares
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Missing, Subject, quantity
+from interp.subjects.subject import Missing, Subject, quantity
+from interp.tasks.fourier import by_frequency, shared_basis
+from interp.utils.arguments import checks_arrays, given, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 
 @checks_arrays

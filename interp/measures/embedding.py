@@ -6,12 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.arguments import checks_arrays
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.fourier import frequency_rows, shared_basis
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Subject, present
+from interp.subjects.subject import Subject, present
+from interp.tasks.fourier import frequency_rows, shared_basis
+from interp.utils.arguments import checks_arrays
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 
 @checks_arrays

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Iterable, Mapping
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.arguments import checks_arrays, frequencies_of, given, number, numbers_below, whole
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.fourier import frequency_rows, project, shared_basis, sum_by_residue
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Missing, Subject, present, quantity
-from interp.thresholds import KEY_SHARE
+from interp.subjects.subject import Missing, Subject, present, quantity
+from interp.tasks.fourier import frequencies_of, frequency_rows, project, shared_basis, sum_by_residue
+from interp.tasks.task import Task
+from interp.utils.arguments import checks_arrays, given, number, numbers_below, whole
+from interp.utils.errors import ConfigError
+from interp.utils.thresholds import KEY_SHARE
+from interp.utils.torch_state import computing
 
 
 @checks_arrays
@@ -261,3 +263,18 @@ def neuron_projection_share(subject: Subject) -> float:
 def neuron_logit_key_share(subject: Subject) -> float:
     subject.needs_fourier()
     return present(key_share(subject.W_L, key_frequencies_of(subject)), "W_L is zero, so none of it lies anywhere")
+
+
+def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:
+    """Return the key frequencies that a caller gives, ascending; ConfigError if the task does not have them."""
+    if given is None:
+        return None
+    try:
+        frequencies = tuple(sorted({operator.index(k) for k in given}))
+    except TypeError:
+        raise ConfigError(f"key_frequencies must be whole numbers, such as [14, 35]; got {given!r}.") from None
+    if task.why_no_fourier:
+        raise ConfigError(f"key_frequencies must be left out: {task.why_no_fourier}.")
+    if bad := [k for k in frequencies if not 1 <= k <= task.p // 2]:
+        raise ConfigError(f"key_frequencies must lie in 1..{task.p // 2}, those of p = {task.p}; got {bad}.")
+    return frequencies

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.arguments import checks_arrays, numbers_below
 from interp.measures import logits as of_logits
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Missing, Subject, quantity
+from interp.subjects.subject import Missing, Subject, quantity
+from interp.utils.arguments import checks_arrays, numbers_below
 
 _of_any_values = partial(checks_arrays, values=False)  # a network that diverged has the loss nan
 

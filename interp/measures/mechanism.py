@@ -9,10 +9,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from interp.arguments import checks_arrays, numbers_below
 from interp.measures.registry import ZHONG, builtin_measure
-from interp.measures.subject import Subject, present, quantity
 from interp.networks.pairs import Pairs
+from interp.subjects.subject import Subject, present, quantity
+from interp.utils.arguments import checks_arrays, numbers_below
 
 ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to this p, else at so many
 

@@ -6,13 +6,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from interp.arguments import checks_arrays, given, numbers_below, whole
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.fourier import by_frequency, shared_basis, sum_by_residue
 from interp.measures.logits import key_frequencies_of
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Subject, present, quantity
+from interp.subjects.subject import Subject, present, quantity
+from interp.tasks.fourier import by_frequency, shared_basis, sum_by_residue
+from interp.utils.arguments import checks_arrays, given, numbers_below, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 SINGLE_FREQUENCY_SHARE = 0.85
 

@@ -17,9 +17,9 @@ import pandas as pd
 from jaxtyping import Shaped
 from torch import Tensor
 
-from interp.arguments import given
-from interp.errors import CheckpointError, ConfigError
-from interp.measures.subject import Missing, Subject, quantity
+from interp.subjects.subject import Missing, Subject, quantity
+from interp.utils.arguments import given
+from interp.utils.errors import CheckpointError, ConfigError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Number = float | int

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
-from interp.arguments import checks_arrays, given, whole
-from interp.computing import computing
-from interp.errors import ConfigError
 from interp.measures.registry import NANDA, builtin_measure
-from interp.measures.subject import Subject, not_finite, present
+from interp.subjects.subject import Subject, not_finite, present
+from interp.utils.arguments import checks_arrays, given, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 
 def sum_squared_weights(parameters: Iterable[Shaped[Tensor, "..."]]) -> float:

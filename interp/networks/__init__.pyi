@@ -13,8 +13,6 @@ from . import (
 from .base import (
     NETWORKS as NETWORKS,
     Network as Network,
-    Tap as Tap,
-    Weights as Weights,
     check_weights as check_weights,
     network as network,
     network_of as network_of,
@@ -27,6 +25,10 @@ from .one_hidden_layer import (
 )
 from .pairs import (
     Pairs as Pairs,
+)
+from .taps import (
+    Tap as Tap,
+    Weights as Weights,
 )
 from .transformer import (
     Transformer as Transformer,

@@ -21,29 +21,31 @@ is a network: it is trained, saved, resumed, measured, hooked, ablated, drawn an
 from __future__ import annotations
 
 import importlib
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import fields, is_dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from interp.arguments import given, room_for
-from interp.computing import computing
-from interp.errors import ConfigError
+from interp.networks.measurable import Measurable
 from interp.networks.names import Activation
 from interp.networks.pairs import GRADIENT_BATCH, Pairs
+from interp.networks.taps import UNTAPPED, Forward, HookPoints, InputGradients, Tap, Weights
+from interp.utils.arguments import given, room_for
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 if TYPE_CHECKING:
     from transformer_lens import HookedRootModule
 
-Weights = Mapping[str, Tensor]
-InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
 
 _PROBE = 64  # pairs that are run again, apart from the others
+
+
 SAME = 1e-3  # of the largest logit: float32 sums are taken in another order where other pairs are run beside
 
 
@@ -58,92 +60,6 @@ def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
             return lambda x: functional.gelu(x, approximate="tanh")
         case "square":
             return torch.square
-
-
-class Tap:
-    """Functions of activations by the names that a network's forward gives them; each may replace its activation.
-
-    A forward calls `x = tap("hook_post", x)`. `"hook_embed" in tap` says whether anybody looks: a forward that can do
-    without forming an activation may ask.
-    """
-
-    def __init__(self, functions: Mapping[str, Callable[[Tensor], Tensor]] = {}) -> None:
-        self._functions = dict(functions)
-
-    def __call__(self, name: str, x: Tensor) -> Tensor:
-        return self._functions[name](x) if name in self._functions else x
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._functions
-
-
-UNTAPPED = Tap()
-
-
-@dataclass(frozen=True)
-class HookPoints:
-    """The names of activations that interp looks for. A network without one does not have what it stands for.
-
-    embed    [n, 2, d], the embeddings of a and of b
-    neurons  [n, d_mlp], after the activation, of the last layer
-    pattern  [n, n_heads, n_ctx], attention from the last position, in the last layer
-    logits   [n, d_vocab_out]
-    """
-
-    embed: str = "hook_embed"
-    neurons: str = "hook_post"
-    pattern: str = "hook_pattern"
-    logits: str = "hook_logits"
-
-
-@dataclass(frozen=True)
-class Forward:
-    """What the last position of n pairs holds; neurons and pattern are None for a network that has none."""
-
-    logits: Float[Tensor, "n d_vocab_out"]
-    neurons: Float[Tensor, "n d_mlp"] | None
-    pattern: Float[Tensor, "n n_heads n_ctx"] | None
-
-
-@dataclass(frozen=True)
-class ByNumber:
-    """What each number adds to attention and to the neurons, where neither depends on a and b in another way.
-
-    Rows: p of a, p of b and, in a network that reads "=", one of "=". With the rows r of a pair, and P[h, r] the
-    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 where there are no scores),
-    neurons[a, b] = activation(constant + Σ_h Σ_r P[h, r] · values[h, r]).
-    """
-
-    values: Float[Tensor, "n_heads rows width"]
-    constant: Float[Tensor, " width"]
-    activation: Activation
-    scores: Float[Tensor, "n_heads rows"] | None = None
-    attention_coefficient: float = 1.0
-
-
-class Measurable(ABC):
-    """A kind of network whose weights are measured: one of interp's, an interp.Model, or the config of a bridge.
-
-    name     its name, as titles and errors have it
-    is_own   whether interp computes it itself. Only then can its weights be ablated, trained and kept in a run
-             directory, and measured on several threads at once: another's module may not be ready for that
-    """
-
-    name: ClassVar[str] = ""
-    is_own: ClassVar[bool] = False
-
-    @property
-    def width(self) -> int | None:
-        """The largest axis of a weight, by which the number of threads is chosen; None if it is unknown."""
-        return None
-
-    @abstractmethod
-    def hooked(self, weights: Weights, p: int) -> nn.Module:
-        """Return a module with these weights, for a task of modulus p."""
-
-    def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """Return what each number adds to attention and to the neurons; by default None, for a network without such."""
-        return None
 
 
 class Network(Measurable):
@@ -315,11 +231,14 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
     return None if not parts else parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-# ── all networks ─────────────────────────────────────────────────────────────────────────────────────────────────
-
 NETWORKS: dict[str, type[Network]] = {}  # as far as their modules are loaded
+
+
 _OWN = ("interp.networks.transformer", "interp.networks.layers", "interp.networks.one_hidden_layer")
+
+
 _BUILTIN: set[type[Network]] = set()  # interp's own, whose logits are known to depend on the pair alone
+
 
 N = TypeVar("N", bound=type[Network])
 

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from transformer_lens import HookedRootModule
 from transformer_lens.hook_points import HookPoint
 
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.networks.base import HookPoints, Tap, Weights
 from interp.networks.pairs import Pairs
+from interp.networks.taps import HookPoints, Tap, Weights
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 
 @runtime_checkable

@@ -11,13 +11,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.arguments import one_of, room_for, whole
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.networks.base import HookPoints, Tap, Weights, at_last, builtin_network, check_weights
+from interp.networks.base import at_last, builtin_network, check_weights
 from interp.networks.names import TRANSFORMER_ACTIVATIONS, Activation
 from interp.networks.pairs import FORWARD_BATCH, Pairs
+from interp.networks.taps import HookPoints, Tap, Weights
 from interp.networks.transformer import TokenNetwork, booted, rows_of_numbers
+from interp.utils.arguments import one_of, room_for, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

@@ -11,20 +11,13 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from interp.arguments import one_of, room_for, whole
-from interp.computing import computing
-from interp.errors import ConfigError
-from interp.networks.base import (
-    ByNumber,
-    Network,
-    Tap,
-    Weights,
-    activation_function,
-    builtin_network,
-    sizes_by,
-)
+from interp.networks.base import Network, activation_function, builtin_network, sizes_by
 from interp.networks.names import ACTIVATIONS, Activation
 from interp.networks.pairs import Pairs
+from interp.networks.taps import ByNumber, Tap, Weights
+from interp.utils.arguments import one_of, room_for, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 Inputs = Literal["concatenated", "summed"]
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from interp.computing import computing
+from interp.utils.torch_state import computing
 
 # How many pairs are run at a time, which bounds the memory; another number may move results by rounding.
 FORWARD_BATCH = 4096  # of p = 113 a third: the activations of a layer of 512 neurons at three positions take 25 MB

@@ -19,10 +19,11 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from interp.computing import computing
-from interp.networks.base import ByNumber, HookPoints, Tap, Weights, activation_function
+from interp.networks.base import activation_function
 from interp.networks.names import Activation
 from interp.networks.pairs import Incidence, Pairs
+from interp.networks.taps import ByNumber, HookPoints, Tap, Weights
+from interp.utils.torch_state import computing
 
 # TransformerLens' names, so that the hooks of a bridge have the same.
 POINTS = HookPoints("hook_embed", "blocks.0.mlp.hook_post", "blocks.0.attn.hook_pattern", "unembed.hook_out")

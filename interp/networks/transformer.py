@@ -20,25 +20,14 @@ from einops import rearrange
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
-from interp.arguments import number, one_of, room_for, whole
-from interp.computing import computing
-from interp.errors import ConfigError
 from interp.networks import shared
-from interp.networks.base import (
-    ByNumber,
-    HookPoints,
-    InputGradients,
-    Network,
-    Tap,
-    Weights,
-    builtin_network,
-    check_weights,
-    jacobian,
-    plain,
-    sizes_by,
-)
+from interp.networks.base import Network, builtin_network, check_weights, jacobian, plain, sizes_by
 from interp.networks.names import INITS, TRANSFORMER_ACTIVATIONS, Activation, Init
 from interp.networks.pairs import Pairs
+from interp.networks.taps import ByNumber, HookPoints, InputGradients, Tap, Weights
+from interp.utils.arguments import number, one_of, room_for, whole
+from interp.utils.errors import ConfigError
+from interp.utils.torch_state import computing
 
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge

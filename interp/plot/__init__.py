@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interp.plot.declared import FIGURES, figure as figure, with_title as with_title
-from interp.plot.neighbours import slider as slider
+from interp.plot.double_descent import slider as slider
 from interp.plot.saving import gallery as gallery, one_browser as one_browser, save as save
 
 for _module in pkgutil.iter_modules(__path__):

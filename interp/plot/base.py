@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-from interp.arguments import given, real
-from interp.errors import ConfigError
 from interp.measures.neurons import SINGLE_FREQUENCY_SHARE
+from interp.utils.arguments import given, real
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

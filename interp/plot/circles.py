@@ -18,12 +18,12 @@ import numpy as np
 from jaxtyping import Float
 
 from interp.plot.base import BLACK, LINES, OPACITY, SHADES, STEP, VERMILLION
-from interp.provenance import provenance
+from interp.utils.provenance import provenance
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-    from interp.events import Phases
+    from interp.study.phase_rules import Phases
 
 Point = tuple[float, float]
 Curve = tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]  # steps and values

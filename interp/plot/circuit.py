@@ -9,9 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from interp.arguments import checks_arrays, frequencies_of, number, numbers_below
-from interp.errors import ConfigError
-from interp.fourier import by_frequency, fourier_basis
 from interp.measures.attention import attention_shares, score_vectors_of
 from interp.measures.logits import fourier_norms_2d
 from interp.measures.neurons import (
@@ -23,7 +20,6 @@ from interp.measures.neurons import (
     representatives,
     shares_of,
 )
-from interp.measures.subject import Missing, Subject
 from interp.plot import declared
 from interp.plot.base import (
     BLUE,
@@ -37,6 +33,10 @@ from interp.plot.base import (
     panels,
     waves,
 )
+from interp.subjects.subject import Missing, Subject
+from interp.tasks.fourier import by_frequency, fourier_basis, frequencies_of
+from interp.utils.arguments import checks_arrays, number, numbers_below
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -23,14 +23,14 @@ import numpy as np
 import pandas as pd
 from torch import Tensor
 
-from interp.arguments import given, one_of
-from interp.errors import ConfigError
 from interp.plot.base import note_doubts
+from interp.utils.arguments import given, one_of
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from interp.drawing import Shown
+    from interp.plot.shown import Shown
 
 F = TypeVar("F", bound=Callable[..., Any])
 Of = Literal["run", "model", "sweep", "frame"]
@@ -48,7 +48,7 @@ class Figure:
     title        what it shows, in a phrase
     caption      what to see in it, in sentences
     source       who drew it first
-    data         gives the arguments of `draw` by name, from an `interp.drawing.Shown`; None where the caller has them
+    data         gives the arguments of `draw` by name, from a `Shown`; None where the caller has them
     """
 
     name: str
@@ -88,7 +88,7 @@ def figure(
     The function takes frames and arrays, computes nothing, and returns a plotly Figure whose axes are named with their
     units. `of` says what it is drawn from: "run" (over its training), "model" (one checkpoint, or the last of a run),
     "sweep", or "frame" (its caller has the data). `data` fetches its arguments, by name, from what is drawn: of.run,
-    of.history, of.trajectory, of.phases, of.subject, of.measures (see `interp.drawing.Shown`).
+    of.history, of.trajectory, of.phases, of.subject, of.measures (see `interp.plot.shown.Shown`).
 
     What it returns takes the data, or in their place a Run, a Checkpoint, an interp.Model, a Sweep or a path, and
     gives the figure its title, with the task, p, seed and split in a line beneath; `title=` and `caption=` give it
@@ -122,7 +122,7 @@ def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> 
     if declared.of == "frame" or not args or isinstance(args[0], _DATA):
         _check_arguments(declared, args, options)
         return _titled(declared, declared.draw(*args, **options), title, "", caption)
-    from interp.drawing import shown
+    from interp.plot.shown import shown
 
     of = shown(args[0], declared.of, declared.name)
     names = list(inspect.signature(declared.draw).parameters)

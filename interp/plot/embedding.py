@@ -8,19 +8,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from interp.arguments import checks_arrays, frequencies_of
-from interp.errors import ConfigError
-from interp.fourier import by_frequency, fourier_basis
 from interp.measures.embedding import circle_directions, embedding_norms, on_circle
-from interp.measures.subject import Missing
 from interp.measures.weights import principal_components
 from interp.plot import declared
 from interp.plot.base import WIDTH, both_signs, component, maps_side_by_side, note_doubts, waves
+from interp.subjects.subject import Missing
+from interp.tasks.fourier import by_frequency, fourier_basis, frequencies_of
+from interp.utils.arguments import checks_arrays
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from interp.drawing import Shown
+    from interp.plot.shown import Shown
 
 _MOST = 6  # circles in one figure
 

@@ -7,18 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from interp.arguments import checks_arrays
-from interp.fourier import fourier_basis
-from interp.measures.neurons import (
-    is_single_frequency,
-    neuron_frequencies,
-    output_phases,
-    phases_of,
-    shares_of,
-)
-from interp.measures.subject import Missing, Subject
+from interp.measures.neurons import is_single_frequency, neuron_frequencies, output_phases, phases_of, shares_of
 from interp.plot import declared
 from interp.plot.base import NO_CLUSTER, between_ticks, both_signs, groups_of, maps_side_by_side, panels, waves
+from interp.subjects.subject import Missing, Subject
+from interp.tasks.fourier import fourier_basis
+from interp.utils.arguments import checks_arrays
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -7,8 +7,8 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interp.disk import write_whole
-from interp.provenance import Provenance, provenance
+from interp.utils.files import write_whole
+from interp.utils.provenance import Provenance, provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

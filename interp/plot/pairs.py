@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 
-from interp.arguments import checks_arrays
-from interp.errors import ConfigError
 from interp.measures.logits import correct_logit, size_of_rest, table
 from interp.measures.losses import cross_entropies, restricted_of, train_pairs
-from interp.measures.subject import Subject
 from interp.plot import declared
 from interp.plot.base import both_signs, maps_side_by_side, note_doubts
+from interp.subjects.subject import Subject
+from interp.utils.arguments import checks_arrays
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -10,8 +10,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from interp.arguments import checks_arrays, given
-from interp.errors import ConfigError
 from interp.measures.weights import principal_components
 from interp.plot import declared
 from interp.plot.base import (
@@ -27,12 +25,14 @@ from interp.plot.base import (
     note_missing,
     panels,
 )
+from interp.utils.arguments import checks_arrays, given
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from interp.drawing import Shown
-    from interp.events import Phases
+    from interp.plot.shown import Shown
+    from interp.study.phase_rules import Phases
 
 _MOST = 9  # parameters in one figure
 _LETTERS = 20  # of a name over a panel; a longer one begins with an ellipsis
@@ -183,7 +183,7 @@ def _short(name: str) -> str:
     data=lambda of: {"losses": of.losses_around},
 )
 def loss_around(losses: pd.DataFrame) -> go.Figure:
-    """Draw losses against the distance from the weights, a line a direction, from `interp.landscapes.losses_around`."""
+    """Draw losses against the distance from the weights, a line a direction (`interp.study.landscapes`)."""
     need(losses, "direction", "distance", of="frame")
     kinds = [name for name in ("train_loss", "test_loss", "loss") if name in losses]
     need(losses, *(kinds or ["loss"]), of="frame")

@@ -18,13 +18,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from interp.arguments import given, number, one_of
-from interp.console import progress_bar
-from interp.disk import make_folder, write_whole
-from interp.errors import ConfigError, warn
 from interp.plot.pages import write_index, write_page
 from interp.plot.stamps import stamped
-from interp.provenance import Provenance, made_from as from_inputs, provenance
+from interp.utils.arguments import given, number, one_of
+from interp.utils.console import progress_bar
+from interp.utils.errors import ConfigError, warn
+from interp.utils.files import make_folder, write_whole
+from interp.utils.provenance import Provenance, made_from as from_inputs, provenance
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

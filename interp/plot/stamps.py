@@ -7,7 +7,7 @@ import re
 import struct
 import zlib
 
-from interp.provenance import Provenance
+from interp.utils.provenance import Provenance
 
 
 def stamped(image: bytes, kind: str, made: Provenance) -> bytes:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from interp.arguments import given
-from interp.comparisons import in_order, in_words, moved
-from interp.errors import ConfigError
 from interp.plot import declared
 from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, look, panels
-from interp.survival import Curve, curve_of, times, waits, with_delays
+from interp.sweeps.comparisons import in_order, in_words, moved
+from interp.sweeps.survival import Curve, curve_of, times, waits, with_delays
+from interp.utils.arguments import given
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -169,8 +169,8 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
 
-    `table` is that of `interp.load_sweep`; `interp.comparisons.moved` says which runs are of the baseline: their delays
-    are the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
+    `table` is that of `interp.load_sweep`; `comparisons.moved` says which runs are of the baseline: their delays are the
+    grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
     run that had not generalized by its last step. A value under which no run memorized has no points.
     """
     _need(table, "memorized", "generalized", "last_step")

@@ -11,9 +11,6 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from interp.arguments import frequencies_of, given
-from interp.errors import ConfigError
-from interp.fourier import by_frequency
 from interp.measures.neurons import neurons_of_frequency
 from interp.plot import declared
 from interp.plot.base import (
@@ -36,12 +33,15 @@ from interp.plot.base import (
     panels,
     reasons,
 )
+from interp.tasks.fourier import by_frequency, frequencies_of
+from interp.utils.arguments import given
+from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-    from interp.drawing import Shown
-    from interp.events import Phases
+    from interp.plot.shown import Shown
+    from interp.study.phase_rules import Phases
 
 
 def _curves(of: Shown) -> dict[str, Any]:

@@ -15,29 +15,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from interp.animations import shown_frequencies, thinned
-from interp.computing import computing
-from interp.console import progress_bar
-from interp.disk import printable
-from interp.drawing import Shown
-from interp.errors import CheckpointError, ConfigError
-from interp.events import read_phases, records
-from interp.fourier import by_frequency, fourier_basis, frequency_rows
-from interp.graduations import graduation
-from interp.keys import KeyCheckpoint, key_checkpoint
 from interp.measures.embedding import circle_directions, embedding_norms, on_circle, unembedding_norms
 from interp.measures.logits import KEY_SHARE, kept, table
 from interp.measures.losses import cross_entropies, right
 from interp.measures.neurons import neuron_frequencies, purity, representatives, shares_of
-from interp.measures.subject import Missing, Subject
 from interp.measures.weights import principal_components
-from interp.networks.base import ByNumber
-from interp.progress import threads_for
+from interp.networks.taps import ByNumber
+from interp.plot.shown import Shown
+from interp.reports.animations import shown_frequencies, thinned
 from interp.reports.packing import Packed, as_bytes, doubles, exact, whole_numbers
 from interp.reports.words import doubts_of_page, settings_in_words, summary_of, words_of
-from interp.run import Run
-from interp.threads import keeping_threads
-from interp.trajectories import Arrays, each_checkpoint
+from interp.runs.run import Run
+from interp.study.graduation import graduation
+from interp.study.key_checkpoint import KeyCheckpoint, key_checkpoint
+from interp.study.phase_rules import read_phases
+from interp.study.phases import records
+from interp.study.run_subjects import each_checkpoint
+from interp.study.sources import threads_for
+from interp.study.trajectory import Arrays
+from interp.subjects.subject import Missing, Subject
+from interp.tasks.fourier import by_frequency, fourier_basis, frequency_rows
+from interp.utils.console import progress_bar
+from interp.utils.errors import CheckpointError, ConfigError
+from interp.utils.files import printable
+from interp.utils.threads import keeping_threads
+from interp.utils.torch_state import computing
 
 MOST_STEPS = 200  # positions of the slider
 MOST_MAPS = 40  # checkpoints of which maps are kept

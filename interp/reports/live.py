@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from interp.errors import warn
-from interp.provenance import made_from
-from interp.published.loading import load_run
 from interp.reports.content import content_of
-from interp.reports.report import report_of
-from interp.run import Checkpoint
+from interp.reports.run_page import report_of
+from interp.runs.loading import load_run
+from interp.runs.run import Checkpoint
+from interp.utils.errors import warn
+from interp.utils.provenance import made_from
 
 SHARE = 1 / 40  # of the training time
 

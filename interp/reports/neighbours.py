@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from interp.computing import computing
 from interp.linear.ridge import TOLERANCE, Descent, RidgeProblem, random_features_problem
-from interp.provenance import made_from
 from interp.reports.packing import Packed, doubles, page
-from interp.reports.report import Report
+from interp.reports.run_page import Report
+from interp.utils.provenance import made_from
+from interp.utils.torch_state import computing
 
 SAMPLES, INPUTS, FEATURES, SEED = 100, 10, 1_000, 0
 

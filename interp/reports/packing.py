@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float, Shaped
 
 from interp.plot.pages import GENERATOR
-from interp.provenance import provenance
+from interp.utils.provenance import provenance
 
 _PAGE = resources.files("interp.reports") / "page"
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "\./(\w+\.js)";\n', re.MULTILINE)

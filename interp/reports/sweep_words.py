@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from interp.comparisons import NO_SETTING, in_order, in_words, moved
-from interp.errors import ConfigError
-from interp.exponents import fit_exponents
 from interp.plot.sweeps import UNSET
-from interp.survival import CENSORED, NEARLY, counted, in_counts, outcomes
+from interp.sweeps.comparisons import NO_SETTING, in_order, in_words, moved
+from interp.sweeps.exponents import fit_exponents
 from interp.sweeps.origins import said_of_origins
+from interp.sweeps.survival import CENSORED, NEARLY, counted, in_counts, outcomes
+from interp.utils.errors import ConfigError
 
 _MOST_VALUES = 8
 

@@ -11,20 +11,20 @@ from urllib.parse import quote
 import numpy as np
 import pandas as pd
 
-from interp.arguments import given, whole
-from interp.comparisons import NO_SETTING, in_words, moved
-from interp.computing import computing
-from interp.console import progress_bar
-from interp.disk import look_up, printable
-from interp.errors import CheckpointError, ConfigError
 from interp.plot.sweeps import TITLES, UNSET
-from interp.provenance import made_from
 from interp.reports.packing import page
-from interp.reports.report import Report, checked_file, page_of
+from interp.reports.run_page import Report, checked_file, page_of
 from interp.reports.sweep_words import doubts, summary
-from interp.run import PathLike, Run
-from interp.survival import outcomes, with_delays
+from interp.runs.run import Run
+from interp.sweeps.comparisons import NO_SETTING, in_words, moved
+from interp.sweeps.survival import outcomes, with_delays
 from interp.sweeps.table import Sweep, one_sweep, varied
+from interp.utils.arguments import given, whole
+from interp.utils.console import progress_bar
+from interp.utils.errors import CheckpointError, ConfigError
+from interp.utils.files import PathLike, look_up, printable
+from interp.utils.provenance import made_from
+from interp.utils.torch_state import computing
 
 MOST_PAGES = 40  # of runs
 _RESULTS = ("memorized", "generalized", "delay", "last_step", "train_loss", "test_loss", "train_accuracy",

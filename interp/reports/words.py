@@ -7,11 +7,11 @@ from typing import Any
 
 import pandas as pd
 
-from interp.events import Phases
-from interp.keys import KeyCheckpoint
 from interp.measures.logits import KEY_SHARE
 from interp.networks import Transformer
-from interp.run import Run
+from interp.runs.run import Run
+from interp.study.key_checkpoint import KeyCheckpoint
+from interp.study.phase_rules import Phases
 
 _DRAWN = "a random number that was drawn once for each pair"
 

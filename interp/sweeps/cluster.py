@@ -11,9 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from interp.errors import ConfigError
 from interp.sweeps.jobs import End, Job, note_death, perform
 from interp.sweeps.local import HELD_SECONDS, Told
+from interp.utils.errors import ConfigError
 
 _RETRIES = 3  # of a task whose worker or node dies
 _SECONDS_TO_ANSWER = 5.0

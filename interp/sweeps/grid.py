@@ -13,12 +13,12 @@ from typing import Any, get_origin
 import numpy as np
 from torch import Tensor
 
-from interp.arguments import given
-from interp.config import TrainConfig, gathered, settings_before
-from interp.disk import PathLike, as_path, open_regular
-from interp.errors import ConfigError
-from interp.settings import SETTINGS, nearest_settings
-from interp.updates import check_effects
+from interp.runs.config import TrainConfig, gathered, settings_before
+from interp.runs.settings import SETTINGS, nearest_settings
+from interp.training.updates import check_effects
+from interp.utils.arguments import given
+from interp.utils.errors import ConfigError
+from interp.utils.files import PathLike, as_path, open_regular
 
 _LISTS = {name for name, setting in SETTINGS.items() if get_origin(setting.type) is tuple}  # one value is a list
 _WORDS = {name for name, setting in SETTINGS.items() if setting.type is str or setting.choices}

@@ -18,20 +18,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from interp.arguments import number
-from interp.config import TrainConfig
-from interp.disk import make_folder, read_json, write_whole
-from interp.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
-from interp.events import EVENTS, LEARNED, RULES, lasting_until, read_phases
-from interp.imports import import_all, import_name
-from interp.run import version
+from interp.runs.config import TrainConfig
+from interp.runs.directory import version
+from interp.study.frames import EVENTS
+from interp.study.phase_rules import RULES, lasting_until, read_phases
 from interp.sweeps.grid import described, run_id
 from interp.sweeps.owners import Held, owning
+from interp.training.user_code import import_all, import_name
+from interp.utils.arguments import number
+from interp.utils.errors import CheckpointError, ConfigError, DivergedError, InterpError, TrainingError, warn
+from interp.utils.files import make_folder, read_json, write_whole
+from interp.utils.thresholds import LEARNED
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from interp.run import Run
+    from interp.runs.run import Run
 
 RUNS, RESULT = "runs", "result.json"
 RESULT_VERSION = 1
@@ -119,7 +121,7 @@ def perform(job: Job, report: Callable[[int], None] | None = None) -> End:
 
     "held": another process works on it. "failed": the error is in its result. "interrupted": all of it is saved.
     """
-    from interp.training import TrainingInterrupted
+    from interp.training.loop import TrainingInterrupted
 
     try:
         with owning(job.folder, job.token):
@@ -137,7 +139,7 @@ def perform(job: Job, report: Callable[[int], None] | None = None) -> End:
 
 
 def _trained(job: Job, report: Callable[[int], None] | None) -> End:
-    from interp.training import train
+    from interp.training.loop import train
 
     begun = time.monotonic()
     before = read_result(job.folder) or {}
@@ -156,7 +158,8 @@ def _trained(job: Job, report: Callable[[int], None] | None) -> End:
 
 def _saved_step(folder: Path) -> int:
     """Return the step at which the run in a folder stands; it may be past those that are asked for now."""
-    from interp.run import OPTIMIZER, read_header
+    from interp.runs.directory import read_header
+    from interp.runs.names import OPTIMIZER
 
     return int(read_header(folder / OPTIMIZER).get("step", 0)) if (folder / OPTIMIZER).exists() else 0
 
@@ -190,7 +193,8 @@ class _Watch:
 
 def recorded(folder: Path) -> pd.DataFrame | None:
     """Return the history of the run in a folder, None if there is none yet."""
-    from interp.run import HISTORY, read_history
+    from interp.runs.directory import read_history
+    from interp.runs.names import HISTORY
 
     try:
         return read_history(folder / HISTORY) if (folder / HISTORY).exists() else None
@@ -231,8 +235,8 @@ def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
 
 def result_of(job: Job, seconds: float) -> dict[str, Any]:
     """Return what is written of a run that ended: what it was, how it ended, when it learned, and on what."""
-    from interp.published.loading import load_run
-    from interp.training import device_of
+    from interp.runs.loading import load_run
+    from interp.training.loop import device_of
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -256,7 +260,7 @@ def result_of(job: Job, seconds: float) -> dict[str, Any]:
 
 
 def _key_frequencies(run: Run) -> tuple[list[int] | None, str | None]:
-    from interp.progress import progress_measures
+    from interp.study.progress import progress_measures
 
     m = progress_measures(run.last_readable(), measures=["key_frequencies"])
     return (None if m.key_frequencies is None else list(m.key_frequencies)), m.key_doubt
@@ -348,7 +352,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from interp.threads import wait_passively
+    from interp.utils.threads import wait_passively
 
     wait_passively()
     main()

@@ -14,8 +14,8 @@ from typing import Any
 
 import filelock
 
-from interp.disk import look_up, make_folder, read_json, write_whole, writing
-from interp.errors import CheckpointError
+from interp.utils.errors import CheckpointError
+from interp.utils.files import look_up, make_folder, read_json, write_whole, writing
 
 OWNER = ".owner.json"
 _CLAIM = ".claim"

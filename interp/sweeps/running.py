@@ -15,18 +15,18 @@ from typing import Any, get_args
 
 import pandas as pd
 
-from interp.arguments import one_of, whole
-from interp.config import TrainConfig
-from interp.console import progress_bar
-from interp.disk import PathLike
-from interp.errors import ConfigError
-from interp.events import LEARNED
-from interp.imports import stop_if_declaring
+from interp.runs.config import TrainConfig
 from interp.sweeps import Engine
 from interp.sweeps.grid import Configs, configurations, described, run_id
 from interp.sweeps.jobs import End, Job, Stop, checked_threshold, folder_of, is_finished
 from interp.sweeps.table import Sweep, Table, load_sweep, open_sweep
-from interp.threads import SMALL
+from interp.training.user_code import stop_if_declaring
+from interp.utils.arguments import one_of, whole
+from interp.utils.console import progress_bar
+from interp.utils.errors import ConfigError
+from interp.utils.files import PathLike
+from interp.utils.threads import SMALL
+from interp.utils.thresholds import LEARNED
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def estimate(
 
 def seconds_a_step(config: TrainConfig, threads: int | None) -> float:
     """Return the median time of a training step, its share of the history included, from forty steps or so."""
-    from interp.training import train
+    from interp.training.loop import train
 
     times: list[float] = []
     every = min(config.history_every, 50)

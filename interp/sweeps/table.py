@@ -14,10 +14,16 @@ from typing import Any, SupportsIndex
 import filelock
 import pandas as pd
 
-from interp.arguments import given
-from interp.config import TrainConfig, settings_before
-from interp.console import progress_bar
-from interp.disk import (
+from interp.runs.config import TrainConfig, settings_before
+from interp.runs.run import Run
+from interp.study.frames import EVENTS
+from interp.study.phase_rules import RULES
+from interp.sweeps.jobs import RESULT, RUNS, allowed, phases_row, read_result, recorded
+from interp.sweeps.origins import said_of_origins
+from interp.utils.arguments import given
+from interp.utils.console import progress_bar
+from interp.utils.errors import CheckpointError, ConfigError, warn
+from interp.utils.files import (
     PathLike,
     as_path,
     look_up,
@@ -30,11 +36,6 @@ from interp.disk import (
     write_whole,
     writing,
 )
-from interp.errors import CheckpointError, ConfigError, warn
-from interp.events import EVENTS, RULES
-from interp.run import Run
-from interp.sweeps.jobs import RESULT, RUNS, allowed, phases_row, read_result, recorded
-from interp.sweeps.origins import said_of_origins
 
 SWEEP, RESULTS = "sweep.json", "results.parquet"
 SWEEP_VERSION = 1
@@ -305,7 +306,7 @@ class Sweep:
 
         Raises ConfigError if there is no such run, and CheckpointError if only its row is here.
         """
-        from interp.published.loading import load_run
+        from interp.runs.loading import load_run
 
         folder = self.folder(run)
         if look_up(folder) is None:
@@ -326,7 +327,7 @@ class Sweep:
 
     def trajectories(self, measures: list[Any] | None = None, progress: bool = True) -> pd.DataFrame:
         """Return the measures of every checkpoint of all runs that are here, with the column `run`."""
-        from interp.trajectories import trajectory
+        from interp.study.trajectory import trajectory
 
         return self._gathered(lambda run: trajectory(run, measures=measures, progress=False), "measure", progress)
 

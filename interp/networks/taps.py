@@ -1,0 +1,77 @@
+"""What a network's forward names and gives: taps on its activations, their usual names, and its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from interp.networks.names import Activation
+
+Weights = Mapping[str, Tensor]
+
+
+InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
+
+
+class Tap:
+    """Functions of activations by the names that a network's forward gives them; each may replace its activation.
+
+    A forward calls `x = tap("hook_post", x)`. `"hook_embed" in tap` says whether anybody looks: a forward that can do
+    without forming an activation may ask.
+    """
+
+    def __init__(self, functions: Mapping[str, Callable[[Tensor], Tensor]] = {}) -> None:
+        self._functions = dict(functions)
+
+    def __call__(self, name: str, x: Tensor) -> Tensor:
+        return self._functions[name](x) if name in self._functions else x
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._functions
+
+
+UNTAPPED = Tap()
+
+
+@dataclass(frozen=True)
+class HookPoints:
+    """The names of activations that interp looks for. A network without one does not have what it stands for.
+
+    embed    [n, 2, d], the embeddings of a and of b
+    neurons  [n, d_mlp], after the activation, of the last layer
+    pattern  [n, n_heads, n_ctx], attention from the last position, in the last layer
+    logits   [n, d_vocab_out]
+    """
+
+    embed: str = "hook_embed"
+    neurons: str = "hook_post"
+    pattern: str = "hook_pattern"
+    logits: str = "hook_logits"
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What the last position of n pairs holds; neurons and pattern are None for a network that has none."""
+
+    logits: Float[Tensor, "n d_vocab_out"]
+    neurons: Float[Tensor, "n d_mlp"] | None
+    pattern: Float[Tensor, "n n_heads n_ctx"] | None
+
+
+@dataclass(frozen=True)
+class ByNumber:
+    """What each number adds to attention and to the neurons, where neither depends on a and b in another way.
+
+    Rows: p of a, p of b and, in a network that reads "=", one of "=". With the rows r of a pair, and P[h, r] the
+    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 where there are no scores),
+    neurons[a, b] = activation(constant + Σ_h Σ_r P[h, r] · values[h, r]).
+    """
+
+    values: Float[Tensor, "n_heads rows width"]
+    constant: Float[Tensor, " width"]
+    activation: Activation
+    scores: Float[Tensor, "n_heads rows"] | None = None
+    attention_coefficient: float = 1.0

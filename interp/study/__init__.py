@@ -1,0 +1,5 @@
+"""Studies of a network: its measures over training, its phases, its circuit, and what a caller may give to them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach(__name__, submodules=["ablate"])  # interp.ablate is found here

@@ -1,0 +1,1 @@
+"""Subjects: one model under study, whoever computes it, as the measures see it."""

@@ -1,0 +1,63 @@
+"""Checkpoints of TransformerLens bridges of several layers or with layer norm, read with the config beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from jaxtyping import Bool
+from torch import Tensor
+
+from interp.networks.measurable import Measurable
+from interp.subjects.hooked import hooked_subject_of
+from interp.subjects.state_dicts import State
+from interp.subjects.subject import Subject, Supplied
+from interp.subjects.weights import subject_of
+from interp.tasks.task import Task
+from interp.utils.errors import ConfigError
+
+if TYPE_CHECKING:
+    from transformer_lens.model_bridge import TransformerBridge
+
+
+class BridgeNetwork(Measurable):
+    """A TransformerBridge's config: what the states of one are built with."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        self.settings = dict(settings)
+
+    def __repr__(self) -> str:
+        shown = ("n_layers", "d_model", "n_heads", "d_mlp", "normalization_type", "act_fn")
+        said = ", ".join(f"{name}={self.settings[name]!r}" for name in shown if name in self.settings)
+        return f"BridgeNetwork({said})"
+
+    def hooked(self, weights: State, p: int) -> TransformerBridge:
+        """Return a bridge with these weights; ConfigError if they do not fit the config."""
+        import torch
+        from transformer_lens.config import TransformerBridgeConfig
+        from transformer_lens.model_bridge import TransformerBridge
+
+        try:
+            with torch.random.fork_rng(devices=[]):
+                bridge = TransformerBridge.boot_native(TransformerBridgeConfig(**self.settings, device="cpu"))
+            bridge.load_state_dict(dict(weights), strict=True)
+        except Exception as error:  # what TransformerLens raises for a config that it cannot build
+            raise ConfigError(
+                f"The bridge's config and weights must fit each other; TransformerLens says "
+                f"{(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}."
+            ) from error
+        return bridge
+
+
+@subject_of.register(BridgeNetwork)
+def _(
+    network: BridgeNetwork,
+    weights: State,
+    task: Task,
+    train_mask: Bool[Tensor, "p p"] | None,
+    step: int | None = None,
+    supplied: Supplied | None = None,
+    final: Callable[[], Subject] | None = None,
+    no_split: str = "",
+) -> Subject:
+    return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, supplied, step, final)

@@ -1,0 +1,1 @@
+"""Training: the loop, the updates, what it begins with, and the directory it writes."""
