@@ -108,11 +108,7 @@ def test_bring_your_own_checkpoint(models, tmp_path):
         ),
         (
             "ridge_and_double_descent",
-            [
-                "null_space_prediction",
-                "and ridge regression predicts -1",
-                "interpolation_threshold  50",
-            ],
+            ["null_space_prediction", "and ridge regression predicts -1", "interpolation_threshold  50"],
             11,
         ),
         (

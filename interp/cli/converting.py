@@ -20,7 +20,7 @@ commands = typer.Typer()
     epilog="Examples: a published model, a whole published run, one from a hub\n\n"
     "  interp convert model.pth runs/paper-seed1 --split paper --seed 1\n\n"
     "  interp convert full_run.pth runs/mainline --split paper --seed 0\n\n"
-    "  interp convert hf://someone/grokking/demo.pth runs/demo",
+    "  interp convert hf://someone/grokking/demo.pth runs/demo"
 )
 @reads_files
 def convert(

@@ -19,7 +19,7 @@ commands = typer.Typer()
 @commands.command(
     epilog="Examples:\n\n  interp figures runs/mine -o figures/mine\n\n"
     "  interp figures runs/mine --figure neurons_over_pairs --step 9400 --formats svg\n\n"
-    "  interp figures model.pth --split paper --seed 1\n\n  interp figures --list",
+    "  interp figures model.pth --split paper --seed 1\n\n  interp figures --list"
 )
 @reads_files
 def figures(
@@ -122,7 +122,7 @@ def demo(
     epilog="Examples:\n\n  interp report checkpoints/mod113-seed0 -o report.html --open\n\n"
     "  interp report runs/seed0 runs/seed1 -o both.html      two runs side by side, in step\n\n"
     "  interp report runs/sweep -o sweep.html                a sweep: its delays, its table, a page of each run\n\n"
-    "  interp report --neighbours -o neighbours.html         ridge regression and double descent under sliders",
+    "  interp report --neighbours -o neighbours.html         ridge regression and double descent under sliders"
 )
 @reads_files
 def report(
@@ -186,7 +186,7 @@ def report(
 @commands.command(
     epilog="Examples:\n\n  interp animate checkpoints/mod113-seed0 -o circles.gif\n\n"
     "  interp animate runs/mine -o circles.gif --frequencies 14,35 --fps 10 --width 960\n\n"
-    "  interp animate runs/mine -o forming.gif --steps 0:9000:1000,9500,10000",
+    "  interp animate runs/mine -o forming.gif --steps 0:9000:1000,9500,10000"
 )
 @reads_files
 def animate(

@@ -44,7 +44,7 @@ commands = typer.Typer()
     "  interp measure step_00001400.safetensors --split paper --seed 0 --json\n\n"
     "  interp measure tl1.pt --split torch --seed 1 --mechanism\n\n"
     "  interp measure pizza.pt --attention-coefficient 0.804 --mechanism\n\n"
-    "  interp measure hf://someone/grokking/full_run.pth --all --split paper --seed 0",
+    "  interp measure hf://someone/grokking/full_run.pth --all --split paper --seed 0"
 )
 @reads_files
 def measure(
@@ -155,8 +155,7 @@ def measure(
 
 
 @commands.command(
-    "list-measures",
-    epilog="Examples:\n\n  interp list-measures\n\n  interp list-measures --import mine.py",
+    "list-measures", epilog="Examples:\n\n  interp list-measures\n\n  interp list-measures --import mine.py"
 )
 def list_measures(
     imported: Imported = None,
@@ -196,7 +195,7 @@ def list_measures(
 
 @commands.command(
     epilog="Examples:\n\n  interp compare runs/one runs/two\n\n"
-    "  interp compare nanda.pth runs/mine --measures test_loss,effective_rank --parquet both.parquet",
+    "  interp compare nanda.pth runs/mine --measures test_loss,effective_rank --parquet both.parquet"
 )
 def compare(
     paths: Annotated[
@@ -252,7 +251,7 @@ def compare(
     epilog="Examples:\n\n  interp phases checkpoints/mod113-seed0\n\n"
     "  interp phases runs/mine --threshold 0.95 --sustain 3 --json\n\n"
     "  interp phases full_run.pth --split paper --seed 0\n\n"
-    "  interp phases histories.parquet --where run=seed3",
+    "  interp phases histories.parquet --where run=seed3"
 )
 @reads_files
 def phases(

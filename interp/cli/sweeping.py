@@ -31,7 +31,7 @@ commands = typer.Typer()
     "  interp sweep runs/delay --file delay.toml --dry-run\n\n"
     "the third of sixteen shares, as an array of jobs runs them; on a Ray cluster\n\n"
     "  interp sweep /shared/delay --file delay.toml --share 3/16\n\n"
-    "  interp sweep /shared/delay --file delay.toml --engine ray --address auto",
+    "  interp sweep /shared/delay --file delay.toml --engine ray --address auto"
 )
 def sweep(
     context: typer.Context,

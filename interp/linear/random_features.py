@@ -109,8 +109,7 @@ def random_features(
                 fitted_noise[draw, i] = noise**2 * squares @ gain**2
                 left = penalty / (s**2 + penalty)  # of each direction that the fit can reach
                 train[draw, i] = max(
-                    0.0,
-                    (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n,
+                    0.0, (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n
                 )
             yield 1
         errors = ((predictions - truth) ** 2).mean(2) + fitted_noise

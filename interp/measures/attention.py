@@ -19,9 +19,7 @@ from interp.utils.torch_state import computing
 
 
 @checks_arrays
-def attention_shares(
-    pattern: Float[Tensor, "p p n_heads n_ctx"],
-) -> Float[Tensor, "n_frequencies n_heads 2"]:
+def attention_shares(pattern: Float[Tensor, "p p n_heads n_ctx"]) -> Float[Tensor, "n_frequencies n_heads 2"]:
     """The share of the variance over pairs of each head's attention to a and to b that each frequency k explains.
 
     That is by the degree-2 polynomials of the cosines and sines of w_k a and w_k b, as for neurons

@@ -74,9 +74,7 @@ def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float 
 
 @checks_arrays
 def logit_variance_explained(
-    logits: Float[Tensor, "p p p"],
-    coefficients: Float[Tensor, " n_frequencies"],
-    frequencies: Iterable[int],
+    logits: Float[Tensor, "p p p"], coefficients: Float[Tensor, " n_frequencies"], frequencies: Iterable[int]
 ) -> float:
     """The fraction of the variance of L, centred over c and over pairs, in the key cos w_k(s−c) directions.
 

@@ -19,9 +19,7 @@ SINGLE_FREQUENCY_SHARE = 0.85
 
 @checks_arrays
 @computing(grad=None)
-def frequency_shares(
-    neurons: Float[Tensor, "p p d_mlp"],
-) -> Float[Tensor, "n_frequencies d_mlp"]:
+def frequency_shares(neurons: Float[Tensor, "p p d_mlp"]) -> Float[Tensor, "n_frequencies d_mlp"]:
     """The share of each neuron's variance over pairs that each frequency k explains.
 
     That is the squared norm of the 8 terms {const, cos, sin}(w_k a) × {const, cos, sin}(w_k b), const × const left
@@ -64,9 +62,7 @@ def _variance(neurons: Float[Tensor, "p p d_mlp"]) -> Float[Tensor, " d_mlp"]:
 
 
 @checks_arrays
-def neuron_frequencies(
-    shares: Float[Tensor, "n_frequencies d_mlp"],
-) -> Int[Tensor, " d_mlp"]:
+def neuron_frequencies(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Int[Tensor, " d_mlp"]:
     """The frequency k that explains most of each neuron."""
     return shares.argmax(0) + 1
 

@@ -17,19 +17,8 @@ from .base import (
     network as network,
     network_of as network_of,
 )
-from .layers import (
-    LayeredTransformer as LayeredTransformer,
-)
-from .one_hidden_layer import (
-    OneHiddenLayer as OneHiddenLayer,
-)
-from .pairs import (
-    Pairs as Pairs,
-)
-from .taps import (
-    Tap as Tap,
-    Weights as Weights,
-)
-from .transformer import (
-    Transformer as Transformer,
-)
+from .layers import LayeredTransformer as LayeredTransformer
+from .one_hidden_layer import OneHiddenLayer as OneHiddenLayer
+from .pairs import Pairs as Pairs
+from .taps import Tap as Tap, Weights as Weights
+from .transformer import Transformer as Transformer

@@ -285,9 +285,7 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
 )  # fmt: skip
 @checks_arrays
 def attention_scores(
-    norms: Float[np.ndarray, "n_frequencies n_heads"],
-    key_frequencies: Sequence[int] = (),
-    doubt: str | None = None,
+    norms: Float[np.ndarray, "n_frequencies n_heads"], key_frequencies: Sequence[int] = (), doubt: str | None = None
 ) -> go.Figure:
     """How much each frequency of the number attended to moves each head's score, from "=".
 

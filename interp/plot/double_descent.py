@@ -101,11 +101,7 @@ def error_parts(
     return figure
 
 
-@declared.figure(
-    "frame",
-    title="What removes the peak",
-    caption="Each curve takes one cause of the peak away.",
-)
+@declared.figure("frame", title="What removes the peak", caption="Each curve takes one cause of the peak away.")
 def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = "Test error") -> go.Figure:
     """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
     need(fits, "samples", "test_error", of="frame", text=["condition"])

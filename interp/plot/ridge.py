@@ -203,9 +203,7 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     caption="Both axes are logarithmic, so a power law is a straight line and its exponent the slope.",
 )
 def delays(
-    measured: Mapping[str, pd.DataFrame],
-    exponents: Mapping[tuple[str, str], float],
-    titles: Mapping[str, str],
+    measured: Mapping[str, pd.DataFrame], exponents: Mapping[tuple[str, str], float], titles: Mapping[str, str]
 ) -> go.Figure:
     """The grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
 

@@ -169,8 +169,8 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
 
-    `table` is that of `interp.load_sweep`; `comparisons.moved` says which runs are of the baseline: their delays are the
-    grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
+    `table` is that of `interp.load_sweep`; `comparisons.moved` says which runs are of the baseline: their delays are
+    the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
     run that had not generalized by its last step. A value under which no run memorized has no points.
     """
     _need(table, "memorized", "generalized", "last_step")
@@ -306,9 +306,7 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
 
 
 @declared.figure(
-    "frame",
-    title="Test accuracy over training, by setting",
-    caption="Thin lines are runs, thick ones their medians.",
+    "frame", title="Test accuracy over training, by setting", caption="Thin lines are runs, thick ones their medians."
 )
 def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str = "weight_decay") -> go.Figure:
     """Test accuracy over training, thin for each run and thick for their medians, a colour for each setting.

@@ -12,14 +12,7 @@ import pandas as pd
 
 from interp.networks import Network
 from interp.networks.names import Activation
-from interp.runs.directory import (
-    home_of,
-    open_directory,
-    write_checkpoint,
-    write_config_of,
-    write_history,
-    write_split,
-)
+from interp.runs.directory import home_of, open_directory, write_checkpoint, write_config_of, write_history, write_split
 from interp.runs.loading import find_run, is_ours, load
 from interp.runs.published.contents import read_contents
 from interp.runs.published.files import local_file

@@ -29,10 +29,7 @@ _SETS = {
     "test": {"test", "testing", "te", "tst"},
     "validation": {"val", "valid", "validation", "eval", "evaluation", "dev", "heldout"},
 }
-_KINDS = {
-    "loss": {"loss", "losses", "nll", "ce", "xent"},
-    "accuracy": {"acc", "accs", "accuracy", "accuracies"},
-}
+_KINDS = {"loss": {"loss", "losses", "nll", "ce", "xent"}, "accuracy": {"acc", "accs", "accuracy", "accuracies"}}
 _IDLE = {
     "mean",
     "avg",

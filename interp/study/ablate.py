@@ -102,10 +102,7 @@ class Effect:
 
 @computing()
 def through_hooks(
-    checkpoint: Checkpoint,
-    hooks: Sequence[Hook],
-    name: str = "hooks",
-    bridge: HookedRootModule | None = None,
+    checkpoint: Checkpoint, hooks: Sequence[Hook], name: str = "hooks", bridge: HookedRootModule | None = None
 ) -> Effect:
     """Score a checkpoint without and with forward hooks, each a (hook point, function of (activation, hook)).
 

@@ -84,10 +84,7 @@ class Kept:
 
     def __init__(self, run: Run, wanted: list[Measure], asked: list[int] | float) -> None:
         self._run, self._file, self._wanted, self._asked = run, Path(run.path) / KEPT, wanted, asked
-        self._setting = {
-            "fingerprint": fingerprint(),
-            "split": split_digest(run.train_mask),
-        }
+        self._setting = {"fingerprint": fingerprint(), "split": split_digest(run.train_mask)}
         self._note: dict[str, Any] = {}
         self._rows: dict[int, Row] = {}
         self._needs: dict[str, set[str]] = {}

@@ -143,12 +143,7 @@ class ModelForward:
             self.lack["parameters"] = f"the model is {kind}, whose parameters are unknown"
         self.doubts: list[str] = []
 
-    def subject(
-        self,
-        supplied: Supplied | None,
-        step: int | None,
-        final: Callable[[], Subject] | None,
-    ) -> Subject:
+    def subject(self, supplied: Supplied | None, step: int | None, final: Callable[[], Subject] | None) -> Subject:
         return Subject(
             self.net.task,
             self.activations,

@@ -310,12 +310,7 @@ def test_the_size_of_the_rest_is_that_of_a_wave_of_the_difference():
 
 def test_a_random_direction_is_as_long_as_the_weights_row_by_row():
     rows = torch.tensor([[3.0, 4.0], [0.0, 0.0], [1.0, 0.0]])
-    given = {
-        "W": rows,
-        "b": torch.tensor([2.0, 0.0]),
-        "W_Q": torch.stack([rows, 2 * rows]),
-        "one": torch.tensor(-3.0),
-    }
+    given = {"W": rows, "b": torch.tensor([2.0, 0.0]), "W_Q": torch.stack([rows, 2 * rows]), "one": torch.tensor(-3.0)}
     found = weights.random_direction(given, 0)
     assert found["W_Q"].norm(dim=2).flatten().tolist() == pytest.approx([5, 0, 1, 10, 0, 2], rel=1e-6)
     assert abs(float(found["one"])) == pytest.approx(3, rel=1e-6)

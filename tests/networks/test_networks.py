@@ -377,10 +377,7 @@ def test_the_default_transformer_given_whole_is_the_flat_settings():
 def test_what_is_no_network_is_refused(tmp_path):
     for said, error in [
         ({"network": "mlp"}, r"network must be one of transformer, .*--import FILE; got 'mlp'"),
-        (
-            {"network": {"network": "one_hidden_layer", "width": 3}},
-            "one_hidden_layer has no width; its sizes are",
-        ),
+        ({"network": {"network": "one_hidden_layer", "width": 3}}, "one_hidden_layer has no width; its sizes are"),
         ({"network": {"network": "one_hidden_layer", "d_hidden": 0}}, "d_hidden must be a whole number of at least 1"),
         ({"network": {"network": "layered_transformer", "d_model": 9}}, "d_model must be a multiple of n_heads"),
         ({"network": {"network": "transformer", "n_ctx": 5}}, "has 5 positions; it needs 3"),

@@ -1078,10 +1078,7 @@ def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp
             r"W_O for heads of 13 in all, expected 2 of 6",
         ),
         (lambda s: s.update({"unembed.W_U": torch.zeros(16, 12, dtype=torch.long)}), "has unembed.W_U as torch.int64"),
-        (
-            lambda s: s.update({"blocks.1.attn.W_K": torch.zeros(2)}),
-            r"bridge: .*progress_measures\(bridge",
-        ),
+        (lambda s: s.update({"blocks.1.attn.W_K": torch.zeros(2)}), r"bridge: .*progress_measures\(bridge"),
         (lambda s: s.clear(), "no state dict; expected one"),
         (
             lambda s: s.update({"embed.W_E": s["embed.W_E"].to_sparse()}),
@@ -1195,10 +1192,7 @@ def test_arguments_that_do_not_fit_the_file_are_said(tmp_path, name, arguments, 
         ("interp.compare({})", "takes a dict of models by name; got an empty one"),
         ("interp.convert(file, folder / 'x', step=True)", "step must be a whole number of at least 0; got True"),
         ("interp.compare({'x': 3})", "must be a Checkpoint, a Run, an interp.Model, or a path; got 3 as 'x'"),
-        (
-            "interp.progress_measures(ckpt, key_frequencies='14')",
-            r"must be whole numbers, .*; got '14'",
-        ),
+        ("interp.progress_measures(ckpt, key_frequencies='14')", r"must be whole numbers, .*; got '14'"),
         ("interp.progress_measures(ckpt, key_frequencies=[1.5])", r"must be whole numbers, .*; got \[1\.5\]"),
         ("interp.convert(file, '.')", "already exists; name a new directory"),
         ("interp.convert(file, folder / 'x', step=-1)", "step must be a whole number of at least 0; got -1"),

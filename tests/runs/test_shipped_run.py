@@ -10,12 +10,7 @@ import interp
 from tests.conftest import ROOT, SHIPPED
 
 # Steps and measures of an independent retraining of the same run (Nanda et al.'s mainline), rounded.
-REFERENCE = {
-    0: (4.75524, 4.75953),
-    50: (4.23619, 5.40726),
-    100: (2.27672, 7.73061),
-    200: (0.0201526, 16.0233),
-}
+REFERENCE = {0: (4.75524, 4.75953), 50: (4.23619, 5.40726), 100: (2.27672, 7.73061), 200: (0.0201526, 16.0233)}
 # restricted and excluded loss, between the rows 400 steps apart that are known on either side
 RESTRICTED_EXCLUDED = {
     4800: (1.39255, 0.0157546), 5200: (1.24938, 0.03615), 8400: (0.144747, 3.90521), 8800: (0.0479223, 5.61347),

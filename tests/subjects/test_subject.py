@@ -19,12 +19,7 @@ import interp
 from interp import ConfigError, Missing, Task
 from interp.measures import losses, mechanism, neurons, registry, weights
 from interp.measures.logits import explained_accuracy, key_frequencies_of
-from interp.measures.mechanism import (
-    explained_by_difference,
-    gradient_symmetricity,
-    standard_error,
-    translation_share,
-)
+from interp.measures.mechanism import explained_by_difference, gradient_symmetricity, standard_error, translation_share
 from interp.measures.registry import chosen, evaluate
 from interp.study.progress_table import of_subject
 from tests.conftest import ROOT
@@ -233,8 +228,7 @@ ON_REQUEST = (
 
 
 @pytest.mark.parametrize(
-    ("name", "said"),
-    [("step", "'step' is taken"), ("loss", "'loss' is taken"), ("<lambda>", "'<lambda>' is no name")],
+    ("name", "said"), [("step", "'step' is taken"), ("loss", "'loss' is taken"), ("<lambda>", "'<lambda>' is no name")]
 )
 def test_a_function_that_is_not_declared_needs_a_name_that_is_free(small_run, name, said):
     def one(subject):
