@@ -284,10 +284,13 @@ def list_measures() -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Values:
-    """What measures of one subject are: `values` by name, None where `missing` says why.
+    """Results of measures of one subject.
 
-    `failed` holds the errors of users' measures, and `needs` what each measure needs beside this subject: its
-    "key_frequencies_of", the "final" one of its run.
+    Attributes:
+        values: The results by name, or None.
+        missing: The reasons for None.
+        failed: The errors of users' measures.
+        needs: The needs of each measure beside this subject: its "key_frequencies_of", the "final" one of its run.
     """
 
     values: dict[str, Result | None]

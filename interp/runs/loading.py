@@ -1,4 +1,4 @@
-"""load_checkpoint and load_run: any known layout, ours or another's, recognised by what the file holds."""
+"""load_checkpoint() and load_run(): read files of any known layout, which is recognised by their content."""
 
 from __future__ import annotations
 
@@ -93,22 +93,26 @@ def load_run(
     *,
     model: Model | None = None,
 ) -> Run:
-    """Open a run: a directory that `interp.train` wrote, or one file that holds a training of another's code.
+    """Open a run: a directory that `interp.train` wrote, or one file that holds a training of other people's code.
 
     Such a file is a dict with `state_dicts` and `epochs`, or `checkpoints` and `checkpoint_epochs` (or `steps`,
     `checkpoint_steps`), in any layout that `load_checkpoint` knows; its epochs, losses, accuracies and split become the
-    run's. It is neither copied nor read whole (unless a torch before 1.6 wrote it): weights come from it as they are
-    asked for. `path` may be an fsspec address, such as hf://… or s3://…, which is fetched first.
+    run's. It is neither copied nor read whole (unless a torch before 1.6 wrote it): weights are read from it as they
+    are asked for.
 
-    A run directory knows its task and split. For a file, the other arguments are those of `load_checkpoint`.
+    If a checkpoint of a directory is damaged, a warning names it, and `run.bad` says what is wrong with it.
 
-    With `model`, an interp.Model of a module of yours, it opens a training of that module: a folder of state dicts
-    (*.pt, *.pth, *.safetensors) whose names or contents tell their steps, a dict {step: state}, or a list of
-    (step, state).
+    Args:
+        path: The directory or file, or its fsspec address, such as hf://… or s3://…, which is fetched first. With
+            `model`, a folder of state dicts (*.pt, *.pth, *.safetensors) whose names or contents tell their steps, a
+            dict {step: state}, or a list of (step, state).
+        task, split, seed, attention_coefficient, n_heads, activation: Those of `load_checkpoint`, for a file. A run
+            directory knows its task and split.
+        model: An interp.Model of a module of yours, to open a training of that module.
 
-    A damaged checkpoint of a directory does not keep it from opening: a warning names it, `run.bad` says what is wrong.
-    Raises CheckpointError for what is no run, or was written by a newer format, and ConfigError for arguments that do
-    not fit.
+    Raises:
+        CheckpointError: There is no run, or a newer format wrote it.
+        ConfigError: The arguments do not fit it.
     """
     options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     if model is not None:
@@ -218,33 +222,37 @@ def load_checkpoint(
     *,
     model: Model | None = None,
 ) -> Checkpoint:
-    """Read one model, whoever saved it; the layout is recognised by what the file holds, never by its name.
+    """Read one model of any known layout, which is recognised by the file's content, never by its name.
 
     Known are: the paper's layout (Nanda et al., 2023; with constant attention Zhong et al., 2023), TransformerLens' of
     1.x to 3.x (its grokking demo; Chughtai et al., 2023), the state dict of a TransformerLens 4 bridge (of several
-    layers or with layer norm it is a LayeredTransformer), one hidden layer (W_x, W_y, W, W_U; Chughtai et al.), our own
-    names, and the checkpoints of `interp.train`; as a torch or safetensors file, bare or with the training beside it.
-    Of a file that holds a whole run, that of `step` is read, or its `model`, or its last; of a run directory, that of
-    `step`. `path` may be an fsspec address, such as hf://… or s3://….
+    layers or with layer norm it is a LayeredTransformer), one hidden layer (W_x, W_y, W, W_U; Chughtai et al.),
+    interp's own names, and the checkpoints of `interp.train`; as a torch or safetensors file, bare or with the training
+    beside it. The file's own settings are used; the arguments give those that it does not tell.
 
-    What the file tells is taken from it. What it cannot tell is given:
+    If the file records losses and the split is known, they are compared, and a mismatch is a warning with both.
 
-    task                   where it is not addition modulo what the vocabulary says; the operation alone, such as
-                           "subtract", where the file tells p
-    split                  for train and test losses: "paper" or "torch" with the `seed` (train fraction 0.3); a bool
-                           mask [p, p], true = train (`interp.split_mask` makes one of any fraction); the train pairs as
-                           indices a * p + b or as pairs (a, b); or lists of both, (train, test)
-    attention_coefficient  where attention is coefficient · softmax + (1 − coefficient); asked for where the model has
-                           two positions
-    n_heads                of a bridge's state dict, where the model has not learned enough to tell
-    activation             "relu" unless given, or told; asked for of a bridge of several layers or with layer norm
+    Args:
+        path: The file, or its fsspec address, such as hf://… or s3://…. Of a file that holds a whole run, the
+            checkpoint of `step` is read, or its `model`, or its last; of a run directory, that of `step`. With `model`,
+            a state dict or a file that holds one.
+        task: The task, if it is not addition modulo the number that the vocabulary tells; the operation alone, such as
+            "subtract", if the file tells p.
+        split: The split, for train and test losses: "paper" or "torch" with the `seed` (train fraction 0.3); a bool
+            mask [p, p], true = train (`interp.split_mask` makes one of any fraction); the train pairs as indices
+            a * p + b or as pairs (a, b); or lists of both, (train, test).
+        seed: The seed of a split that is given by its name.
+        step: The step to read.
+        attention_coefficient: The c of an attention that is c · softmax + (1 − c); needed if the model has two
+            positions.
+        n_heads: The number of heads, for a bridge's state dict of a model that has not learned enough to tell it.
+        activation: "relu" unless it is given or the file tells it; needed for a bridge of several layers or with layer
+            norm.
+        model: An interp.Model of a module of yours, whose state dict is read.
 
-    With `model`, an interp.Model of a module of yours, `path` is a state dict of that module, or a file that holds one.
-
-    Where the file records losses and the split is known, they are compared, and a mismatch is a warning with both.
-
-    Raises CheckpointError for a file that is missing, damaged, unknown, of a newer format, or that holds code (which is
-    never run), and ConfigError for arguments that do not fit it.
+    Raises:
+        CheckpointError: The file is missing, damaged, unknown, of a newer format, or holds code (which is never run).
+        ConfigError: The arguments do not fit it.
     """
     options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     if model is not None:

@@ -42,25 +42,27 @@ class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
 
 
 class Subject:
-    """One model under study. What it does not have raises Missing with the reason when it is asked for.
+    """One model under study. Asking for what it does not have raises Missing with the reason.
 
-    task, step                      what it was trained to compute; updates made, None if unknown
-    train_mask [p, p]               true = train pair
-    logits [p, p, p]                L[a, b, c] at the last position, without the logit of "="
-    neurons [p, p, d_mlp]           after the activation, at the last position of the last layer
-    pattern [p, p, n_heads, n_ctx]  attention from the last position
-    weights                         under the names of its network; not of a model measured through hooks
-    parameters                      all parameters, of any model
-    W_E [p, d_model]                the embedding of the numbers (of a, where b has its own)
-    W_L [d_mlp, p]                  the neuron-logit map W_out · W_U
-    embeddings                      of a and of b, each [p, d]: the same but where b has its own
-    train_loss_gradient             ∂(train loss)/∂W of each weight, over all outputs that it was trained on
-    gradients(pairs)                ∂L/∂E_a and ∂L/∂E_b of these pairs, in batches
-    final                           the last checkpoint of its run, as a subject
-    doubts                          what its arrays leave in doubt, in sentences, once they are there
+    All pairs are run once, when logits, neurons or pattern are first asked for. Do not change these arrays in place:
+    every measure reads the same ones.
 
-    All pairs are run when the first of logits, neurons and pattern is asked for, once. Do not change these arrays in
-    place: every measure reads the same ones.
+    Attributes:
+        task: The task that it was trained on.
+        step: The number of updates made; None if unknown.
+        train_mask: The train pairs, [p, p], true = train.
+        logits: L[a, b, c] at the last position, without the logit of "=", [p, p, p].
+        neurons: Activations at the last position of the last layer, [p, p, d_mlp].
+        pattern: Attention from the last position, [p, p, n_heads, n_ctx].
+        weights: Weights under the names of its network; missing in a model that is measured through hooks.
+        parameters: All parameters, of any model.
+        W_E: The embedding of the numbers (of a, if b has its own), [p, d_model].
+        W_L: The neuron-logit map W_out · W_U, [d_mlp, p].
+        embeddings: The embeddings of a and of b, each [p, d]: the same unless b has its own.
+        train_loss_gradient: ∂(train loss)/∂W of each weight, over all outputs that it was trained on.
+        gradients: A function of pairs: ∂L/∂E_a and ∂L/∂E_b of these, in batches.
+        final: The last checkpoint of its run, as a subject.
+        doubts: Sentences on what its arrays leave in doubt, once they are there.
     """
 
     def __init__(
@@ -76,10 +78,12 @@ class Subject:
         lack: Mapping[str, str] = {},
         doubts: Sequence[str] = (),
     ) -> None:
-        """Make a subject of what gives its arrays when they are first asked for.
+        """Make a subject from functions that give its arrays when they are first asked for.
 
-        `supplied` gives the results of quantities that are not to be computed, such as the key frequencies of a run;
-        `have` gives weights, parameters, W_E, W_L and the others, and `lack` the reason of each that is not there.
+        Args:
+            supplied: The results of quantities that are not to be computed, such as the key frequencies of a run.
+            have: Weights, parameters, W_E, W_L and the others.
+            lack: The reason for each that is not there.
         """
         self.task, self.step, self.supplied = task, step, supplied
         self._activations, self._train_mask, self._final = activations, train_mask, final
@@ -178,7 +182,7 @@ class Subject:
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[set[str]]:
-        """Give a set that fills with what is needed within this context."""
+        """Give a set to which the needs within this context are added."""
         watcher = (self.watch, len(self._running))
         self._needs[watcher] = set()
         self._running.append(watcher)
@@ -189,7 +193,7 @@ class Subject:
             del self._needs[watcher]
 
     def needs_fourier(self) -> None:
-        """Raise Missing where the task has no Fourier structure."""
+        """Raise Missing if the task has no Fourier structure."""
         if self.task.why_no_fourier:
             raise Missing(self.task.why_no_fourier)
 
@@ -204,7 +208,7 @@ class Subject:
         return [name for name, (array, version) in self._born.items() if array._version != version]
 
     def result(self, of: Callable[..., T], settings: Mapping[str, Any]) -> T:
-        """Return what a function gives for this subject: computed once; kept unless it is as large as the logits."""
+        """Return what a function gives for this subject; computed once, kept unless it is as large as the logits."""
         key = (of, *sorted(settings.items()))
         if key in self._kept:
             kept = self._kept[key]
