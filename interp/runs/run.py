@@ -17,8 +17,8 @@ from interp.networks import Network, Weights, check_weights
 from interp.networks.measurable import Measurable
 from interp.runs.config import TrainConfig
 from interp.runs.names import SPLIT, Origin
-from interp.subjects.subject import Missing, Subject, Supplied
-from interp.subjects.weights import NO_SPLIT, subject_of
+from interp.subjects.subject import NO_SPLIT, Known, Missing, Subject, Supplied
+from interp.subjects.weights import subject_of
 from interp.tasks.task import Task
 from interp.utils.arguments import given
 from interp.utils.errors import CheckpointError, ConfigError, warn
@@ -109,9 +109,8 @@ class Checkpoint:
 
         in_directory = run is not None and Path(run.path).is_dir()
         no_split = f"the run has no {SPLIT}, so train and test pairs are unknown" if in_directory else NO_SPLIT
-        return subject_of(
-            self.config, self.weights, self.task, self.train_mask, self.step, supplied, final or last, no_split
-        )
+        known = Known(self.task, self.train_mask, self.step, supplied or {}, final or last, no_split)
+        return subject_of(self.config, self.weights, known)
 
 
 @runtime_checkable

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -20,10 +19,10 @@ from interp.runs.loading import last_checkpoint, load_any, load_run
 from interp.runs.logs import is_log, read_log
 from interp.runs.names import Origin
 from interp.runs.run import Checkpoint, Run
-from interp.subjects.hooked import hooked_subject_of
+from interp.subjects.hooked import NO_SPLIT_GIVEN, hooked_subject_of
 from interp.subjects.model import Model, Tokens
 from interp.subjects.model_forward import Array, is_array
-from interp.subjects.subject import Subject, Supplied
+from interp.subjects.subject import Known, Subject, Supplied
 from interp.tasks.operations import Operation
 from interp.tasks.splits import SplitLike, as_mask
 from interp.tasks.task import Task
@@ -107,8 +106,12 @@ def one_model(
     if is_hooked and known:
         task = _needed_task(source, task)
         hooks = [point for point in source.hook_dict.values() if point.has_hooks(including_permanent=False)]  # type: ignore[union-attr]
-        mask = as_mask(split, seed, task.p)
-        return OneModel(task, partial(hooked_subject_of, source, task, mask), is_changed=bool(hooks))
+        about = Known(task, as_mask(split, seed, task.p), no_split=NO_SPLIT_GIVEN)
+
+        def subject(supplied: Supplied | None) -> Subject:
+            return hooked_subject_of(source, replace(about, supplied=supplied or {}))
+
+        return OneModel(task, subject, is_changed=bool(hooks))
     if is_path:
         source = last_checkpoint(source, task, split, seed, **about_file)  # type: ignore[arg-type]
     elif not task is split is seed is None:

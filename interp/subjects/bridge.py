@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from jaxtyping import Bool
-from torch import Tensor
-
 from interp.networks.measurable import Measurable
-from interp.subjects.hooked import hooked_subject_of
+from interp.subjects.hooked import NO_SPLIT_GIVEN, hooked_subject_of
 from interp.subjects.state_dicts import State
-from interp.subjects.subject import Subject, Supplied
+from interp.subjects.subject import Known, Subject
 from interp.subjects.weights import subject_of
-from interp.tasks.task import Task
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,14 +47,5 @@ class BridgeNetwork(Measurable):
 
 
 @subject_of.register(BridgeNetwork)
-def _(
-    network: BridgeNetwork,
-    weights: State,
-    task: Task,
-    train_mask: Bool[Tensor, "p p"] | None,
-    step: int | None = None,
-    supplied: Supplied | None = None,
-    final: Callable[[], Subject] | None = None,
-    no_split: str = "",
-) -> Subject:
-    return hooked_subject_of(network.hooked(weights, task.p), task, train_mask, supplied, step, final)
+def _(network: BridgeNetwork, weights: State, known: Known) -> Subject:
+    return hooked_subject_of(network.hooked(weights, known.task.p), replace(known, no_split=NO_SPLIT_GIVEN))

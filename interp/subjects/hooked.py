@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Int
 from torch import Tensor, nn
 
 from interp.networks import Network
@@ -16,8 +16,7 @@ from interp.networks.pairs import FORWARD_BATCH, GRADIENT_BATCH, Pairs
 from interp.networks.taps import InputGradients
 from interp.networks.transformer import check_vocabulary, rows_of_numbers, tokens_for
 from interp.subjects.activations import Activations
-from interp.subjects.subject import Subject, Supplied
-from interp.tasks.task import Task
+from interp.subjects.subject import Known, Subject
 from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
@@ -128,9 +127,8 @@ def _hooked_input_gradients(model: HookedRootModule, tokens: Int[Tensor, "n n_ct
     return grad[:, :, 0].float().cpu(), grad[:, :, 1].float().cpu()
 
 
-_NO_NEURONS = {"neurons": "the model has no MLP, so no neurons", "W_L": "the model has no MLP, so no neurons"}
-
-
+_NO_NEURONS = dict.fromkeys(("neurons", "W_L"), "the model has no MLP, so no neurons")
+NO_SPLIT_GIVEN = "no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)"
 NO_ATTENTION = {"pattern": "the model has no attention"}
 
 
@@ -138,16 +136,10 @@ def of_numbers(W_L: Tensor | None, p: int) -> Tensor | None:
     return None if W_L is None else W_L[:, :p]
 
 
-def hooked_subject_of(
-    model: HookedRootModule,
-    task: Task,
-    train_mask: Bool[Tensor, "p p"] | None,
-    supplied: Supplied | None = None,
-    step: int | None = None,
-    final: Callable[[], Subject] | None = None,
-) -> Subject:
+def hooked_subject_of(model: HookedRootModule, known: Known) -> Subject:
     """Return a model with hooks as a subject; it is run, with its hooks, when this is called."""
-    acts, p = hooked_activations(model, task.p), task.p
+    p = known.task.p
+    acts = hooked_activations(model, p)
     cfg = model.cfg
     have: dict[str, Callable[[], Any]] = {
         # A bridge keeps b_U among its buffers; its state dict holds all weights.
@@ -166,19 +158,12 @@ def hooked_subject_of(
         have |= {"W_E": lambda: W_E[:p], "embeddings": lambda: rows_of_numbers(W_E, p)}
         if acts.neurons is not None:
             have["W_L"] = lambda: (model.W_out[-1] @ model.W_U).detach().float().cpu()[:, :p]
-    return Subject(
-        task,
-        lambda: acts,
-        step=step,
-        train_mask=train_mask,
-        final=final,
-        supplied=supplied or {},
-        have=have,
-        lack={
-            **_NO_NEURONS,
-            **NO_ATTENTION,
-            "train_mask": "no train/test split is known; pass split= (a bool mask [p, p], or a name with its seed=)",
-            "weights": "the model is measured through its hooks, and has no weights under interp's names",
-            "train_loss_gradient": "the model is measured through its hooks, and has no weights under interp's names",
-        },
-    )
+    by_hooks = "the model is measured through its hooks, and has no weights under interp's names"
+    lack = {
+        **_NO_NEURONS,
+        **NO_ATTENTION,
+        "train_mask": known.no_split,
+        "weights": by_hooks,
+        "train_loss_gradient": by_hooks,
+    }
+    return known.subject(lambda: acts, have=have, lack=_NO_NEURONS | NO_ATTENTION | lack)

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Bool
 from torch import Tensor, nn
 
 from interp.networks.measurable import Measurable
@@ -21,7 +20,7 @@ from interp.subjects.model_forward import (
     tensors_of,
 )
 from interp.subjects.state_dicts import State, unwrapped, without_prefix
-from interp.subjects.subject import Subject, Supplied
+from interp.subjects.subject import Known, Subject, Supplied
 from interp.subjects.weights import subject_of
 from interp.tasks.splits import SplitLike, as_mask
 from interp.tasks.task import Task
@@ -152,7 +151,8 @@ class Model(Measurable):
 
         The other arguments are those of `Subject`.
         """
-        return ModelForward(self._made_of, state).subject(supplied, step, final)
+        known = Known(self.task, self.train_mask, step, supplied or {}, final)
+        return ModelForward(self._made_of, state).subject(known)
 
     def hooked(self, weights: State, p: int) -> nn.Module:
         """Return a copy of the module with these weights, in evaluation mode."""
@@ -182,17 +182,8 @@ class Model(Measurable):
 
 
 @subject_of.register(Model)
-def _(
-    network: Model,
-    weights: State,
-    task: Task,
-    train_mask: Bool[Tensor, "p p"] | None,
-    step: int | None = None,
-    supplied: Supplied | None = None,
-    final: Callable[[], Subject] | None = None,
-    no_split: str = "",
-) -> Subject:
-    return network.subject(supplied, state=weights, step=step, final=final)  # it has its own task and split
+def _(network: Model, weights: State, known: Known) -> Subject:
+    return network.subject(known.supplied, state=weights, step=known.step, final=known.final)  # its own task and split
 
 
 def _inputs(

@@ -23,7 +23,7 @@ from interp.networks.taps import InputGradients
 from interp.subjects.activations import Activations
 from interp.subjects.hooked import evaluating
 from interp.subjects.state_dicts import State
-from interp.subjects.subject import Missing, Subject, Supplied
+from interp.subjects.subject import Known, Missing, Subject
 from interp.tasks.task import Task
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
@@ -143,14 +143,9 @@ class ModelForward:
             self.lack["parameters"] = f"the model is {kind}, whose parameters are unknown"
         self.doubts: list[str] = []
 
-    def subject(self, supplied: Supplied | None, step: int | None, final: Callable[[], Subject] | None) -> Subject:
-        return Subject(
-            self.net.task,
+    def subject(self, known: Known) -> Subject:
+        return known.subject(
             self.activations,
-            step=step,
-            train_mask=self.net.train_mask,
-            final=final,
-            supplied=supplied or {},
             have={
                 "W_E": lambda: None if self.tables is None else self.tables[0],
                 "W_L": self.neuron_logit_map,

@@ -16,6 +16,7 @@ import functools
 import inspect
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import torch
@@ -35,6 +36,9 @@ T = TypeVar("T")
 
 
 Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
+
+
+NO_SPLIT = "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
 
 
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
@@ -231,6 +235,39 @@ class Subject:
             self._kept[key] = value
             self._note(of.__name__, value)
         return value
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a model beside its network and weights: its subject is made of both.
+
+    Attributes:
+        task: What it was trained to compute.
+        train_mask: True for train pairs, [p, p]; None if unknown, for the reason `no_split`.
+        step: Updates made; None if unknown.
+        supplied: Results of quantities that are not to be computed.
+        final: Gives the last checkpoint of its run as a subject.
+    """
+
+    task: Task
+    train_mask: Bool[Tensor, "p p"] | None = None
+    step: int | None = None
+    supplied: Supplied = field(default_factory=dict)
+    final: Callable[[], Subject] | None = None
+    no_split: str = NO_SPLIT
+
+    def subject(
+        self,
+        activations: Callable[[], Activations],
+        have: Mapping[str, Callable[[], Any]],
+        lack: Mapping[str, str],
+        doubts: Sequence[str] = (),
+    ) -> Subject:
+        """Return the subject whose arrays these functions give."""
+        return Subject(
+            self.task, activations, step=self.step, train_mask=self.train_mask, final=self.final,
+            supplied=self.supplied, have=have, lack=lack, doubts=doubts,
+        )  # fmt: skip
 
 
 def not_finite(subject: Subject) -> CheckpointError:

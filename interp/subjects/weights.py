@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import singledispatch
 
-from jaxtyping import Bool
 from torch import Tensor
 
 from interp.networks import Network, Weights
@@ -15,56 +14,25 @@ from interp.networks.pairs import Pairs
 from interp.networks.taps import InputGradients
 from interp.subjects.activations import loss_gradient, over_pairs
 from interp.subjects.hooked import NO_ATTENTION, of_numbers
-from interp.subjects.subject import Missing, Subject, Supplied
-from interp.tasks.task import Task
+from interp.subjects.subject import Known, Missing, Subject
 from interp.utils.torch_state import computing
-
-NO_SPLIT = "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
 
 
 @singledispatch
-def subject_of(
-    network: Measurable,
-    weights: Weights,
-    task: Task,
-    train_mask: Bool[Tensor, "p p"] | None,
-    step: int | None = None,
-    supplied: Supplied | None = None,
-    final: Callable[[], Subject] | None = None,
-    no_split: str = NO_SPLIT,
-) -> Subject:
-    """Return weights of a network as a subject of measures; each kind of network registers how.
-
-    Args:
-        network: Its kind decides how the weights are run.
-        weights: Under the names of the network.
-        task: What it was trained to compute.
-        train_mask: True for train pairs, [p, p]; None if unknown, for the reason `no_split`.
-        step: Updates made; None if unknown.
-        supplied: Results of quantities that are not to be computed.
-        final: Gives the last checkpoint of its run as a subject.
-    """
+def subject_of(network: Measurable, weights: Weights, known: Known) -> Subject:
+    """Return weights, under the names of their network, as a subject of measures; each kind registers how."""
     raise TypeError(f"a {type(network).__name__} registers no subject_of")
 
 
 @subject_of.register(Network)
-def _(
-    network: Network,
-    weights: Weights,
-    task: Task,
-    train_mask: Bool[Tensor, "p p"] | None,
-    step: int | None = None,
-    supplied: Supplied | None = None,
-    final: Callable[[], Subject] | None = None,
-    no_split: str = NO_SPLIT,
-) -> Subject:
+def _(network: Network, weights: Weights, known: Known) -> Subject:
     # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
-    own, p = {name: weight.clone() for name, weight in plain(weights).items()}, task.p
+    own, p = {name: weight.clone() for name, weight in plain(weights).items()}, known.task.p
 
     def gradient() -> Mapping[str, Tensor]:
-        if train_mask is None:
-            raise Missing(no_split)
-        return loss_gradient(network, own, train_mask, task.labels)
+        if known.train_mask is None:
+            raise Missing(known.no_split)
+        return loss_gradient(network, own, known.train_mask, known.task.labels)
 
     def gradients(pairs: Pairs) -> Iterator[InputGradients]:
         found = gradients_of(network, own, pairs)
@@ -73,13 +41,8 @@ def _(
         return found
 
     # Do not capture the subject here: the reference cycle keeps its arrays alive until garbage collection.
-    return Subject(
-        task,
+    return known.subject(
         computing()(lambda: over_pairs(network, weights, p)),
-        step=step,
-        train_mask=train_mask,
-        final=final,
-        supplied=supplied or {},
         have={
             "weights": lambda: own,
             "parameters": lambda: list(own.values()),
@@ -95,6 +58,6 @@ def _(
             "W_L": f"{network.name} gives no neuron_logit_map",
             "W_E": f"{network.name} gives no embedding",
             "embeddings": f"{network.name} gives no embeddings",
-            "train_mask": no_split,
+            "train_mask": known.no_split,
         },
     )
