@@ -1,7 +1,4 @@
-"""Progress measures, a module a topic: functions of arrays, and then measures of a Subject. No files, no plots.
-
-The modules are imported in the order in which results list their measures.
-"""
+"""Progress measures, one module per topic: functions of arrays first, then measures of a Subject."""
 
 from interp.measures import attention, embedding, logits, losses, mechanism, neurons, registry, weights
 from interp.subjects import subject

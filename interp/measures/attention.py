@@ -1,4 +1,4 @@
-"""Attention from the last position, and the matrices that make it, in the Fourier basis (Nanda et al., 2023)."""
+"""Attention from the last position in the Fourier basis (Nanda et al., 2023), and the QK and OV circuits of a head."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from interp.utils.torch_state import computing
 
 @checks_arrays
 def attention_shares(pattern: Float[Tensor, "p p n_heads n_ctx"]) -> Float[Tensor, "n_frequencies n_heads 2"]:
-    """The share of the variance over pairs of each head's attention to a and to b that each frequency k explains.
+    """The share of the variance of each head's attention to a and to b, over pairs, that each frequency k explains.
 
-    That is by the degree-2 polynomials of the cosines and sines of w_k a and w_k b, as for neurons
-    (`neurons.frequency_shares`).
+    The terms of a frequency are those of `neurons.frequency_shares`.
     """
     to_ab = pattern[..., :2]
     return frequency_shares(to_ab.flatten(2)).unflatten(1, to_ab.shape[2:])
 
 
 def score_vectors(weights: Mapping[str, Tensor], p: int) -> Float[Tensor, "n_heads p"]:
-    """What each number, as a, adds to the attention score of each head: s_h[a] = q_h · (W_E[a] · W_K) / √d_head.
+    """The part of each head's attention score that depends on a: s_h[a] = q_h · (W_E[a] · W_K) / √d_head.
 
-    q_h is the query of "=", the same for all pairs. What position adds is a constant and left out. Raises ConfigError
-    for a model without "=", whose query is b's.
+    q_h is the query of "=", the same for all pairs. The constant that the position adds is left out.
+
+    Raises:
+        ConfigError: The model has no "=", so that its query is b's.
     """
     _need(weights, "W_E", "W_pos", "W_Q", "W_K")
     p = whole("p", p, 2, len(weights["W_E"]) + 1)
@@ -56,7 +57,7 @@ def score_shares(scores: Float[Tensor, "n_heads p"]) -> Float[Tensor, "n_frequen
 
 @computing(grad=None)
 def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab"]:
-    """W_E · W_Q · W_Kᵀ · W_Eᵀ: how much each token, as query, looks for each token, as key (Elhage et al., 2021)."""
+    """W_E · W_Q · W_Kᵀ · W_Eᵀ: the score of each token, as key, for each token, as query (Elhage et al., 2021)."""
     _need(weights, "W_E", "W_Q", "W_K")
     W_E = weights["W_E"]
     return (W_E @ weights["W_Q"]) @ (W_E @ weights["W_K"]).transpose(1, 2)
@@ -64,7 +65,7 @@ def qk_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab 
 
 @computing(grad=None)
 def ov_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab d_vocab_out"]:
-    """W_E · W_V · W_O · W_U: what each token, attended to, adds to the logits past the MLP (Elhage et al., 2021)."""
+    """W_E · W_V · W_O · W_U: the logits that attention to each token adds, past the MLP (Elhage et al., 2021)."""
     _need(weights, "W_E", "W_V", "W_O", "W_U")
     return weights["W_E"] @ weights["W_V"] @ weights["W_O"] @ weights["W_U"]
 
@@ -78,7 +79,7 @@ def _need(weights: Mapping[str, Tensor], *names: str) -> None:
 
 @quantity
 def score_vectors_of(subject: Subject) -> Float[Tensor, "n_heads p"]:
-    """`score_vectors` of its weights; Missing where it is no transformer of one layer that reads "="."""
+    """`score_vectors` of the subject's weights; Missing unless it is a one-layer transformer that reads "="."""
     weights = subject.weights
     if not {"W_E", "W_pos", "W_Q", "W_K"} <= set(weights):
         raise Missing("the scores of attention are read off the weights of a transformer of one layer")

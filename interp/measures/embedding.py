@@ -16,20 +16,14 @@ from interp.utils.torch_state import computing
 
 @checks_arrays
 def fourier_norms(W: Float[Tensor, "p d"]) -> Float[Tensor, " p"]:
-    """The norm over d of each row of F·W: how much of W varies as each function of the basis.
-
-    W is W_E[:p], or the transpose of W_L[:, :p] for its structure over outputs c.
-    """
+    """The norm over d of each row of F·W, for W = W_E[:p], or W_L[:, :p] transposed for structure over outputs c."""
     return (shared_basis(len(W)) @ W.double()).norm(dim=1)
 
 
 @checks_arrays
 @computing(grad=None)
 def gini(x: Float[Tensor, " n"]) -> float:
-    """Gini coefficient of n values ≥ 0: Σ_ij |x_i − x_j| / (2 n Σ x), 0 if all are equal, 1 − 1/n if one is all.
-
-    NaN where all values are zero.
-    """
+    """Gini coefficient Σ_ij |x_i − x_j| / (2 n Σ x) of n values ≥ 0: 0 (all equal) to 1 − 1/n; NaN if all are 0."""
     n = len(x)
     if n and float(x.min()) < 0:
         raise ConfigError(f"x must be at least 0 everywhere; got {float(x.min()):g}.")
@@ -47,10 +41,10 @@ _NO_DIRECTION = 1e-6  # of the larger singular value; float32 weights are rounde
 def circle_directions(W: Float[Tensor, "p d"], k: int) -> Float[Tensor, "2 d"]:
     """Return the two orthonormal directions, of length d, that are nearest to W's components of frequency k; float64.
 
-    The components are the cosine and the sine row U [2, d] of F·W, and the directions are the orthogonal factor of the
-    polar decomposition of U: neither component goes before the other. For W[n] = r·(cos(2πkn/p)·e + sin(2πkn/p)·e′)
-    with orthonormal e and e′ they are e and e′. Where U has one direction only, as at k = p/2, which has no sine, both
-    rows lie along it and the points of `on_circle` on a line; where U is zero, so are they.
+    The components are the cosine and the sine row U [2, d] of F·W. The directions are the orthogonal factor of the
+    polar decomposition of U, which treats both components alike. For W[n] = r·(cos(2πkn/p)·e + sin(2πkn/p)·e′) with
+    orthonormal e and e′ they are e and e′. If U has one direction only, as at k = p/2, which has no sine, both rows lie
+    along it, and `on_circle` gives points on a line; if U is zero, both rows are zero.
     """
     U = shared_basis(len(W))[frequency_rows(len(W), k)] @ W.double()
     U = torch.cat([U, U.new_zeros(2 - len(U), U.shape[1])])

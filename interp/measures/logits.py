@@ -1,4 +1,4 @@
-"""The logits seen through cos w_k(a+b−c). Everything restricted lives on s = a ± b: a p × p table of means."""
+"""The logits, W_L and the neurons along the waves of key frequencies: mostly from the logits' means over s = a ± b."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def logit_table(logits: Float[Tensor, "p p p"], labels: Int[Tensor, "p p"]) -> F
 def kept(table: Float[Tensor, "p p"], frequencies: Iterable[int]) -> Float[Tensor, "p p"]:
     """The components of the logits along cos w_k s and sin w_k s for the given k: row s holds those of a ± b = s.
 
-    Projecting L over all p² inputs onto functions of s is projecting its table T over s, each output c by itself.
+    To project L over all p² inputs onto functions of s is to project its table T over s, for each output c.
     """
     return project(table, frequencies)
 
@@ -61,7 +61,9 @@ def checked_share(share: float) -> float:
 
 def _fit(coefficients: Float[Tensor, " n_frequencies"], p: int) -> None:
     if len(coefficients) != p // 2:
-        raise ConfigError(f"coefficients must be one a frequency of p = {p}, {p // 2}; got {len(coefficients)}.")
+        raise ConfigError(
+            f"coefficients must hold {p // 2} numbers, one per frequency of p = {p}; got {len(coefficients)}."
+        )
 
 
 @checks_arrays
@@ -103,7 +105,7 @@ def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Itera
 @checks_arrays
 @computing(grad=None)
 def fitted_logits(alphas: Mapping[int, float], labels: Int[Tensor, "p p"]) -> Float[Tensor, "p p p"]:
-    """Σ α_k cos w_k(s−c) for every pair and output: what the circuit is said to compute. L less it is the residual."""
+    """Σ α_k cos w_k(s−c) for every pair and output, the circuit's part of the logits; L less it is the residual."""
     p = len(labels)
     numbers_below("labels", labels, p)
     if not isinstance(alphas, Mapping):
@@ -140,8 +142,8 @@ def projection_shares(
 ) -> dict[int, tuple[float, float]]:
     """How much of the neurons, projected on u_k and v_k, is a multiple of cos w_k s and of sin w_k s, s the label.
 
-    u_k and v_k are the directions of W_L along cos w_k c and sin w_k c. Shares of the variance over pairs; NaN where
-    there is none, as for the sine of k = p/2, which does not exist.
+    u_k and v_k are the `output_directions`. Each is a share of the variance over pairs; NaN if that is zero, and for
+    the sine of k = p/2, which does not exist.
     """
     p = len(labels)
     basis = shared_basis(p)
@@ -193,7 +195,6 @@ def size_of_rest(
 
 @quantity
 def table(subject: Subject) -> Float[Tensor, "p p"]:
-    """`logit_table` of its logits."""
     subject.needs_fourier()
     return logit_table(subject.logits, subject.task.labels)
 
@@ -215,8 +216,8 @@ def key_frequencies_of(subject: Subject, *, share: float = KEY_SHARE) -> tuple[i
 
 
 @builtin_measure(
-    name="logit_variance_explained",
-    title="share of the centred logits' variance in the key cos w_k(a + b − c)", source=NANDA,
+    name="logit_variance_explained", title="share of the centred logits' variance in the key cos w_k(a + b − c)",
+    source=NANDA,
 )  # fmt: skip
 def logit_variance_explained_of(subject: Subject) -> float:
     subject.needs_fourier()
@@ -232,12 +233,12 @@ def logit_variance_explained_of(subject: Subject) -> float:
 def explained_accuracy(subject: Subject) -> float:
     """With m(δ) = Σ α_k cos w_k δ over the key k, the margin is m(0) − max m(δ ≠ 0), and the rest r is L − m(s − c).
 
-    A pair is explained where max r − min r < margin: its right logit is then the largest.
+    If max r − min r < margin, the key cosines decide the pair: its right logit is the largest.
     """
     p, keys = subject.task.p, key_frequencies_of(subject)
     alphas = amplitudes(cos_coefficients_of(subject), keys, p)
     fitted = fitted_logits(alphas, subject.task.labels)
-    wave = fitted[0, 0]  # whose label is 0: m(−c) = m(c)
+    wave = fitted[0, 0]  # of the label 0, where m(−c) = m(c)
     rest = subject.logits.double() - fitted
     return float((rest.amax(-1) - rest.amin(-1) < wave[0] - wave[1:].max()).double().mean())
 
@@ -260,7 +261,7 @@ def neuron_projection_share(subject: Subject) -> float:
 @builtin_measure(title="share of ‖W_L‖² along cos, sin w_k c of the key k", source=NANDA)
 def neuron_logit_key_share(subject: Subject) -> float:
     subject.needs_fourier()
-    return present(key_share(subject.W_L, key_frequencies_of(subject)), "W_L is zero, so none of it lies anywhere")
+    return present(key_share(subject.W_L, key_frequencies_of(subject)), "W_L is zero, so it has no shares")
 
 
 def checked_frequencies(given: Iterable[int] | None, task: Task) -> tuple[int, ...] | None:

@@ -14,7 +14,7 @@ from interp.measures.registry import NANDA, builtin_measure
 from interp.subjects.subject import Missing, Subject, quantity
 from interp.utils.arguments import checks_arrays, numbers_below
 
-_of_any_values = partial(checks_arrays, values=False)  # a network that diverged has the loss nan
+_of_any_values = partial(checks_arrays, values=False)  # the loss of a network that diverged is nan
 
 
 @_of_any_values
@@ -26,16 +26,15 @@ def cross_entropy(logits: Float[Tensor, "*pairs c"], labels: Int[Tensor, "*pairs
 
 @_of_any_values
 def correct(logits: Float[Tensor, "*pairs c"], labels: Int[Tensor, "*pairs"]) -> Bool[Tensor, "*pairs"]:
-    """Whether the largest logit of a pair is its label's."""
+    """True for each pair whose largest logit is that of its label."""
     return logits.argmax(-1) == labels
 
 
 @checks_arrays
 def restricted_logits(kept: Float[Tensor, "p c"], mean: Float[Tensor, " c"]) -> Float[Tensor, "p c"]:
-    """Logits of which only the key frequencies are kept, with the mean over inputs of the rest added back.
+    """Logits of the key frequencies alone (`logits.kept`), plus the mean of L over inputs; row s is that of a ± b = s.
 
-    They depend on s = a ± b alone: row s serves all p pairs of that residue. See `logits.kept` for `kept`; the mean
-    over inputs of `kept` is zero, so the mean of the rest is the mean of L.
+    The mean over inputs of `kept` is zero, so the mean of L is the mean of the rest.
     """
     return kept + mean.double()
 
@@ -44,7 +43,7 @@ def restricted_logits(kept: Float[Tensor, "p c"], mean: Float[Tensor, " c"]) -> 
 def excluded_logits(
     logits: Float[Tensor, "n c"], kept: Float[Tensor, "p c"], labels: Int[Tensor, " n"]
 ) -> Float[Tensor, "n c"]:
-    """L − kept for n pairs with these labels, without a mean correction; float64."""
+    """L − kept for n pairs with these labels; the mean of L over inputs stays in; float64."""
     numbers_below("labels", labels, len(kept))
     return logits.double() - kept[labels]
 
@@ -54,18 +53,16 @@ def excluded_logits(
 
 @quantity
 def cross_entropies(subject: Subject) -> Float[Tensor, "p p"]:
-    """−log softmax of every pair."""
     return cross_entropy(subject.logits, subject.task.labels)
 
 
 @quantity
 def right(subject: Subject) -> Bool[Tensor, "p p"]:
-    """Which pairs are answered right."""
     return correct(subject.logits, subject.task.labels)
 
 
 def train_pairs(subject: Subject) -> Bool[Tensor, "p p"] | None:
-    """Which pairs are train pairs, None where the split is unknown."""
+    """Return the mask of the train pairs, or None if the split is unknown."""
     try:
         return subject.train_mask
     except Missing:
@@ -74,7 +71,6 @@ def train_pairs(subject: Subject) -> Bool[Tensor, "p p"] | None:
 
 @quantity
 def test_pairs(subject: Subject) -> Bool[Tensor, "p p"]:
-    """Which pairs are test pairs."""
     if subject.train_mask.all():
         raise Missing("every pair is a train pair; none is left to test")
     return ~subject.train_mask
@@ -116,7 +112,7 @@ def test_accuracy(subject: Subject) -> float:
 
 @quantity
 def restricted_of(subject: Subject) -> Float[Tensor, "p c"]:
-    """The logits of which only the key frequencies are kept: a row serves all pairs of one residue."""
+    """`restricted_logits` at the key frequencies: one row for all pairs of a residue."""
     table = of_logits.table(subject)
     return restricted_logits(of_logits.kept(table, of_logits.key_frequencies_of(subject)), table.mean(0))
 
@@ -143,7 +139,7 @@ def restricted_test_loss(subject: Subject) -> float:
 
 
 def _excluded(subject: Subject, *some: tuple[int, ...]) -> Iterator[tuple[Float[Tensor, "n c"], Int[Tensor, " n"]]]:
-    """Yield the logits of the train pairs without each of some sets of frequencies, and their labels."""
+    """Yield, for each set of frequencies, the logits of the train pairs without it, and their labels."""
     table = of_logits.table(subject)
     logits, labels = subject.logits[subject.train_mask], subject.task.labels[subject.train_mask]
     for frequencies in some:
@@ -183,7 +179,7 @@ def excluded_loss_by_frequency(subject: Subject) -> dict[int, float]:
     source="Prieto et al. (2025)", on_request=True,
 )  # fmt: skip
 def softmax_collapse(subject: Subject) -> float:
-    """A pair has collapsed where Σ over c ≠ argmax of exp(L[c] − max L) ≤ 2⁻²⁴, in float64."""
+    """A pair has collapsed if Σ over c ≠ argmax of exp(L[c] − max L) ≤ 2⁻²⁴, in float64."""
     below = subject.logits[subject.train_mask].double()
     largest = below.max(-1, keepdim=True)
     others = (below - largest.values).scatter(-1, largest.indices, -torch.inf).exp().sum(-1)

@@ -1,4 +1,4 @@
-"""Which mechanism a network uses, clock or pizza (Zhong et al., "The Clock and the Pizza", NeurIPS 2023)."""
+"""Measures of clock or pizza (Zhong et al., "The Clock and the Pizza", NeurIPS 2023), and translation_share."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from interp.networks.pairs import Pairs
 from interp.subjects.subject import Subject, present, quantity
 from interp.utils.arguments import checks_arrays, numbers_below
 
-ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to this p, else at so many
+ALL_PAIRS_TO, SAMPLE = 64, 100  # gradients are taken at all pairs up to p = 64, else at a sample of 100
 
 
 @checks_arrays
 def gradient_cosines(grad_a: Float[Tensor, "n p d"], grad_b: Float[Tensor, "n p d"]) -> Float[Tensor, "n p"]:
-    """The cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, of n pairs and all c.
+    """The cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, of n pairs and all c; 0 if a gradient vanishes.
 
-    It is 0 where a gradient vanishes. Gradient symmetricity is its mean over pairs and outputs: near 1 for a pizza,
-    which reads a and b through their sum.
+    Gradient symmetricity is its mean over pairs and outputs: near 1 for a pizza, which reads a and b by their sum.
     """
     return functional.cosine_similarity(grad_a.double(), grad_b.double(), dim=-1)
 
@@ -33,9 +32,9 @@ def distance_irrelevance(
 ) -> float:
     """Mean over d of the standard deviation over s of M[s, d], divided by the standard deviation of all of M.
 
-    M[s, d] is the right logit of the pair with a + b = s and a − b = d mod p (`Task.labels`, `Task.distances`). A
-    pizza's right logits depend on d, so it lies near 0; a clock's do not, so it lies near 1. The deviation over s is
-    that over the p pairs of one d, which for even p meet every other s twice. NaN where M is constant.
+    M[s, d] is the right logit of the pair with a + b = s and a − b = d mod p (`Task.labels`, `Task.distances`). It is
+    near 0 for a pizza, whose right logits depend on d, and near 1 for a clock, whose right logits do not. The deviation
+    over s is that over the p pairs of one d, which for even p meet every other s twice. NaN if M is constant.
     """
     numbers_below("labels", labels, len(labels))
     right = logits.double().gather(-1, labels[..., None]).flatten()
@@ -48,7 +47,7 @@ def distance_irrelevance(
 
 
 def sample_of(p: int, all_to: int, sample: int) -> Pairs:
-    """Return all pairs for p up to `all_to`, else a seeded sample of them, none of them twice."""
+    """Return all pairs for p up to `all_to`, else a seeded sample of them without replacement."""
     pairs = Pairs.all(p)
     if p <= all_to:
         return pairs
@@ -57,9 +56,9 @@ def sample_of(p: int, all_to: int, sample: int) -> Pairs:
 
 
 def standard_error(values: Float[Tensor, " n"], population: int) -> float:
-    """The standard error of the mean of n values that were drawn from so many, none twice: 0 if all were drawn.
+    """The standard error of the mean of n values drawn from N without replacement: √((1 − n/N)·s²/n).
 
-    √((1 − n/N)·s²/n), whose square is unbiased (Cochran, Sampling Techniques, 1977, theorem 2.4). NaN for one of many.
+    Its square is unbiased (Cochran, Sampling Techniques, 1977, theorem 2.4). 0 if all were drawn; NaN for one of many.
     """
     n = len(values)
     if n == population:
@@ -74,8 +73,8 @@ def _cosines(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMP
 
 
 @builtin_measure(
-    title="mean cosine similarity of ∂L/∂E_a and ∂L/∂E_b: near 1 for a pizza", source=ZHONG, on_request=True,
-)  # fmt: skip
+    title="mean cosine similarity of ∂L/∂E_a and ∂L/∂E_b: near 1 for a pizza", source=ZHONG, on_request=True
+)
 def gradient_symmetricity(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
     return float(_cosines(subject, all_to=all_to, sample=sample).mean())
 
@@ -91,9 +90,8 @@ def gradient_symmetricity_error(subject: Subject, *, all_to: int = ALL_PAIRS_TO,
 
 
 @builtin_measure(
-    name="distance_irrelevance",
-    title="how little the right logit depends on a − b, of its variation: near 1 for a clock", source=ZHONG,
-    on_request=True,
+    name="distance_irrelevance", on_request=True, source=ZHONG,
+    title="how little the right logit depends on a − b, of its variation: near 1 for a clock",
 )  # fmt: skip
 def distance_irrelevance_of(subject: Subject) -> float:
     subject.needs_fourier()
@@ -111,17 +109,17 @@ def explained_by_difference(M: Float[Tensor, "p p"]) -> float:
 
 
 def translation_share_of(M: Float[Tensor, "p p"]) -> float:
-    """`explained_by_difference` of M after centring on both sides."""
+    """`explained_by_difference` of M, centred over rows and over columns."""
     return explained_by_difference(M - M.mean(0) - M.mean(1, keepdim=True) + M.mean())
 
 
 @quantity
 def _translation(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> tuple[float, float]:
-    """The translation share and its standard error."""
+    """Return the translation share and its standard error."""
     W_a, W_b = (W.double() for W in subject.embeddings)
     population, pairs = subject.task.p**2, sample_of(subject.task.p, all_to, sample)
     sampled = len(pairs.a) < population
-    parts: list[Float[Tensor, "n p p"]] = []  # of M: one a pair of a sample, else one a batch
+    parts: list[Float[Tensor, "n p p"]] = []  # terms of M: one per pair of a sample, else one per batch
     for both in subject.gradients(pairs):
         centred = [(gradient - gradient.mean(1, keepdim=True)).double() for gradient in both]
         rows = centred if sampled else [one.flatten(0, 1)[None] for one in centred]
@@ -133,7 +131,7 @@ def _translation(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = 
     if not sampled:
         return share, 0.0
     n = len(each)
-    # The share is a ratio, not a mean: Tukey's pseudo-values stand for the pairs (the delete-one jackknife).
+    # The share is a ratio, not a mean, so its error is that of Tukey's pseudo-values (the delete-one jackknife).
     pseudo = [n * share - (n - 1) * translation_share_of(M - one) for one in each]
     return share, standard_error(torch.tensor(pseudo, dtype=torch.float64), population)
 
@@ -145,7 +143,7 @@ def _translation(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = 
 def translation_share(subject: Subject, *, all_to: int = ALL_PAIRS_TO, sample: int = SAMPLE) -> float:
     """J = ∂(L centred over c)[a, b, c]/∂(one-hot of a), and of b; M is the mean of J Jᵀ over pairs, c and both inputs.
 
-    M is centred on both sides; the share is that of its entries off the diagonal which (i − j) mod p explains.
+    M is centred over rows and columns; (i − j) mod p explains this share of the variance of its off-diagonal entries.
     """
     return _translation(subject, all_to=all_to, sample=sample)[0]
 

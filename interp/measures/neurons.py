@@ -20,11 +20,11 @@ SINGLE_FREQUENCY_SHARE = 0.85
 @checks_arrays
 @computing(grad=None)
 def frequency_shares(neurons: Float[Tensor, "p p d_mlp"]) -> Float[Tensor, "n_frequencies d_mlp"]:
-    """The share of each neuron's variance over pairs that each frequency k explains.
+    """The share of each neuron's variance over pairs that each frequency k explains; 0 for a neuron that never varies.
 
-    That is the squared norm of the 8 terms {const, cos, sin}(w_k a) × {const, cos, sin}(w_k b), const × const left
-    out, over the total. The four products of waves span the same space as the waves of a + b and of a − b, so
-    four one-dimensional transforms do for the two-dimensional one. A neuron that never varies has share 0.
+    It is the squared norm of the 8 terms {const, cos, sin}(w_k a) × {const, cos, sin}(w_k b), const × const left out,
+    over the total. The four products of waves span the same space as the waves of a + b and of a − b, so four
+    one-dimensional transforms replace the two-dimensional one.
     """
     variance = neurons.flatten(0, 1).var(dim=0, correction=0).double()
     return _shares(neurons, (neurons.sum(1), neurons.sum(0)), variance)
@@ -41,17 +41,14 @@ def _shares(
     basis = shared_basis(p)
     power = [by_frequency(basis @ table.double()).square() / p for table in (*marginals, *diagonals)]
     if p % 2 == 0:
-        power[3][-1] = 0  # (−1)^(a−b) is (−1)^(a+b): counted already
+        power[3][-1] = 0  # (−1)^(a−b) is (−1)^(a+b), which is counted already
     total = variance * p * p
     return torch.stack(power).sum(0) / torch.where(total > 0, total, torch.inf)
 
 
 def _variance(neurons: Float[Tensor, "p p d_mlp"]) -> Float[Tensor, " d_mlp"]:
-    """Of each neuron over all pairs, in float64, a row at a time: three times as fast for hundreds of neurons.
-
-    Exactly 0 for a neuron that never varies.
-    """
-    origin = neurons[0, 0].double()  # taken off first, so that no two large numbers are subtracted
+    """Return each neuron's variance over pairs, float64, exactly 0 if it never varies; row by row, which is faster."""
+    origin = neurons[0, 0].double()  # subtracted first, so that no two large numbers are subtracted later
     total, squares = torch.zeros_like(origin), torch.zeros_like(origin)
     for row in neurons:
         shifted = row.double() - origin
@@ -81,13 +78,13 @@ def single_frequency_neurons(shares: Float[Tensor, "n_frequencies d_mlp"]) -> fl
 
 @checks_arrays
 def is_single_frequency(shares: Float[Tensor, "n_frequencies d_mlp"]) -> Bool[Tensor, " d_mlp"]:
-    """Which neurons one frequency explains by more than 0.85."""
+    """True for each neuron of which one frequency explains more than 0.85."""
     return purity(shares) > SINGLE_FREQUENCY_SHARE
 
 
 @checks_arrays
 def clusters(shares: Float[Tensor, "n_frequencies d_mlp"]) -> dict[int, Int[Tensor, " n"]]:
-    """The single-frequency neurons of each frequency, ascending; the rest are in no cluster."""
+    """The single-frequency neurons of each frequency, ascending; other neurons belong to no cluster."""
     single, frequencies = is_single_frequency(shares), neuron_frequencies(shares)
     return {int(k): (single & (frequencies == k)).nonzero().flatten() for k in frequencies[single].unique(sorted=True)}
 
@@ -96,10 +93,10 @@ def clusters(shares: Float[Tensor, "n_frequencies d_mlp"]) -> dict[int, Int[Tens
 def representatives(
     shares: Float[Tensor, "n_frequencies d_mlp"], alive: Bool[Tensor, " d_mlp"], most: int = 5
 ) -> Int[Tensor, " n"]:
-    """The purest neuron of each frequency, and the least pure one that is alive.
+    """The purest neuron of each frequency, ascending, then the least pure neuron that is alive.
 
-    Of the `most` frequencies that have most single-frequency neurons, ascending; the last one is left out where every
-    neuron that is alive is of one frequency. Empty where no neuron is of one frequency.
+    The frequencies are the `most` that have most single-frequency neurons. The least pure neuron is left out if all
+    that are alive have a single frequency. Empty if none has.
     """
     if alive.shape != shares.shape[1:]:
         raise ConfigError(f"alive must have an entry for each of the {shares.shape[1]} neurons; got {len(alive)}.")
@@ -116,7 +113,7 @@ def representatives(
 def input_phases(
     neurons: Float[Tensor, "p p d_mlp"], frequencies: Int[Tensor, " d_mlp"]
 ) -> tuple[Float[Tensor, " d_mlp"], Float[Tensor, " d_mlp"]]:
-    """φ_a and φ_b of each neuron: its mean over the other input goes like cos(w_k a − φ_a), and cos(w_k b − φ_b)."""
+    """φ_a and φ_b of each neuron: its means over b and over a go like cos(w_k a − φ_a) and cos(w_k b − φ_b)."""
     numbers_below("frequencies", frequencies, len(neurons) // 2 + 1, least=1)
     return _input_phases((neurons.sum(1), neurons.sum(0)), frequencies)
 
@@ -130,7 +127,7 @@ def _input_phases(
 
 @checks_arrays
 def output_phases(W_L: Float[Tensor, "d_mlp p"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
-    """φ_c of each neuron: what it adds to the logits goes like cos(w_k c − φ_c)."""
+    """φ_c of each neuron: its contribution to the logits goes like cos(w_k c − φ_c)."""
     numbers_below("frequencies", frequencies, W_L.shape[1] // 2 + 1, least=1)
     return _phases(shared_basis(W_L.shape[1]) @ W_L.T.double(), frequencies)
 
@@ -138,7 +135,7 @@ def output_phases(W_L: Float[Tensor, "d_mlp p"], frequencies: Int[Tensor, " d_ml
 @computing(grad=None)
 def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d_mlp"]) -> Float[Tensor, " d_mlp"]:
     p, index = len(coefficients), torch.arange(len(frequencies))
-    sine = torch.where(2 * frequencies < p, 2 * frequencies, 0)  # k = p/2 has none
+    sine = torch.where(2 * frequencies < p, 2 * frequencies, 0)  # 0 for k = p/2, which has no sine
     return torch.atan2(torch.where(sine > 0, coefficients[sine, index], 0.0), coefficients[2 * frequencies - 1, index])
 
 
@@ -146,13 +143,13 @@ def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d
 def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], output: Float[Tensor, " n"]) -> float:
     """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 where each votes for the sum that it detects.
 
-    A product of cos(w a − φ_a) and cos(w b − φ_b) holds cos(w (a + b) − φ_a − φ_b), so a neuron that is read out
-    with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0. NaN without neurons. For a
-    network of a − b, give −φ_b.
+    The product of cos(w a − φ_a) and cos(w b − φ_b) contains cos(w (a + b) − φ_a − φ_b), so a neuron that is read out
+    with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0; no neurons give NaN. For a
+    network of a − b, pass −φ_b.
     """
     if not isinstance(phases, tuple | list) or [getattr(one, "shape", None) for one in phases] != [output.shape] * 2:
         raise ConfigError(
-            f"phases must be two tensors of the shape {tuple(output.shape)}, as output; got {given(phases)}."
+            f"phases must be two tensors of the shape of output, {tuple(output.shape)}; got {given(phases)}."
         )
     return float((output - phases[0] - phases[1]).cos().mean())
 
@@ -162,20 +159,20 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
 
 @quantity
 def _marginals(subject: Subject) -> tuple[Float[Tensor, "p d_mlp"], Float[Tensor, "p d_mlp"]]:
-    """The neurons, summed over b and over a."""
+    """Return the neurons summed over b, and summed over a."""
     return subject.neurons.sum(1), subject.neurons.sum(0)
 
 
 @quantity
 def shares_of(subject: Subject) -> Float[Tensor, "n_frequencies d_mlp"]:
-    """`frequency_shares` of its neurons."""
+    """`frequency_shares` of the subject's neurons."""
     subject.needs_fourier()
     return _shares(subject.neurons, _marginals(subject), _variance(subject.neurons))
 
 
 @builtin_measure(
-    name="single_frequency_neurons",
-    title="share of neurons of which one frequency explains more than 0.85", source=NANDA,
+    name="single_frequency_neurons", title="share of neurons of which one frequency explains more than 0.85",
+    source=NANDA,
 )  # fmt: skip
 def single_frequency_neurons_of(subject: Subject) -> float:
     return single_frequency_neurons(shares_of(subject))
@@ -195,7 +192,7 @@ def neurons_of_frequency(subject: Subject) -> Int[Tensor, " n_frequencies"]:
 def _single(
     subject: Subject,
 ) -> tuple[Bool[Tensor, " d_mlp"], Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Which neurons are of one frequency, and of these the frequencies, φ_a and φ_b (−φ_b for a − b)."""
+    """Return the mask of single-frequency neurons, and their frequencies, φ_a and φ_b (−φ_b for a − b)."""
     shares = shares_of(subject)
     single = is_single_frequency(shares)
     frequencies = neuron_frequencies(shares)[single]
@@ -214,7 +211,7 @@ def neuron_phase_agreement(subject: Subject) -> float:
 
 @quantity
 def phases_of(subject: Subject) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"], Float[Tensor, " n"]]:
-    """Of each single-frequency neuron k, what it detects, φ_a + φ_b (φ_a − φ_b for a − b), and votes for, φ_c."""
+    """Return k, φ_a + φ_b (φ_a − φ_b for a − b) and φ_c of each single-frequency neuron: its input and its output."""
     single, frequencies, of_a, of_b = _single(subject)
     return frequencies, of_a + of_b, output_phases(subject.W_L[single], frequencies)
 
@@ -224,7 +221,7 @@ def phases_of(subject: Subject) -> tuple[Int[Tensor, " n"], Float[Tensor, " n"],
     source="Moisescu-Pareja et al. (2025)", shape="by key frequency", columns="phase_alignment_{}", on_request=True,
 )  # fmt: skip
 def phase_alignment(subject: Subject) -> dict[int, float]:
-    """For a − b, cos(φ_a + φ_b). A key frequency without such neurons is left out."""
+    """For a − b, the mean of cos(φ_a + φ_b). A key frequency without such neurons is left out."""
     keys = key_frequencies_of(subject)
     _, frequencies, of_a, of_b = _single(subject)
     found = {k: (of_a - of_b)[frequencies == k] for k in keys}

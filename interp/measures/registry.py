@@ -1,4 +1,4 @@
-"""The measures by name: `measure` declares one, `chosen` names those that are wanted, `evaluate` computes them."""
+"""Measures by name: `measure` declares one, `chosen` looks up those that a caller names, `evaluate` computes them."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ class Measure:
     Attributes:
         name: Its name.
         of: The function of a subject.
-        title: What it is, in one phrase.
+        title: A phrase that describes it.
         unit: Its unit; "" for a pure number.
         source: Who defined it.
-        shape: "number", or what it returns: "[p]", "by key frequency".
-        columns: The pattern of the columns that a dict or an array makes, such as "excluded_loss_{}".
+        shape: "number", or the shape of its result: "[p]", "by key frequency".
+        columns: The pattern of the columns of a dict or an array, such as "excluded_loss_{}".
         first: The number of an array's first column.
-        on_request: Whether it is computed only if it is asked for.
+        on_request: True if it is computed only if a caller names it.
         version: Of a user's measure: a trajectory keeps its columns as long as this stays the same.
-        error_of: The measure that it is the standard error of; whoever asks for that one is given both.
-        builtin: Whether it is one of interp's, whose names and columns no other measure can take.
+        error_of: The measure whose standard error this is; a caller who names that one gets both.
+        builtin: True for interp's own, whose names and columns no other measure can take.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Measure:
     builtin: bool = False
 
     def flat(self, value: Result | None) -> dict[str, Number | None]:
-        """Return the columns of a result: a number is one, a dict makes one a key, an array one an entry, if named."""
+        """Return a result's columns: one for a number, one per key of a dict or entry of an array with `columns`."""
         if isinstance(value, dict):
             return {(self.columns or f"{self.name}_{{}}").format(key): one for key, one in value.items()}
         if isinstance(value, np.ndarray):
@@ -77,10 +77,7 @@ class Measure:
         return {self.name: value} if value is not None or self.shape == "number" else {}
 
     def text(self, value: Result, error: Result | None = None) -> str:
-        """Return a result as it is printed: of an array, the five entries that are largest in size.
-
-        A number with a standard error has as many decimals as two digits of the error take: 0.334 ± 0.014.
-        """
+        """Return a result as text: a number with two digits of its error (0.334 ± 0.014), five entries of an array."""
         if isinstance(error, float) and error > 0 and isinstance(value, float):
             decimals = max(0, 1 - math.floor(math.log10(error)))
             return f"{value:.{decimals}f} ± {error:.{decimals}f}"
@@ -99,7 +96,7 @@ class Measure:
 
 
 def flat(measures: Iterable[Measure], values: Mapping[str, Result | None]) -> dict[str, Number | None]:
-    """Return results as columns, numbers first, then those that dicts and arrays make."""
+    """Return results as columns: those of numbers first, then those of dicts and arrays."""
     each = [(one, one.flat(values[one.name])) for one in measures]
     alone = {name: value for one, columns in each for name, value in columns.items() if name == one.name}
     return alone | {name: value for one, columns in each for name, value in columns.items() if name != one.name}
@@ -145,29 +142,29 @@ def measure(
     """Declare a function of a Subject as a measure: `@interp.measure` or `@interp.measure(title=…, unit=…, …)`.
 
     It is a quantity (`interp.quantity`) that `progress_measures` and `trajectory` compute from then on. Declaring the
-    same name again replaces it; the names of interp's own measures are taken. What cannot be computed raises
-    `interp.Missing("why")`, or is NaN.
+    same name again replaces it; the names of interp's own measures are taken. The function raises
+    `interp.Missing("why")`, or returns NaN, if the measure cannot be computed.
 
-    A number is a column of a trajectory. A dict makes a column a key, and an array makes a column an entry if `columns`
-    is given; otherwise it stays in the result, where `trajectory(run, arrays=[…])` collects it.
+    A number is a column of a trajectory. A dict makes one column per key, and an array one per entry if `columns` is
+    given; otherwise the array stays in the result, where `trajectory(run, arrays=[…])` collects it.
 
     Args:
         function: The function of a Subject.
         name: The name of the measure; by default that of the function.
-        title: What it is; by default the first line of the docstring.
+        title: A phrase that describes it; by default the first line of the docstring.
         unit: Its unit, such as "nats"; "" for a pure number.
         source: Who defined it.
-        shape: What it returns, such as "[p]".
+        shape: The shape of its result, such as "[p]".
         columns: The pattern of its columns: "ipr_{}" names that of 14 ipr_14.
         first: The number of an array's first column.
         on_request: Compute it only if `measures=` names it.
         version: Keep its columns beside a run as long as the version stays the same; without one, they are computed
             each time.
-        error_of: The name of the measure, a mean over a sample, that this is the standard error of. Whoever asks for
-            that one is given both, and tables print them as 0.334 ± 0.014.
+        error_of: The name of the measure, a mean over a sample, whose standard error this is. A caller who names that
+            one gets both, and tables print them as 0.334 ± 0.014.
 
     Raises:
-        ConfigError: The declaration is not complete, or takes a name or columns of interp's own measures.
+        ConfigError: The declaration is incomplete, or takes a name or columns of interp's own measures.
     """
     about = {k: v for k, v in locals().items() if k != "function"}
 
@@ -181,7 +178,7 @@ def measure(
 
 
 def builtin_measure(**about: Any) -> Callable[[F], F]:
-    """Declare a measure of interp's own: as `measure` does, and no other measure can take its name and columns."""
+    """Declare a measure as `measure` does, but as interp's own, whose name and columns no other measure can take."""
 
     def declare(function: F) -> F:
         made = replace(_made(function, **about), builtin=True)
@@ -201,14 +198,12 @@ def _made(
     error_of: str | None = None,
     **about: Any,
 ) -> Measure:
-    """Return the measure that a declaration describes. Raise ConfigError if it is not complete."""
+    """Return the measure that a declaration describes, or raise ConfigError if it is incomplete."""
     if not callable(function) or isinstance(function, type):
         raise ConfigError(f"measure() takes a function of a Subject; got {given(function)}.")
     name = function.__name__ if name is None else name
     if not isinstance(name, str) or not name.isidentifier():
-        raise ConfigError(
-            f"A measure needs a name that is a word, such as largest_neuron; got {name!r}. Give it name=."
-        )
+        raise ConfigError(f"name must be a word, such as largest_neuron; got {name!r}. Give name=.")
     if columns is not None and (not isinstance(columns, str) or columns.count("{}") != 1):
         raise ConfigError(f'columns must hold {{}} once, as in "{name}_{{}}"; got {columns!r}.')
     if version is not None and not isinstance(version, str | int | float):
@@ -220,26 +215,25 @@ def _made(
 
 
 def _check_free(made: Measure) -> None:
-    """Raise ConfigError if a measure takes a name or columns of interp's own."""
     builtin = {one.name: one.columns for one in MEASURES.values() if one.builtin}
     if made.name in RESERVED or made.name in builtin:
         raise ConfigError(f"{made.name} is a name of interp's own; give your measure another one.")
     patterns = {columns for columns in builtin.values() if columns is not None}
     if any(re.fullmatch(re.escape(pattern).replace(r"\{\}", r"\d+"), made.name) for pattern in patterns):
-        raise ConfigError(
-            f"{made.name} is a column that a measure of interp's own makes; give your measure another name."
-        )
+        raise ConfigError(f"{made.name} is a column of one of interp's own measures; give your measure another name.")
     if made.columns in patterns:
-        raise ConfigError(
-            f"The columns {made.columns} are those of a measure of interp's own; give yours another pattern."
-        )
+        raise ConfigError(f"{made.columns} names columns of one of interp's own measures; give yours another pattern.")
 
 
 def chosen(measures: Iterable[str | Callable[[Subject], Any]] | None, argument: str = "measures") -> list[Measure]:
-    """Return the measures that are named, in this order and once each; by default all that are not on request.
+    """Return the measures that a caller names, in this order and once each, with their standard errors after them.
 
-    After a measure comes its standard error, if it has one. One may be a name or a function, declared or not. Raises
-    ConfigError for an unknown name, with the nearest one and with the name of the argument.
+    Args:
+        measures: Names or functions, declared or not; None for all that are not on request.
+        argument: The name of the caller's argument, for errors.
+
+    Raises:
+        ConfigError: A name is unknown; the error suggests the nearest ones.
     """
     if measures is None:
         return [one for one in MEASURES.values() if not one.on_request]
@@ -269,15 +263,15 @@ def _chosen(one: str | Callable[[Subject], Any], argument: str) -> Measure:
         return declared
     name = getattr(one, "__name__", "")
     if not name.isidentifier() or name in RESERVED or name in MEASURES:
-        taken = "is taken" if name.isidentifier() else "is no name"
+        taken = "is taken" if name.isidentifier() else "is not a name"
         raise ConfigError(
-            f"A function among {argument} needs a name of its own; {name!r} {taken}. Use def, or declare it."
+            f"Each function in {argument} needs a name of its own; {name!r} {taken}. Use def, or declare it."
         )
     return Measure(name, quantity(one))
 
 
 def list_measures() -> pd.DataFrame:
-    """Return all declared measures, interp's and yours: name, title, unit, shape, on_request, source."""
+    """Return a table of all declared measures, interp's and yours: name, title, unit, shape, on_request, source."""
     names = ("name", "title", "unit", "shape", "on_request", "source")
     return pd.DataFrame([{name: getattr(one, name) for name in names} for one in MEASURES.values()], columns=names)
 
@@ -287,10 +281,10 @@ class Values:
     """Results of measures of one subject.
 
     Attributes:
-        values: The results by name, or None.
+        values: The results by name; None if missing.
         missing: The reasons for None.
         failed: The errors of users' measures.
-        needs: The needs of each measure beside this subject: its "key_frequencies_of", the "final" one of its run.
+        needs: By measure, "key_frequencies_of" and "final" if it needs its run's key frequencies or last checkpoint.
     """
 
     values: dict[str, Result | None]
@@ -300,7 +294,7 @@ class Values:
 
 
 def evaluate(subject: Subject, measures: Iterable[Measure]) -> Values:
-    """Compute measures of one subject. An error in a user's measure is kept as the reason of that one alone."""
+    """Compute measures of one subject. An error in a user's measure becomes the reason why that one is missing."""
     found = Values({}, {}, {}, {})
     for one in measures:
         found.values[one.name] = None
@@ -331,7 +325,7 @@ def _of_user(one: Measure, subject: Subject) -> Any:
 
 
 def _result(value: Any) -> Result:
-    """Return a result as plain numbers, of its own: a float or int, a dict of them, a numpy array, a tuple."""
+    """Return a copy of a result as a float or int, a dict of floats, a numpy array or a tuple."""
     if isinstance(value, Tensor):
         value = value.detach().cpu()
         value = value.item() if value.ndim == 0 else value.numpy().copy()

@@ -1,4 +1,4 @@
-"""Size of the weights, and their likeness to others."""
+"""Measures of the weights: size, rank, similarity to those of other checkpoints, principal components, directions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from interp.utils.torch_state import computing
 
 
 def sum_squared_weights(parameters: Iterable[Shaped[Tensor, "..."]]) -> float:
-    """Σ of squares over all parameters, W_pos and biases included (Nanda et al., 2023)."""
+    """The sum of squares over all parameters, W_pos and biases included (Nanda et al., 2023)."""
     try:
         parts: list[Any] = list(parameters)
     except TypeError:
@@ -30,16 +30,16 @@ def sum_squared_weights(parameters: Iterable[Shaped[Tensor, "..."]]) -> float:
 
 @checks_arrays
 def alignment(W: Float[Tensor, "n m"], other: Float[Tensor, "n m"]) -> float:
-    """Cosine similarity of two matrices, entry by entry: 1 where they differ by a positive factor. NaN for zeros."""
+    """Cosine similarity of two matrices as vectors: 1 if they differ by a positive factor, NaN if one is zero."""
     one, two = W.double().flatten(), other.double().flatten()
     scale = float(one.norm() * two.norm())
     return float(one @ two) / scale if scale else float("nan")
 
 
 def inner_products(states: Iterable[Mapping[str, Shaped[Tensor, "..."]]]) -> dict[str, Float[Tensor, "n n"]]:
-    """Return the inner products of n states about their mean, of each parameter by name; float64.
+    """Return, by parameter, the inner products of n states about their mean; float64.
 
-    Their sum over parameters is that of whole states, from which `principal_components` gives the path of the weights.
+    Summed over parameters they are those of whole states, from which `principal_components` gives the weights' path.
     """
     rows: dict[str, list[Tensor]] = {}
     for state in states:
@@ -50,7 +50,7 @@ def inner_products(states: Iterable[Mapping[str, Shaped[Tensor, "..."]]]) -> dic
 
 @computing(grad=None)
 def _products(x: Float[Tensor, "n d"]) -> Float[Tensor, "n n"]:
-    x = x - x.mean(0)  # moved to their mean: no two large numbers are subtracted later
+    x = x - x.mean(0)  # so that no two large numbers are subtracted later
     return x @ x.T
 
 
@@ -60,9 +60,9 @@ def principal_components(
 ) -> tuple[Float[Tensor, "n {many}"], Float[Tensor, " {many}"]]:
     """Return the coordinates of n points along their first principal components, and the share of variance of each.
 
-    `products` holds the inner products x_i · x_j of any two points, from whatever origin; the components of the points
-    about their mean come from its eigenvectors. Each is turned so that the coordinate largest in size is positive.
-    Coordinates are 0 along components that are not there, and shares are NaN where all points are the same.
+    `products` holds the inner products x_i · x_j of the points, from any origin. The sign of a component makes its
+    largest coordinate in size positive. Coordinates are 0 along components beyond the rank; shares are NaN if all
+    points are the same.
     """
     many = whole("many", many, 1, len(products) + 1)
     centred = products.double() - products.double().mean(0)
@@ -75,10 +75,10 @@ def principal_components(
 
 @computing(grad=None)
 def random_direction(weights: Mapping[str, Float[Tensor, "..."]], seed: int) -> dict[str, Float[Tensor, "..."]]:
-    """Return a random direction from these weights: Gaussian, each row made as long as that of the weight.
+    """Return a Gaussian direction whose rows have the lengths of the weights' rows ("filter normalization").
 
-    A row runs along the last axis; a bias is one row. So a step of 0.1 changes each by a tenth of its length, whatever
-    scale the network gives it ("filter normalization", Li et al., 2018).
+    A row runs along the last axis; a bias is one row. So a step of 0.1 changes each row by a tenth of its length,
+    whatever its scale (Li et al., 2018).
     """
     generator = torch.Generator().manual_seed(seed)
     found = {}
@@ -112,7 +112,7 @@ def neuron_logit_alignment(subject: Subject) -> float:
 
 @checks_arrays
 def effective_rank_of(W: Float[Tensor, "n m"]) -> float:
-    """exp of the entropy of the singular values over their sum (Roy & Vetterli, 2007): n for n equal ones."""
+    """exp of the entropy of the normalized singular values (Roy & Vetterli, 2007): n for n equal ones."""
     values = torch.linalg.svdvals(W.double())
     share = values / values.sum()
     return float(torch.exp(torch.special.entr(share).sum()))
@@ -123,7 +123,7 @@ def effective_rank_of(W: Float[Tensor, "n m"]) -> float:
     shape="by matrix", columns="effective_rank_{}", on_request=True,
 )  # fmt: skip
 def effective_rank(subject: Subject) -> dict[str, float]:
-    """Of W_E (the rows of the numbers), W_in and W_out; of a network of one hidden layer, of W_E and W."""
+    """The matrices are W_E (rows of the numbers), W_in and W_out, or W_E and W in a network of one hidden layer."""
     inside = {name: subject.weights[name] for name in ("W_in", "W_out", "W") if name in subject.weights}
     return {name: effective_rank_of(W) for name, W in {"W_E": subject.W_E, **inside}.items()}
 

@@ -182,7 +182,7 @@ def test_names_of_interps_own_measures_are_taken():
     for name in ("loss", "step"):
         with pytest.raises(ConfigError, match=f"{name} is a name of interp's own"):
             interp.measure(name=name)(lambda subject: 1.0)
-    with pytest.raises(ConfigError, match=r"The columns excluded_loss_\{\} are those of a measure of interp's own"):
+    with pytest.raises(ConfigError, match=r"excluded_loss_\{\} names columns of one of interp's own measures"):
         interp.measure(name="mine", columns="excluded_loss_{}")(lambda subject: {14: 1.0})
 
 
@@ -228,7 +228,8 @@ ON_REQUEST = (
 
 
 @pytest.mark.parametrize(
-    ("name", "said"), [("step", "'step' is taken"), ("loss", "'loss' is taken"), ("<lambda>", "'<lambda>' is no name")]
+    ("name", "said"),
+    [("step", "'step' is taken"), ("loss", "'loss' is taken"), ("<lambda>", "'<lambda>' is not a name")],
 )
 def test_a_function_that_is_not_declared_needs_a_name_that_is_free(small_run, name, said):
     def one(subject):
@@ -660,5 +661,5 @@ def test_a_measure_that_changes_what_it_is_the_first_to_read_is_refused_and_the_
 
 def test_a_measure_may_not_take_the_name_of_a_column(declared):
     for name in ("excluded_loss_14", "cos_coefficient_3"):
-        with pytest.raises(ConfigError, match=f"{name} is a column that a measure of interp's own makes"):
+        with pytest.raises(ConfigError, match=f"{name} is a column of one of interp's own measures"):
             interp.measure(name=name)(lambda subject: 1.0)
