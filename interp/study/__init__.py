@@ -1,4 +1,4 @@
-"""Studies of a network: its measures over training, its phases, its circuit, and what a caller may give to them."""
+"""Studies of a network: its measures over training, its phases, its circuit; sources.py sorts what callers give."""
 
 import lazy_loader
 

@@ -4,9 +4,9 @@
     interp.ablate.neurons(ckpt, remove=[14])      # remove the waves of one frequency from the neurons
     interp.ablate.attention(ckpt, "mean")         # make attention the same for all pairs
 
-They take every network that interp trains, as far as it has what they change. Each returns an Effect: losses and
+They take every network that interp trains, if it has the part that they change. Each returns an Effect: losses and
 accuracies before and after. All p*p pairs run as one batch, so that a hook sees all of them. The hooks are removed
-afterwards, also after an exception. `through_hooks` takes hooks of your own.
+afterwards, also after an exception. `through_hooks` takes your own hooks.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 Hook = tuple[str, Callable[..., Any]]
 Change = Callable[[Float[Tensor, "p p d"]], Float[Tensor, "p p d"]]
+Choice = Callable[[Float[Tensor, "n_frequencies d_mlp"]], Bool[Tensor, " d_mlp"]]
 AttentionBy = Literal["mean", "degree-2"]
 Cut = Literal["zero", "mean"]
 
@@ -44,13 +45,13 @@ Cut = Literal["zero", "mean"]
 def _network(checkpoint: Checkpoint) -> Network:
     if not isinstance(checkpoint, Checkpoint):
         raise ConfigError(
-            f"Ablations take a Checkpoint, such as interp.load_run(path)[-1]; got {given(checkpoint)}. Cut a "
-            "network of your own in a forward hook, and measure it as an interp.Model."
+            f"Ablations take a Checkpoint, such as interp.load_run(path)[-1]; got {given(checkpoint)}. Change your own "
+            "network by a forward hook, and measure it as an interp.Model."
         )
     if not isinstance(checkpoint.config, Network):
         raise ConfigError(
-            "Ablations take the networks that interp computes itself; change another module or bridge with a hook of "
-            "your own, and measure it again."
+            "Ablations take the networks that interp computes itself; change another module or bridge by your own "
+            "hook, and measure it again."
         )
     return checkpoint.config
 
@@ -76,7 +77,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Effect:
-    """What a network scored before and after an ablation; prints as a table."""
+    """The scores of a network before and after an ablation; prints as a table."""
 
     ablation: str
     before: Scores
@@ -90,11 +91,8 @@ class Effect:
 
     def __str__(self) -> str:
         after = asdict(self.after)
-        rows = [
-            f"{name:<16}{value:>12.5g}{after[name]:>12.5g}"
-            for name, value in asdict(self.before).items()
-            if value is not None
-        ]
+        before = {name: value for name, value in asdict(self.before).items() if value is not None}
+        rows = [f"{name:<16}{value:>12.5g}{after[name]:>12.5g}" for name, value in before.items()]
         return "\n".join([self.ablation, f"{'':<16}{'before':>12}{'after':>12}", *rows])
 
     __repr__ = __str__
@@ -104,12 +102,19 @@ class Effect:
 def through_hooks(
     checkpoint: Checkpoint, hooks: Sequence[Hook], name: str = "hooks", bridge: HookedRootModule | None = None
 ) -> Effect:
-    """Score a checkpoint without and with forward hooks, each a (hook point, function of (activation, hook)).
+    """Score a checkpoint without and with forward hooks.
 
     The batch is all p*p pairs in lexicographic order, pair a * p + b. A transformer's activations are [p*p, n_ctx, …],
-    answered at position -1; a HookedNetwork's are [p*p, …]. `bridge` is the checkpoint's model (`checkpoint.model()`)
-    to use, in evaluation mode, instead of a new one: hooks that it already has act before and after, and only those
-    given are removed. Raises ConfigError for a hook point that the model does not have.
+    with the answer at position -1; a HookedNetwork's are [p*p, …].
+
+    Args:
+        hooks: (hook point, function of (activation, hook)) of each.
+        name: The name of the ablation, for tables.
+        bridge: The checkpoint's model (`checkpoint.model()`) to use, in evaluation mode, instead of a new one. Its own
+            hooks act before and after, and stay.
+
+    Raises:
+        ConfigError: The model has no such hook point.
     """
     model: Any = checkpoint.model() if bridge is None else bridge
     if unknown := [point for point, _ in hooks if point not in model.hook_dict]:
@@ -128,7 +133,7 @@ def through_hooks(
 def _scores_of_output(
     checkpoint: Checkpoint, out: Float[Tensor, "pairs n_ctx d_vocab_out"] | Float[Tensor, "pairs d_vocab_out"]
 ) -> Scores:
-    """Score the output for all pairs, also where it is not finite, which the measures of a subject refuse."""
+    """Score the output for all pairs. It need not be finite, unlike the logits of a Subject."""
     p, labels, train = checkpoint.task.p, checkpoint.task.labels, checkpoint.train_mask
     L = at_last(out)[:, :p].float().cpu().unflatten(0, (p, p))
     nll, right = losses.cross_entropy(L, labels), losses.correct(L, labels).double()
@@ -138,17 +143,13 @@ def _scores_of_output(
 
     test = None if train is None else ~train
     return Scores(
-        loss=float(nll.mean()),
-        accuracy=float(right.mean()),
-        train_loss=mean(nll, train),
-        train_accuracy=mean(right, train),
-        test_loss=mean(nll, test),
-        test_accuracy=mean(right, test),
-    )
+        loss=float(nll.mean()), accuracy=float(right.mean()), train_loss=mean(nll, train),
+        train_accuracy=mean(right, train), test_loss=mean(nll, test), test_accuracy=mean(right, test),
+    )  # fmt: skip
 
 
 def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable[int] | None) -> tuple[str, list[int]]:
-    """Return a choice of frequencies in words, and the frequencies in order."""
+    """Return a choice of frequencies in words, and the frequencies ascending."""
     every = range(1, checkpoint.task.p // 2 + 1)
     if why := checkpoint.task.why_no_fourier:
         raise ConfigError(f"{why}; there is no frequency to remove or keep.")
@@ -175,8 +176,7 @@ def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable
 def embedding(checkpoint: Checkpoint, remove: Iterable[int] | None = None, keep: Iterable[int] | None = None) -> Effect:
     """Remove the waves of the given frequencies from the embedding W_E[:p], or keep them alone; its mean stays.
 
-    If b has its own tokens, their rows change too. A network of one hidden layer embeds a by W_x and b by W_y, and both
-    change.
+    If b has its own tokens, or its own matrix (W_y in a network of one hidden layer), its embedding changes too.
     """
     words, named = _chosen(checkpoint, remove, keep)
     pairs = Pairs.all(checkpoint.task.p)
@@ -229,7 +229,7 @@ def logits(
 
     With `keep`, the mean of each output over pairs stays. With the key frequencies, the loss after `keep` is
     restricted_loss, and the train loss after `remove` is excluded_loss (Nanda et al., 2023). `bridge` is as in
-    `through_hooks`: making a model anew costs as much as running it.
+    `through_hooks`; it saves making a new model, which costs as much as running one.
     """
     words, named = _chosen(checkpoint, remove, keep)
     labels = checkpoint.task.labels
@@ -292,18 +292,13 @@ def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean
 
 @computing()
 def unclustered(checkpoint: Checkpoint, by: Cut = "mean") -> Effect:
-    """Set the neurons that belong to no cluster (no frequency explains enough) to zero, or to their mean over pairs."""
+    """Set the neurons that no single frequency explains to zero, or to their mean over pairs."""
     return _cut_neurons(
         checkpoint, lambda shares: ~neuron_measures.is_single_frequency(shares), by, "neurons of no one frequency"
     )
 
 
-def _cut_neurons(
-    checkpoint: Checkpoint,
-    cut: Callable[[Float[Tensor, "n_frequencies d_mlp"]], Bool[Tensor, " d_mlp"]],
-    by: Cut,
-    which: str,
-) -> Effect:
+def _cut_neurons(checkpoint: Checkpoint, cut: Choice, by: Cut, which: str) -> Effect:
     if by not in get_args(Cut):
         raise ConfigError(f"by must be {' or '.join(get_args(Cut))}; got {by!r}.")
 
@@ -318,16 +313,15 @@ def _cut_neurons(
 def output_directions(checkpoint: Checkpoint, frequencies: Iterable[int]) -> Effect:
     """Restrict the neuron-logit map W_L over outputs c to the waves cos w_k c and sin w_k c of the given frequencies.
 
-    W_L is W_out · W_U, or W_U in a network of one hidden layer. The neurons stay as they are; only that part of what
-    they add to the logits remains.
+    W_L is W_out · W_U, or W_U in a network of one hidden layer. The neurons do not change; their contribution to the
+    logits does.
     """
     words, named = _chosen(checkpoint, None, frequencies)
     p = checkpoint.task.p
     W_L = _network(checkpoint).neuron_logit_map(checkpoint.weights)
     if W_L is None:
         raise ConfigError(f"output_directions() needs a neuron-logit map; {_network(checkpoint).name} has none.")
-    W_L = W_L[:, :p]
-    lost = W_L.double() - project(W_L.T, named).T
+    lost = W_L[:, :p].double() - project(W_L[:, :p].T, named).T
     seen: list[Tensor] = []
 
     def see(neurons: Tensor, hook: object) -> None:
@@ -356,7 +350,7 @@ def _over_pairs(checkpoint: Checkpoint, change: Change, width: int | None = None
 
 
 def _of_frequencies(maps: Float[Tensor, "p p d"], frequencies: Iterable[int]) -> Float[Tensor, "p p d"]:
-    """Project d functions of (a, b) on the eight waves of each of these frequencies."""
+    """Project d functions of (a, b) on the eight waves of each frequency."""
     p = len(maps)
     basis = shared_basis(p)
     chosen = torch.zeros(p, p, dtype=torch.float64)
@@ -368,9 +362,8 @@ def _of_frequencies(maps: Float[Tensor, "p p d"], frequencies: Iterable[int]) ->
 
 
 def _both(F: Float[Tensor, "p p"], maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:
-    """Apply F along a and along b."""
-    along_a = (F @ maps.flatten(1)).view(maps.shape)
-    return F @ along_a  # for each a, [p, p] @ [p, d]
+    """Apply F along a, and then along b: for each a, [p, p] @ [p, d]."""
+    return F @ (F @ maps.flatten(1)).view(maps.shape)
 
 
 def _own_frequency(maps: Float[Tensor, "p p d"]) -> Float[Tensor, "p p d"]:

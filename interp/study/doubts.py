@@ -1,10 +1,10 @@
-"""Doubts: whether a model has evidently learned the task that it is measured as, on the split that it is given.
+"""Doubts: whether a model has evidently learned the task that it is measured on, with the split that it is given.
 
-Chance is log p, the loss of a model that answers each of p numbers alike. A task that a file records is taken at its
-word. One that the caller gives is doubted where the loss is more than twice chance, or more than chance while another
-task that is known here has evidently been learned; one that nobody gives, where it is not under half of chance: over
-the train pairs, or over all pairs where the split is unknown. A split that the caller gives is doubted where its train
-pairs are answered no better than the others.
+Chance is log p, the loss of a model that gives p numbers the same logit. The loss is that of the train pairs, or of all
+pairs if the split is unknown. A task recorded in a file is believed. A task given by the caller is doubted if the loss
+is more than twice chance, or more than chance while the model has evidently learned another task that is known here; an
+assumed task, if the loss is not under half of chance. A split given by the caller is doubted if its train pairs are
+answered no better than the others.
 """
 
 from __future__ import annotations
@@ -28,12 +28,11 @@ from interp.tasks.operations import OPERATIONS
 from interp.tasks.task import Task
 from interp.utils.errors import warn
 
-LEARNED_SHARE = 0.5  # of chance: under this loss a model has evidently learned what it is measured as
+LEARNED_SHARE = 0.5  # of chance: under this loss a model has evidently learned the task that it is measured on
 REFUTED_SHARE = 2.0  # of chance: over this it has evidently learned something else, or other pairs
-GENERALIZED = 0.9  # accuracy on test pairs from which a network's key frequencies are those of a circuit that answers
+GENERALIZED = 0.9  # from this test accuracy on, key frequencies belong to a circuit that answers right
 _SAME_PAIRS = 1e-3  # a split is doubted from this p-value on; of 1,000 wrong splits one passes
 _SAMPLE = 2_000  # pairs on which other tasks are tried
-
 
 _OTHER_TASKS: dict[str, Callable[[Int[Tensor, "p 1"], Int[Tensor, "1 p"]], Int[Tensor, "p p"]]] = {
     "b − a": lambda a, b: b - a,
@@ -43,7 +42,7 @@ _OTHER_TASKS: dict[str, Callable[[Int[Tensor, "p 1"], Int[Tensor, "1 p"]], Int[T
 
 
 def doubts_of(subject: Subject, task_origin: Origin, split_origin: Origin) -> tuple[str, ...]:
-    """Return the sentences that say why a model's measures may be of another task or split; empty if nothing speaks so.
+    """Return why a model's measures may be of another task or split, in sentences; empty if there is no reason.
 
     The origins say who named the task and the split.
     """
@@ -100,7 +99,7 @@ def _task_doubt(
 
 
 def _learned_instead(task: Task, logits: Float[Tensor, "p p p"], train: Bool[Tensor, "p p"] | None) -> str | None:
-    """Return what the model evidently learned instead of its task, with the way to say so; None if nothing known."""
+    """Return the known task that the model evidently learned instead of its own, and how to give it; None if none."""
     p = task.p
     a, b = torch.arange(p)[:, None], torch.arange(p)[None, :]
     pairs = torch.ones(p, p, dtype=torch.bool) if train is None else train
@@ -124,9 +123,8 @@ def _learned_instead(task: Task, logits: Float[Tensor, "p p p"], train: Bool[Ten
 def _split_doubt(nll: Float[Tensor, "p p"], train: Bool[Tensor, "p p"]) -> tuple[str, ...]:
     """Return why a split is evidently not the model's: it answers the train pairs no better than the test pairs.
 
-    Trained pairs keep the smaller losses, however long a network has grokked: in five published models and in the
-    shipped run from step 50 on, the ranks of the two differ by 8 standard deviations or more; under wrong seeds, by
-    less than 3.
+    Trained pairs keep smaller losses, even long after grokking: in five published models and in the shipped run from
+    step 50 on, the ranks of the two differ by 8 standard deviations or more; under wrong seeds, by less than 3.
     """
     if train.all():
         return ()
@@ -145,7 +143,7 @@ def _split_doubt(nll: Float[Tensor, "p p"], train: Bool[Tensor, "p p"]) -> tuple
 
 
 def key_doubt(subject: Subject) -> str | None:
-    """Return why the key frequencies of a model say little: it does not answer right. None if it does."""
+    """Return why the key frequencies of a model are in doubt: it has not generalized. None if it has."""
     try:
         accuracy, over = losses.test_accuracy(subject), "test accuracy"
     except Missing:
@@ -154,9 +152,9 @@ def key_doubt(subject: Subject) -> str | None:
 
 
 def doubts_of_model(model: OneModel, subject: Subject) -> tuple[str, ...]:
-    """Return what speaks against the task and split of a model, and of the run that it belongs to."""
+    """Return doubts about the task and split of a model; none unless the run that it belongs to has doubts too."""
     if model.is_changed:
-        return ()  # an ablation says nothing of what the model learned
+        return ()  # an ablated model need not have learned its task
     found = (*doubts_of(subject, model.task_origin, model.split_origin), *subject.doubts)
     if not found or model.run is None:
         return found
@@ -170,13 +168,12 @@ def warn_of(doubts: Iterable[str], path: Path | str | None) -> None:
 
 
 def run_doubts(run: Run, last: Callable[[], Subject] | None = None) -> tuple[str, ...]:
-    """Return what speaks against the task and split of a run: that of the last checkpoint, by default by reading it."""
+    """Return doubts about the task and split of a run, those of its last checkpoint; `last` gives it if it is open."""
     if run.task_origin == "recorded" and (run.split_origin == "recorded" or run.train_mask is None):
         return run.doubts
     if run not in _RUN_DOUBTS:
-        _RUN_DOUBTS[run] = doubts_of(
-            last() if last else run.last_readable().subject(), run.task_origin, run.split_origin
-        )
+        subject = last() if last else run.last_readable().subject()
+        _RUN_DOUBTS[run] = doubts_of(subject, run.task_origin, run.split_origin)
     return (*run.doubts, *_RUN_DOUBTS[run])
 
 

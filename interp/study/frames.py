@@ -1,4 +1,4 @@
-"""Curves of losses and accuracies over training, read off the columns of data frames and checked."""
+"""Curves of losses and accuracies over training, read from the columns of data frames and checked."""
 
 from __future__ import annotations
 
@@ -12,35 +12,29 @@ from jaxtyping import Float, Int
 from interp.utils.arguments import some
 from interp.utils.errors import ConfigError, warn
 
-EVENTS = {  # and the column that each is read off
-    "memorized": "train_accuracy",
-    "memorization_end": "excluded_loss",
-    "circuit_formation_end": "test_loss",
-    "generalized": "test_accuracy",
-    "cleanup_end": "test_loss",
-    "lost": "test_accuracy",
-}
+EVENTS = {  # by event, the column from which it is read
+    "memorized": "train_accuracy", "memorization_end": "excluded_loss", "circuit_formation_end": "test_loss",
+    "generalized": "test_accuracy", "cleanup_end": "test_loss", "lost": "test_accuracy",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One value over training, without its gaps, ascending in step."""
+    """One value over training: its known values, ascending in step."""
 
     steps: Int[np.ndarray, " n"]
     values: Float[np.ndarray, " n"]
 
     def between(self, first: float, last: float) -> Curve:
-        """Return the rows with first ≤ step ≤ last."""
         inside = (self.steps >= first) & (self.steps <= last)
         return Curve(self.steps[inside], self.values[inside])
 
     def without(self, step: int) -> Curve:
-        """Return the rows of other steps."""
         others = self.steps != step
         return Curve(self.steps[others], self.values[others])
 
     def from_peak(self) -> Curve:
-        """Return the rows from the first of the largest value on."""
+        """Return the rows from the largest value on, the first one if it occurs twice."""
         peak = int(self.values.argmax())
         return Curve(self.steps[peak:], self.values[peak:])
 
@@ -58,9 +52,9 @@ def steps_of(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
         column = frame.index.get_level_values("step").to_series()
     else:
         raise ConfigError(
-            "the trajectory has no column step; it needs step, and measures beside it. "
-            f"Its columns are {', '.join(map(str, frame.columns[:8])) or 'none'}; rename the one that counts the "
-            "steps, or give interp.read_log(df), which knows such names as epoch and val_acc."
+            "the trajectory must have a column step, and measures; its columns are "
+            f"{', '.join(map(str, frame.columns[:8])) or 'none'}. Rename the one that counts the steps, or give "
+            "interp.read_log(df), which knows such names as epoch and val_acc."
         )
     if not len(frame):
         raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
@@ -81,7 +75,7 @@ def steps_of(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
 
 
 def curve_of(steps: Int[np.ndarray, " n"], frame: pd.DataFrame, name: str) -> Curve:
-    """Return the known values of a column, ascending in step; ConfigError for two different ones at one step."""
+    """Return the known values of a column, ascending in step; ConfigError for two different values at one step."""
     rows, values = steps, _numbers(frame[name], name)
     known = (steps >= 0) & ~np.isnan(values)
     order = np.argsort(steps[known], kind="stable")
@@ -93,8 +87,7 @@ def curve_of(steps: Int[np.ndarray, " n"], frame: pd.DataFrame, name: str) -> Cu
             f"{name} must have one value a step; got {values[row]:g} and {values[row + 1]:g} at step {steps[row]:,}. "
             + (
                 _which_run(rows, frame)
-                or "Give the rows of one run, and of a step that was recorded twice one row: "
-                "df.drop_duplicates('step', keep='last')."
+                or "Give the rows of one run, with one row per step: df.drop_duplicates('step', keep='last')."
             )
         )
     first = np.concatenate([[True], ~again])[: len(steps)]
@@ -117,7 +110,7 @@ def _which_run(steps: Int[np.ndarray, " n"], frame: pd.DataFrame) -> str | None:
 
 
 def _numbers(column: pd.Series | pd.DataFrame, name: str) -> Float[np.ndarray, " n"]:
-    """Return a column as floats, NaN where it has no value, or ConfigError; text is read as numbers."""
+    """Return a column as floats, NaN for missing values; text is read as numbers. Raises ConfigError."""
     if isinstance(column, pd.DataFrame):
         raise ConfigError(f"the trajectory must have one column {name}; got {column.shape[1]}.")
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "iuf":

@@ -1,4 +1,4 @@
-"""graduation(): from which step on each pair is answered right, from a trajectory with the array `answered`."""
+"""graduation(): when each pair graduates, that is, from which step on it is answered right to the end of training."""
 
 from __future__ import annotations
 
@@ -19,9 +19,12 @@ _QUARTILES = {"first_quarter": 0.25, "half": 0.5, "three_quarters": 0.75}
 class Graduation(Printed):
     """When pairs graduate: the first step from which a pair is answered right at every later checkpoint.
 
-    steps [p, p]                          that step of each pair; NaN for one that is wrong at the last checkpoint
-    first_quarter, half, three_quarters   the first step by which so many of the test pairs have graduated; None if they
-                                          never do, and `missing` says how many do
+    Attributes:
+        steps: That step of each pair, [p, p]; NaN for a pair that is wrong at the last checkpoint.
+        first_quarter, half, three_quarters: The first step by which so many of the test pairs have graduated; None if
+            they never do, and `missing` says how many do.
+        missing: The reason for each of these that is None.
+        test_pairs: True for test pairs, [p, p]; None if the split is unknown or has none.
     """
 
     steps: Float[np.ndarray, "p p"]
@@ -32,7 +35,7 @@ class Graduation(Printed):
     test_pairs: Bool[np.ndarray, "p p"] | None = None
 
     def graduated(self, steps: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        """Return which share of the test pairs has graduated by each of these steps; NaN where there are none."""
+        """Return the share of the test pairs that has graduated by each of these steps; NaN without test pairs."""
         if self.test_pairs is None or not self.test_pairs.any():
             return np.full(len(steps), np.nan)
         return (self.steps[self.test_pairs] <= np.asarray(steps)[:, None]).mean(1)
@@ -52,7 +55,7 @@ def graduation(frame: pd.DataFrame) -> Graduation:
             'graduation() takes the frame of interp.trajectory(run, arrays=["answered"]); got another one.'
         )
     stays_right = np.logical_and.accumulate(arrays["answered"][::-1].astype(bool))[::-1]
-    first = (~stays_right).sum(0)  # it is right from there on
+    first = (~stays_right).sum(0)  # the index of the first checkpoint from which it stays right
     steps = np.append(arrays.steps.astype(float), np.nan)[first]
     found: dict[str, int | None] = dict.fromkeys(_QUARTILES)
     missing: dict[str, str] = {}
@@ -60,7 +63,7 @@ def graduation(frame: pd.DataFrame) -> Graduation:
         why = "no train/test split is known" if arrays.train_mask is None else "every pair is a train pair"
         return Graduation(steps, None, None, None, dict.fromkeys(_QUARTILES, why))
     test = ~arrays.train_mask
-    of_test = np.sort(steps[test])  # NaN, for never, comes last
+    of_test = np.sort(steps[test])  # NaN, for pairs that never graduate, comes last
     for name, share in _QUARTILES.items():
         step = of_test[int(np.ceil(share * len(of_test))) - 1]
         if np.isnan(step):

@@ -1,4 +1,4 @@
-"""losses_around(): the loss along random directions through the weights of a checkpoint, which says how flat it is."""
+"""losses_around(): the loss along random directions through the weights of a checkpoint, to see how flat it is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 from interp.measures.losses import loss, test_loss, train_loss
 from interp.measures.weights import random_direction
 from interp.runs.run import Checkpoint
-from interp.subjects.subject import Missing, Subject
+from interp.subjects.subject import Missing
 from interp.utils.arguments import number, whole
 from interp.utils.errors import CheckpointError
 from interp.utils.torch_state import computing
@@ -24,9 +24,9 @@ def losses_around(
 ) -> pd.DataFrame:
     """Return the losses of θ + α·d for random directions d, a row each: direction, distance α, and losses in nats.
 
-    Each d is a `measures.weights.random_direction`, as long as the weights, row by row (Li et al., 2018): at α = 0.1
-    every row is changed by a tenth of its length. α has `points` values from −reach to reach. The losses are
-    train_loss and test_loss, or `loss` over all pairs where there is no split or no test pair.
+    Each d is a `measures.weights.random_direction`, whose rows are as long as the weights' (Li et al., 2018): α = 0.1
+    changes every row by a tenth of its length. α has `points` values from −reach to reach. The losses are train_loss
+    and test_loss, or `loss` over all pairs if there is no split or no test pair.
     """
     directions, points = whole("directions", directions, 1), whole("points", points, 3)
     reach = number("reach", reach, above=0)
@@ -34,16 +34,14 @@ def losses_around(
     mask = checkpoint.train_mask
     kinds = {"loss": loss} if mask is None or mask.all() else {"train_loss": train_loss, "test_loss": test_loss}
 
-    def measured(subject: Subject) -> dict[str, float]:
-        return {name: of(subject) for name, of in kinds.items()}
-
     rows = []
     for index in range(directions):
         along = random_direction(weights, seed + index)
         for distance in np.linspace(-reach, reach, points):
             moved = {name: weight + float(distance) * along[name] for name, weight in weights.items()}
             try:
-                found = measured(replace(checkpoint, weights={**checkpoint.weights, **moved}).subject())
+                subject = replace(checkpoint, weights={**checkpoint.weights, **moved}).subject()
+                found = {name: of(subject) for name, of in kinds.items()}
             except CheckpointError:
                 raise Missing("the weights or logits around this checkpoint are not finite") from None
             rows.append({"direction": index + 1, "distance": float(distance), **found})

@@ -1,11 +1,10 @@
-"""The rules of the phases: where each ends, read off the frames of one run."""
+"""The rules of the phases: read_phases() reads where each ends off the frames of one run."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -14,159 +13,24 @@ import pandas as pd
 from jaxtyping import Bool
 
 from interp.study.frames import EVENTS, Curve, curve_of, steps_of
+from interp.study.phase_table import Phases
 from interp.subjects.subject import Missing
 from interp.utils.errors import ConfigError
-from interp.utils.printed import Printed
 from interp.utils.thresholds import LEARNED
 
-FELL = 0.09  # how far under that test accuracy has to fall to count as fallen
-
-
-BACK = 0.01  # and from how far under it on it counts as having come back
-
-
-FORMED = 6.0  # into how many parts the peak of test_loss has to fall for the circuit to have formed
-
-
+FELL = 0.09  # test accuracy has fallen if it is so far under the threshold
+BACK = 0.01  # it has come back if it is no further than this under the threshold
+FORMED = 6.0  # the circuit has formed once test_loss is under its peak by this factor
 CLEANED = 0.99  # share of the fall of log test_loss, from peak to floor, that ends cleanup
-
-
-SETTLED_AT, SETTLED_BY = 0.8, 0.1  # the loss has settled if the first of this passage gives the same end, by so much
-
-
-SETTLED_ROWS = 5  # rows of test_loss that it takes to tell
-
-
-SPIKE = 2.0  # how many times larger than both rows beside it a loss is that is doubted
-
-
-RULES = 2  # of the phases, counted: a table that was made by earlier ones is told by it (CHANGELOG.md)
-
-
-CLEANUP, GOING_ON = "cleanup", "cleanup, going on"
-
-
-@dataclass(frozen=True, repr=False)
-class Phases(Printed):
-    """The boundaries of the phases, in steps, each at a row of the record that shows it.
-
-    memorized               the first step with train accuracy of `threshold` or more
-    memorization_end        where excluded_loss is least, from `memorized` to circuit_formation_end (to `generalized`
-                            where that is None)
-    circuit_formation_end   from the peak of test_loss, its largest value up to `generalized`, to `generalized`: the row
-                            after the last one whose test_loss is over a sixth of the peak
-    generalized             the first step with test accuracy of `threshold` or more
-    cleanup_end             from `generalized` on, where log test_loss has fallen ninety-nine hundredths of the way from
-                            peak to floor, if the loss had settled. The floor is its least value from `generalized` to
-                            the row before the first fall of accuracy, or to the last row. The loss had settled if the
-                            first four fifths of this stretch give the same step up to a tenth of the stretch; under
-                            five rows it had not
-    cleanup_after           where the loss had not settled, the step found so far: cleanup ends there or later
-    grokking_delay          generalized − memorized
-    lost                    the first step of a fall of test accuracy (under threshold − 0.09) that was never over: no
-                            later row had threshold − 0.01 or more; None if it kept what it learned
-    dips                    how many falls after `generalized` were over; `dip_steps` holds, of each, the step at which
-                            it fell and the one at which it was back
-    intervals               of each event, the last earlier step with a value (None if there is none) and the step of
-                            the event: it happened after the first and no later than the second
-    passage_end             the last step before the first fall, or the last one; None if it never generalized
-    doubts                  what an event rests on, where a single row decides it, in sentences
-
-    With `sustain` n, memorized and generalized are the first of n rows in a row. So memorization_end ≤
-    circuit_formation_end ≤ generalized ≤ cleanup_end. A longer record never moves memorized, circuit_formation_end or
-    generalized once they are there; without test accuracy it may, since then nothing says where to stop. An event that
-    the record does not show is None, and `missing` gives the reason; `lost` is also None, without a reason, in a run
-    that generalized and kept it.
-    After Nanda et al. (2023), section 5, who read the phases off their curves.
-    """
-
-    memorized: int | None
-    memorization_end: int | None
-    circuit_formation_end: int | None
-    generalized: int | None
-    cleanup_end: int | None
-    grokking_delay: int | None
-    last_step: int
-    missing: dict[str, str] = field(default_factory=dict)
-    lost: int | None = None
-    dips: int | None = None
-    dip_steps: tuple[tuple[int, int], ...] = ()
-    threshold: float = LEARNED
-    sustain: int = 1
-    intervals: dict[str, tuple[int | None, int]] = field(default_factory=dict)
-    cleanup_after: int | None = None
-    passage_end: int | None = None
-    doubts: tuple[str, ...] = ()
-
-    def spans(self) -> list[tuple[str, int, int]]:
-        """Return (name, first step, last step) of each phase whose two ends are known; "grokked" ends at a loss.
-
-        Cleanup that had no end by the first fall or the last step goes until there, as "cleanup, going on".
-        """
-        formed, end = self.circuit_formation_end, self.cleanup_end
-        edges = [
-            ("memorization", 0, self.memorization_end),
-            ("circuit formation", self.memorization_end, formed),
-            (CLEANUP, formed, end) if end is not None else (GOING_ON, formed, self.passage_end),
-            ("grokked", end, self.last_step if self.lost is None else self.lost),
-        ]
-        return [
-            (name, first, last)
-            for name, first, last in edges
-            if first is not None and last is not None and last > first
-        ]
-
-    def ends(self) -> list[tuple[str, int]]:
-        """Return (name, last step) of each phase that ended, ascending."""
-        return [(name, end) for name, _, end in self.spans() if name not in (GOING_ON, "grokked")]
-
-    def lasted(self) -> bool | None:
-        """Return whether accuracy held for a tenth of the steps that it took to generalize, without a fall.
-
-        None if the run never generalized, or if its record ends before that.
-        """
-        if self.generalized is None or self.passage_end is None:
-            return None
-        if self.passage_end >= lasting_until(self.generalized):
-            return True
-        return False if self.dips or self.lost is not None else None
-
-    def at(self, step: int) -> str | None:
-        """Return the name of the phase at a step, or None if none is known there; at a boundary the later one."""
-        names = [name for name, first, last in self.spans() if first <= step <= last]
-        return names[-1] if names else None
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return all fields as plain numbers, strings, lists and dicts, ready for JSON."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self)}
-        plain["dip_steps"] = [list(dip) for dip in self.dip_steps]
-        plain["doubts"] = list(self.doubts)
-        plain["intervals"] = {name: list(interval) for name, interval in self.intervals.items()}
-        return plain
-
-    def _lines(self) -> list[tuple[str, str]]:
-        def text(name: str) -> str:
-            value = getattr(self, name)
-            if value is None:
-                if name == "lost" and name not in self.missing:
-                    return "no"
-                bound = self.cleanup_after if name == "cleanup_end" else None
-                known = "" if bound is None else f"{bound:,} or later: "
-                return f"– {known}{self.missing.get(name, 'unknown')}"
-            after = self.intervals.get(name, (None, value))[0]
-            return f"{value:,}" + (f" (after {after:,})" if after is not None else "")
-
-        names = (*EVENTS, "grokking_delay", "dips", "last_step", "threshold", "sustain")
-        return [(name, text(name)) for name in names] + [("doubt", doubt) for doubt in self.doubts]
-
-
-def lasting_until(generalized: int) -> int:
-    """Return until which step accuracy has to hold to last: a tenth of the steps that it took, rounded up."""
-    return generalized - -generalized // 10
+# The loss has settled if the first share of its passage gives the same end of cleanup, up to the second share of it.
+SETTLED_AT, SETTLED_BY = 0.8, 0.1
+SETTLED_ROWS = 5  # fewer rows of test_loss do not tell whether it has settled
+SPIKE = 2.0  # a loss this many times larger than both rows beside it is doubted
+RULES = 2  # version of these rules, kept in tables so that those made by earlier rules are known (CHANGELOG.md)
 
 
 def read_phases(frames: Sequence[pd.DataFrame], threshold: float = LEARNED, sustain: int = 1) -> Phases:
-    """Return the phases of one run from its records; at a step that several have, the first one's value counts."""
+    """Return the phases of one run from its records. At a step that several records have, the first one counts."""
     real, integer = int | float | np.integer | np.floating, int | np.integer
     if isinstance(threshold, bool) or not isinstance(threshold, real) or not 0 < threshold <= 1:
         raise ConfigError(f"threshold must be an accuracy above 0 and at most 1, such as {LEARNED}; got {threshold!r}.")
@@ -192,17 +56,17 @@ class _UnsettledError(Missing):
 
 
 class _Reader:
-    """Reads the events of one run off the columns of its records; what they do not show raises Missing."""
+    """Reads the events of one run off the columns of its records. An event that they do not show raises Missing."""
 
     def __init__(self, frames: Sequence[pd.DataFrame], threshold: float, sustain: int) -> None:
         self.threshold, self.sustain = threshold, sustain
-        # 0.86 and not 0.8600…1: a test accuracy under `low` has fallen, and from `back` on it has come back
+        # An accuracy under `low` has fallen, one of `back` has come back. Rounded: a difference may be off by 1e-16.
         self.low, self.back = round(threshold - FELL, 12), round(threshold - BACK, 12)
         self.sources = [(steps_of(frame), frame) for frame in frames]
 
     def phases(self) -> Phases:
         found: dict[str, Any] = {}
-        missing = {}
+        missing: dict[str, str] = {}
         after = None
         for name in (*EVENTS, "grokking_delay", "dip_steps"):
             try:
@@ -211,23 +75,15 @@ class _Reader:
                 found[name], missing["dips" if name == "dip_steps" else name] = None, str(why)
                 if isinstance(why, _UnsettledError):
                     after = why.step
+        dip_steps = found.pop("dip_steps")
+        shown = {name: column for name, column in EVENTS.items() if found[name] is not None}
         return Phases(
-            **{name: found[name] for name in (*EVENTS, "grokking_delay")},
-            last_step=int(max(steps.max() for steps, _ in self.sources)),
-            missing=missing,
-            dips=None if found["dip_steps"] is None else len(found["dip_steps"]),
-            dip_steps=found["dip_steps"] or (),
-            threshold=self.threshold,
-            sustain=self.sustain,
-            intervals={
-                name: getattr(self, column).interval(found[name])
-                for name, column in EVENTS.items()
-                if found[name] is not None
-            },
-            cleanup_after=after,
-            passage_end=self.passage_end,
+            **found, missing=missing, threshold=self.threshold, sustain=self.sustain, cleanup_after=after,
+            dips=None if dip_steps is None else len(dip_steps), dip_steps=dip_steps or (),
+            last_step=int(max(steps.max() for steps, _ in self.sources)), passage_end=self.passage_end,
+            intervals={name: getattr(self, column).interval(found[name]) for name, column in shown.items()},
             doubts=tuple(self.doubts()),
-        )
+        )  # fmt: skip
 
     # ── columns ──
 
@@ -248,7 +104,7 @@ class _Reader:
         return self._loss("excluded_loss")
 
     def _column(self, name: str) -> Curve:
-        """Return the known values of a column; at a step that several records have, the first one's."""
+        """Return the known values of a column. At a step that several records have, the first one counts."""
         curves = [curve_of(steps, frame, name) for steps, frame in self.sources if name in frame]
         if not curves:
             raise Missing(f"the trajectory has no {name}")
@@ -259,7 +115,7 @@ class _Reader:
             order = np.argsort(steps)
             merged = Curve(steps[order], np.concatenate([merged.values, curve.values[new]])[order])
         if not len(merged.steps):
-            raise Missing(f"{name} has no values, as where the train/test split or the key frequencies are unknown")
+            raise Missing(f"{name} has no values, as when the train/test split or the key frequencies are unknown")
         return merged
 
     def _accuracy(self, name: str) -> Curve:
@@ -271,10 +127,7 @@ class _Reader:
         return curve
 
     def _loss(self, name: str) -> Curve:
-        """Return a loss up to the first fall, without infinite values, and with its least positive one in place of 0.
-
-        What comes after the first fall of accuracy belongs to no phase.
-        """
+        """Return a loss up to the first fall, where phases end: its finite values, with the least positive one for 0."""
         curve = self._column(name)
         if (bad := curve.values < 0).any():
             step, value = curve.steps[bad][0], curve.values[bad][0]
@@ -282,10 +135,9 @@ class _Reader:
                 f"{name} must be at least 0; got {value:g} at step {step:,}. If it is a logarithm, take its "
                 "exponential first."
             )
-        try:
-            until = min((fell for fell, _ in self.falls), default=math.inf)
-        except Missing:
-            until = math.inf
+        until = math.inf
+        with contextlib.suppress(Missing):
+            until = self._first_fall
         there = np.isfinite(curve.values) & (curve.steps < until)
         steps, values = curve.steps[there], curve.values[there].astype(float)
         if not (values > 0).any():
@@ -304,11 +156,11 @@ class _Reader:
         return self._learned("generalized", "test_accuracy")
 
     def _reached(self, accuracy: Curve) -> Bool[np.ndarray, " n"]:
-        # numpy compares float32 with a number in float32: there a recorded 0.95 is 0.95
+        # numpy compares float32 with a number in float32, in which a recorded 0.95 equals 0.95.
         return accuracy.values >= self.threshold
 
     def _learned(self, event: str, name: str) -> int:
-        """Return the first of `sustain` rows in a row with this accuracy at the threshold or more."""
+        """Return the step of the first of `sustain` rows in a row with this accuracy at the threshold or more."""
         accuracy: Curve = getattr(self, name)
         reached = self._reached(accuracy)
         if not reached.any():
@@ -330,9 +182,9 @@ class _Reader:
 
     @cached_property
     def falls(self) -> list[tuple[int, int | None]]:
-        """After `generalized`, each step at which test accuracy fell, and the one at which it was back (or None).
+        """Each step after `generalized` at which test accuracy fell, and the step at which it was back (or None).
 
-        In a record that begins later they are counted from its first row at the threshold.
+        In a record that begins later, falls count from its first row at the threshold.
         """
         test = self.test_accuracy
         low, back = test.values < self.low, test.values >= self.back
@@ -351,6 +203,10 @@ class _Reader:
         return falls if fell is None else [*falls, (fell, None)]
 
     @property
+    def _first_fall(self) -> float:
+        return min((fell for fell, _ in self.falls), default=math.inf)
+
+    @property
     def lost(self) -> int | None:
         return next((fell for fell, back in self.falls if back is None), None)
 
@@ -361,18 +217,18 @@ class _Reader:
     @property
     def passage_end(self) -> int | None:
         """The last step of the record before the first fall; None if it never generalized, or did before the record."""
-        first_fall = math.inf
+        until = math.inf
         if self._sees_accuracy:
             try:
                 _ = self.generalized
             except Missing:
                 return None
-            first_fall = min((fell for fell, _ in self.falls), default=math.inf)
-        return int(max(steps[steps < first_fall].max() for steps, _ in self.sources if (steps < first_fall).any()))
+            until = self._first_fall
+        return int(max(steps[steps < until].max() for steps, _ in self.sources if (steps < until).any()))
 
     @cached_property
     def _sees_accuracy(self) -> bool:
-        """Whether the record has test accuracies; without, phases are read off test_loss alone."""
+        """False if the record has no test accuracies, so that phases are read off test_loss alone."""
         try:
             _ = self.test_accuracy
         except Missing:
@@ -381,7 +237,7 @@ class _Reader:
 
     @cached_property
     def descent(self) -> Curve:
-        """The test loss from its peak up to `generalized`; without test accuracy, to the end of the record."""
+        """The test loss from its peak to `generalized`; without test accuracy, to the end of the record."""
         loss = self.test_loss
         if not self._sees_accuracy:
             return loss.from_peak()
@@ -391,7 +247,7 @@ class _Reader:
         return before.from_peak()
 
     def _formed(self, descent: Curve) -> int | None:
-        """Return the step after the last row of a descent that is over a sixth of its peak, its first row."""
+        """Return the step after the last row of a descent that is over a sixth of its first row, the peak."""
         row = int(np.flatnonzero(descent.values > descent.values[0] / FORMED)[-1]) + 1
         return int(descent.steps[row]) if row < len(descent.steps) else None
 
@@ -407,13 +263,13 @@ class _Reader:
         return formed
 
     def doubts(self) -> Iterator[str]:
-        """Say where circuit_formation_end rests on one row, whose test_loss is more than twice both rows beside it."""
+        """Yield a sentence if circuit_formation_end rests on one row, a spike of test_loss, or on test_loss alone."""
         try:
             descent = self.descent
         except Missing:
             return
         if not self._sees_accuracy:
-            yield "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone"
+            yield "the record has no test_accuracy, so its falls cannot be seen: phases are read off test_loss alone"
         over = descent.steps[descent.values > descent.values[0] / FORMED]
         roles = {int(over[-1]): "the last one over a sixth of the peak", int(over[0]): "the peak"}
         for step, role in roles.items():
@@ -438,10 +294,7 @@ class _Reader:
 
     @cached_property
     def settling(self) -> Curve:
-        """The test loss from `generalized` to the row before the first fall, in which cleanup ends.
-
-        Without test accuracy, from the end of circuit formation on.
-        """
+        """The test loss in which cleanup ends: from `generalized`, or circuit_formation_end without accuracy, on."""
         if not self._sees_accuracy:
             return self.test_loss.between(self.circuit_formation_end, math.inf)
         after = self.test_loss.between(self.generalized, math.inf)
@@ -459,7 +312,7 @@ class _Reader:
             raise Missing("test_loss never fell from its peak")
 
     def _cleaned(self, settling: Curve) -> int:
-        """Return the step at which log test_loss has fallen 0.99 of the way from the peak to the floor of a stretch."""
+        """Return the step of a stretch at which log test_loss has fallen 0.99 of the way from the peak to its floor."""
         peak, floor = np.log(self.descent.values[0]), np.log(settling.values.min())
         return int(settling.steps[np.log(settling.values) <= peak - CLEANED * (peak - floor)][0])
 
@@ -521,6 +374,6 @@ class _Reader:
 
 
 def _digits(accuracy: float, threshold: float) -> str:
-    """Return an accuracy to three places, or to as many as tell it from the threshold."""
+    """Return an accuracy to three places, or to as many as distinguish it from the threshold."""
     text = f"{accuracy:.3f}"
     return f"{accuracy:.6g}" if accuracy < threshold <= float(text) else text

@@ -18,24 +18,27 @@ if TYPE_CHECKING:
 def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, sustain: int = 1) -> Phases:
     """Return the phases of a run, or of one record of it: a trajectory, a history, or any frame like them.
 
-    A frame has `step` (a column or the index) and, a row a step, what each event needs: memorized train_accuracy;
-    generalized, lost and dips test_accuracy; the ends of circuit formation and cleanup test_loss and test_accuracy;
-    memorization_end all of these and excluded_loss. In a frame without test_accuracy the circuit forms from the peak of
-    the whole record on, cleanup follows, and a doubt says that falls of accuracy cannot be seen. Rows may come in any
-    order. Missing values and infinite losses are passed over, and a loss of exactly 0 counts as the least positive one
-    before the first fall. Accuracies are fractions, losses in nats.
+    A frame has `step` (a column or the index) and, one row per step, the columns that an event needs: memorized needs
+    train_accuracy; generalized, lost and dips need test_accuracy; the ends of circuit formation and cleanup need
+    test_loss and test_accuracy; memorization_end needs all of these and excluded_loss. Without test_accuracy, the
+    circuit forms from the peak of the whole record on, cleanup follows, and a doubt says that falls of accuracy cannot
+    be seen. Rows may come in any order. Missing values and infinite losses are ignored, and a loss of exactly 0 counts
+    as the least positive one before the first fall. Accuracies are fractions, losses in nats.
 
-    A Run, or the path of one, is read as finely as it was recorded: each value comes from its history where that has
-    it and from its trajectory elsewhere. So accuracies and test_loss stand at the history's steps and excluded_loss at
-    the checkpoints. The losses in the history of a run that interp trained are over all p + 1 outputs ("=" included),
-    those of a trajectory over the p numbers; `phases(trajectory(run))` reads the latter alone.
+    A Run is read as finely as it was recorded: each value comes from its history, or from its trajectory if the history
+    lacks it. So accuracies and test_loss have the history's steps, and excluded_loss the checkpoints'. The losses in
+    the history of a run that interp trained are over all p + 1 outputs ("=" included), those of a trajectory over the p
+    numbers; `phases(trajectory(run))` reads the latter alone.
 
-    The path of a log of losses and accuracies is read by `interp.read_log`.
+    Args:
+        source: A frame, a Run, the path of one, or the path of a log, which `interp.read_log` reads.
+        threshold: The accuracy from which a set counts as learned.
+        sustain: The number of rows in a row that must have it.
 
-    `threshold` is the accuracy from which a set counts as learned, and `sustain` in how many rows in a row.
-    Raises ConfigError for a frame without `step` or rows, steps that are not whole numbers, two different values at
-    one step, accuracies over 1 (percent) and negative losses; CheckpointError for a run with neither history nor
-    checkpoints.
+    Raises:
+        ConfigError: A frame has no `step` or no rows, steps that are not whole numbers, two different values at one
+            step, accuracies over 1 (percent) or negative losses.
+        CheckpointError: A run has neither history nor checkpoints.
     """
     from interp.study.sources import one_record
 
@@ -45,9 +48,9 @@ def phases(source: pd.DataFrame | Run | PathLike, threshold: float = LEARNED, su
 
 
 def records(run: Run, progress: bool = True) -> list[pd.DataFrame]:
-    """Return the frames that hold what is known of a run: its history, which goes before, and its trajectory.
+    """Return the records of a run: its history, which takes precedence, and its trajectory.
 
-    One that is missing or damaged is left out, with a warning. Raises CheckpointError if both are.
+    A missing or damaged one is left out, with a warning. Raises CheckpointError if both are.
     """
     from interp.study.trajectory import trajectory
 

@@ -52,26 +52,32 @@ def progress_measures(
     tokens: Tokens | None = None,
     vocabulary: Mapping[str, int] | None = None,
 ) -> ProgressMeasures:
-    """All progress measures of one model.
+    """Return the progress measures of one model.
 
-    `source` is a checkpoint file in any known layout or a run directory (its last checkpoint), a Checkpoint, a Run, or
-    a TransformerBridge (or HookedNetwork), which is measured through its hooks and needs its `task`. For a path or a
-    bridge, `split` and `seed`, and for a path `task`, `attention_coefficient`, `n_heads` and `activation`, are those of
-    `load_checkpoint`. Or it is an `interp.Model`, or what that takes: any module or function from tokens to logits, or
-    an array of logits [p, p, n], with its `task`, `split`, `seed`, `tokens` and `vocabulary`.
+    A measure that needs something missing (a split, a task with Fourier structure) is None, with its reason in
+    `missing`.
 
-    The key frequencies are the k of which the squared cos coefficient exceeds `share` of the sum: in a run, at its last
-    checkpoint with test accuracy of 0.99 or more, or at its last one if none has it, so that a run that lost what it
-    learned is measured by what it had learned; for a lone model, at that model. `key_step` says where.
-    `key_frequencies` overrides them.
+    Args:
+        source: A checkpoint file in any known layout; a run directory or a Run (its last checkpoint); a Checkpoint; a
+            TransformerBridge or HookedNetwork, which is measured through its hooks; an `interp.Model`, or anything that
+            it takes: a module or function from tokens to logits, or an array of logits [p, p, n].
+        task, split, seed: As in `load_checkpoint`, unless the source knows them.
+        key_frequencies: The key frequencies. By default they are the k whose squared cos coefficient exceeds `share` of
+            the sum: in a run, at its last checkpoint with test accuracy of 0.99 or more (at its last one if none has
+            it), so that a run that forgot is measured by the circuit that it had; otherwise, in the model itself. The
+            result's `key_step` says where.
+        share: See `key_frequencies`.
+        mechanism: Compute the two measures of clock or pizza too, which take seconds.
+        attention_coefficient, n_heads, activation: Of a path, as in `load_checkpoint`.
+        threads: The number of threads; by default one if p and the network are small (`utils.threads`), else as many as
+            torch uses.
+        measures: The measures to compute, as names or functions (`interp.measure`); the others are None. By default all
+            that are not on request (`interp.list_measures`).
+        tokens, vocabulary: Of a module or function, as in `interp.Model`.
 
-    `measures` names which to compute, as names or functions (`interp.measure`); nothing else is computed, and the
-    others are None. By default these are all that are not on request (`interp.list_measures`). With `mechanism`, the
-    two measures of clock or pizza are there too; they take seconds. `threads` is on how many the measures are computed:
-    by default one where p and the network are small (`utils.threads`), else as many as torch uses.
-
-    Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
-    split; a task with Fourier structure) is None in the result, with its reason in `missing`.
+    Raises:
+        CheckpointError: The file or run cannot be read.
+        ConfigError: An argument does not fit the source.
     """
     share = checked_share(share)
     wanted = chosen(measures)
@@ -110,13 +116,12 @@ def compare(
     progress: bool = True,
     measures: Iterable[str | Callable[[Subject], Any]] | None = None,
 ) -> pd.DataFrame:
-    """The scalar measures of several models side by side, a row a model, under the names they are given.
+    """Return the scalar measures of several models by name, a row each; `interp.plot.mechanism` draws them.
 
-    A Run, or the path of one, stands for its last checkpoint. Columns: model, doubts (a tuple), p,
-    attention_coefficient (NaN for a network without attention), key_frequencies (a tuple), key_doubt (why they are in
-    doubt, or None), and the measures that are numbers, or the columns of those that `measures` names; what a model
-    cannot give is NaN. `interp.plot.mechanism` draws it.
-    Raises as `progress_measures` does.
+    A Run, or the path of one, means its last checkpoint. Columns: model, doubts (a tuple), p, attention_coefficient
+    (NaN for a network without attention), key_frequencies (a tuple), key_doubt (why they are in doubt, or None), and
+    the measures that are numbers, or the columns of those that `measures` names; NaN if a model lacks one.
+    Other arguments and errors are as in `progress_measures`.
     """
     share = checked_share(share)
     wanted = None if measures is None else list(measures)
@@ -124,11 +129,11 @@ def compare(
         said = given(models) if models else "an empty one"
         raise ConfigError(f"compare() takes a dict of models by name; got {said}.")
     opened = {name: model_to_compare(model, name) for name, model in models.items()}  # before the first is measured
-    measured_ones = chosen(wanted) + [one for one in chosen(MECHANISM) if mechanism]
+    each = list(dict.fromkeys(chosen(wanted) + [one for one in chosen(MECHANISM) if mechanism]))
     rows = []
     with progress_bar("measure", "models", len(models), show=progress) as bar:
         for name, model in opened.items():
-            m = _measured(model, list(dict.fromkeys(measured_ones)), share=share)
+            m = _measured(model, each, share=share)
             coefficient = getattr(model.network, "attention_coefficient", None)
             about = {"model": name, "doubts": m.doubts, "p": model.task.p, "attention_coefficient": coefficient}
             numbers = m.scalars() if wanted is None else m.row()
@@ -136,6 +141,6 @@ def compare(
             if bar:
                 bar.at(len(rows))
     frame = pd.DataFrame(rows)
-    frame["key_doubt"] = pd.Series([row["key_doubt"] for row in rows], dtype=object)  # None where there is none
+    frame["key_doubt"] = pd.Series([row["key_doubt"] for row in rows], dtype=object)  # which keeps None
     floats = frame.columns.difference(["model", "doubts", "p", "key_frequencies", "key_doubt"])
     return frame.astype(dict.fromkeys(floats, float))

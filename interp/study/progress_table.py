@@ -23,44 +23,43 @@ class ProgressMeasures(Printed):
     al. (2023) unless named. The losses of a run's history are over all outputs that it was trained on, which in
     interp's own runs are p + 1 ("=" counts), so they lie a little above these.
 
-    loss, accuracy               over all p*p pairs
-    train_loss, test_loss, train_accuracy, test_accuracy   over the pairs of the split
-    restricted_loss              only the key frequencies of the logits kept, over all pairs, and restricted_accuracy;
-                                 restricted_test_loss over test pairs
-    excluded_loss                the key frequencies removed, over train pairs, and excluded_accuracy;
-                                 excluded_loss_by_frequency one at a time
-    key_frequencies              the k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients;
-                                 key_step is the step of the checkpoint at which they do, None if the caller gave the
-                                 frequencies or the step is unknown
-    cos_coefficients [⌊p/2⌋]     of cos w_k(a+b−c), k = 1, 2, …
-    embedding_norms [p]          of W_E along the rows of the Fourier basis (`interp.fourier`); embedding_gini
-    unembedding_norms [p]        of W_L = W_out·W_U over outputs, likewise; unembedding_gini
-    logit_variance_explained     fraction of the centred logits' variance in the key cos w_k(a+b−c)
-    sum_squared_weights          over all parameters
-    single_frequency_neurons     fraction of neurons of which one frequency explains more than 0.85
-    attention_share              mean over heads, and over attention to a and to b, of the share of its variance over
-                                 pairs that one frequency explains
-    neuron_phase_agreement       mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons: 1 where each votes for the
-                                 sum that it detects
-    neuron_projection_share      mean, over the key k, of how much of the neurons along u_k and v_k is a multiple of
-                                 cos w_k(a+b) and sin w_k(a+b)
-    neuron_logit_key_share       share of ‖W_L‖² along cos w_k c and sin w_k c of the key k
-    gradient_symmetricity        mean cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, over c and all pairs
-                                 (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023). Its standard error is the
-                                 further measure gradient_symmetricity_error, which tables print after ±
-    distance_irrelevance         how little the right logit depends on a − b, of its variation; Zhong et al. (2023)
+    Every other measure, interp's (`interp.list_measures`) or yours (`interp.measure`), is m["name"].
 
-    The last two are measured on request (`mechanism=True`), else None. Moisescu-Pareja et al. (2025), from whom the
-    further measure phase_alignment is, contest that clock and pizza are two kinds.
-    Where b has tokens of its own, W_E is a's; in a network of one hidden layer it is W_x and W_y side by side, and W_L
-    is W_U.
-
-    `doubts` says, in sentences, why the measures may be of another task or split than the model's (`study.doubts`);
-    each is a UserWarning too. `key_doubt` says so where the key frequencies are those of a network that has not
-    generalized, and so of no circuit that answers right. A table of all this begins with its doubts.
-
-    Every other measure, interp's (`interp.list_measures`) or yours (`interp.measure`), is m["name"], and all of these
-    are in `extra`. `measures` are those that were computed.
+    Attributes:
+        step: The step of the checkpoint; None if unknown.
+        loss, accuracy: Over all p*p pairs.
+        train_loss, test_loss, train_accuracy, test_accuracy: Over the pairs of the split.
+        restricted_loss, restricted_accuracy, restricted_test_loss: With the key frequencies of the logits alone, over
+            all pairs and over test pairs.
+        excluded_loss, excluded_accuracy: With the key frequencies removed, over train pairs.
+        excluded_loss_by_frequency: With one key frequency removed at a time.
+        key_frequencies: The k whose cos w_k(a+b−c) carries more than 1 % of the squared coefficients.
+        key_step: The step at which they do; None if the caller gave the frequencies or the step is unknown.
+        key_doubt: Why they are in doubt: they are those of a network that has not generalized. None if it has.
+        cos_coefficients: Coefficients of the logits along cos w_k(a+b−c), k = 1, 2, …, [⌊p/2⌋].
+        embedding_norms, embedding_gini: Norms of W_E (a's, if b has its own tokens; W_x and W_y side by side in a
+            network of one hidden layer) along the rows of the Fourier basis (`interp.fourier`), [p].
+        unembedding_norms, unembedding_gini: Likewise of W_L = W_out·W_U (W_U with one hidden layer) over outputs, [p].
+        logit_variance_explained: Fraction of the centred logits' variance in the key cos w_k(a+b−c).
+        sum_squared_weights: Over all parameters.
+        single_frequency_neurons: Fraction of neurons of which one frequency explains more than 0.85.
+        attention_share: Mean over heads, and over attention to a and to b, of the share of its variance over pairs that
+            one frequency explains.
+        neuron_phase_agreement: Mean of cos(φ_c − φ_a − φ_b) over single-frequency neurons: 1 if each votes for the sum
+            that it detects.
+        neuron_projection_share: Mean, over the key k, of how much of the neurons along u_k and v_k is a multiple of
+            cos w_k(a+b) and sin w_k(a+b).
+        neuron_logit_key_share: Share of ‖W_L‖² along cos w_k c and sin w_k c of the key k.
+        gradient_symmetricity: Mean cosine similarity of ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b, over c and all pairs
+            (p ≤ 64), or a seeded sample of 100; Zhong et al. (2023). Its standard error is the further measure
+            gradient_symmetricity_error. Like the next, measured on request (`mechanism=True`), else None.
+        distance_irrelevance: How little the right logit depends on a − b, of its variation; Zhong et al. (2023).
+            Moisescu-Pareja et al. (2025), who define phase_alignment, contest that clock and pizza are two kinds.
+        missing: The reason for each measure that is None.
+        doubts: Why the measures may be of another task or split than the model's, in sentences (`study.doubts`); each
+            is a UserWarning too, and a printed table begins with them.
+        extra: The measures that have no field here, by name.
+        measures: The measures that were computed.
     """
 
     step: int | None
@@ -101,7 +100,7 @@ class ProgressMeasures(Printed):
     def __getitem__(self, name: str) -> Result | None:
         """Return a measure by its name, interp's or yours; ConfigError if it was not computed."""
         if name not in (one.name for one in self.measures):
-            chosen([name] if isinstance(name, str) else name)  # says if there is none
+            chosen([name] if isinstance(name, str) else name)  # raises if there is none
             raise ConfigError(f"{name} was not computed; ask for it with measures=[{name!r}].")
         return self.extra[name] if name in self.extra else getattr(self, name)
 
@@ -110,17 +109,15 @@ class ProgressMeasures(Printed):
         beside = ("key_step", "missing", "doubts", "key_doubt")
         plain = {"step": self.step, **{one.name: self[one.name] for one in in_order(self.measures)}}
         plain |= {name: getattr(self, name) for name in beside}
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else dict(value) if isinstance(value, dict) else value
-            for name, value in plain.items()
-        }
+        kinds = {np.ndarray: np.ndarray.tolist, dict: dict}
+        return {name: kinds[type(value)](value) if type(value) in kinds else value for name, value in plain.items()}
 
     def row(self) -> dict[str, float | int | None]:
         """Return the measures as columns, flat: one row of a trajectory."""
         return {"step": self.step, **flat(in_order(self.measures), {one.name: self[one.name] for one in self.measures})}
 
     def scalars(self) -> dict[str, float | int | None]:
-        """Return the step and the measures that are one number each, whatever p and the key frequencies are."""
+        """Return the step and the measures that are one number each, so that models of any p can be compared."""
         columns = {one.name: one.flat(self[one.name]) for one in in_order(self.measures)}
         return {"step": self.step, **{name: made[name] for name, made in columns.items() if name in made}}
 
@@ -132,10 +129,9 @@ class ProgressMeasures(Printed):
         for one in in_order(self.measures):
             value = self[one.name]
             if value is not None and one.error_of in names:
-                continue  # it stands after the ± of that one
-            text = (
-                f"– {self.missing.get(one.name, 'unknown')}" if value is None else one.text(value, errors.get(one.name))
-            )
+                continue  # it is printed after the ± of that one
+            why = f"– {self.missing.get(one.name, 'unknown')}"
+            text = why if value is None else one.text(value, errors.get(one.name))
             if one.name == "key_frequencies" and value is not None:
                 text += "" if self.key_step is None else f"  (of step {self.key_step:,})"
                 text += f"; doubtful: {self.key_doubt}" if self.key_doubt else ""
@@ -143,22 +139,18 @@ class ProgressMeasures(Printed):
 
 
 MECHANISM = ("gradient_symmetricity", "distance_irrelevance")
-
-
 _BESIDE = ("step", "key_step", "missing", "doubts", "key_doubt", "extra", "measures")
-
-
 _TYPED = tuple(f.name for f in fields(ProgressMeasures) if f.name not in _BESIDE)
 
 
 def in_order(measures: Iterable[Measure]) -> list[Measure]:
-    """Return measures in the order of the fields of ProgressMeasures, and then the others."""
+    """Return measures in the order of the fields of ProgressMeasures; the others come last."""
     order = {name: i for i, name in enumerate(_TYPED)}
     return sorted(measures, key=lambda one: order.get(one.name, len(order)))
 
 
 def of_subject(subject: Subject, measures: Iterable[Measure]) -> ProgressMeasures:
-    """Return measures of a subject; a measure of the caller's that fails is None, with a warning."""
+    """Return measures of a subject. A user's measure that fails is None, with a warning."""
     wanted = tuple(measures)
     found = evaluate(subject, wanted)
     for name, why in found.failed.items():

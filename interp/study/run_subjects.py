@@ -1,4 +1,4 @@
-"""The checkpoints of a run as subjects of measures, one at a time or several side by side."""
+"""The checkpoints of a run as subjects of measures, one at a time or several in parallel."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from interp.utils.threads import side_by_side
 def each_checkpoint(
     measure: Callable[[int], None], steps: list[int], workers: int, bar: Bar | None, total: int
 ) -> None:
-    """Measure these checkpoints, several side by side on one thread each, which is quicker than one on several.
+    """Measure these checkpoints, several in parallel on one thread each, which is quicker than one on several threads.
 
-    The first one goes before: it finds what all share, the key frequencies and the last checkpoint.
+    The first one is measured alone: it finds the key frequencies and the last checkpoint, which all share.
     """
 
     def job(step: int) -> Iterator[int]:
@@ -40,7 +40,7 @@ def each_checkpoint(
 
 
 class RunSubjects:
-    """The checkpoints of a run as subjects. The last one and the latest that named key frequencies stay in memory."""
+    """The checkpoints of a run as subjects. The last one and the key checkpoint stay in memory."""
 
     def __init__(self, run: Run, frequencies: tuple[int, ...] | None, share: float) -> None:
         self._run = run

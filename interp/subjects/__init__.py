@@ -1,1 +1,1 @@
-"""Subjects: one model under study, whoever computes it, as the measures see it."""
+"""Subjects: a model under study as the measures see it, whatever computes it."""

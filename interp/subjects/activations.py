@@ -18,12 +18,12 @@ from interp.utils.torch_state import computing
 
 @dataclass(frozen=True, eq=False)
 class Activations:
-    """What every pair (a, b) gives at the last position.
+    """The activations of every pair (a, b) at the last position of the last layer.
 
-    logits  [p, p, p]: L[a, b, c], without the logit of "="
-    neurons [p, p, d_mlp]: after the activation (hook_post), of the last layer; None for a model without an MLP
-    pattern [p, p, n_heads, n_ctx]: attention from the last position (hook_pattern), in the last layer; None for a
-            network without attention
+    Attributes:
+        logits: L[a, b, c], without the logit of "=", [p, p, p].
+        neurons: After the activation (hook_post), [p, p, d_mlp]; None without an MLP.
+        pattern: Attention from the last position (hook_pattern), [p, p, n_heads, n_ctx]; None without attention.
     """
 
     logits: Float[Tensor, "p p p"]
@@ -48,7 +48,7 @@ def over_pairs(network: Network, weights: Weights, p: int) -> Activations:
 def loss_gradient(
     network: Network, weights: Weights, train_mask: Bool[Tensor, "p p"], labels: Int[Tensor, "p p"]
 ) -> dict[str, Tensor]:
-    """∂(mean cross-entropy of the train pairs)/∂W of each weight, over all outputs, "=" included as in training."""
+    """Return ∂(mean cross-entropy of train pairs)/∂W of each weight, over all outputs, "=" included as in training."""
     weights = {name: weight.detach().requires_grad_() for name, weight in plain(weights).items()}
     pairs = Pairs(len(labels), *train_mask.nonzero(as_tuple=True))
     logits = network.forward(weights, pairs, UNTAPPED)

@@ -1,4 +1,4 @@
-"""Checkpoints of TransformerLens bridges of several layers or with layer norm, read with the config beside them."""
+"""BridgeNetwork: the network of checkpoints of TransformerLens bridges with several layers or with layer norm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class BridgeNetwork(Measurable):
-    """A TransformerBridge's config: what the states of one are built with."""
+    """The config of a TransformerBridge, from which `hooked` builds one with given weights."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         self.settings = dict(settings)
@@ -38,7 +38,7 @@ class BridgeNetwork(Measurable):
             with torch.random.fork_rng(devices=[]):
                 bridge = TransformerBridge.boot_native(TransformerBridgeConfig(**self.settings, device="cpu"))
             bridge.load_state_dict(dict(weights), strict=True)
-        except Exception as error:  # what TransformerLens raises for a config that it cannot build
+        except Exception as error:  # of any kind, for a config that TransformerLens cannot build
             raise ConfigError(
                 f"The bridge's config and weights must fit each other; TransformerLens says "
                 f"{(str(error).strip().splitlines() or [type(error).__name__])[0][:200]}."

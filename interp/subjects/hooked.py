@@ -1,4 +1,4 @@
-"""A model with TransformerLens' hooks as a subject: its activations and gradients on all pairs, through its hooks."""
+"""hooked_subject_of(): a model with TransformerLens' hooks as a subject, run with its hooks."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 @computing()
 def tokens_of(model: HookedRootModule, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
-    """What the model reads for these pairs: (a, b), and "=", its last token, where it has a third position.
+    """Return the tokens of these pairs: (a, b), or (a, b, =) for a model of three positions, whose last token is "=".
 
-    Where it has 2p tokens beside "=", the second p are b's. Raises ConfigError where its vocabulary is not that of a
+    In a vocabulary of 2p tokens beside "=", b has the second p. Raises ConfigError if the vocabulary is not that of a
     task of modulus p.
     """
     cfg, p = model.cfg, pairs.p
@@ -40,14 +40,14 @@ def tokens_of(model: HookedRootModule, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
 
 
 def _device_of(model: Any) -> torch.device | str:
-    """Return where a model's parameters are: its cfg.device is where it was made."""
+    """Return the device of a model's parameters; cfg.device is the one on which it was made."""
     first = next(model.parameters(), None)
     return model.cfg.device if first is None else first.device
 
 
 @contextlib.contextmanager
 def evaluating(model: nn.Module) -> Iterator[None]:
-    """Put a model into evaluation mode, without dropout, and each of its modules back into its own mode afterwards.
+    """Put a model into evaluation mode, and each of its modules back into its own mode afterwards.
 
     Raises ConfigError for a model on the meta device, which holds no numbers.
     """
@@ -56,7 +56,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
             f"A model must hold numbers to be measured; got a {type(model).__name__} on the meta device. "
             "Load its weights on a device first."
         )
-    parts: list[Any] = [model, getattr(model, "original_model", model)]  # which a bridge does not list as a whole
+    parts: list[Any] = [model, getattr(model, "original_model", model)]  # a bridge's modules() omits some of these
     modes = {module: module.training for part in parts for module in part.modules()}
     try:
         for module in modes:
@@ -69,21 +69,16 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @computing()
 def hooked_activations(model: HookedRootModule, p: int) -> Activations:
-    """All pairs through a model's hooks, your own included, in evaluation mode.
+    """Run all pairs through a TransformerBridge of any depth, or a HookedNetwork, in evaluation mode, with its hooks.
 
-    It is a TransformerBridge of any depth and normalization, or a HookedNetwork. A model with three
-    positions or more reads (a, b, p), one with two reads (a, b).
-    Raises ConfigError where its vocabulary is not that of a task of modulus p.
+    Raises ConfigError if its vocabulary is not that of a task of modulus p.
     """
     cfg = model.cfg
     if isinstance(cfg, Network):
-        at_pattern, at_neurons = (
-            name if name in model.hook_dict else "" for name in (cfg.points.pattern, cfg.points.neurons)
-        )
+        at_pattern, at_neurons = (x if x in model.hook_dict else "" for x in (cfg.points.pattern, cfg.points.neurons))
     else:
         block = f"blocks.{cfg.n_layers - 1}"
-        at_pattern = f"{block}.attn.hook_pattern"
-        at_neurons = "" if cfg.attn_only else f"{block}.mlp.hook_post"
+        at_pattern, at_neurons = f"{block}.attn.hook_pattern", "" if cfg.attn_only else f"{block}.mlp.hook_post"
     wanted = [name for name in (at_pattern, at_neurons) if name]
     logits, patterns, neurons = [], [], []
     with evaluating(model):
@@ -103,7 +98,7 @@ def hooked_activations(model: HookedRootModule, p: int) -> Activations:
 
 
 def hooked_input_gradients(model: HookedRootModule, pairs: Pairs) -> Iterator[InputGradients]:
-    """The same through a model's hooks, your own included: with respect to hook_embed at positions 0 and 1."""
+    """Yield ∂L/∂E_a and ∂L/∂E_b of pairs, in batches: gradients by hook_embed at positions 0 and 1, with your hooks."""
     for tokens in tokens_of(model, pairs).split(GRADIENT_BATCH):
         yield _hooked_input_gradients(model, tokens, pairs.p)
 
@@ -118,8 +113,8 @@ def _hooked_input_gradients(model: HookedRootModule, tokens: Int[Tensor, "n n_ct
 
     if any(parameter.is_inference() for parameter in model.parameters()):
         raise ConfigError(
-            f"Gradients cannot pass through parameters that were made under torch.inference_mode; got such a "
-            f"{type(model).__name__}. Make it outside of inference_mode, or leave mechanism out."
+            f"Gradients need parameters that were made outside of torch.inference_mode; got a {type(model).__name__} "
+            "that was made under it. Make it outside, or leave mechanism out."
         )
     with evaluating(model), model.hooks(fwd_hooks=[("hook_embed", leaf)]):
         logits = at_last(model(tokens))
@@ -137,7 +132,7 @@ def of_numbers(W_L: Tensor | None, p: int) -> Tensor | None:
 
 
 def hooked_subject_of(model: HookedRootModule, known: Known) -> Subject:
-    """Return a model with hooks as a subject; it is run, with its hooks, when this is called."""
+    """Return a model with hooks as a subject. All pairs run at once, so that hooks removed later still count."""
     p = known.task.p
     acts = hooked_activations(model, p)
     cfg = model.cfg
@@ -159,11 +154,5 @@ def hooked_subject_of(model: HookedRootModule, known: Known) -> Subject:
         if acts.neurons is not None:
             have["W_L"] = lambda: (model.W_out[-1] @ model.W_U).detach().float().cpu()[:, :p]
     by_hooks = "the model is measured through its hooks, and has no weights under interp's names"
-    lack = {
-        **_NO_NEURONS,
-        **NO_ATTENTION,
-        "train_mask": known.no_split,
-        "weights": by_hooks,
-        "train_loss_gradient": by_hooks,
-    }
+    lack = {"train_mask": known.no_split, "weights": by_hooks, "train_loss_gradient": by_hooks}
     return known.subject(lambda: acts, have=have, lack=_NO_NEURONS | NO_ATTENTION | lack)

@@ -1,4 +1,4 @@
-"""Model: any callable from tokens to logits, for measures. Its module runs as it is, and nothing of it is changed."""
+"""Model: any module or function from tokens to logits, or an array of logits, to be measured."""
 
 from __future__ import annotations
 
@@ -9,16 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from interp.networks.measurable import Measurable
-from interp.subjects.model_forward import (
-    Array,
-    ModelForward,
-    ModelParts,
-    are_names,
-    is_array,
-    module_with,
-    real_tensor,
-    tensors_of,
-)
+from interp.subjects.model_forward import Array, ModelForward, ModelParts, is_array, real_tensor
+from interp.subjects.modules import are_names, module_with, tensors_of
 from interp.subjects.state_dicts import State, unwrapped, without_prefix
 from interp.subjects.subject import Known, Subject, Supplied
 from interp.subjects.weights import subject_of
@@ -31,27 +23,30 @@ Tokens = str | Callable[[Any, Any], Any]
 
 
 class Model(Measurable):
-    """A network of anybody's as the measures see it: `interp.progress_measures(interp.Model(f, task))`.
+    """Any network as the measures see it: `interp.progress_measures(interp.Model(f, task))`.
 
-    f       takes tokens and gives logits: an nn.Module, compiled or not, or any function. What it returns may be a
-            tensor, an array of numpy, JAX or another library that speaks DLPack, or an object with `.logits`, of shape
-            [batch, n] or [batch, position, n]; the last position counts, and of the n outputs the first p. Or an array
-            of logits [p, p, n] itself.
-    task    what it was trained to compute
-    split, seed   its train pairs, as `load_checkpoint` takes them; None if unknown
-    tokens  what f reads, as a pattern of a, b and signs: "ab=" is a, b, and the token p; "a + b =" needs a
-            `vocabulary`, {"+": 113, "=": 114}. Or a function of two tensors a and b [batch], in 0..p-1, that returns
-            what f is called with, a row a pair: token numbers, one-hot vectors, anything; a tuple for several inputs.
-    neurons, pattern   the name of the submodule that gives them, as in "mlp.act" (after the activation) or "attn" (an
-            nn.MultiheadAttention, or a module that gives [batch, head, query, key]), of whose last call the last
-            position is taken; or arrays [p, p, d_mlp] and [p, p, n_heads, n_ctx]
-    W_E, W_L   the name of a submodule or parameter, as in "embed.weight": the embedding of the numbers, and the map
-            [d_mlp, n] from neurons to logits; or arrays [p, d_model] and [d_mlp, p]. Where the neurons reach the logits
-            through two matrices, W_L names both, as in ("mlp.out", "unembed"), and is their product
+    A measure that needs a part that is not given is None, with the reason. f runs in evaluation mode, without
+    gradients; its modes, hooks and buffers, and the random state, are afterwards as before.
 
-    What is not given is None in the measures that need it, with the reason. Nothing of f is changed: it runs in
-    evaluation mode, without gradients, and its modes, hooks, buffers and the random state are as before.
-    Raises ConfigError for what does not fit.
+    Args:
+        f: An nn.Module, compiled or not, or any function from tokens to logits; or an array of logits [p, p, n]. It may
+            return a tensor, an array of numpy, JAX or another library that speaks DLPack, or an object with `.logits`,
+            of shape [batch, n] or [batch, position, n]. The last position and the first p outputs are measured.
+        task: The task that it was trained on.
+        split, seed: Its train pairs, as `load_checkpoint` takes them; None if unknown.
+        tokens: The inputs of f, as a pattern of a, b and signs ("ab=" is a, b, and the token p), or as a function of
+            two tensors a and b [batch], in 0..p-1, that returns them with a row per pair: token numbers, one-hot
+            vectors, anything; a tuple for several inputs.
+        vocabulary: The token of each sign of a pattern: "a + b =" needs {"+": 113, "=": 114}.
+        neurons, pattern: The name of the submodule that gives them, as in "mlp.act" (after the activation) or "attn"
+            (an nn.MultiheadAttention, or a module that gives [batch, head, query, key]); the last position of its last
+            call is taken. Or arrays [p, p, d_mlp] and [p, p, n_heads, n_ctx].
+        W_E, W_L: The name of a submodule or parameter, as in "embed.weight": the embedding of the numbers, and the map
+            [d_mlp, n] from neurons to logits. Or arrays [p, d_model] and [d_mlp, p]. If the neurons reach the logits
+            through two matrices, W_L names both, as in ("mlp.out", "unembed"), and is their product.
+
+    Raises:
+        ConfigError: An argument does not fit the others.
     """
 
     def __init__(
@@ -75,11 +70,10 @@ class Model(Measurable):
                 f"f must be a module or function from tokens to logits, or an array of logits; got {given(f)}."
             )
         if isinstance(f, type):
-            raise ConfigError(
-                f"f must be a module or function; got the class {f.__name__}. Make one of it: {f.__name__}(…)."
-            )
+            name = f.__name__
+            raise ConfigError(f"f must be a module or function; got the class {name}. Make an instance: {name}(…).")
         room_for("the logits of all pairs (p × p × p)", task.p, task.p, task.p)
-        f = getattr(f, "_orig_mod", f)  # a compiled module does not call hooks that it was not compiled with
+        f = getattr(f, "_orig_mod", f)  # a compiled module ignores hooks that are added after it was compiled
         self.f, self.task = f, task
         self.train_mask = as_mask(split, seed, task.p)
         self.reads, inputs = _inputs(tokens, vocabulary, task.p)
@@ -95,24 +89,21 @@ class Model(Measurable):
 
     @property
     def module(self) -> nn.Module | None:
-        """The module that f is, None for a function or an array."""
+        """f, if it is a module."""
         return self._made_of.module
 
     @property
     def needed_module(self) -> nn.Module:
-        """The module; ConfigError for a function or an array."""
+        """f, which must be a module; ConfigError for a function or an array."""
         if self.module is None:
             raise ConfigError("States of a training need a model that is an nn.Module; got one of a function or array.")
         return self.module
 
     @property
     def by_array(self) -> list[str]:
-        """Which parts were given by array, not by name."""
-        return [
-            name
-            for name, what in self._made_of.given.items()
-            if not (what is None or isinstance(what, str) or are_names(what))
-        ]
+        """The names of the parts that were given as arrays."""
+        given = self._made_of.given.items()
+        return [name for name, what in given if not (what is None or isinstance(what, str) or are_names(what))]
 
     def _check(self, name: str, what: str | Array | None) -> None:
         if isinstance(what, str):
@@ -147,10 +138,7 @@ class Model(Measurable):
         step: int | None = None,
         final: Callable[[], Subject] | None = None,
     ) -> Subject:
-        """Return the model as a subject of measures, with these weights in place of its own if `state` is given.
-
-        The other arguments are those of `Subject`.
-        """
+        """Return the model as a subject of measures, with the weights of `state` if given; the rest as in `Subject`."""
         known = Known(self.task, self.train_mask, step, supplied or {}, final)
         return ModelForward(self._made_of, state).subject(known)
 
@@ -159,7 +147,7 @@ class Model(Measurable):
         return module_with(self.needed_module, weights)
 
     def check_state(self, state: Mapping[str, Any], name: str) -> dict[str, Tensor]:
-        """Return a state under the names of the module; CheckpointError if it is not one of this module."""
+        """Return a state under the names of the module; CheckpointError if it does not fit this module."""
         own = self.needed_module.state_dict()
         state = unwrapped(state)
         if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
@@ -169,21 +157,19 @@ class Model(Measurable):
         lacking, alien = [k for k in own_names if k not in found], [k for k in found if k not in own_names]
         if lacking or alien:
             said = [f"lacks {some(lacking)}"] if lacking else []
-            said += [f"has {some(alien)}, which the module has not"] if alien else []
+            said += [f"has {some(alien)}, which the module lacks"] if alien else []
             raise CheckpointError(f"{name} must be a state of the module given; it {' and '.join(said)}.")
-        wrong = [k for k, key in own_names.items() if found[k].shape != own[key].shape]
-        if wrong:
-            k = wrong[0]
+        if wrong := [k for k, key in own_names.items() if found[k].shape != own[key].shape]:
+            shapes = [list(state[key].shape) for state, key in ((found, wrong[0]), (own, own_names[wrong[0]]))]
             raise CheckpointError(
-                f"{name} must be a state of the module given; its {k} is {list(found[k].shape)}, the module's "
-                f"{list(own[own_names[k]].shape)}."
+                f"{name} must be a state of the module given; its {wrong[0]} is {shapes[0]}, the module's {shapes[1]}."
             )
         return {key: found[k].to(own[key].device) for k, key in own_names.items()}
 
 
 @subject_of.register(Model)
 def _(network: Model, weights: State, known: Known) -> Subject:
-    return network.subject(known.supplied, state=weights, step=known.step, final=known.final)  # its own task and split
+    return network.subject(known.supplied, state=weights, step=known.step, final=known.final)  # it has task and split
 
 
 def _inputs(
@@ -192,7 +178,7 @@ def _inputs(
     """Return the tokens in words ("a b 113"; None for a caller's function), and the function from a and b to them."""
     if callable(tokens):
         if vocabulary is not None:
-            raise ConfigError("vocabulary says what the signs of a pattern are; leave it out beside a function.")
+            raise ConfigError("vocabulary needs tokens as a pattern; got tokens as a function. Leave vocabulary out.")
         return None, tokens
     if not isinstance(tokens, str):
         raise ConfigError(
@@ -206,8 +192,8 @@ def _inputs(
         if unknown := [sign for sign in others if sign != "=" or signs.index("=") != len(signs) - 1]:
             example = ", ".join(f'"{sign}": {p + place}' for place, sign in enumerate(others))
             raise ConfigError(
-                f"tokens {tokens!r} has the sign {unknown[0]!r}, whose token is unknown; give the tokens of all signs, "
-                f"as in vocabulary={{{example}}}."
+                f"tokens={tokens!r} needs vocabulary, since the token of {unknown[0]!r} is unknown; give the tokens of "
+                f"all signs, as in vocabulary={{{example}}}."
             )
         vocabulary = {"=": p}
     if not isinstance(vocabulary, Mapping):
@@ -217,8 +203,8 @@ def _inputs(
     table = {sign: whole(f"The token of {sign!r} in vocabulary", vocabulary[sign], 0) for sign in others}
     if shared := [sign for sign, token in table.items() if token < p]:
         raise ConfigError(
-            f"A sign must have a token of its own, not one of the numbers' (0 to {p - 1}); vocabulary gives "
-            f"{shared[0]!r} the token {table[shared[0]]}. If f does read it so, give tokens as a function of a and b."
+            f"A sign's token must not be that of a number (0 to {p - 1}); vocabulary gives {shared[0]!r} the token "
+            f"{table[shared[0]]}. If f does read it so, give tokens as a function of a and b."
         )
 
     def columns(a: Tensor, b: Tensor) -> Tensor:

@@ -1,10 +1,8 @@
-"""ModelForward: an interp.Model with one state of its weights; what its subject asks for is computed here."""
+"""ModelForward: an interp.Model with one state of its weights, which computes the arrays that its subject asks for."""
 
 from __future__ import annotations
 
 import contextlib
-import copy
-import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils.hooks import RemovableHandle
@@ -21,7 +19,7 @@ from interp.networks.base import SAME, at_last, difference, jacobian, some_of
 from interp.networks.pairs import FORWARD_BATCH, MODULE_GRADIENT_BATCH, Pairs
 from interp.networks.taps import InputGradients
 from interp.subjects.activations import Activations
-from interp.subjects.hooked import evaluating
+from interp.subjects.modules import are_names, as_wanted, column_of, module_with, oriented, tensors_of, untouched
 from interp.subjects.state_dicts import State
 from interp.subjects.subject import Known, Missing, Subject
 from interp.tasks.task import Task
@@ -29,25 +27,22 @@ from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
-_SAME_HALF = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # of the largest logit: how far two such runs may differ
-
-
+_SAME_HALF = {torch.float16: 2e-2, torch.bfloat16: 1e-1}  # how far two runs may differ, as a share of the largest logit
 _HALF = {torch.float16: "float16, which holds three digits", torch.bfloat16: "bfloat16, which holds two digits"}
 
-
-Array = Any  # a tensor, or what speaks DLPack or numpy's array protocol
+Array = Any  # a tensor, or any object that speaks DLPack or numpy's array protocol
 
 
 def is_array(x: Any) -> bool:
-    """Return whether this is an array of torch, numpy or a library that speaks DLPack or numpy's protocol."""
+    """True for an array of torch, numpy or a library that speaks DLPack or numpy's protocol."""
     return isinstance(x, Tensor | np.ndarray) or hasattr(x, "__dlpack__") or hasattr(x, "__array__")
 
 
 def real_tensor(name: str, x: Any) -> Float[Tensor, "..."]:
-    """Return an array of any library as a tensor of floats on the CPU; ConfigError if it is none."""
+    """Return an array of any library as a tensor of floats on the CPU; ConfigError if it holds no real numbers."""
     try:
         if not isinstance(x, Tensor):
-            # numpy refuses to lend an array that cannot be written to.
+            # numpy does not lend read-only arrays by DLPack.
             if hasattr(x, "__dlpack__") and not isinstance(x, np.ndarray):
                 x = torch.from_dlpack(x)
             elif hasattr(x, "__array__"):
@@ -64,43 +59,9 @@ def real_tensor(name: str, x: Any) -> Float[Tensor, "..."]:
         raise ConfigError(f"{name} must be an array of real numbers in floating point; got {what}.") from None
 
 
-def tensors_of(module: nn.Module) -> dict[str, Tensor]:
-    """The parameters and buffers of a module by name, shared ones under each."""
-    return {
-        **dict(module.named_parameters(remove_duplicate=False)),
-        **dict(module.named_buffers(remove_duplicate=False)),
-    }
-
-
-@contextlib.contextmanager
-def _untouched(module: nn.Module | None) -> Iterator[None]:
-    """Put the random states, and a module's modes and buffers, back as they were afterwards."""
-    python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (the caller's)
-    buffers = [] if module is None else [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
-    devices = {x.device.index or 0 for x in ([] if module is None else module.parameters()) if x.device.type == "cuda"}
-    with torch.random.fork_rng(devices=sorted(devices)):
-        try:
-            with contextlib.nullcontext() if module is None else evaluating(module):
-                yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(of_numpy)  # noqa: NPY002
-            with torch.no_grad():
-                for buffer, before in buffers:
-                    if not torch.equal(buffer, before):
-                        buffer.copy_(before)
-
-
-def module_with(module: nn.Module, weights: State) -> nn.Module:
-    """Return a copy of a module with these weights, in evaluation mode."""
-    module = copy.deepcopy(module).eval()
-    module.load_state_dict(dict(weights))
-    return module
-
-
 @dataclass(frozen=True, eq=False)
 class ModelParts:
-    """What an interp.Model is made of: `inputs` makes what f reads, and `given` names or holds its parts."""
+    """The parts of an interp.Model: `inputs` makes the inputs of f, `given` names or holds neurons, W_E and so on."""
 
     f: Callable[..., Any] | Array
     task: Task
@@ -115,25 +76,17 @@ class ModelParts:
 
 @dataclass(eq=False)
 class ModelForward:
-    """A model with one state of its weights: what its subject asks for is computed here, when it is asked for."""
+    """A model with one state of its weights, or its own; each array is computed when its subject first reads it."""
 
     net: ModelParts
     state: State | None
 
     def __post_init__(self) -> None:
-        self.module = self.net.module
-        if (
-            self.state is not None
-            and self.module is not None
-            and not self.state.keys() <= tensors_of(self.module).keys()
-        ):
-            # a state dict under names of its own
-            self.module, self.state = module_with(self.module, self.state), None
-        self.lack: dict[str, str] = {
-            name: f"the model was given without {name}; name the part that gives it ({name}=)"
-            for name, what in self.net.given.items()
-            if what is None
-        }
+        self.module, state = self.net.module, self.state
+        if state is not None and self.module is not None and not state.keys() <= tensors_of(self.module).keys():
+            self.module, self.state = module_with(self.module, state), None  # the state dict has names of its own
+        absent = [one for one, what in self.net.given.items() if what is None]
+        self.lack = {one: f"the model was given without {one}; name the part that gives it ({one}=)" for one in absent}
         self.lack["train_mask"] = "no train/test split is known; give split= (and seed=) with the model"
         self.lack["weights"] = self.lack["train_loss_gradient"] = (
             "a model given as a module, function or array has no weights under interp's names (W_Q, W_in, …)"
@@ -144,18 +97,11 @@ class ModelForward:
         self.doubts: list[str] = []
 
     def subject(self, known: Known) -> Subject:
-        return known.subject(
-            self.activations,
-            have={
-                "W_E": lambda: None if self.tables is None else self.tables[0],
-                "W_L": self.neuron_logit_map,
-                "embeddings": lambda: self.tables,
-                "parameters": self.parameters,
-                "gradients": lambda: self.gradients,
-            },
-            lack=self.lack,
-            doubts=self.doubts,
-        )
+        have: dict[str, Callable[[], Any]] = {
+            "W_E": lambda: None if self.tables is None else self.tables[0], "embeddings": lambda: self.tables,
+            "W_L": self.neuron_logit_map, "parameters": self.parameters, "gradients": lambda: self.gradients,
+        }  # fmt: skip
+        return known.subject(lambda: self.activations, have, self.lack, self.doubts)
 
     # ── running ──
 
@@ -165,7 +111,7 @@ class ModelForward:
         args = inputs if isinstance(inputs, tuple) else (inputs,)
         if module is not None:
             first = next((x for x in [*module.parameters(), *module.buffers()]), None)
-            args = tuple(_as_wanted(x, first) if isinstance(x, Tensor) else x for x in args)
+            args = tuple(as_wanted(x, first) if isinstance(x, Tensor) else x for x in args)
         if self.state is not None and module is not None:
             return functional_call(module, dict(self.state), args)
         return self.net.f(*args) if module is None else module(*args)
@@ -217,13 +163,13 @@ class ModelForward:
         return at_last(logits)[:, :p], dtype
 
     @cached_property
-    def _computed(self) -> Activations:
+    def activations(self) -> Activations:
         net, p = self.net, self.net.task.p
         if not callable(net.f):
             return self._of_array()
         captured: dict[str, Any] = {}
         found: dict[str, list[Tensor]] = {"logits": [], "neurons": [], "pattern": []}
-        with _untouched(net.module), torch.no_grad(), self._hooked(captured):
+        with untouched(net.module), torch.no_grad(), self._hooked(captured):
             for place, batch in enumerate(Pairs.all(p).split(FORWARD_BATCH)):
                 captured.clear()
                 logits, dtype = self._logits(self._inputs(batch), batch)
@@ -241,17 +187,14 @@ class ModelForward:
         arrays = {name: self._array(name) for name in ("neurons", "pattern")}
         return Activations(whole["logits"], *(whole.get(name, arrays[name]) for name in arrays))
 
-    def activations(self) -> Activations:
-        return self._computed
-
     def _check_again(self, batch: Pairs, logits: Tensor, dtype: torch.dtype | None) -> None:
-        """ConfigError where a pair's logits depend on chance, or on the pairs that are run beside it."""
+        """Raise ConfigError if a pair's logits depend on chance, or on the other pairs of its batch."""
         few = some_of(batch)
         again = real_tensor("The logits that the model returns", self._logits(self._inputs(few), few)[0])
         if off := difference(logits, again, SAME if dtype is None else _SAME_HALF.get(dtype, SAME)):
             raise ConfigError(
                 f"The model must give the same logits for the same tokens, alone or in a batch; two runs {off}. Turn "
-                "dropout and the like off: a function's module is not put into evaluation mode."
+                "dropout and the like off: interp cannot put the module of a function into evaluation mode."
             )
 
     def _of_array(self) -> Activations:
@@ -277,7 +220,7 @@ class ModelForward:
 
     @contextlib.contextmanager
     def _hooked(self, captured: dict[str, Any]) -> Iterator[None]:
-        """Let forward hooks fill `captured` with what the named submodules give at their last call."""
+        """Let forward hooks fill `captured` with the outputs of the named submodules at their last call."""
         handles: list[RemovableHandle] = []
 
         def keep(name: str) -> Callable[[nn.Module, Any, Any], None]:
@@ -297,7 +240,7 @@ class ModelForward:
                 handle.remove()
 
     def _captured(self, name: str, captured: Mapping[str, Any], batch: int) -> Tensor | None:
-        """Return what a submodule gave, at the last position; None, with the reason in `lack`, if it gave nothing."""
+        """Return a submodule's output at the last position, or None, with the reason in `lack`, if it has none."""
         what = self.net.given[name]
         if not isinstance(what, str):
             return None
@@ -313,9 +256,8 @@ class ModelForward:
                 )
             return real_tensor("neurons", at_last(neurons))
         assert self.module is not None
-        attention, heads = self.module.get_submodule(what), 1
-        if isinstance(attention, nn.MultiheadAttention):
-            heads = attention.num_heads
+        attention = self.module.get_submodule(what)
+        heads = attention.num_heads if isinstance(attention, nn.MultiheadAttention) else 1
         pattern = output[-1] if isinstance(output, tuple) else output
         if pattern is None:
             self.lack[name] = f"{what} gives no attention; call it with need_weights=True, average_attn_weights=False"
@@ -332,16 +274,14 @@ class ModelForward:
     # ── weights ──
 
     def _tensor(self, name: str, what: str) -> tuple[Tensor, bool | None]:
-        """Return the matrix that a name stands for, and whether its first axis is the inputs' (None: unknown)."""
+        """Return a matrix by name, and whether its first axis is that of the inputs (None: unknown)."""
         module = self.module
         assert module is not None
         parts = dict(module.named_modules(remove_duplicate=False))
-        key = what
-        if what in parts:
-            key = f"{what}.weight" if what else "weight"
+        key = f"{what}.weight".removeprefix(".") if what in parts else what
         tensors = tensors_of(module)
         if key not in tensors:
-            raise ConfigError(f"{name}={what!r} must name a parameter, or a submodule with a weight.")
+            raise ConfigError(f"{name} must name a parameter, or a submodule with a weight; got {what!r}.")
         owner = parts.get(key.rpartition(".")[0])
         value = (self.state or {}).get(key, tensors[key])
         if value.ndim != 2:
@@ -351,7 +291,7 @@ class ModelForward:
 
     @cached_property
     def tables(self) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]] | None:
-        """The embeddings of the p numbers as a and as b."""
+        """The embeddings of the p numbers, as a and as b."""
         what, p = self.net.given["W_E"], self.net.task.p
         if what is None:
             self.lack["embeddings"] = self.lack["W_E"]
@@ -367,14 +307,14 @@ class ModelForward:
             return None
         (_, of_a), (_, of_b) = found
         table, first = self._tensor("W_E", what)
-        table = _oriented("W_E", what, table, first, int(torch.cat([of_a, of_b]).max()) + 1)
+        table = oriented("W_E", what, table, first, int(torch.cat([of_a, of_b]).max()) + 1)
         return table[of_a], table[of_b]
 
     @cached_property
     def positions(self) -> tuple[tuple[int, Tensor], tuple[int, Tensor]] | None:
-        """The position of a, with the token of each number, and that of b; None if the inputs do not tell.
+        """The position of a with the token of each number, and likewise for b; None if the inputs do not tell.
 
-        In one-hot inputs the position is −1, and the token the entry that is 1 whatever the other number is.
+        In one-hot inputs the position is −1, and the token is the entry that is 1 whatever the other number is.
         """
         p = self.net.task.p
         inputs = self._inputs(Pairs.all(p))
@@ -387,15 +327,15 @@ class ModelForward:
                 return None
             a, b = (one.argmax(1) for one in ones)
             return (-1, a), (-1, b)
-        of_a = _column(table)
-        of_b = _column(table.transpose(0, 1))
+        of_a = column_of(table)
+        of_b = column_of(table.transpose(0, 1))
         return None if of_a is None or of_b is None else (of_a, of_b)
 
     def neuron_logit_map(self) -> Float[Tensor, "d_mlp p"] | None:
         what, p = self.net.given["W_L"], self.net.task.p
         if what is None:
             return None
-        neurons = self._computed.neurons
+        neurons = self.activations.neurons
         width = None if neurons is None else neurons.shape[2]
         if isinstance(what, str) or are_names(what):
             found: Tensor | None = None
@@ -404,8 +344,8 @@ class ModelForward:
                 matrix = self._map(name, width if found is None else found.shape[1], p if place == len(names) else 1)
                 if found is not None and found.shape[1] != matrix.shape[0]:
                     raise ConfigError(
-                        f"W_L must name matrices in the order in which the neurons meet them; {names[place - 2]} ends "
-                        f"in {found.shape[1]} numbers, and {name} reads {matrix.shape[0]}. Check their order."
+                        f"W_L must name matrices in the order in which the neurons pass them; {names[place - 2]} gives "
+                        f"{found.shape[1]} numbers, and {name} reads {matrix.shape[0]}. Check their order."
                     )
                 found = matrix if found is None else found @ matrix
             assert found is not None
@@ -419,15 +359,15 @@ class ModelForward:
         return found[:, :p]
 
     def _map(self, name: str, rows: int | None, columns: int) -> Float[Tensor, "d_in d_out"]:
-        """Return a matrix by name, what it reads along its first axis."""
+        """Return a matrix by name, with its inputs along the first axis."""
         matrix, inputs_first = self._tensor("W_L", name)
-        if inputs_first is not None:  # a Linear is [out, in]; an Embedding that is used to read out, [token, d]
+        if inputs_first is not None:  # a Linear is [out, in]; an Embedding that reads out is [token, d]
             return matrix.T
         as_it_is, turned = ((len(m) == rows and m.shape[1] >= columns) for m in (matrix, matrix.T))
         if as_it_is == turned:
             raise ConfigError(
-                f"W_L={name!r} is {list(matrix.shape)}, which does not tell what it reads from what it writes; give "
-                f"W_L as an array [d_mlp, {self.net.task.p}]."
+                f"W_L={name!r} must have one axis of inputs; either axis of {list(matrix.shape)} may be it. Give W_L "
+                f"as an array [d_mlp, {self.net.task.p}]."
             )
         return matrix.T if turned else matrix
 
@@ -436,13 +376,13 @@ class ModelForward:
         if module is None:
             return None
         state = self.state or {}
-        own = [state.get(name, value) for name, value in module.named_parameters()]  # a shared one once
+        own = [state.get(name, value) for name, value in module.named_parameters()]  # each shared one once
         return [value.detach().cpu() for value in own]
 
     # ── gradients ──
 
     def gradients(self, pairs: Pairs) -> Iterator[InputGradients]:
-        """∂L/∂E_a and ∂L/∂E_b by a hook on the embedding that W_E names."""
+        """Yield ∂L/∂E_a and ∂L/∂E_b of pairs, in batches, by a hook on the embedding that W_E names."""
         what, module = self.net.given["W_E"], self.module
         key = what.removesuffix(".weight") if isinstance(what, str) else ""
         part = dict(module.named_modules(remove_duplicate=False)).get(key) if module is not None and key else None
@@ -464,7 +404,7 @@ class ModelForward:
 
         handle = embed.register_forward_hook(leaf)
         try:
-            with _untouched(self.module):
+            with untouched(self.module):
                 logits, _ = self._logits(self._inputs(batch), batch)
                 if len(embedded) != 1 or embedded[0].ndim != 3 or not logits.requires_grad:
                     raise Missing("the embedding that W_E names is not read once, for all tokens of a pair")
@@ -474,56 +414,10 @@ class ModelForward:
         return grad[:, :, at_a].float().cpu(), grad[:, :, at_b].float().cpu()
 
 
-def are_names(what: Any) -> bool:
-    """Whether this is a list of names, as W_L may be."""
-    return isinstance(what, list | tuple) and bool(what) and all(isinstance(one, str) for one in what)
-
-
-def _as_wanted(x: Tensor, parameter: Tensor | None) -> Tensor:
-    """Return an input on the device of a module, and in its dtype if both are floats."""
-    if parameter is None:
-        return x
-    both = x.dtype.is_floating_point and parameter.dtype.is_floating_point
-    return x.to(parameter.device, parameter.dtype if both else x.dtype)
-
-
-def _column(tokens: Int[Tensor, "p p position"]) -> tuple[int, Int[Tensor, " p"]] | None:
-    """The first position whose token tells the first number, whatever the second is, with the token of each number."""
-    p = len(tokens)
-    for position in range(tokens.shape[2]):
-        column = tokens[:, :, position]
-        if bool((column == column[:, :1]).all()) and len(column[:, 0].unique()) == p:
-            return position, column[:, 0].long()
-    return None
-
-
-def _oriented(name: str, what: str, table: Tensor, rows_first: bool | None, rows: int) -> Tensor:
-    """Return a matrix with the tokens along its first axis, at least `rows` of them."""
-    if rows_first is None:
-        fits = [size >= rows for size in table.shape]
-        exact = [size == rows for size in table.shape]
-        choice = fits if sum(fits) == 1 else exact
-        if sum(choice) != 1 and any(fits):
-            raise ConfigError(
-                f"{name}={what!r} is {list(table.shape)}, and either axis may be that of the tokens; give {name} as an "
-                "array [p, d_model]."
-            )
-        rows_first = choice[0]
-    table = table if rows_first else table.T
-    if len(table) < rows:
-        raise ConfigError(
-            f"{name}={what!r} must have a row for each of {rows} tokens; it has {list(table.shape)} (tokens first)."
-        )
-    return table
-
-
 def _described(inputs: Any) -> str:
     def one(x: Any) -> str:
-        return (
-            f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}"
-            if hasattr(x, "dtype") and hasattr(x, "shape")
-            else given(x)
-        )
+        known = hasattr(x, "dtype") and hasattr(x, "shape")
+        return f"{str(x.dtype).removeprefix('torch.')} {list(x.shape)}" if known else given(x)
 
     return " and ".join(one(x) for x in inputs) if isinstance(inputs, tuple) else one(inputs)
 

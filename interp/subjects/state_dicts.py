@@ -1,4 +1,4 @@
-"""State dicts of anybody's: where one stands in what a file holds, and its names without the prefixes of wrappers."""
+"""State dicts of other code: how one is found in a saved object, and how wrappers' prefixes are taken off its names."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+State = Mapping[str, Tensor]
 STATE_KEYS = ("model", "state_dict", "model_state_dict", "model_state", "net", "weights", "params")
-
-
 _PREFIX = re.compile(r"(module\.|_orig_mod\.|model\.)+")
 
 
@@ -22,14 +21,14 @@ def state_in(raw: Mapping[str, Any]) -> State:
 
 
 def unwrapped(saved: Any) -> Any:
-    """Return the state dict that a training loop saved among other things; what is none as it is."""
+    """Return the state dict in what a training loop saved, or the object itself if it holds none."""
     if isinstance(saved, Mapping) and not all(isinstance(value, Tensor) for value in saved.values()):
         return state_in(saved) or saved
     return saved
 
 
 def named_state(raw: Mapping[str, Any]) -> State | None:
-    """Return the state dict under one of the usual keys, None if none is there."""
+    """Return the state dict under one of STATE_KEYS, or None."""
     return next((tensors_in(raw[key]) for key in STATE_KEYS if isinstance(raw.get(key), Mapping)), None)
 
 
@@ -46,7 +45,7 @@ def tensors_in(raw: Any) -> State:
 
 
 def without_prefix(state: State) -> State:
-    """Return a state dict without the prefix of a wrapper, where all its names begin with it."""
+    """Return a state dict without the prefix of a wrapper, if all its names have it."""
     match = _PREFIX.match(next(iter(state), ""))
     if match and all(key.startswith(match[0]) for key in state):
         return {key.removeprefix(match[0]): value for key, value in state.items()}
@@ -56,6 +55,3 @@ def without_prefix(state: State) -> State:
 def _tensor(array: np.ndarray) -> Tensor:
     """Return an array as a tensor, whatever its order of bytes and its strides."""
     return torch.from_numpy(np.ascontiguousarray(array, array.dtype.newbyteorder("=")).reshape(array.shape))
-
-
-State = Mapping[str, Tensor]

@@ -4,9 +4,9 @@
     def largest_neuron(subject):
         return float(subject.neurons.max())
 
-declares a measure: `progress_measures` and `trajectory` have it from then on. What a measure needs it takes from its
-subject, or from quantities, which it calls as functions: `interp.measures.losses.loss(subject)` is one.
-What cannot be computed raises Missing with its reason, and so does everything that needs it.
+declares a measure, which `progress_measures` and `trajectory` compute from then on. A measure reads its subject, or
+calls quantities as functions: `interp.measures.losses.loss(subject)` is one. A quantity that cannot be computed raises
+Missing with its reason, and so does everything that needs it.
 """
 
 from __future__ import annotations
@@ -34,22 +34,20 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
-Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # the results of quantities that are not to be computed
-
+Supplied = Mapping[Callable[..., Any], Callable[[], Any]]  # functions that give quantities without computing them
 
 NO_SPLIT = "no train/test split is known; load the checkpoint with split and seed (--split, --seed)"
 
 
 class Missing(InterpError):  # noqa: N818 (it is an answer, not an error)
-    """Raised if a measure needs what the model lacks; the message is the reason, in words, without a full stop."""
+    """Raised if a measure needs something that the model lacks; the message is the reason, without a full stop."""
 
 
 class Subject:
-    """One model under study. Asking for what it does not have raises Missing with the reason.
+    """One model under study. An attribute that the model lacks raises Missing with the reason.
 
-    All pairs are run once, when logits, neurons or pattern are first asked for. Do not change these arrays in place:
-    every measure reads the same ones.
+    All pairs run once, when logits, neurons or pattern are first read. Do not change these arrays in place: every
+    measure reads the same ones.
 
     Attributes:
         task: The task that it was trained on.
@@ -64,9 +62,9 @@ class Subject:
         W_L: The neuron-logit map W_out · W_U, [d_mlp, p].
         embeddings: The embeddings of a and of b, each [p, d]: the same unless b has its own.
         train_loss_gradient: ∂(train loss)/∂W of each weight, over all outputs that it was trained on.
-        gradients: A function of pairs: ∂L/∂E_a and ∂L/∂E_b of these, in batches.
+        gradients: A function that yields ∂L/∂E_a and ∂L/∂E_b of given pairs, in batches.
         final: The last checkpoint of its run, as a subject.
-        doubts: Sentences on what its arrays leave in doubt, once they are there.
+        doubts: Sentences on what its arrays leave in doubt, once they are computed.
     """
 
     def __init__(
@@ -82,18 +80,18 @@ class Subject:
         lack: Mapping[str, str] = {},
         doubts: Sequence[str] = (),
     ) -> None:
-        """Make a subject from functions that give its arrays when they are first asked for.
+        """Make a subject from functions that compute its arrays when they are first read.
 
         Args:
-            supplied: The results of quantities that are not to be computed, such as the key frequencies of a run.
-            have: Weights, parameters, W_E, W_L and the others.
-            lack: The reason for each that is not there.
+            supplied: Functions that give quantities without computing them, such as the key frequencies of a run.
+            have: Functions that give weights, parameters, W_E, W_L and the others.
+            lack: The reason for each that the model lacks.
         """
         self.task, self.step, self.supplied = task, step, supplied
         self._activations, self._train_mask, self._final = activations, train_mask, final
         self._have, self._lack, self.doubts = have, lack, doubts
         self._kept: dict[Any, Any] = {}
-        self._born: dict[str, tuple[Tensor, int]] = {}  # each array that was handed out, and its version then
+        self._born: dict[str, tuple[Tensor, int]] = {}  # each array that was read, with its version at that time
         self._note("train_mask", train_mask)
         self._running: list[Any] = []
         self._needs: dict[Any, set[str]] = {}
@@ -165,7 +163,7 @@ class Subject:
 
     @property
     def was_run(self) -> bool:
-        """Whether all pairs have been run already."""
+        """True once all pairs have run."""
         return "_acts" in vars(self)
 
     def _own(self, name: str) -> Any:
@@ -180,13 +178,13 @@ class Subject:
         return value
 
     def needs(self, *names: str) -> None:
-        """Note that what runs now needs more than this model: its "key_frequencies_of", or its run's "final" one."""
+        """Note that the running measures need more than this model: its run's "key_frequencies_of" or "final" one."""
         for key in self._running:
             self._needs.setdefault(key, set()).update(names)
 
     @contextlib.contextmanager
     def watch(self) -> Iterator[set[str]]:
-        """Give a set to which the needs within this context are added."""
+        """Give a set to which `needs` adds within this context."""
         watcher = (self.watch, len(self._running))
         self._needs[watcher] = set()
         self._running.append(watcher)
@@ -202,17 +200,17 @@ class Subject:
             raise Missing(self.task.why_no_fourier)
 
     def _note(self, name: str, value: Any) -> None:
-        """Note the versions of arrays before anybody reads them."""
+        """Note the versions of arrays, by which `changed` sees changes in place."""
         for one, array in value.items() if isinstance(value, Mapping) else [(name, value)]:
             if isinstance(array, Tensor):
                 self._born[str(one)] = array, array._version
 
     def changed(self) -> list[str]:
-        """Return which of the arrays that were handed out have been changed in place since."""
+        """Return the names of the arrays that have been changed in place since they were first read."""
         return [name for name, (array, version) in self._born.items() if array._version != version]
 
     def result(self, of: Callable[..., T], settings: Mapping[str, Any]) -> T:
-        """Return what a function gives for this subject; computed once, kept unless it is as large as the logits."""
+        """Return a function's result for this subject, computed once, and kept unless it is as large as the logits."""
         key = (of, *sorted(settings.items()))
         if key in self._kept:
             kept = self._kept[key]
@@ -227,7 +225,7 @@ class Subject:
         try:
             value = of(self, **settings)
         except Missing as reason:
-            self._kept[key] = Missing(str(reason))  # a new one: a traceback would hold the subject's arrays
+            self._kept[key] = Missing(str(reason))  # a new one, since a traceback would hold the subject's arrays
             raise
         finally:
             self._running.pop()
@@ -239,13 +237,13 @@ class Subject:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What is known of a model beside its network and weights: its subject is made of both.
+    """The facts of a model beside its network and weights, from which `subject` makes its subject.
 
     Attributes:
-        task: What it was trained to compute.
+        task: The task that it was trained on.
         train_mask: True for train pairs, [p, p]; None if unknown, for the reason `no_split`.
         step: Updates made; None if unknown.
-        supplied: Results of quantities that are not to be computed.
+        supplied: Functions that give quantities without computing them.
         final: Gives the last checkpoint of its run as a subject.
     """
 
@@ -280,16 +278,16 @@ def not_finite(subject: Subject) -> CheckpointError:
 
 
 def present(value: float, otherwise: str) -> float:
-    """Return a number, or raise Missing with this reason where it is NaN, a ratio of two zeros."""
+    """Return a number, or raise Missing with the reason `otherwise` if it is NaN, as a ratio of two zeros is."""
     if math.isnan(value):
         raise Missing(otherwise)
     return value
 
 
 def quantity(of: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[Subject, P], T]:
-    """Keep what a function of a subject returns, once per subject and settings.
+    """Compute a function of a subject once per subject and settings, and keep its result.
 
-    Settings are keyword arguments: `gradient_symmetricity_of(subject, sample=100)`. Call the result as any function.
+    Settings are keyword arguments: `gradient_symmetricity(subject, sample=100)`. Call the result as any function.
     """
     _, *others = inspect.signature(of).parameters.values()
     if any(one.kind is not one.KEYWORD_ONLY or one.default is one.empty for one in others):

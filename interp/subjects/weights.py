@@ -1,4 +1,4 @@
-"""subject_of(): weights of a network as a subject of measures, through the network's own forward."""
+"""subject_of(): the weights of a network as a subject of measures, by the network's own forward."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from interp.utils.torch_state import computing
 
 @singledispatch
 def subject_of(network: Measurable, weights: Weights, known: Known) -> Subject:
-    """Return weights, under the names of their network, as a subject of measures; each kind registers how."""
-    raise TypeError(f"a {type(network).__name__} registers no subject_of")
+    """Return weights, under the names of their network, as a subject; each kind of network registers its own way."""
+    raise TypeError(f"{type(network).__name__} must register its way with subject_of.register, and has not")
 
 
 @subject_of.register(Network)
 def _(network: Network, weights: Weights, known: Known) -> Subject:
-    # Copies: a measure that changes them by mistake is refused, and does not change the checkpoint.
+    # Copies, so that a measure that changes them by mistake, which is refused, does not change the checkpoint.
     own, p = {name: weight.clone() for name, weight in plain(weights).items()}, known.task.p
 
     def gradient() -> Mapping[str, Tensor]:
@@ -52,8 +52,8 @@ def _(network: Network, weights: Weights, known: Known) -> Subject:
             "train_loss_gradient": gradient,
             "gradients": lambda: gradients,
         },
-        lack=NO_ATTENTION
-        | {
+        lack={
+            **NO_ATTENTION,
             "neurons": f"the forward of {network.name} names no {network.points.neurons}, the neurons",
             "W_L": f"{network.name} gives no neuron_logit_map",
             "W_E": f"{network.name} gives no embedding",

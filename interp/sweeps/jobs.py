@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from interp.runs.config import TrainConfig
 from interp.runs.directory import version
 from interp.study.frames import EVENTS
-from interp.study.phase_rules import RULES, lasting_until, read_phases
+from interp.study.phase_rules import RULES, read_phases
+from interp.study.phase_table import lasting_until
 from interp.sweeps.grid import described, run_id
 from interp.sweeps.owners import Held, owning
 from interp.training.user_code import import_all, import_name

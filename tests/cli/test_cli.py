@@ -160,7 +160,7 @@ def test_phases_of_a_record_without_test_accuracy_are_doubted(tmp_path):
     plain = json.loads(done.stdout)
     assert (plain["memorized"], plain["intervals"]["memorized"], plain["circuit_formation_end"]) == (10, [0, 10], 20)
     assert plain["doubts"] == [
-        "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone"
+        "the record has no test_accuracy, so its falls cannot be seen: phases are read off test_loss alone"
     ]
     assert f"doubt                  {plain['doubts'][0]}" in shell("phases", file).stdout
 

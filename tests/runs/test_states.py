@@ -136,7 +136,7 @@ def test_what_is_no_training_of_the_module_is_a_sentence(tmp_path, trained):
         ([], "at least one state"),
         (bad, "lacks 5.bias"),
         (wrong, r"its 5.bias is \[3\], the module's \[11\]"),
-        (more, "has extra, which the module has not"),
+        (more, "has extra, which the module lacks"),
         ([(0, states[0]), (0, states[0])], "one state a step"),
         ([(0, live), (1, live)], r"same memory.*copy\.deepcopy"),
         (tmp_path, "holds none"),

@@ -170,7 +170,7 @@ def test_without_test_accuracy_the_losses_alone_tell_and_a_doubt_says_so():
     assert (ph.circuit_formation_end, ph.cleanup_end, ph.generalized, ph.passage_end) == (400, 800, None, 1500)
     assert ph.memorization_end == 300
     assert ph.doubts == (
-        "the record has no test_accuracy, so falls of it cannot be seen: phases are read off test_loss alone",
+        "the record has no test_accuracy, so its falls cannot be seen: phases are read off test_loss alone",
     )
     cut = interp.phases(frame[frame["step"] <= 600])
     assert (cut.circuit_formation_end, cut.cleanup_end, cut.cleanup_after) == (400, None, 600)
@@ -260,11 +260,11 @@ def test_spans_name_the_phases_in_order():
 
 def test_a_column_without_values_says_what_is_unknown():
     ph = interp.phases(grokked(train_accuracy=np.full(16, np.nan)))
-    assert "train_accuracy has no values, as where the train/test split" in ph.missing["memorized"]
+    assert "train_accuracy has no values, as when the train/test split" in ph.missing["memorized"]
 
 
 def test_frames_that_are_no_trajectory():
-    with pytest.raises(ConfigError, match=r"has no column step; it needs step"):
+    with pytest.raises(ConfigError, match=r"must have a column step, and measures; its columns are loss\."):
         interp.phases(pd.DataFrame({"loss": [1.0]}))
     with pytest.raises(ConfigError, match="has no rows"):
         interp.phases(grokked().iloc[:0])

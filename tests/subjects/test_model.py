@@ -133,16 +133,16 @@ def test_what_a_model_reads(tokens, vocabulary, expected):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ({"tokens": "a+b="}, r"the sign '\+', whose token is unknown; .*vocabulary=\{\"\+\": 11, \"=\": 12\}"),
-        ({"tokens": "=ab"}, "the sign '=', whose token is unknown"),
+        ({"tokens": "a+b="}, r"the token of '\+' is unknown; .*vocabulary=\{\"\+\": 11, \"=\": 12\}"),
+        ({"tokens": "=ab"}, "the token of '=' is unknown"),
         ({"tokens": "a+b", "vocabulary": {"-": 1}}, r"it lacks '\+'"),
         ({"vocabulary": {"=": -1}}, "The token of '=' in vocabulary must be a whole number of at least 0; got -1"),
         (
             {"tokens": "a+b", "vocabulary": {"+": 10}},
-            r"not one of the numbers' \(0 to 10\); .* gives '\+' the token 10",
+            r"must not be that of a number \(0 to 10\); .* gives '\+' the token 10",
         ),
         ({"tokens": "xy"}, "must name a and b"),
-        ({"tokens": lambda a, b: a, "vocabulary": {"=": 1}}, "leave it out beside a function"),
+        ({"tokens": lambda a, b: a, "vocabulary": {"=": 1}}, "got tokens as a function. Leave vocabulary out"),
         ({"neurons": "act.9"}, "it has no 'act.9'"),
         ({"neurons": np.zeros((2, 3))}, r"neurons must be an array \[11, 11, d_mlp\]"),
         ({"W_L": "no.weight"}, "it has no 'no.weight'"),
@@ -351,7 +351,7 @@ def test_axes_that_a_name_does_not_tell_are_asked_for():
         table = net.W_E.T if turned else net.W_E
         own = Model(net, Task(P), tokens=lambda a, b: torch.stack([a, b, torch.full_like(a, P)], 1), W_E="W_E")
         if 16 in shape:  # a and b name rows 0 to 10 of either axis, and neither has just 11 entries
-            with pytest.raises(ConfigError, match="either axis may be that of the tokens"):
+            with pytest.raises(ConfigError, match=r"one axis of tokens; either axis of \[\d+, \d+\] may be it"):
                 _ = own.subject().W_E
         else:
             torch.testing.assert_close(own.subject().W_E, table[:P].detach(), rtol=0, atol=0)
@@ -531,7 +531,7 @@ def test_matrices_in_another_order_are_a_sentence():
     net = nn.Sequential(
         nn.Embedding(P, 8), nn.Flatten(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 9), nn.Linear(9, P)
     )
-    with pytest.raises(ConfigError, match="W_L must name matrices in the order in which the neurons meet them"):
+    with pytest.raises(ConfigError, match="W_L must name matrices in the order in which the neurons pass them"):
         progress_measures(Model(net, Task(P), tokens="ab", neurons="3", W_L=("5", "4")))
 
 
