@@ -35,7 +35,7 @@ Row = dict[str, dict[str, Number | None]]  # of each measure, its columns
 
 
 def frame_of(rows: Mapping[int, Row]) -> pd.DataFrame:
-    """Return rows as a frame: `step`, the measures that are one number, then the columns that others make."""
+    """Return rows as a frame: `step`, the measures that are one number, then the columns of the others."""
     columns = [(of, name) for row in rows.values() for of, columns in row.items() for name in columns]
     names = list(dict.fromkeys([name for of, name in columns if of == name] + [name for _, name in columns]))
     flat = [{name: value for columns in row.values() for name, value in columns.items()} for row in rows.values()]
@@ -45,7 +45,7 @@ def frame_of(rows: Mapping[int, Row]) -> pd.DataFrame:
 
 
 def may_write(run: Run) -> bool:
-    """Whether a run lies in a directory that interp wrote and that may be written to."""
+    """True if a run lies in a directory that interp wrote and may write to."""
     if not isinstance(run.path, Path) or not run.path.is_dir():
         return False
     if not run.architecture.is_own:
@@ -55,7 +55,7 @@ def may_write(run: Run) -> bool:
 
 @cache
 def fingerprint(home: Path = HOME) -> str:
-    """Return the hash of the source that the kept rows rest on: of every module of _DEFINITIONS under `home`."""
+    """Return the hash of the source of all modules of _DEFINITIONS under `home`, on which the kept rows rest."""
     content = hashlib.sha256()
     for name in _DEFINITIONS:
         module = home / name
@@ -67,12 +67,11 @@ def fingerprint(home: Path = HOME) -> str:
 
 
 class Kept:
-    """The trajectory kept beside a run: its rows, and what they were made of.
+    """The trajectory kept beside a run: its rows, and a note by which changes of their sources are seen.
 
-    `note` holds the fingerprint of the definitions and the split; the digest of each checkpoint, and the last one; the
-    key frequencies, how they were asked for, and the digests of the checkpoints that decided them; of each measure its
-    version and what else it needs (the key frequencies, the last checkpoint); why some are missing; and which columns
-    each measure made.
+    The note holds the fingerprint of the definitions and the split; the digest of each checkpoint, and the last one;
+    the key frequencies, how they were asked for, and the digests of the checkpoints that decided them; by measure its
+    version, its needs (the key frequencies, the last checkpoint) and its columns; and the reasons for missing ones.
     """
 
     def __init__(self, run: Run, wanted: list[Measure], asked: list[int] | float) -> None:
@@ -84,12 +83,12 @@ class Kept:
         self.missing: dict[str, str] = {}  # why measures are missing, at any checkpoint
 
     def needs(self, found: Mapping[str, set[str]]) -> None:
-        """Note what else measures were found to need."""
+        """Add to the needs of measures beside their checkpoint."""
         for name, what in found.items():
             self._needs.setdefault(name, set()).update(what)
 
     def read(self) -> bool:
-        """Read the file; False if there is none of these definitions that can be read."""
+        """Read the file; False if it is absent, damaged, or made by other definitions."""
         try:
             content, note = read_noted(self._file, _NOTE)
             if note["setting"] != self._setting:
@@ -139,7 +138,7 @@ class Kept:
         }
 
     def _check_keys(self, keys: KeyFrequencies, digests: Mapping[int, str]) -> None:
-        """Take the key frequencies that are kept, or drop what needs them if they are no longer those of the run."""
+        """Take the kept key frequencies, or drop the measures that need them if the run's are different now."""
         need = [name for name, what in self._needs.items() if "key_frequencies_of" in what]
         note = self._note["keys"]
         if not need or note is None:  # None for a task without Fourier structure
@@ -162,7 +161,7 @@ class Kept:
         }
 
     def write(self, rows: Mapping[int, Row], keys: KeyFrequencies) -> None:
-        """Keep these rows beside the kept ones; of the caller's own measures only those with a version."""
+        """Keep these rows beside those kept before; of the caller's own measures, only those with a version."""
         mine = {one.name: one.version for one in self._wanted if not one.builtin}
         whole = {
             step: {

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run names its key frequencies, and the coefficients that they are read from."""
+"""key_checkpoint(): the checkpoint of a run that names its key frequencies, with their coefficients."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class KeyModel:
     """The model that key frequencies are read from.
 
     Attributes:
-        step: Where it stands; None if a lone model does not tell it.
+        step: Its step; None if unknown.
         first_step: The earliest checkpoint that was considered: a change at or after it may make another one the key.
         coefficients: Its cos coefficients, [⌊p/2⌋].
-        doubt: Why its key frequencies say little; None if it generalizes.
+        doubt: Why its key frequencies are in doubt; None if it generalizes.
     """
 
     step: int | None
@@ -45,13 +45,13 @@ class KeyModel:
 
 @dataclass(frozen=True, eq=False)
 class KeyCheckpoint(KeyModel):
-    """The checkpoint whose key frequencies are its run's."""
+    """The checkpoint whose key frequencies are those of its run."""
 
     step: int
 
 
 def key_of(subject: Subject) -> KeyModel:
-    """Return a lone model, which names its own key frequencies."""
+    """Return the KeyModel of a model without a run, which names its own key frequencies."""
     subject.needs_fourier()
     return KeyModel(subject.step, 0, cos_coefficients_of(subject), key_doubt(subject))
 
@@ -79,16 +79,20 @@ class KeyFrequencies:
 def key_checkpoint(run: Run, load: Callable[[int], Subject] | None = None) -> KeyCheckpoint:
     """Return the last checkpoint of a run with test accuracy of 0.99 or more; if none has it, the last one.
 
-    So a run that lost what it learned keeps the frequencies that it had learned. Without test pairs it is the last.
+    So a run that forgot its task keeps the frequencies that it had learned. Without test pairs it is the last.
 
-    Checkpoints are measured from the last backwards, because they may outlast the history; most runs are done with the
-    first. Where the history has the step of a checkpoint with a test accuracy under 0.9, that one is passed over
-    unread: the history counts "=" among the outputs, so the measured accuracy may be higher, but not by so much. In a
-    run without such a history that never generalized, all checkpoints are read, once each. A checkpoint that cannot
-    be read is passed over. The result is kept for the eight runs asked for last, while their files stay unchanged.
+    Checkpoints are measured from the last backwards, since they may outlast the history; in most runs the first one
+    measured is the result. One whose test accuracy in the history is under 0.9 is skipped unread: the history counts
+    "=" among the outputs, so the measured accuracy may be higher, but not by so much. In a run without such a history
+    that never generalized, all checkpoints are read, once each. One that cannot be read is skipped. The result is kept
+    for the eight runs asked for last, while their files stay unchanged.
 
-    `load` gives the checkpoint of a step as a subject, by default by reading it. Raises CheckpointError if no
-    checkpoint can be read, and Missing for a task without Fourier structure.
+    Args:
+        load: Gives the checkpoint of a step as a subject; by default by reading it.
+
+    Raises:
+        CheckpointError: No checkpoint can be read.
+        Missing: The task has no Fourier structure.
     """
     if run.task.why_no_fourier:
         raise Missing(run.task.why_no_fourier)
@@ -136,7 +140,7 @@ def _search(run: Run, load: Callable[[int], Subject]) -> KeyCheckpoint:
 
 
 def _test_accuracy(subject: Subject) -> float:
-    """Return the accuracy on test pairs, 1 where there are none; CheckpointError if the logits are not finite."""
+    """Return the accuracy on test pairs, 1 without any; CheckpointError if the logits are not finite."""
     try:
         return losses.test_accuracy(subject)
     except Missing:
@@ -145,7 +149,7 @@ def _test_accuracy(subject: Subject) -> float:
 
 
 def _ruled_out(run: Run) -> set[int]:
-    """Return the steps at which the history has nothing but test accuracies clearly under 0.99."""
+    """Return the steps whose test accuracies in the history are all clearly under 0.99."""
     try:
         history = run.history
     except CheckpointError:

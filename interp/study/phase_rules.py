@@ -127,7 +127,7 @@ class _Reader:
         return curve
 
     def _loss(self, name: str) -> Curve:
-        """Return a loss up to the first fall, where phases end: its finite values, with the least positive one for 0."""
+        """Return a loss up to the first fall, where phases end: finite values, with the least positive one for 0."""
         curve = self._column(name)
         if (bad := curve.values < 0).any():
             step, value = curve.steps[bad][0], curve.values[bad][0]

@@ -109,8 +109,10 @@ class ProgressMeasures(Printed):
         beside = ("key_step", "missing", "doubts", "key_doubt")
         plain = {"step": self.step, **{one.name: self[one.name] for one in in_order(self.measures)}}
         plain |= {name: getattr(self, name) for name in beside}
-        kinds = {np.ndarray: np.ndarray.tolist, dict: dict}
-        return {name: kinds[type(value)](value) if type(value) in kinds else value for name, value in plain.items()}
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else dict(value) if isinstance(value, dict) else value
+            for name, value in plain.items()
+        }
 
     def row(self) -> dict[str, float | int | None]:
         """Return the measures as columns, flat: one row of a trajectory."""

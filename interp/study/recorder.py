@@ -1,4 +1,4 @@
-"""Recorder: the measures of a network while it trains, in anybody's loop."""
+"""Recorder: the measures of a network while it trains, in any training loop."""
 
 from __future__ import annotations
 
@@ -44,32 +44,39 @@ Row = dict[str, Any]
 class Recorder:
     """Measure a network while it trains: `rec = interp.Recorder(net, task, split)`, and `rec(step)` in the loop.
 
-    model, task, split, seed, tokens, vocabulary   an interp.Model, or what it takes; the module that is being trained
-    measures    which, as names or functions; by default all that are not on request
-    every       measure at the steps that it divides; at others `rec(step)` does nothing
-    path        a folder, or a file *.parquet, that holds the rows, written whole after each: killed, the loop loses
-                none, and a Recorder of the same path goes on with them. A step that is there already is passed over
-    budget      the largest share of the wall time that measuring may take, such as 0.1; steps beyond it are left out
-                (`rec.skipped`), with a warning at the first
-    on_record   called with the step and the row (a dict) after each, as a logger wants it:
-                lambda step, row: wandb.log(row, step=step)
-    keep        save the module's state with each row, under path, so that `rec.finish()` can measure them all with the
-                key frequencies of the last
+    Gradients, training mode, buffers, random state and device of the module stay as they are, so its weights are bit
+    for bit those of a loop without a Recorder. A network that has diverged is a row of NaN.
 
-    `rec.frame` has a row a record, ascending in step, with the columns of a trajectory. The key frequencies are those
-    that each row's own network has at its step, and the column key_frequencies names them ("14 35 41"); in
-    `rec.finish()` they are those of the last. The losses are over the p numbers. `rec.seconds` is the time that
-    measuring took. `rec.doubts` says, in sentences, why the network of the latest row may be learning another task than
-    the one given, as in `progress_measures`; the first after step 0 is a warning too. A large initialization is doubted
-    until its loss has fallen. Nothing is said where no measure needs the logits.
+    Args:
+        model: The module that is being trained, or an interp.Model.
+        task, split, seed, tokens, vocabulary: As in `interp.Model`.
+        measures: The measures, as names or functions; by default all that are not on request.
+        every: Measure at multiples of this step; at others `rec(step)` does nothing.
+        path: A folder, or a file *.parquet, for the rows. It is written whole after each, so that a loop that is killed
+            loses none. A Recorder of the same path goes on with its rows, and skips steps that it has.
+        budget: The largest share of the wall time that measuring may take, such as 0.1; steps beyond it are left out,
+            with a warning at the first.
+        on_record: Called with the step and the row (a dict) after each, for a logger:
+            lambda step, row: wandb.log(row, step=step)
+        keep: Save the module's state with each row, under path, so that `rec.finish()` can measure all of them with the
+            key frequencies of the last.
 
-    The loop is not touched: gradients, training mode, buffers, random state and device of the module stay as they are,
-    so its weights are bit for bit those of a loop without a Recorder.
-    Raises ConfigError for arguments that do not fit, or a model that does not run; StorageError if `path` cannot be
-    written; CheckpointError if it cannot be read or holds the record of another training: of another task, split or
-    pattern of tokens, or, at `rec(0)`, one that began with other weights. Other weights at a later step are a warning,
-    and the row stays, since a loop that goes on from its own checkpoint need not repeat itself bit for bit. A network
-    that has diverged is a row of NaN.
+    Attributes:
+        frame: One row per record, ascending in step, with the columns of a trajectory; losses over the p numbers. The
+            key frequencies are those of each row's own network, in the column key_frequencies ("14 35 41").
+        skipped: The steps that were left out for the budget.
+        seconds: The time that measuring took.
+        doubts: Why the network of the latest row may be learning another task than the one given, in sentences, as in
+            `progress_measures`; the first after step 0 is a warning too. A large initialization is doubted until its
+            loss has fallen. Empty if no measure needs the logits.
+        run: The kept states as a Run.
+
+    Raises:
+        ConfigError: An argument does not fit, or the model does not run.
+        StorageError: `path` cannot be written.
+        CheckpointError: `path` cannot be read, or holds the record of another training: of another task, split or
+            pattern of tokens, or, at `rec(0)`, one that began with other weights. Other weights at a later step are a
+            warning, and the row stays, since a loop that goes on from its own checkpoint may differ in the last bits.
     """
 
     def __init__(
@@ -120,7 +127,6 @@ class Recorder:
 
     @property
     def frame(self) -> pd.DataFrame:
-        """The rows so far, ascending in step: a copy."""
         rows = [self._rows[step] for step in sorted(self._rows)]
         frame = pd.DataFrame(rows, columns=list(dict.fromkeys(name for row in rows for name in row)) or ["step"])
         numbers = frame.columns.difference(["step", "key_frequencies"])
@@ -128,7 +134,6 @@ class Recorder:
 
     @property
     def run(self) -> Run:
-        """The kept states as a Run."""
         if not self.keep or self.folder is None:
             raise ConfigError("A run of the states needs keep=True and path=; this Recorder keeps none.")
         return run_of_states(self.folder / _STATES, self.net)
@@ -154,7 +159,7 @@ class Recorder:
         return dict(row)
 
     def finish(self, progress: bool = True) -> pd.DataFrame:
-        """Measure all kept states again, with the key frequencies of the last: the trajectory of the training."""
+        """Return the trajectory of the kept states, measured again with the key frequencies of the last."""
         asked = [one.name if one.builtin else one.of for one in self.measures]
         return trajectory(self.run, measures=asked, progress=progress)
 
@@ -206,16 +211,16 @@ class Recorder:
         return row
 
     def _doubt(self, subject: Subject, step: int) -> None:
-        found = doubts_of(subject, "given", "recorded")  # of the task alone: a split takes tests of ranks
+        found = doubts_of(subject, "given", "recorded")  # of the task alone, since the tests of a split are slow
         self.doubts = (*found, *subject.doubts)
         if found and step and not self._warned:
             warn(f"step {step:,}: {' '.join(found)}")
             self._warned = True
 
-    # ── on disk ──
+    # ── files ──
 
     def _digest(self) -> str | None:
-        """Return the hash of the weights, by which a step that comes again is known."""
+        """Return the hash of the weights, by which `_check_same` knows a step that comes again."""
         module = self.net.module
         return None if module is None or self.file is None else digest_of(module.state_dict())
 
@@ -228,10 +233,10 @@ class Recorder:
                     "path, or remove it."
                 )
             warn(
-                f"step {step:,} stands in {self.file} with other weights, so this loop does not go on where that one "
-                "stopped; its row stays as it was. Give another path to a new training."
+                f"step {step:,} has other weights in {self.file}, so this loop does not go on where that one stopped; "
+                "the row stays as it was. Give another path to a new training."
             )
-            self._digests[str(step)] = None  # said once
+            self._digests[str(step)] = None  # so that it is said once
 
     def _about(self) -> dict[str, Any]:
         about = {"task": asdict(self.net.task), "split": split_digest(self.net.train_mask)}
@@ -244,7 +249,7 @@ class Recorder:
             rows = {int(row["step"]): row for row in table.to_pandas().to_dict("records")}
         except (OSError, ValueError, KeyError, TypeError, pa.ArrowException) as error:
             raise CheckpointError(
-                f"{file} is no record of a Recorder ({type(error).__name__}); give another path, or remove it."
+                f"{file} is not the record of a Recorder ({type(error).__name__}); give another path, or remove it."
             ) from None
         words = {"task": "another task", "split": "another split", "tokens": "other tokens"}
         mine = self._about()
@@ -258,7 +263,7 @@ class Recorder:
 
     def _save_state(self, step: int) -> None:
         assert self.folder is not None
-        # Cloned, since safetensors takes no weights that share their memory.
+        # Cloned, since safetensors refuses weights that share memory.
         state = {name: value.clone() for name, value in self.net.needed_module.state_dict().items()}
         file = self.folder / _STATES / f"step_{step:08d}.safetensors"
         make_folder(file.parent)

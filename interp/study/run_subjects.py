@@ -40,7 +40,7 @@ def each_checkpoint(
 
 
 class RunSubjects:
-    """The checkpoints of a run as subjects. The last one and the key checkpoint stay in memory."""
+    """The checkpoints of a run as subjects. The last one and the latest that named key frequencies stay in memory."""
 
     def __init__(self, run: Run, frequencies: tuple[int, ...] | None, share: float) -> None:
         self._run = run

@@ -1,8 +1,8 @@
-"""What a caller gives becomes one model, one run or one record here, and nowhere else.
+"""Turn a caller's source into one model, one run or one record; no other module tests its type.
 
-A path, a folder, an address, a Run, a Checkpoint, an interp.Model, a module or function, an array, a TransformerBridge,
-a log: each public function that takes some of these asks one of the functions below, and sees only what it returns.
-Where the last checkpoint of a run cannot be read, its model is the last one that can, with a warning.
+A source is a path, folder or address, a Run, a Checkpoint, an interp.Model, a module or function, an array, a
+TransformerBridge, or a log. If the last checkpoint of a run cannot be read, its model is the last one that can be read,
+with a warning.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OneModel:
-    """One model to measure, whatever it was given as.
+    """One model to measure.
 
     Attributes:
-        task: What it was trained to compute.
-        subject: Makes its subject, with the results of quantities that are not to be computed.
-        network: What computes it; None for a module that is measured through its hooks.
-        checkpoint: The Checkpoint that it is; None for an interp.Model and for a module.
+        task: The task that it was trained on.
+        subject: Makes its subject from functions that give quantities without computing them.
+        network: Its network; None for a module that is measured through its hooks.
+        checkpoint: Its Checkpoint; None for an interp.Model and for a module.
         task_origin: Who named its task: "recorded" in its file, "given" by the caller, or "assumed".
-        split_origin: The same of its split.
-        is_changed: Whether hooks of the caller's change it, so that it says nothing of what was learned.
+        split_origin: Who named its split, likewise.
+        is_changed: True if the caller's hooks change it, so that it need not have learned its task.
     """
 
     task: Task
@@ -62,7 +62,7 @@ class OneModel:
 
     @property
     def doubts(self) -> tuple[str, ...]:
-        """What reading its file left in doubt, of which a warning was given then."""
+        """The doubts from reading its file, each a warning at that time."""
         return () if self.checkpoint is None else self.checkpoint.doubts
 
 
@@ -75,13 +75,13 @@ def one_model(
     vocabulary: Mapping[str, int] | None = None,
     **about_file: Any,
 ) -> OneModel:
-    """Return the one model that a caller gives; of a run it is the last.
+    """Return the one model that a caller gives; of a run, its last checkpoint.
 
     Args:
-        source: As `interp.progress_measures` takes it.
-        task, split, seed: What the source does not tell.
-        tokens, vocabulary: What a module or function reads, as `interp.Model` takes them.
-        about_file: What `load_checkpoint` takes besides.
+        source: As in `interp.progress_measures`.
+        task, split, seed: As in `load_checkpoint`, unless the source knows them.
+        tokens, vocabulary: Of a module or function, as in `interp.Model`.
+        about_file: Other arguments of `load_checkpoint`.
 
     Raises:
         CheckpointError: A file cannot be read.
@@ -149,7 +149,7 @@ def model_in_training(
     tokens: Tokens | None,
     vocabulary: Mapping[str, int] | None,
 ) -> Model:
-    """Return the interp.Model that a loop trains: one that the caller made, or one of a module and its task."""
+    """Return the interp.Model that a loop trains: the caller's, or one made of a module and its task."""
     if isinstance(source, Model):
         if not task is split is seed is tokens is vocabulary is None:
             raise ConfigError("an interp.Model carries its own task, split and tokens; give them to it instead.")
@@ -170,7 +170,7 @@ def model_to_compare(source: object, name: str) -> OneModel:
 
 
 def one_run(source: object, taker: str) -> Run:
-    """Return the run that a caller gives; ConfigError, in the name of the function that takes it, for anything else."""
+    """Return a caller's run; ConfigError, which names the function that takes it, for anything else."""
     if isinstance(source, Run):
         return source
     if isinstance(source, str | os.PathLike):
@@ -179,7 +179,7 @@ def one_run(source: object, taker: str) -> Run:
 
 
 def one_record(source: object, taker: str) -> Run | pd.DataFrame:
-    """Return a frame of losses, accuracies or measures as it is, the frame of the path of a log, or else a run."""
+    """Return a frame as it is, the frame of a log for its path, or else a run."""
     if isinstance(source, pd.DataFrame):
         return source
     if isinstance(source, str | os.PathLike):
@@ -193,7 +193,7 @@ def one_record(source: object, taker: str) -> Run | pd.DataFrame:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """What figures are drawn of: a run, a model (with its run, if it has one), or the frame of a log."""
+    """An opened source of figures: a run, a model (with its run, if it has one), or the frame of a log."""
 
     run: Run | None = None
     model: Checkpoint | Model | None = None
@@ -201,13 +201,13 @@ class Opened:
 
 
 def opened(source: object, taker: str, of: str | None = None, **about: Any) -> Opened:
-    """Open what a caller gives to be drawn.
+    """Open a caller's source of figures.
 
     Args:
         source: A Run, a Checkpoint, an interp.Model, the frame of a log, or the path of one of these.
         taker: The function or figure that takes it, for errors.
-        of: "run" where a whole training is wanted, "model" where one model is; None for whatever it is.
-        about: What `load_run` and `load_checkpoint` take besides a path.
+        of: "run" for a whole training, "model" for one model, None for either.
+        about: Arguments of `load_run` and `load_checkpoint` besides a path.
     """
     if isinstance(source, str | os.PathLike):
         if of != "model" and is_log(source):
@@ -226,7 +226,7 @@ def opened(source: object, taker: str, of: str | None = None, **about: Any) -> O
 
 
 def threads_for(network: Measurable, p: int, threads: int | None) -> int:
-    """Return on how many threads a model of this network is measured."""
+    """Return the number of threads on which a model of this network is measured."""
     if network.width is None:  # of unknown cost
         return wanted_threads(threads)
     return for_network(p * p, network.width, p, threads)

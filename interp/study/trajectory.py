@@ -34,11 +34,13 @@ ALIGNMENTS = (
 
 
 class Arrays(Mapping[str, Shaped[np.ndarray, "checkpoint ..."]]):
-    """Measures that are arrays, over training: `arrays["embedding_norms"]` is [checkpoint, p], a row of the frame each.
+    """Measures that are arrays, over training: `arrays["embedding_norms"]` is [checkpoint, p], as the frame's rows.
 
-    steps [checkpoint]    the step of each
-    train_mask [p, p]     true = train pair; None if the split is unknown
     A checkpoint at which a measure could not be computed holds NaN (False in an array of truth values).
+
+    Attributes:
+        steps: The step of each checkpoint, [checkpoint].
+        train_mask: True for train pairs, [p, p]; None if the split is unknown.
     """
 
     def __init__(
@@ -79,25 +81,31 @@ def trajectory(
     arrays: Iterable[str | Callable[[Subject], Any]] = (),
     keep: bool = True,
 ) -> pd.DataFrame:
-    """The measures of every checkpoint of a run that are numbers, one row a checkpoint, ascending in `step`.
+    """Return the measures of every checkpoint of a run that are numbers, one row per checkpoint, ascending in `step`.
 
     Columns: every measure that is a number, `excluded_loss_K` of each key frequency K, `cos_coefficient_k` of every k,
-    and those that other measures declare (`interp.measure`); what a run cannot give is NaN. `measures` names which to
-    compute, as names or functions; by default all that are not on request, and `embedding_alignment` and
-    `neuron_logit_alignment`, of W_E and W_L with those of the last checkpoint. The losses are over the p number tokens,
-    as everywhere but in `run.history`, where "=" counts too. `df.attrs["key_frequencies"]` holds the key frequencies,
-    which are those of `progress_measures` at every step unless given, `df.attrs["key_step"]` the step of the checkpoint
-    that has them (None if they were given), and `df.attrs["p"]` the modulus. `df.attrs["missing"]` gives the reason of
-    each measure that no checkpoint has; of those that `measures` names it is a warning too.
+    and those that other measures declare (`interp.measure`); NaN if the run lacks one. The losses are over the p number
+    tokens, as everywhere but in `run.history`, where "=" counts too. `df.attrs` holds "key_frequencies", by default
+    those of `progress_measures` at every step; "key_step", the step of their checkpoint (None if they were given); "p";
+    and "missing", the reason of each measure that no checkpoint has.
 
-    `arrays` names measures whose arrays are wanted too: `df.attrs["arrays"]["embedding_norms"]` is [checkpoint, p].
+    Each checkpoint is read once. One that cannot be read is left out, and a measure of yours that fails is NaN there,
+    each with a warning.
 
-    Each checkpoint is read once. Unless `keep` is false, the result is kept in measures.parquet beside those of a run
-    directory: a second call reads it, and computes only what is new or changed. All is made anew when the key
-    frequencies, the split or the definitions changed, or with `refresh`; a measure of yours is kept only if it has a
-    `version`, arrays never. Nothing is written into a directory that may not be written to, nor beside a file of
-    another's code. A checkpoint that cannot be read is left out, and a measure of yours that fails is NaN there, each
-    with a warning. `threads` is as in `progress_measures`.
+    Args:
+        key_frequencies, share, threads: As in `progress_measures`.
+        refresh: Compute everything anew.
+        measures: The measures to compute, as names or functions, with a warning for each that is missing. By default
+            all that are not on request, and `embedding_alignment` and `neuron_logit_alignment`, of W_E and W_L with
+            those of the last checkpoint.
+        arrays: Measures whose arrays are wanted too: `df.attrs["arrays"]["embedding_norms"]` is [checkpoint, p].
+        keep: Keep the result in measures.parquet beside a run directory of interp that may be written to. A second call
+            computes only the rest, or everything if the key frequencies, the split or the definitions changed. Arrays,
+            and measures of yours without a `version`, are not kept.
+
+    Raises:
+        CheckpointError: The run has no readable checkpoint.
+        ConfigError: An argument does not fit the run.
     """
     run = one_run(run, "trajectory()")
     share = checked_share(share)
@@ -131,7 +139,7 @@ def trajectory(
 
 
 class _Table:
-    """The rows of a trajectory: those that are known, and at each checkpoint the measures that are still lacking."""
+    """The rows of a trajectory that are known, and the measures that each checkpoint still lacks."""
 
     def __init__(
         self, run: Run, wanted: list[Measure], of_arrays: list[Measure], rows: dict[int, Row], kept: Kept | None
@@ -145,7 +153,7 @@ class _Table:
         self._arrays: dict[int, dict[str, np.ndarray | None]] = {}
 
     def measure(self, subjects: RunSubjects, workers: int, progress: bool) -> None:
-        """Measure the checkpoints that lack something, several at a time where that is safe."""
+        """Measure the checkpoints that lack measures, several at a time if that is safe."""
 
         @computing()
         def measure(step: int) -> None:
@@ -162,7 +170,7 @@ class _Table:
             each_checkpoint(measure, self.todo, workers if ours else 1, bar, total)
 
     def collect(self) -> None:
-        """Add what was measured to the rows; a checkpoint that cannot be read is left out, with a warning."""
+        """Add the new values to the rows; a checkpoint that cannot be read is left out, with a warning."""
         for step in self.todo:
             values = self._found[step]
             if isinstance(values, CheckpointError):
@@ -185,7 +193,7 @@ class _Table:
             warn(f"{name} is NaN at {len(steps)} of {len(self.rows)} checkpoints (step {where}): {why}.")
 
     def frame(self, subjects: RunSubjects) -> pd.DataFrame:
-        """Return the wanted measures as a frame, with what they rest on as its attrs."""
+        """Return the wanted measures as a frame, with key frequencies, doubts and reasons in its attrs."""
         frame = frame_of({step: {one.name: row[one.name] for one in self.wanted} for step, row in self.rows.items()})
         frame.attrs |= {
             "key_frequencies": subjects.keys.found,
@@ -205,7 +213,7 @@ class _Table:
 
 
 def _array(one: Measure, value: Any) -> np.ndarray | None:
-    """Return a result as an array, None where it is missing; ConfigError for a measure that is none."""
+    """Return a result as an array, None if missing; ConfigError for a measure that is not an array."""
     if isinstance(value, np.ndarray | None):
         return value
     raise ConfigError(

@@ -182,7 +182,7 @@ def test_a_record_goes_on_and_knows_another_loop(tmp_path):
         Recorder(other, Task(P), MASK, tokens="ab", path=file, every=10)(0)
     pd.testing.assert_frame_equal(pd.read_parquet(file), second.frame)
     file.write_bytes(b"PAR1 and no more")
-    with pytest.raises(CheckpointError, match="is no record of a Recorder"):
+    with pytest.raises(CheckpointError, match="is not the record of a Recorder"):
         Recorder(other, Task(P), MASK, tokens="ab", path=file)
 
 
