@@ -120,12 +120,11 @@ def sweep(
 
 
 def _print_estimate(found: Estimate) -> None:
-    rows = found.runs
-    for row in rows.to_dict("records"):
+    for row in found.runs.to_dict("records"):
         state = "done" if row["done"] else _duration(float(row["seconds"]))
         say(f"{row['run']}  {state:>8}  {row['settings']}")
     say(
-        f"{len(rows)} runs, {int(rows['done'].sum())} of them done; the others take about "
+        f"{len(found.runs)} runs, {int(found.runs['done'].sum())} of them done; the others take about "
         f"{_duration(found.seconds)} with {found.workers} workers, less where they end early."
     )
 

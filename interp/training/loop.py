@@ -48,14 +48,8 @@ from interp.utils.threads import for_network, on, wanted
 from interp.utils.torch_state import computing
 
 _STATE_SECONDS = 20.0  # a kill loses at most so much work, however sparse the checkpoints
-
-
 OnRecord = Callable[[int, dict[str, float]], object]
-
-
 OnCheckpoint = Callable[[Checkpoint], object]
-
-
 # The settings that may change when a run is resumed.
 _MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # steps only with a constant learning rate
 

@@ -18,11 +18,7 @@ _SETTINGS = (
     "use_attn_scale", "attn_scale", "scale_attn_by_inverse_layer_idx", "parallel_attn_mlp", "positional_embedding_type",
     "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
 )  # fmt: skip
-
-
 _PLAIN = str | bool | int | float
-
-
 SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
 
 

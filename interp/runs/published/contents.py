@@ -26,20 +26,12 @@ from interp.utils.errors import CheckpointError, ConfigError, warn
 from interp.utils.files import read_json
 
 _COUNTED = ("step", "global_step", "epoch", "iteration", "iter")
-
-
 _EPOCHS, _CHECKPOINT_EPOCHS = ("epochs", "steps"), ("checkpoint_epochs", "checkpoint_steps")
-
-
 _RUNS = (
     ("state_dicts", (*_EPOCHS, *_CHECKPOINT_EPOCHS)),
     ("checkpoints", (*_CHECKPOINT_EPOCHS, *_EPOCHS)),
 )  # the names of the lists of checkpoints and, in order of preference, of the lists of their steps
-
-
 _STORED_SPLITS = (("train_indices", "test_indices"), ("train_data", "test_data"))
-
-
 # Lists that are no record of a training.
 _NO_RECORDS = {
     *STATE_KEYS, *_EPOCHS, *_CHECKPOINT_EPOCHS, *(many for many, _ in _RUNS),

@@ -144,26 +144,16 @@ PAPER = Layout(
     },
     ignored=("blocks.0.attn.mask",),
 )
-
-
 PROPERTIES = Layout(
     "TransformerLens 1.x to 3.x property names",
     {name: (key, _same(axes)) for name, (key, axes) in TRANSFORMER.items()},
     ignored=("blocks.0.attn.mask", "blocks.0.attn.IGNORE", "x_embed", "y_embed"),
 )
-
-
 BRIDGE_STATE = Layout("TransformerLens 4 bridge", BRIDGE)
-
-
 OURS = Layout("interp's own names", {name: (name, _same(axes)) for name, (_, axes) in TRANSFORMER.items()})
-
-
 ONE_HIDDEN_LAYER = Layout(
     "one hidden layer (W_x, W_y, W, W_U)", {name: (name, _same(axes)) for name, axes in OneHiddenLayer().axes().items()}
 )
-
-
 LAYOUTS = (PAPER, PROPERTIES, BRIDGE_STATE, OURS, ONE_HIDDEN_LAYER)
 
 

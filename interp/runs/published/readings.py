@@ -61,6 +61,10 @@ class FileOptions:
             raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(self.task)}.")
         return self.task or told
 
+    @property
+    def split_origin(self) -> Origin:
+        return "recorded" if self.split is None else "given"
+
     def given(self) -> list[str]:
         """Return the names of the options that the caller gave."""
         return [name for name in self.__dataclass_fields__ if getattr(self, name) is not None]
@@ -423,10 +427,6 @@ def split_of(contents: Contents, options: FileOptions, task: Task, quiet: bool =
             "pairs; the one given is used. Leave split and seed out to use the file's."
         )
     return given
-
-
-def origin_of_split(contents: Contents, options: FileOptions) -> Origin:
-    return "recorded" if options.split is None else "given"
 
 
 def loss_doubts(
