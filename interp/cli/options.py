@@ -19,7 +19,6 @@ DOUBTFUL = 3  # exit status if it is doubtful what a model learned
 Preset = Annotated[
     str | None,
     typer.Option(
-        "--preset",
         help="Settings to begin with. fast: p = 37 with six tenths of the pairs, which memorizes by step 80 and "
         "generalizes between steps 310 and 1,910 (20 seeds, six times each), in half a minute on one core.",
         metavar="NAME",

@@ -58,7 +58,7 @@ def _parameter_of(name: str) -> inspect.Parameter:
     kind: Any = str if name == "checkpoint_steps" else setting.type
     panel = "Variations" if name in _VARIATIONS else None
     option = typer.Option(_option_of(name), help=escape(said), metavar=metavar, rich_help_panel=panel)
-    annotation = Annotated[kind | None if setting.optional else kind, option]
+    annotation: Any = Annotated[kind | None if setting.optional else kind, option]
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation)
 
 

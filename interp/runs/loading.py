@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool
 from torch import Tensor
 
 from interp.networks import Network
@@ -170,7 +169,7 @@ def find_run(file: Path, name: Path | str, options: FileOptions) -> Run | None:
     if not contents.states:
         return None
     interpretation = resolve(contents, options)
-    run = _run(file, contents, interpretation, split_of(contents, options, interpretation.task), options.split_origin)
+    run = _run(file, contents, interpretation, options)
     check_run(contents, interpretation, run)
     return run
 
@@ -186,14 +185,9 @@ def is_ours(file: Path) -> bool:
     return is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
 
 
-def _run(
-    file: Path,
-    contents: Contents,
-    interpretation: Interpretation,
-    mask: Bool[Tensor, "p p"] | None,
-    split_origin: Origin,
-) -> Run:
+def _run(file: Path, contents: Contents, interpretation: Interpretation, options: FileOptions) -> Run:
     opened, network = stamp_of(file), interpretation.architecture
+    mask = split_of(contents, options, interpretation.task)
     sources = {
         step: _Epoch(contents.path, contents.layout, network, step, state, file, opened)
         for step, state in contents.states.items()
@@ -201,7 +195,7 @@ def _run(
     history = contents.history  # read now, since it may be mapped from the file too
     return Run(
         contents.path, interpretation.task, network, sources, lambda: history, mask,
-        task_origin=interpretation.origin, split_origin=split_origin,
+        task_origin=interpretation.origin, split_origin=options.split_origin,
     )  # fmt: skip
 
 
@@ -313,8 +307,8 @@ def load(file: Path, name: Path | str, options: FileOptions, step: int | None) -
         assert bridge is not None
         return bridge
     interpretation = resolve(contents, options)
-    mask, split_origin = split_of(contents, options, interpretation.task), options.split_origin
-    run = _run(file, contents, interpretation, mask, split_origin) if contents.states else None
+    run = _run(file, contents, interpretation, options) if contents.states else None
+    mask = split_of(contents, options, interpretation.task) if run is None else run.train_mask
     if run is not None and (step is not None or contents.single is None):
         check_run(contents, interpretation, run)
         return run.last_readable(warned=True) if step is None else run.at(step)
@@ -324,8 +318,8 @@ def load(file: Path, name: Path | str, options: FileOptions, step: int | None) -
     weights = weights_of(name, contents.layout, contents.single, network)
     doubts = loss_doubts(contents, interpretation, mask, weights, contents.step)
     return Checkpoint(
-        weights, network, interpretation.task, contents.step, mask, name, run, interpretation.origin, split_origin,
-        doubts,
+        weights, network, interpretation.task, contents.step, mask, name, run, interpretation.origin,
+        options.split_origin, doubts,
     )  # fmt: skip
 
 

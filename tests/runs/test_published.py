@@ -335,7 +335,7 @@ def test_the_configuration_of_a_real_bridge_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"n_layers": 2}, "says n_layers 2 in its config, which is not the model that interp computes"),
+        ({"n_layers": 2}, "says n_layers 2 in its config, and interp computes no such model"),
         ({"positional_embedding_type": "rotary"}, "says positional_embedding_type 'rotary'"),
         ({"use_attn_scale": False}, "says use_attn_scale False"),
         ({"d_model": 99}, "says d_model 99 in its config and holds weights of d_model 16; the file disagrees"),
@@ -1163,7 +1163,7 @@ def test_a_file_of_another_kind_is_said(tmp_path, content, said):
         ),
         ("paper", {"attention_coefficient": 1.5}, "attention_coefficient must be .* at most 1; got 1.5"),
         ("paper", {"n_heads": 3}, "has 2 heads, not 3"),
-        ("bridge", {"n_heads": 5}, "heads of 12 in all, which n_heads 5 cannot share equally"),
+        ("bridge", {"n_heads": 5}, "heads of 12 in all, which n_heads must divide; got 5"),
         ("paper", {"step": 5}, "does not tell its step; leave step out"),
         ("constant attention", {}, r"give attention_coefficient \(--attention-coefficient\): 1 for softmax alone"),
         ("one hidden layer, summed", {"attention_coefficient": 0.5}, "one hidden layer and has no attention"),

@@ -150,7 +150,7 @@ def test_the_bare_state_of_a_bridge_is_read_with_what_its_shapes_leave_open(tmp_
         torch.testing.assert_close(found, logits, rtol=0, atol=1e-6 * float(logits.abs().max()))
         with pytest.raises(ConfigError, match="softmax attention alone; leave attention_coefficient out"):
             interp.load_checkpoint(tmp_path / "bare.pt", **told, n_heads=2, attention_coefficient=0.5)
-        with pytest.raises(ConfigError, match="heads of 16 in all, which n_heads 3 cannot share equally"):
+        with pytest.raises(ConfigError, match="heads of 16 in all, which n_heads must divide; got 3"):
             interp.load_checkpoint(tmp_path / "bare.pt", **told, n_heads=3)
 
 

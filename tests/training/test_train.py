@@ -264,7 +264,7 @@ def test_a_second_training_into_one_directory_is_refused(tmp_path):
     try:
         wait_for(path / "checkpoints" / "step_00000000.safetensors", process)
         process.send_signal(signal.SIGSTOP)  # held still, and still the owner
-        with pytest.raises(TrainingError, match="another training is writing to"):
+        with pytest.raises(TrainingError, match="Another training is writing to"):
             interp.train(None, path, resume=True, progress=False)
     finally:
         process.kill()

@@ -12,7 +12,7 @@ from interp.subjects.state_dicts import State
 from interp.utils.arguments import given, one_of
 from interp.utils.errors import CheckpointError, ConfigError
 
-# What a config says beside the sizes, which the tensors tell.
+# Settings that a config tells, beside the sizes, which the tensors tell.
 _SETTINGS = (
     "n_heads", "d_head", "act_fn", "normalization_type", "attention_dir", "eps", "final_rms", "attn_only", "gated_mlp",
     "use_attn_scale", "attn_scale", "scale_attn_by_inverse_layer_idx", "parallel_attn_mlp", "positional_embedding_type",
@@ -33,7 +33,7 @@ def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | st
     said = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
     if odd := [name for name, value in said.items() if not isinstance(value, _PLAIN)]:
         raise CheckpointError(f"{path}: {odd[0]} must be a word or a number; got {given(said[odd[0]])}.")
-    said.setdefault("normalization_type", None)  # whose default in TransformerLens is a norm
+    said.setdefault("normalization_type", None)  # else TransformerLens takes a norm
     if said["normalization_type"] is not None:
         one_of("normalization_type", said["normalization_type"], ("LN", "LNPre", "RMS", "RMSPre"))
     n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d+)\.", key)))

@@ -1,4 +1,4 @@
-"""The contents of a file of another's code: state dicts in one layout, by epoch or alone, and what lies beside them."""
+"""The contents of a file that other code wrote: state dicts in one layout, by epoch or alone, and other values."""
 
 from __future__ import annotations
 
@@ -44,10 +44,12 @@ _NO_RECORDS = {
 class Contents:
     """The contents of one file.
 
-    layout  the layout of its state dicts
-    states  the state dicts of a whole run by epoch, in the file's order; empty if it holds one model
-    single  the model that is not part of a run, or that a run ends with
-    beside  the file's other values by name
+    Attributes:
+        path: The file, as the user calls it.
+        layout: The layout of its state dicts.
+        states: The state dicts of a whole run by epoch, in the file's order; empty if it holds one model.
+        single: The model that is not part of a run, or with which a run ends; None if there is none.
+        beside: All values of the file by name.
     """
 
     path: Path | str
@@ -96,9 +98,10 @@ class Contents:
         return {}
 
     def setting(self, *names: str) -> Any:
-        """Return the word or number that the configuration, or else the file, gives under one of these names.
+        """Return the word or number under one of these names in the configuration or else the file; None if absent.
 
-        None if neither has one. Raises CheckpointError if it is something else.
+        Raises:
+            CheckpointError: The value is of another kind.
         """
         for said in (self.settings, self.beside):
             for name in names:
@@ -132,10 +135,7 @@ class Contents:
         return self.number("frac_train", "train_fraction") or PAPER_FRACTION
 
     def mask(self, p: int) -> Bool[Tensor, "p p"] | None:
-        """Return the split that the file holds, or that the paper's configuration names; None if neither.
-
-        Raises ConfigError if it does not fit p.
-        """
+        """Return the split that the file holds or the paper's configuration names; ConfigError if it does not fit p."""
         for names in _STORED_SPLITS:
             train, test = (_array(self.beside.get(name)) for name in names)
             if train is not None:
@@ -143,11 +143,8 @@ class Contents:
             if test is not None:
                 of_test = as_mask(test, None, p)
                 return None if of_test is None else ~of_test
-        if (
-            self.layout is PAPER
-            and self.settings.get("frac_train") is not None
-            and self.settings.get("seed") is not None
-        ):
+        told = all(self.settings.get(name) is not None for name in ("frac_train", "seed"))
+        if self.layout is PAPER and told:
             return as_mask("paper", self.whole("seed"), p, self.fraction)
         return None
 
@@ -173,17 +170,15 @@ def read_contents(file: Path, path: Path | str) -> Contents:
                 f"{path} holds {some(found) or 'nothing'}, and no state dict; expected one, bare or under "
                 f"{', '.join(STATE_KEYS)}, state_dicts or checkpoints."
             )
-    if single is not None:
-        layout = recognise(path, single)
-    else:
-        layout = recognise(f"{path}, epoch {max(states)},", states[max(states)])
+    last = f"{path}, epoch {max(states)}," if single is None else path
+    layout = recognise(last, states[max(states)] if single is None else single)
     if layout.layers is not None and not ("config" in raw or "cfg" in raw):
         raw = {**raw, "config": settings_beside(file)}
     return Contents(path, layout, states, single, raw)
 
 
 def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str, Any], int | None]:
-    """Return the state dict that a file holds, in whatever layout, the configuration beside it, and its step."""
+    """Return the state dict in a file of any layout, the configuration beside it, and its step."""
     raw = read_data(file, path)
     raw = raw if isinstance(raw, Mapping) else {}
     state = state_in(raw)
@@ -216,9 +211,8 @@ def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Pa
     lists = {name: listed for name in counts if (listed := _listed(raw.get(name))) is not None}
     fitting = {name: listed for name, listed in lists.items() if len(listed) == number}
     if not fitting:
-        have = (
-            " and ".join(f"{len(listed)} {name}" for name, listed in lists.items()) or f"no {' or '.join(counts[:2])}"
-        )
+        listing = " and ".join(f"{len(listed)} {name}" for name, listed in lists.items())
+        have = listing or f"no {' or '.join(counts[:2])}"
         raise CheckpointError(
             f"{path} must hold a list of checkpoints and one of their steps, equally long; it holds {number} "
             f"checkpoints under {many} and {have}."
