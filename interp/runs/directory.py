@@ -326,7 +326,9 @@ def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
         model, origin = network_of(header["model"]), _origin(header, "task_origin")
         about = About(int(header["step"]), Task(**header["task"]), model, origin)
     except (KeyError, ValueError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
+        raise CheckpointError(
+            f"{file} must tell its step, task and model; its header does not ({error!r}). Replace it from a copy."
+        ) from None
     try:
         check_weights(weights, about.model)
     except ConfigError as error:

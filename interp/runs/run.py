@@ -65,7 +65,7 @@ class Checkpoint:
         path: The file or address that it came from.
         run: The run that it belongs to, which names the key frequencies (`ProgressMeasures.key_step`).
         task_origin: Source of the task: "recorded" in its file, "given" by the caller, or "assumed".
-        split_origin: Source of the split, likewise.
+        split_origin: Source of the split, in one of these words.
         doubts: Doubts that reading its file left, in sentences.
     """
 
@@ -99,7 +99,7 @@ class Checkpoint:
         """Return this model as a subject of measures.
 
         Args:
-            supplied: Results by quantity, used in place of computing them.
+            supplied: Functions by quantity, whose results are used in place of computing it.
             final: Function that returns the last checkpoint of its run as a subject; by default it is read.
         """
         run = self.run

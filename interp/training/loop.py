@@ -227,7 +227,7 @@ class Session:
         self.step, self.history = (0, []) if start else restore(path, self.weights, self.updates)
         if self.step > config.steps:
             raise ConfigError(
-                f"{path} already stands at step {self.step:,}, past the {config.steps:,} steps asked for; ask for more."
+                f"steps must be at least {self.step:,}, where {path} stands; got {config.steps:,}. Give more."
             )
         self._write_settings()  # before all else, since they make the directory a run
         if start:

@@ -38,8 +38,7 @@ class Start:
             )
         if config.init_scale != 1:
             raise ConfigError(
-                f"init_scale scales random weights, and start gives others; got init_scale={config.init_scale:g} "
-                "beside start. Leave it at 1."
+                f"init_scale must be 1 beside start, whose weights are not random; got {config.init_scale:g}."
             )
         _check_sizes(checkpoint.weights, config.model.initial_weights(0))
         home = _home_of_state(checkpoint) if with_optimizer else None

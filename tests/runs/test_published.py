@@ -722,7 +722,7 @@ def test_two_counts_of_the_same_checkpoints_are_said(small_run, tmp_path):
     same = interp.load_run(write(tmp_path / "same.pth", {**content, "steps": torch.tensor([0, 20, 40, 60])}))
     assert same.steps == (0, 20, 40, 60)
     other = write(tmp_path / "other.pth", {**content, "steps": [0, 200, 400, 600]})
-    with pytest.warns(UserWarning, match="counts its checkpoints in epochs and, otherwise, in steps; epochs is used"):
+    with pytest.warns(UserWarning, match="counts its checkpoints in epochs, and differently in steps; epochs is used"):
         assert interp.load_run(other).steps == (0, 20, 40, 60)
 
 
@@ -1056,7 +1056,7 @@ def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp
     said = str(error.value)
     assert "embed.W_E [16, 12]" in said
     assert "Nearest is paper" in said
-    assert "but it lacks blocks.0.mlp.b_in; has blocks.0.mlp.bias beside" in said
+    assert "but it lacks blocks.0.mlp.b_in; also has blocks.0.mlp.bias" in said
     for known in ("TransformerLens 1.x to 3.x", "TransformerLens 4 bridge", "one hidden layer", "interp's own"):
         assert known in said
 

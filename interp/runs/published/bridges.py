@@ -18,7 +18,6 @@ _SETTINGS = (
     "use_attn_scale", "attn_scale", "scale_attn_by_inverse_layer_idx", "parallel_attn_mlp", "positional_embedding_type",
     "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
 )  # fmt: skip
-_PLAIN = str | bool | int | float
 SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
 
 
@@ -31,7 +30,7 @@ def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | st
             f"{Path(str(path)).stem}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
         )
     said = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
-    if odd := [name for name, value in said.items() if not isinstance(value, _PLAIN)]:
+    if odd := [name for name, value in said.items() if not isinstance(value, str | bool | int | float)]:
         raise CheckpointError(f"{path}: {odd[0]} must be a word or a number; got {given(said[odd[0]])}.")
     said.setdefault("normalization_type", None)  # else TransformerLens takes a norm
     if said["normalization_type"] is not None:

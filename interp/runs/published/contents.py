@@ -89,13 +89,7 @@ class Contents:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The configuration saved beside the weights, as a dict or as one of TransformerLens' objects."""
-        for key in ("config", "cfg"):
-            said = self.beside.get(key)
-            if isinstance(said, SavedConfig):
-                return vars(said)
-            if isinstance(said, Mapping):
-                return said
-        return {}
+        return _config_in(self.beside)
 
     def setting(self, *names: str) -> Any:
         """Return the word or number under one of these names in the configuration or else the file; None if absent.
@@ -160,7 +154,8 @@ def read_contents(file: Path, path: Path | str) -> Contents:
     single = named_state(raw)
     states: dict[int, State] = {}
     for many, counts in _RUNS:
-        if many in raw and not (single and not _length(raw[many])):
+        listed = isinstance(raw.get(many), Sequence) and len(raw[many]) > 0
+        if many in raw and (listed or not single):
             states = _states(raw, many, counts, path)
     if single is None and not states:
         single = tensors_in(raw)
@@ -181,11 +176,16 @@ def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str
     """Return the state dict in a file of any layout, the configuration beside it, and its step."""
     raw = read_data(file, path)
     raw = raw if isinstance(raw, Mapping) else {}
-    state = state_in(raw)
-    said: Any = next((raw[key] for key in ("config", "cfg") if isinstance(raw.get(key), SavedConfig | Mapping)), {})
     counted = next((key for key in _COUNTED if raw.get(key) is not None), None)
     step = None if counted is None else _whole(raw[counted], path, counted)
-    return state, (vars(said) if isinstance(said, SavedConfig) else said), step
+    return state_in(raw), _config_in(raw), step
+
+
+def _config_in(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration among a file's values, a dict or an object of TransformerLens; empty if none."""
+    found = (values[key] for key in ("config", "cfg") if isinstance(values.get(key), SavedConfig | Mapping))
+    config: Any = next(found, {})
+    return vars(config) if isinstance(config, SavedConfig) else config
 
 
 def settings_beside(path: Path) -> Mapping[str, Any]:
@@ -199,10 +199,6 @@ def settings_beside(path: Path) -> Mapping[str, Any]:
             if isinstance(found, dict) and "n_heads" in found:
                 return found
     return {}
-
-
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, Sequence) else 0
 
 
 def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Path | str) -> dict[int, State]:
@@ -222,7 +218,7 @@ def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Pa
     counted, *others = fitting
     steps = [_whole(epoch, path, f"one of {counted}") for epoch in fitting[counted]]
     if other := [name for name in others if fitting[name] != fitting[counted]]:
-        warn(f"{path} counts its checkpoints in {counted} and, otherwise, in {', '.join(other)}; {counted} is used.")
+        warn(f"{path} counts its checkpoints in {counted}, and differently in {', '.join(other)}; {counted} is used.")
     if twice := sorted({step for step in steps if steps.count(step) > 1}):
         raise CheckpointError(
             f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counted}; each checkpoint "

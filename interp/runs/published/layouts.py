@@ -65,7 +65,7 @@ class Layout:
         beside = [key for key in state if key not in self.known]
         strange = [f"{key} as {why}" for key, _ in self.keys.values() if key in state and (why := _oddity(state[key]))]
         found = [f"lacks {', '.join(lacking)}"] if lacking else []
-        found += [f"has {some(beside)} beside"] if beside else []
+        found += [f"also has {some(beside)}"] if beside else []
         if strange:
             found.append(f"has {some(strange)}, expected plain tensors of floats")
         try:
@@ -190,8 +190,8 @@ def recognise(path: Path | str, state: State) -> Layout:
             return layout
 
     def nearness(layout: Layout) -> tuple[int, int]:
-        fitting = [key for key, pattern in layout.keys.values() if key in state and _fits(state[key], pattern)]
-        return len(fitting), -len(misfits[layout.name])
+        there = [(state[key], _axes(pattern)) for key, pattern in layout.keys.values() if key in state]
+        return sum(tensor.ndim == len(axes) for tensor, axes in there), -len(misfits[layout.name])
 
     nearest = max(layouts, key=nearness)
     hint = ""
@@ -208,7 +208,3 @@ def recognise(path: Path | str, state: State) -> Layout:
         f"{nearest.name}, but it {'; '.join(misfits[nearest.name])}. Known layouts: "
         f"{'; '.join(layout.name for layout in layouts)}.{hint}"
     )
-
-
-def _fits(tensor: Tensor, pattern: str) -> bool:
-    return tensor.ndim == len(_axes(pattern))
