@@ -47,7 +47,7 @@ from interp.utils.files import PathLike, as_path, look_up, make_folder, names_in
 from interp.utils.threads import for_network, on, wanted
 from interp.utils.torch_state import computing
 
-_STATE_SECONDS = 20.0  # between two saved states, so that a kill loses no more work
+_STATE_SECONDS = 20.0  # between two saved states, at most: a kill loses no more work
 OnRecord = Callable[[int, dict[str, float]], object] | None
 OnCheckpoint = Callable[[Checkpoint], object] | None
 _MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # at a resume; steps only with a constant learning rate

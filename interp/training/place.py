@@ -24,7 +24,9 @@ def locked(path: Path) -> Iterator[None]:
         try:
             held = filelock.FileLock(path / LOCK).acquire(timeout=0)
         except filelock.Timeout:  # an OSError too
-            raise TrainingError(f"Another training is writing to {path}; wait for it or name another one.") from None
+            raise TrainingError(
+                f"Another training is writing to {path}; wait for it or name another directory."
+            ) from None
     with held:
         yield
 

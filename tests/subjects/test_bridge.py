@@ -80,7 +80,7 @@ def test_what_a_bridges_file_does_not_tell_or_tells_wrong_is_a_sentence(tmp_path
     for name, content, said in (
         ("bare", state, r"does not tell its activation, .* give activation \(--activation\), or save its config"),
         ("size", {"model": state, "config": config | {"d_model": 8}}, "the file disagrees with itself"),
-        ("heads", {"model": state, "config": config | {"n_heads": 10**9}}, "which n_heads 1000000000 cannot share"),
+        ("heads", {"model": state, "config": config | {"n_heads": 10**9}}, "which n_heads must divide; got 1000000000"),
         (
             "norm",
             {"model": state, "config": config | {"normalization_type": "odd"}},
@@ -174,7 +174,7 @@ def test_a_training_of_a_bridge_is_converted(tmp_path):
         for one in (found, again):
             torch.testing.assert_close(one, logits, rtol=0, atol=1e-6 * float(logits.abs().max()))
     torch.save({"state_dicts": states, "epochs": [0, 100], "config": config | {"eps": 1e-3}}, tmp_path / "eps.pt")
-    with pytest.raises(ConfigError, match=r"says eps 0\.001 in its config, which is not the model that interp"):
+    with pytest.raises(ConfigError, match=r"says eps 0\.001 in its config, and interp computes no such model"):
         interp.load_run(tmp_path / "eps.pt")
 
 

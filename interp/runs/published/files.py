@@ -176,5 +176,5 @@ def _imports(file: Path, zipped: bool, message: str) -> list[str]:
                 elif isinstance(argument, str):
                     words.append(argument)
         return sorted(set(names)) or re.findall(r"GLOBAL (\S+)", message)[:1]
-    except Exception:  # a damaged file, of which the caller says so
+    except Exception:  # a damaged file, which the caller reports
         return re.findall(r"GLOBAL (\S+)", message)[:1]

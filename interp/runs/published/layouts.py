@@ -75,7 +75,7 @@ class Layout:
         return found
 
     def weights(self, state: State, architecture: Network) -> dict[str, Tensor]:
-        """Convert a state dict to interp's weights: float32 copies with our order of axes, which are checked."""
+        """Convert a state dict to interp's weights: float32 copies with our order of axes; ConfigError for misfits."""
         n_heads = architecture.n_heads if isinstance(architecture, Transformer) else 1
         weights = {
             name: oriented(state[key], pattern, n_heads)
