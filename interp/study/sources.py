@@ -67,7 +67,7 @@ class OneModel:
 
 
 def one_model(
-    source: Any,
+    source: object,
     task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -100,18 +100,19 @@ def one_model(
     elif tokens is not None or vocabulary is not None:
         raise ConfigError(
             "tokens and vocabulary say what a module or function reads; leave them out, since a "
-            f"{type(source).__name__} knows its own."
+            f"{'file' if is_path else type(source).__name__} knows its own."
         )
     if is_hooked and known:
         task = _needed_task(source, task)
-        hooks = [point for point in source.hook_dict.values() if point.has_hooks(including_permanent=False)]
+        model: Any = source  # of TransformerLens, which has no types
+        hooks = [point for point in model.hook_dict.values() if point.has_hooks(including_permanent=False)]
         about = Known(task, as_mask(split, seed, task.p), no_split=NO_SPLIT_GIVEN)
 
         def subject(supplied: Supplied | None) -> Subject:
-            return hooked_subject_of(source, replace(about, supplied=supplied or {}))
+            return hooked_subject_of(model, replace(about, supplied=supplied or {}))
 
         return OneModel(task, subject, is_changed=bool(hooks))
-    if is_path:
+    if isinstance(source, str | os.PathLike):
         source = last_checkpoint(source, task, split, seed, **about_file)
     elif not task is split is seed is None:
         if isinstance(source, Model):
@@ -131,7 +132,7 @@ def one_model(
     )
 
 
-def _needed_task(source: Any, task: Any) -> Task:
+def _needed_task(source: object, task: object) -> Task:
     """Return the task; ConfigError for a model that is given without one."""
     if isinstance(task, Task):
         return task
@@ -158,7 +159,7 @@ def model_in_training(
     return Model(source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary)
 
 
-def model_to_compare(source: Any, name: str) -> OneModel:
+def model_to_compare(source: object, name: str) -> OneModel:
     """Return a model that knows its own task; ConfigError for any other, with the name that the caller gave it."""
     if not isinstance(source, str | os.PathLike | Checkpoint | Run | Model):
         raise ConfigError(
@@ -168,7 +169,7 @@ def model_to_compare(source: Any, name: str) -> OneModel:
     return one_model(source)
 
 
-def one_run(source: Any, taker: str) -> Run:
+def one_run(source: object, taker: str) -> Run:
     """Return the run that a caller gives; ConfigError, in the name of the function that takes it, for anything else."""
     if isinstance(source, Run):
         return source
@@ -177,7 +178,7 @@ def one_run(source: Any, taker: str) -> Run:
     raise ConfigError(f"{taker} takes a Run or the path of one; got {given(source)}.")
 
 
-def one_record(source: Any, taker: str) -> Run | pd.DataFrame:
+def one_record(source: object, taker: str) -> Run | pd.DataFrame:
     """Return a frame of losses, accuracies or measures as it is, the frame of the path of a log, or else a run."""
     if isinstance(source, pd.DataFrame):
         return source
@@ -199,7 +200,7 @@ class Opened:
     log: pd.DataFrame | None = None
 
 
-def opened(source: Any, taker: str, of: str | None = None, **about: Any) -> Opened:
+def opened(source: object, taker: str, of: str | None = None, **about: Any) -> Opened:
     """Open what a caller gives to be drawn.
 
     Args:
