@@ -74,8 +74,6 @@ class TwoLayer:
 
 
 SETTINGS = tuple(f.name for f in fields(TwoLayer))
-
-
 _IN_A_BATCH = 8  # more of them no longer fit in the cache
 
 

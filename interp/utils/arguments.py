@@ -19,13 +19,9 @@ from jaxtyping import Float, Int, jaxtyped
 from interp.utils.errors import ConfigError
 
 Numbers = Sequence[float] | Sequence[int] | Float[np.ndarray, " k"] | Int[np.ndarray, " k"] | pd.Series
-
-
 LARGEST = (
     1e75  # float64 holds the fourth power of this and of its inverse, so that no loss overflows or divides by zero
 )
-
-
 _MOST_ENTRIES = 2**31  # of one array of float64: 17 GB
 
 
@@ -160,11 +156,7 @@ def numbers_below(name: str, values: Int[torch.Tensor, "..."], limit: int, least
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
 _ARRAY = re.compile(r"(Float|Int|Bool)\[(Tensor|np\.ndarray), ")
-
-
 _OR_NONE = " | None"
 
 

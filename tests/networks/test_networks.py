@@ -497,7 +497,7 @@ def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_p
 
     first = right(d_hidden=4).sized(7).initial_weights(0)
     for methods, said in [
-        ({"initial_weights": lambda self, seed: {n: w.double() for n, w in first.items()}}, "A is torch.float64"),
+        ({"initial_weights": lambda self, seed: {n: w.double() for n, w in first.items()}}, "A must be float32; got"),
         ({"initial_weights": lambda self, seed: {"A": first["A"], "B": first["B"]}}, "lacks U"),
         (
             {"forward": lambda self, w, pairs, tap: right.forward(self, w, pairs, tap)[:, :3]},
