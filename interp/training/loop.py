@@ -197,7 +197,7 @@ def device_of(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, False):
-        raise ConfigError(f"device is {name!r}, and this machine has none; use cpu.")
+        raise ConfigError(f"device must be one that this machine has; got {name!r}. Use cpu.")
     return device
 
 

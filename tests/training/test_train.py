@@ -359,7 +359,7 @@ def test_a_number_of_a_gpu_counts_those_of_the_machine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [interp.training.loop.device_of(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
-    with pytest.raises(ConfigError, match="device is 'cuda:2', and this machine has none"):
+    with pytest.raises(ConfigError, match="device must be one that this machine has; got 'cuda:2'"):
         interp.training.loop.device_of("cuda:2")
 
 
@@ -425,7 +425,7 @@ def test_settings_come_as_numpy_and_torch_have_them(tmp_path):
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"device is 'cuda:99', and this machine has none"):
+    with pytest.raises(ConfigError, match=r"device must be one that this machine has; got 'cuda:99'"):
         interp.train(replace(SMALL, device="cuda:99"), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
