@@ -1,4 +1,4 @@
-"""How large the problems are: as in the figures of `make paper`, or small enough for a look in seconds."""
+"""The sizes of the problems: as in the figures of `make paper`, or small enough to run in seconds."""
 
 from dataclasses import dataclass
 

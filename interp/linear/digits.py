@@ -1,8 +1,8 @@
 """Double descent of a real network: one hidden layer on scikit-learn's bundled digits, with label noise.
 
 There are 1,797 images of 8 × 8 pixels in ten classes (Alpaydin and Kaynak, 1998). Some train labels are made wrong on
-purpose, but no test labels. Width, samples and epochs can be swept through the interpolation threshold (Nakkiran et al.,
-2020).
+purpose, but no test labels. Width, samples and epochs can be swept through the interpolation threshold, as by Nakkiran
+et al. (2020).
 """
 
 from __future__ import annotations

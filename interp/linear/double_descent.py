@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.linear.least_squares import MOST_DRAWS, Ridge, solved, standard_error
+from interp.linear.least_squares import MOST_DRAWS, TUNED_RIDGES as TUNED_RIDGES, Ridge, solved, standard_error
 from interp.linear.peaks import Descents as Descents, descents as descents
 from interp.linear.problems import RidgeProblem, gaussian_problem
 from interp.linear.random_features import (

@@ -24,6 +24,7 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -433,12 +434,5 @@ def gradients_of(network: Network, weights: Weights, pairs: Pairs) -> Iterator[I
     first = network.input_gradients(weights, next(batches))
     if first is None:
         return None
-
-    def rest() -> Iterator[InputGradients]:
-        yield first
-        for batch in batches:
-            found = network.input_gradients(weights, batch)
-            assert found is not None
-            yield found
-
-    return rest()
+    rest = (network.input_gradients(weights, batch) for batch in batches)
+    return chain([first], (found for found in rest if found is not None))

@@ -15,9 +15,8 @@ from interp.networks.base import at_last, builtin_network, check_weights
 from interp.networks.names import TRANSFORMER_ACTIVATIONS, Activation
 from interp.networks.pairs import FORWARD_BATCH, Pairs
 from interp.networks.taps import HookPoints, Tap, Weights
-from interp.networks.transformer import TokenNetwork, booted, rows_of_numbers
+from interp.networks.transformer import TokenNetwork, booted, equal_heads, rows_of_numbers
 from interp.utils.arguments import one_of, room_for, whole
-from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
 if TYPE_CHECKING:
@@ -68,11 +67,7 @@ class LayeredTransformer(TokenNetwork):
         for name in ("n_layers", "d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_mlp"):
             if (size := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, size, 1))
-        if self.d_model % self.n_heads:
-            raise ConfigError(
-                f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} and "
-                f"n_heads={self.n_heads}."
-            )
+        equal_heads(self.d_model, self.n_heads)
         one_of("activation", self.activation, TRANSFORMER_ACTIVATIONS)
         one_of("normalization", self.normalization, get_args(Normalization))
         rows = (self.d_vocab or 1) + (self.d_vocab_out or 1) + self.n_layers * (4 * self.d_model + 2 * self.d_mlp)

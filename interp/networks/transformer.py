@@ -36,22 +36,19 @@ if TYPE_CHECKING:
 TRANSFORMER: dict[str, tuple[str, tuple[str, ...]]] = {
     "W_E": ("embed.W_E", ("d_vocab", "d_model")),
     "W_pos": ("pos_embed.W_pos", ("n_ctx", "d_model")),
-    "W_Q": ("blocks.0.attn.W_Q", ("n_heads", "d_model", "d_head")),
-    "W_K": ("blocks.0.attn.W_K", ("n_heads", "d_model", "d_head")),
-    "W_V": ("blocks.0.attn.W_V", ("n_heads", "d_model", "d_head")),
+    **{f"W_{name}": (f"blocks.0.attn.W_{name}", ("n_heads", "d_model", "d_head")) for name in "QKV"},
     "W_O": ("blocks.0.attn.W_O", ("n_heads", "d_head", "d_model")),
     "W_in": ("blocks.0.mlp.W_in", ("d_model", "d_mlp")),
     "b_in": ("blocks.0.mlp.b_in", ("d_mlp",)),
     "W_out": ("blocks.0.mlp.W_out", ("d_mlp", "d_model")),
     "b_out": ("blocks.0.mlp.b_out", ("d_model",)),
     "W_U": ("unembed.W_U", ("d_model", "d_vocab_out")),
-    "b_Q": ("blocks.0.attn.b_Q", ("n_heads", "d_head")),
-    "b_K": ("blocks.0.attn.b_K", ("n_heads", "d_head")),
-    "b_V": ("blocks.0.attn.b_V", ("n_heads", "d_head")),
+    **{f"b_{name}": (f"blocks.0.attn.b_{name}", ("n_heads", "d_head")) for name in "QKV"},
     "b_O": ("blocks.0.attn.b_O", ("d_model",)),
     "b_U": ("unembed.b_U", ("d_vocab_out",)),
 }
 OPTIONAL = ("b_Q", "b_K", "b_V", "b_O", "b_U")
+_AXES = {name: axes for name, (_, axes) in TRANSFORMER.items()}
 _SIZES = ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp")
 # name → (key in the state dict of a TransformerBridge, einops pattern from its axes to ours)
 BRIDGE: dict[str, tuple[str, str]] = {
@@ -94,6 +91,16 @@ class TokenNetwork(Network):
 
     def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
         return tokens_for(pairs, self.d_vocab or pairs.p + (self.n_ctx > 2), self.n_ctx)
+
+
+def equal_heads(d_model: int, n_heads: int) -> int:
+    """Return the width of each of n_heads that share d_model equally, or raise ConfigError."""
+    if d_model % n_heads:
+        raise ConfigError(
+            "d_model must be a multiple of n_heads, since heads share it equally; got "
+            f"d_model={d_model} and n_heads={n_heads}."
+        )
+    return d_model // n_heads
 
 
 def tokens_for(pairs: Pairs, d_vocab: int, n_ctx: int) -> Int[Tensor, "n n_ctx"]:
@@ -148,12 +155,7 @@ class Transformer(TokenNetwork):
             if (size := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, size, 1))
         if self.d_head is None:
-            if self.d_model % self.n_heads:
-                raise ConfigError(
-                    f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} "
-                    f"and n_heads={self.n_heads}."
-                )
-            object.__setattr__(self, "d_head", self.d_model // self.n_heads)
+            object.__setattr__(self, "d_head", equal_heads(self.d_model, self.n_heads))
         one_of("activation", self.activation, TRANSFORMER_ACTIVATIONS)
         one_of("init", self.init, INITS)
         heads = self.n_heads * (self.d_head or 1)
@@ -163,7 +165,7 @@ class Transformer(TokenNetwork):
         object.__setattr__(self, "attention_coefficient", coefficient)
 
     def axes(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: axes for name, (_, axes) in TRANSFORMER.items()}
+        return _AXES
 
     @property
     def points(self) -> HookPoints:
@@ -250,7 +252,7 @@ class Transformer(TokenNetwork):
 
     @classmethod
     def sizes_of(cls, weights: Weights) -> dict[str, Any] | None:
-        return sizes_by({name: axes for name, (_, axes) in TRANSFORMER.items()}, OPTIONAL, weights)
+        return sizes_by(_AXES, OPTIONAL, weights)
 
 
 def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:

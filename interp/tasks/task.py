@@ -18,11 +18,8 @@ _NO_FOURIER = {
     "random": "random labels are no function of a ± b, so the Fourier measures are not defined for them",
 }
 _FORMULAS: dict[Operation, str] = {
-    "add": "a + b",
-    "subtract": "a − b",
-    "quadratic": "a² + ab + b²",
-    "random": "random labels",
-}
+    "add": "a + b", "subtract": "a − b", "quadratic": "a² + ab + b²", "random": "random labels",
+}  # fmt: skip
 _SIGNS: dict[Operation, Literal[1, -1]] = {"add": 1, "subtract": -1}
 
 

@@ -380,7 +380,7 @@ def test_what_is_no_network_is_refused(tmp_path):
         ({"network": {"network": "one_hidden_layer", "width": 3}}, "one_hidden_layer has no width; its sizes are"),
         ({"network": {"network": "one_hidden_layer", "d_hidden": 0}}, "d_hidden must be a whole number of at least 1"),
         ({"network": {"network": "layered_transformer", "d_model": 9}}, "d_model must be a multiple of n_heads"),
-        ({"network": {"network": "transformer", "n_ctx": 5}}, "has 5 positions; it needs 3"),
+        ({"network": {"network": "transformer", "n_ctx": 5}}, "n_ctx must be 3, .* got 5 positions"),
         ({"network": OneHiddenLayer(d_vocab=9, d_vocab_out=9)}, "vocabulary of 9 and 9 outputs; a task of p = 113"),
     ]:
         with pytest.raises(ConfigError, match=error):
