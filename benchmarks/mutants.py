@@ -255,7 +255,7 @@ class Trial:
 
 
 class Tries:
-    """Run mutants, some at a time, each in a tree of its own."""
+    """Run mutants, some at a time, each in its own tree."""
 
     def __init__(self, jobs: int, original: Path, folder: Path) -> None:
         self._trees = [Tree(original, folder / str(job)) for job in range(jobs)]

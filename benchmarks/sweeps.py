@@ -37,7 +37,7 @@ def main() -> None:
 def _rate(p: int, steps: int, workers: int, threads: int, busy: bool) -> float:
     """Return the training steps a second of several runs at once, after their workers have started."""
     config = TrainConfig(p=p, train_fraction=0.5, steps=steps, checkpoint_steps=(0,))
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             configs = [replace(config, seed=seed) for seed in range(2 * workers)]
@@ -46,9 +46,9 @@ def _rate(p: int, steps: int, workers: int, threads: int, busy: bool) -> float:
             seconds = sum(float(result["seconds"]) for result in results)
         return len(configs) * steps * workers / seconds
     finally:
-        if neighbour:
-            neighbour.kill()
-            neighbour.wait()
+        if other:
+            other.kill()
+            other.wait()
 
 
 def _overhead() -> None:

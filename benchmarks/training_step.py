@@ -1,7 +1,7 @@
 """A training step of the mainline: the shared forward against a TransformerBridge trained the ordinary way.
 
 Both do the same: one full batch of 3,830 pairs, float64 loss over 114 outputs, AdamW on the same initial weights. The
-second pair adds the test loss: every step in the ordinary loop, every 10 steps here, where it is recorded.
+second pair adds the test loss: every step in the ordinary loop, every 10 steps by interp, which records it then.
 """
 
 from __future__ import annotations

@@ -386,7 +386,7 @@ def check_repeats(network: Network, weights: Weights, pairs: Pairs, logits: Floa
     if off := difference(alone, again, 0):
         raise ConfigError(
             f"The forward of {network.name} must draw no random numbers; two runs on the same weights and pairs {off}. "
-            "Draw what is fixed in initial_weights; dropout is a setting of the training."
+            "Draw fixed numbers in initial_weights; dropout is a setting of the training."
         )
     if off := difference(logits, alone, SAME):
         raise ConfigError(

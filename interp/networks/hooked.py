@@ -44,7 +44,7 @@ class HookedNetwork(HookedRootModule):
         for name in self._names:
             if "." in name or hasattr(self, name):
                 raise ConfigError(
-                    f"A tap must have a name of its own without dots, such as hook_pre; {network.name} calls "
+                    f"A tap must have a unique name without dots, such as hook_pre; {network.name} calls "
                     f"tap({name!r}, …)."
                 )
             self.add_module(name, HookPoint())

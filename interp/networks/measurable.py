@@ -32,5 +32,5 @@ class Measurable(ABC):
         """Return a module with these weights, for a task of modulus p."""
 
     def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """Return what each number adds to attention and to the neurons; by default None, if they are no such sums."""
+        """Return what each number adds to attention and to the neurons; or None if these are no sums over numbers."""
         return None

@@ -62,10 +62,10 @@ class Forward:
 
 @dataclass(frozen=True)
 class ByNumber:
-    """What each number adds to attention and to the neurons, if they depend on a and b through such sums alone.
+    """The terms of each number in attention and neurons, if these depend on a and b through sums of them alone.
 
     Rows: p of a, p of b and, in a network that reads "=", one of "=". With the rows r of a pair, and P[h, r] the
-    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 where there are no scores),
+    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 without scores),
     neurons[a, b] = activation(constant + Σ_h Σ_r P[h, r] · values[h, r]).
     """
 

@@ -137,9 +137,7 @@ def _said(source: Any) -> str:
     path = source if isinstance(source, str | os.PathLike) else getattr(source, "path", None)
     if not isinstance(path, str | os.PathLike):
         if not hasattr(source, "task") and not hasattr(source, "columns"):
-            raise ConfigError(
-                f"made_from must be a path, or what is opened from one, such as a Run; got {given(source)}."
-            )
+            raise ConfigError(f"made_from takes paths, or objects opened from one, such as a Run; got {given(source)}.")
         return f"a {type(source).__name__} in memory"
     if "://" in (name := os.fsdecode(path)):
         return f"{_shortened(name)}, not hashed: it is an address"
@@ -207,7 +205,7 @@ def _code() -> str:
 @cache
 def _of_checkout() -> str:
     """Name interp and torch, once, since git takes a tenth of a second."""
-    home = Path(__file__).parent.parent
+    home = Path(__file__).parents[2]
     commit = ""
     if (home / ".git").exists() and (found := _git(home, "rev-parse", "HEAD")):
         differs = _git(home, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")

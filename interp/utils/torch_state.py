@@ -1,4 +1,4 @@
-"""computing: the state of torch and numpy that interp computes under, whatever its caller has set."""
+"""computing(): the state of torch and numpy that interp computes under, independent of its caller's."""
 
 from __future__ import annotations
 

@@ -442,7 +442,7 @@ def test_a_tap_of_a_dotted_name_is_refused_by_the_hooked_model(own_file):
             return tap("hook.post", super().forward(weights, pairs, tap))
 
     net = Dotted(d_hidden=3).sized(5)
-    with pytest.raises(ConfigError, match="a name of its own without dots"):
+    with pytest.raises(ConfigError, match="a unique name without dots"):
         net.hooked(net.initial_weights(0), 5)
 
 
