@@ -28,11 +28,10 @@ from interp.tasks.splits import SplitLike, as_mask
 from interp.tasks.task import Task
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
-from interp.utils.files import PathLike
 from interp.utils.threads import for_network, wanted as wanted_threads
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedRootModule
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class OneModel:
 
 
 def one_model(
-    source: PathLike | Checkpoint | Run | HookedRootModule | Model | Callable[..., Any] | Array,
+    source: object,
     task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -101,19 +100,20 @@ def one_model(
     elif tokens is not None or vocabulary is not None:
         raise ConfigError(
             "tokens and vocabulary say what a module or function reads; leave them out, since a "
-            f"{type(source).__name__} knows its own."
+            f"{'file' if is_path else type(source).__name__} knows its own."
         )
     if is_hooked and known:
         task = _needed_task(source, task)
-        hooks = [point for point in source.hook_dict.values() if point.has_hooks(including_permanent=False)]  # type: ignore[union-attr]
+        model: Any = source  # of TransformerLens, which has no types
+        hooks = [point for point in model.hook_dict.values() if point.has_hooks(including_permanent=False)]
         about = Known(task, as_mask(split, seed, task.p), no_split=NO_SPLIT_GIVEN)
 
         def subject(supplied: Supplied | None) -> Subject:
-            return hooked_subject_of(source, replace(about, supplied=supplied or {}))
+            return hooked_subject_of(model, replace(about, supplied=supplied or {}))
 
         return OneModel(task, subject, is_changed=bool(hooks))
-    if is_path:
-        source = last_checkpoint(source, task, split, seed, **about_file)  # type: ignore[arg-type]
+    if isinstance(source, str | os.PathLike):
+        source = last_checkpoint(source, task, split, seed, **about_file)
     elif not task is split is seed is None:
         if isinstance(source, Model):
             raise ConfigError("an interp.Model carries its own task and split; give them to it instead.")
@@ -132,7 +132,7 @@ def one_model(
     )
 
 
-def _needed_task(source: Any, task: Any) -> Task:
+def _needed_task(source: object, task: object) -> Task:
     """Return the task; ConfigError for a model that is given without one."""
     if isinstance(task, Task):
         return task
@@ -159,7 +159,7 @@ def model_in_training(
     return Model(source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary)
 
 
-def model_to_compare(source: Checkpoint | Run | PathLike | Model, name: str) -> OneModel:
+def model_to_compare(source: object, name: str) -> OneModel:
     """Return a model that knows its own task; ConfigError for any other, with the name that the caller gave it."""
     if not isinstance(source, str | os.PathLike | Checkpoint | Run | Model):
         raise ConfigError(
@@ -169,7 +169,7 @@ def model_to_compare(source: Checkpoint | Run | PathLike | Model, name: str) -> 
     return one_model(source)
 
 
-def one_run(source: Any, taker: str) -> Run:
+def one_run(source: object, taker: str) -> Run:
     """Return the run that a caller gives; ConfigError, in the name of the function that takes it, for anything else."""
     if isinstance(source, Run):
         return source
@@ -178,7 +178,7 @@ def one_run(source: Any, taker: str) -> Run:
     raise ConfigError(f"{taker} takes a Run or the path of one; got {given(source)}.")
 
 
-def one_record(source: pd.DataFrame | Run | PathLike, taker: str) -> Run | pd.DataFrame:
+def one_record(source: object, taker: str) -> Run | pd.DataFrame:
     """Return a frame of losses, accuracies or measures as it is, the frame of the path of a log, or else a run."""
     if isinstance(source, pd.DataFrame):
         return source
@@ -200,7 +200,7 @@ class Opened:
     log: pd.DataFrame | None = None
 
 
-def opened(source: Any, taker: str, of: str | None = None, **about: Any) -> Opened:
+def opened(source: object, taker: str, of: str | None = None, **about: Any) -> Opened:
     """Open what a caller gives to be drawn.
 
     Args:

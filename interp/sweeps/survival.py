@@ -1,7 +1,7 @@
 """Delays of runs of which some had not grokked by their last step: these are censored, neither averaged nor dropped.
 
-Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). Exponents are fitted in `interp.exponents`, and settings are
-compared in `interp.comparisons`.
+Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). Exponents are fitted in `exponents`, and settings are
+compared in `comparisons`.
 """
 
 from __future__ import annotations
