@@ -554,7 +554,7 @@ def test_bad_input_is_refused_in_a_sentence():
         "n must be a whole number of at least 1; got 0.", "m must be a whole number of at least 1; got 2.5.",
         "noise must be a finite number of at least 0; got -1.",
         "spectrum must be isotropic, power_law or spiked, or 5 eigenvalues; got ",
-        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, of at least -5.",
+        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, the least -5.",
         "teacher must have 5 entries, one a feature; got 4.", "m must be a whole number of at least 1; got 0.",
         "activation must be relu, tanh or erf; got", "noise must be a finite number of at least 0; got nan.",
         "features must be finite; got 1 values that are not.",
@@ -571,7 +571,7 @@ def test_bad_input_is_refused_in_a_sentence():
         "learning_rate must be above 0 and under", "converge on this problem, with a weight decay of 1e-06; got 1000.",
         "a step must be a whole number from 0 to 2**53 - 1; got -1.", "2**53 - 1; got 1.5.",
         "steps must name 1 to 1,000,000 steps", "a step must be a whole number from 0 to 2**53 - 1; got",
-        "tolerance must be a finite number above 0; got 0.", "take m > n",
+        "tolerance must be a finite number above 0; got 0.", "Take m > n",
     ]  # fmt: skip
     assert len(said) == len(expected)
     for line, words in zip(said, expected, strict=True):
