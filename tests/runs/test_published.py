@@ -468,12 +468,12 @@ def test_losses_that_do_not_match_the_split_are_said_with_both_numbers(shipped, 
         ("other", 1, "split must be paper or torch with a seed, a bool mask .*; got 'other'"),
         (None, 1, r"seed needs split as well \(paper or torch\); got seed=1 alone"),
         (interp.split_mask(13, 0.3, 0), None, r"a mask must be bool \[11, 11\], true = train; got bool \[13, 13\]"),
-        ([3, 121], None, r"must name pairs from 0 to 120, for p = 11; got 121, of another modulus"),
+        ([3, 121], None, r"must name pairs from 0 to 120, for p = 11; got 121. Give the split of this modulus"),
         ([-1], None, "must name pairs from 0 to 120, for p = 11; got -1"),
         ([(1, 2), (3, 11)], None, "must name numbers from 0 to 10, for p = 11; got 11"),
         (([1, 2, 3, 4], [5, 6, 7, 8, 9]), None, "each of the 121 pairs of p = 11 once; they share 0 and leave out 112"),
         ([0.5, 1.5], None, "split must be a bool mask"),
-        ([3, 3, 4], None, "must name each train pair once; 1 of its 3 pairs are named again"),
+        ([3, 3, 4], None, "must name each train pair once; 1 of its 3 pairs are repeated"),
         ((torch.arange(121) % 3 == 0).long(), None, "a vector of 0 and 1 would be a mask"),
         ("torch", 2**70, r"seed must be a whole number from .* to 2\*\*64 - 1; got"),
         ([], None, "split must be a bool mask"),
@@ -984,7 +984,7 @@ def test_a_conversion_that_fails_leaves_nothing(small_run, tmp_path):
     content = whole_run(small_run, "paper")
     content["state_dicts"][2]["unembed.W_U"] = torch.full((16, 14), float("nan"))
     file = write(tmp_path / "run.pth", content)
-    with pytest.raises(CheckpointError, match=r"epoch 40: W_U holds 224 values that are not finite"):
+    with pytest.raises(CheckpointError, match=r"epoch 40: W_U must be finite; got 224 of"):
         interp.convert(file, tmp_path / "made", progress=False)
     assert list(tmp_path.iterdir()) == [file]
 
@@ -1116,7 +1116,7 @@ def test_a_state_dict_that_does_not_add_up_is_said(tmp_path, change, said):
 def test_values_that_are_not_finite_are_said(tmp_path):
     state = saved("paper").state
     state["blocks.0.mlp.b_in"] = torch.full((24,), float("inf"))
-    with pytest.raises(CheckpointError, match=r"m.pth: b_in holds 24 values that are not finite"):
+    with pytest.raises(CheckpointError, match=r"m.pth: b_in must be finite; got 24 of 24"):
         interp.load_checkpoint(write(tmp_path / "m.pth", state))
 
 
