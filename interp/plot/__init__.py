@@ -1,4 +1,4 @@
-"""Figures, declared once: `interp.plot.NAME(run)`, or of data; `save` writes one, `interp.figures` all.
+"""Figures by name: `interp.plot.NAME` draws one of a run or of data, `save` writes one, `interp.figures` writes all.
 
 `interp.list_figures()` says what each shows. A figure computes nothing.
 """

@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 
 
 @declared.figure(
-    "frame",
-    title="Double descent",
+    "frame", title="Double descent",
     caption="The test error falls, peaks where there are as many parameters as samples, and falls again.",
-)
+)  # fmt: skip
 def errors(
     curves: Mapping[str, pd.DataFrame],
     x: str,
@@ -80,10 +79,9 @@ def errors(
 
 
 @declared.figure(
-    "frame",
-    title="What the test error is made of",
+    "frame", title="What the test error is made of",
     caption="The peak is variance and fitted label noise; the bias falls all along.",
-)
+)  # fmt: skip
 def error_parts(
     fits: pd.DataFrame, x: str = "width", x_title: str = "Features m", largest: float | None = None
 ) -> go.Figure:
@@ -114,11 +112,10 @@ def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = 
 
 
 @declared.figure(
-    "frame",
-    title="Double descent over training",
+    "frame", title="Double descent over training",
     caption="Groups of features that learn at different speeds make the error rise and fall again; a step size of its "
     "own for each group removes it.",
-)
+)  # fmt: skip
 def epoch_wise(path: pd.DataFrame) -> go.Figure:
     """Test error over steps with one step size and with one for each group, from `double_descent.epoch_wise`.
 
@@ -153,10 +150,9 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
 
 
 @declared.figure(
-    "frame",
-    title="Double descent of networks on images",
+    "frame", title="Double descent of networks on images",
     caption="Solid: test error; thin: train error. The test error peaks where the train error reaches 0.",
-)
+)  # fmt: skip
 def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, str]) -> go.Figure:
     """Test error (solid) and train error (thin) of networks on the digits, a panel an axis, bars of one standard error.
 
@@ -186,10 +182,9 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
 
 
 @declared.figure(
-    "frame",
-    title="The descents of a curve",
+    "frame", title="The descents of a curve",
     caption="The first minimum, the peak and the second descent, as found in the curve.",
-)
+)  # fmt: skip
 def descents(
     curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
     x_title: str | None = None, y_title: str | None = None, log: bool = False,

@@ -39,13 +39,12 @@ def _circles(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The numbers on the circles of the embedding",
+    "model", title="The numbers on the circles of the embedding",
     caption="Each number n at its place along the cosine and the sine direction of a key frequency k in W_E. In a "
-    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another. "
-    "0 has a black ring.",
+    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another. 0 "
+    "has a black ring.",
     data=_circles,
-)
+)  # fmt: skip
 @checks_arrays
 def embedding_circles(
     points: Float[np.ndarray, "n p 2"], frequencies: Sequence[int], doubt: str | None = None
@@ -114,14 +113,11 @@ def _square(figure: go.Figure, scale: str, height: float) -> None:
 
 
 @declared.figure(
-    "model",
-    title="The embedding in the Fourier basis",
+    "model", title="The embedding in the Fourier basis",
     caption="What each dimension of the residual stream holds of each wave of the number. Before grokking all rows are "
     "alike; afterwards the rows of the key frequencies hold nearly everything. Zero is white.",
     source="Nanda et al. (2023)",
-    data=lambda of: {
-        "coefficients": (fourier_basis(of.subject.task.p) @ of.subject.W_E.double()).numpy()
-    },
+    data=lambda of: {"coefficients": (fourier_basis(of.subject.task.p) @ of.subject.W_E.double()).numpy()},
 )  # fmt: skip
 @checks_arrays
 def embedding_in_fourier_basis(coefficients: Float[np.ndarray, "p d"]) -> go.Figure:
@@ -141,13 +137,12 @@ def _components(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The embedding in its principal components",
+    "model", title="The embedding in its principal components",
     caption="The p numbers along the two directions in which their embeddings differ most, coloured by the number. "
-    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of "
-    "loops. 0 has a black ring.",
+    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of loops. 0 has a "
+    "black ring.",
     data=_components,
-)
+)  # fmt: skip
 @checks_arrays
 def embedding_components(points: Float[np.ndarray, "p 2"], shares: Float[np.ndarray, " 2"]) -> go.Figure:
     """Draw the numbers along the first two principal components of W_E; 0 has a black ring.

@@ -46,14 +46,12 @@ def _logit_map(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="What all neurons add to the logits",
+    "model", title="What all neurons add to the logits",
     caption="The weights of every neuron along each wave of c; neurons in the order of their frequency, then of their "
     "phase, those of no single frequency (mixed) last. In the circuit each group of neurons has weights at its own "
     "frequency alone, which turn through all phases. Zero is white.",
-    source="Nanda et al. (2023)",
-    data=lambda of: _logit_map(of.subject),
-)
+    source="Nanda et al. (2023)", data=lambda of: _logit_map(of.subject),
+)  # fmt: skip
 @checks_arrays
 def neuron_logit_map(
     weights: Float[np.ndarray, "p d_mlp"],
@@ -76,14 +74,13 @@ def neuron_logit_map(
 
 
 @declared.figure(
-    "model",
-    title="Frequencies of all neurons",
+    "model", title="Frequencies of all neurons",
     caption="The share of each neuron's variance over pairs that each frequency explains; neurons in the order of "
     "their frequency, the purest first, and those of no single frequency (mixed) last. In the circuit every column has "
     "one bright cell.",
     source="Nanda et al. (2023)",
     data=lambda of: {"shares": shares_of(of.subject).numpy(), "single": _all_neurons(of.subject)["single"]},
-)
+)  # fmt: skip
 @checks_arrays
 def neurons_by_frequency(
     shares: Float[np.ndarray, "n_frequencies d_mlp"], single: Bool[np.ndarray, " d_mlp"]
@@ -110,14 +107,11 @@ def _phases(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="Phases of the neurons",
+    "model", title="Phases of the neurons",
     caption="The phase that each neuron of one frequency detects in its inputs, and the phase that it votes for in its "
-    "outputs; a larger point adds more to the logits. On the line a neuron votes for the very sum that it "
-    "detects.",
-    source="Nanda et al. (2023)",
-    data=lambda of: _phases(of.subject),
-)
+    "outputs; a larger point adds more to the logits. On the line a neuron votes for the very sum that it detects.",
+    source="Nanda et al. (2023)", data=lambda of: _phases(of.subject),
+)  # fmt: skip
 @checks_arrays
 def neuron_phases(
     detected: Float[np.ndarray, " n"],

@@ -31,12 +31,11 @@ def _correct_logits(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The right logit of every pair",
-    caption="The logit of the right answer, less the mean over outputs: of the network, and of the key frequencies "
-    "of its logits alone, which depend on the answer only. Where the circuit is all, both are alike.",
+    "model", title="The right logit of every pair",
+    caption="The logit of the right answer, less the mean over outputs: of the network, and of the key frequencies of "
+    "its logits alone, which depend on the answer only. Where the circuit is all, both are alike.",
     data=lambda of: _correct_logits(of.subject) | {"doubt": of.measures.key_doubt},
-)
+)  # fmt: skip
 @checks_arrays
 def correct_logit_over_pairs(
     full: Float[np.ndarray, "p p"], restricted: Float[np.ndarray, "p p"], doubt: str | None = None
@@ -53,11 +52,10 @@ def _centred(logits: torch.Tensor) -> Float[np.ndarray, "p p"]:
 
 
 @declared.figure(
-    "model",
-    title="Logits, their key frequencies, and the rest",
+    "model", title="Logits, their key frequencies, and the rest",
     caption="The mean logits of the pairs of each right answer s, less their mean over c; the key frequencies of them "
-    "alone; and the size of the difference, over the pairs of s. In the circuit each row is one wave, moved by "
-    "s, and the rest is small.",
+    "alone; and the size of the difference, over the pairs of s. In the circuit each row is one wave, moved by s, and "
+    "the rest is small.",
     data=lambda of: {
         "full": _centred(table(of.subject)), "restricted": _centred(restricted_of(of.subject)),
         "rest": size_of_rest(of.subject.logits, restricted_of(of.subject), of.subject.task.labels).numpy(),
@@ -115,12 +113,11 @@ def _train_mask(subject: Subject) -> Bool[np.ndarray, "p p"] | None:
 
 
 @declared.figure(
-    "model",
-    title="Loss of every pair",
+    "model", title="Loss of every pair",
     caption="Cross-entropy of each train pair and of each test pair; pairs of the other set are grey. While the "
     "network has only memorized, the maps differ by orders of magnitude; after grokking they are alike.",
     data=lambda of: {"losses": cross_entropies(of.subject).numpy(), "train_mask": _train_mask(of.subject)},
-)
+)  # fmt: skip
 @checks_arrays
 def pair_losses(losses: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None = None) -> go.Figure:
     """Draw `measures.losses.cross_entropies` of all pairs on a logarithmic scale, train pairs beside test pairs."""
@@ -130,11 +127,10 @@ def pair_losses(losses: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "
 
 
 @declared.figure(
-    "run",
-    title="When each pair graduates",
+    "run", title="When each pair graduates",
     caption="The step from which on a pair is answered right. Train pairs graduate early. Test pairs do so late and, "
-    "where a circuit carries them, nearly all at once. White pairs are wrong at the end; pairs of the other "
-    "set are grey.",
+    "where a circuit carries them, nearly all at once. White pairs are wrong at the end; pairs of the other set are "
+    "grey.",
     data=lambda of: {
         "steps": of.graduation.steps, "train_mask": None if of.run.train_mask is None else of.run.train_mask.numpy(),
     },

@@ -85,12 +85,11 @@ def _coloured_by_step(figure: go.Figure) -> None:
 
 
 @declared.figure(
-    "run",
-    title="The path of the weights",
+    "run", title="The path of the weights",
     caption="All weights at each checkpoint, along the two directions in which they move most. A sharp turn is a "
     "change of what training does: from memorizing to forming the circuit, and on to cleanup.",
     data=_path,
-)
+)  # fmt: skip
 @checks_arrays
 def weights_path(
     path: Float[np.ndarray, "checkpoint 2"],
@@ -121,12 +120,11 @@ def weights_path(
 
 
 @declared.figure(
-    "run",
-    title="The path of each weight matrix",
+    "run", title="The path of each weight matrix",
     caption="Each matrix at each checkpoint, along the two directions in which it moves most, with their shares of the "
     "variance. All have the same steps: a part that turns before another changes first.",
     data=_paths,
-)
+)  # fmt: skip
 @checks_arrays
 def weights_path_by_part(
     paths: Mapping[str, Float[np.ndarray, "checkpoint 2"]],
@@ -175,13 +173,11 @@ def _short(name: str) -> str:
 
 
 @declared.figure(
-    "model",
-    title="The loss around the weights",
+    "model", title="The loss around the weights",
     caption="Train and test loss along random directions through the weights; at 0.1 every row of each weight is "
     "changed by a tenth of its length. A wide valley is a solution that does not hang on exact weights.",
-    source="after Li et al. (2018)",
-    data=lambda of: {"losses": of.losses_around},
-)
+    source="after Li et al. (2018)", data=lambda of: {"losses": of.losses_around},
+)  # fmt: skip
 def loss_around(losses: pd.DataFrame) -> go.Figure:
     """Draw losses against the distance from the weights, a line a direction (`interp.study.landscapes`)."""
     need(losses, "direction", "distance", of="frame")

@@ -42,11 +42,10 @@ GONE = 2.0  # a delay of less than so many times the overfitting time is no grok
 
 
 @declared.figure(
-    "frame",
-    title="Ridge regression groks",
-    caption="The train loss falls first. The test loss waits until weight decay has removed what the random start "
-    "left in the null space of the features, which no gradient reaches.",
-)
+    "frame", title="Ridge regression groks",
+    caption="The train loss falls first. The test loss waits until weight decay has removed what the random start left "
+    "in the null space of the features, which no gradient reaches.",
+)  # fmt: skip
 def ridge_stages(
     exact: pd.DataFrame, times: GrokkingTimes | None = None, simulated: pd.DataFrame | None = None
 ) -> go.Figure:
@@ -88,12 +87,11 @@ def ridge_stages(
 
 
 @declared.figure(
-    "frame",
-    title="Ridge regression beside a network",
+    "frame", title="Ridge regression beside a network",
     caption="Both fit their train set early and generalize long after. Of ridge regression every step is known "
     "exactly: the test loss waits until weight decay has removed the random start. In the network a circuit has to "
     "form as well.",
-)
+)  # fmt: skip
 def ridge_beside_network(
     exact: pd.DataFrame, history: pd.DataFrame, times: GrokkingTimes | None = None, phases: Phases | None = None
 ) -> go.Figure:
@@ -133,10 +131,9 @@ def _fits(fits: int | None = None, generalizes: int | None = None) -> str:
 
 
 @declared.figure(
-    "frame",
-    title="The grokking delay of ridge regression",
+    "frame", title="The grokking delay of ridge regression",
     caption="Less weight decay and a larger start make the delay longer. Where it is white there is none.",
-)
+)  # fmt: skip
 def delay_map(delays: pd.DataFrame) -> go.Figure:
     """The grokking delay, as a multiple of the steps to overfit, over weight decay and the scale of the initialization.
 
@@ -198,10 +195,9 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
 
 
 @declared.figure(
-    "frame",
-    title="The delay against each setting",
+    "frame", title="The delay against each setting",
     caption="Both axes are logarithmic, so a power law is a straight line and its exponent the slope.",
-)
+)  # fmt: skip
 def delays(
     measured: Mapping[str, pd.DataFrame], exponents: Mapping[tuple[str, str], float], titles: Mapping[str, str]
 ) -> go.Figure:
@@ -284,10 +280,9 @@ def _without_delay(
 
 
 @declared.figure(
-    "frame",
-    title="Steps to generalize against steps to overfit",
+    "frame", title="Steps to generalize against steps to overfit",
     caption="On the diagonal both come at once. A point far above it groks.",
-)
+)  # fmt: skip
 def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     """Steps to generalize against steps to overfit, a point a run, for systems of every kind; both axes log.
 

@@ -35,12 +35,9 @@ _WAITING = "not by the last step"
 
 
 @declared.figure(
-    "sweep",
-    title="A result of every run against a setting",
+    "sweep", title="A result of every run against a setting",
     caption="A point a run; the line joins the medians. △ had not generalized by its last step.",
-    data=lambda of: {
-        "table": of.table, "x": of.varied_at(0), "color": of.varied[1] if len(of.varied) > 1 else None,
-    },
+    data=lambda of: {"table": of.table, "x": of.varied_at(0), "color": of.varied[1] if len(of.varied) > 1 else None},
 )  # fmt: skip
 def sweep(
     table: pd.DataFrame, x: str = "weight_decay", y: str = "grokking_delay", color: str | None = None
@@ -105,11 +102,10 @@ def sweep(
 
 
 @declared.figure(
-    "sweep",
-    title="A result over two settings",
+    "sweep", title="A result over two settings",
     caption="The median of the runs of each pair of values. Grey cells say how many generalized.",
     data=lambda of: {"table": of.table, "x": of.varied_at(0), "y": of.varied_at(1)},
-)
+)  # fmt: skip
 def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") -> go.Figure:
     """The median result of the runs of a sweep over two settings, as a heat map.
 
@@ -160,12 +156,11 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 
 
 @declared.figure(
-    "sweep",
-    title="What each setting does to the delay",
+    "sweep", title="What each setting does to the delay",
     caption="Each panel moves one setting from the baseline of the sweep, whose runs are the grey band. Points under "
     "the band generalize sooner, points above it later, △ not by the last step.",
     data=lambda of: {"table": of.table},
-)
+)  # fmt: skip
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     """The delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
 
@@ -255,12 +250,11 @@ def _short(word: str, wide: int) -> str:
 
 
 @declared.figure(
-    "sweep",
-    title="Runs that have not generalized yet",
+    "sweep", title="Runs that have not generalized yet",
     caption="A curve that falls early generalizes early. One that stays up holds runs that had not generalized when "
     "they ended.",
     data=lambda of: {"table": of.table, "by": of.varied_at(0)},
-)
+)  # fmt: skip
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     """The share of runs that have not generalized against the steps since they memorized, a curve for each setting.
 
@@ -306,8 +300,9 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
 
 
 @declared.figure(
-    "frame", title="Test accuracy over training, by setting", caption="Thin lines are runs, thick ones their medians."
-)
+    "frame", title="Test accuracy over training, by setting",
+    caption="Thin lines are runs, thick ones their medians.",
+)  # fmt: skip
 def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str = "weight_decay") -> go.Figure:
     """Test accuracy over training, thin for each run and thick for their medians, a colour for each setting.
 

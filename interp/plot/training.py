@@ -51,13 +51,11 @@ def _curves(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "run",
-    title="Accuracy and loss over training",
+    "run", title="Accuracy and loss over training",
     caption="Train accuracy reaches 1 early. Test accuracy follows long after: in between the network has memorized "
     "its train pairs and fails on all others.",
-    source="Nanda et al. (2023), figure 2",
-    data=_curves,
-)
+    source="Nanda et al. (2023), figure 2", data=_curves,
+)  # fmt: skip
 def training_curves(history: pd.DataFrame, phases: Phases | None = None, measured: bool = False) -> go.Figure:
     """Accuracy and loss on train and test pairs over training (Nanda et al., 2023, figure 2), from `run.history`.
 
@@ -93,14 +91,12 @@ def training_curves(history: pd.DataFrame, phases: Phases | None = None, measure
 
 
 @declared.figure(
-    "run",
-    title="Progress measures over training",
+    "run", title="Progress measures over training",
     caption="Restricted loss (the key frequencies of the logits alone) falls and excluded loss (without them) rises "
-    "long before test loss falls: the circuit that generalizes grows under what was memorized. Then the "
-    "weights shrink.",
-    source="Nanda et al. (2023), figure 7",
-    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
-)
+    "long before test loss falls: the circuit that generalizes grows under what was memorized. Then the weights "
+    "shrink.",
+    source="Nanda et al. (2023), figure 7", data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)  # fmt: skip
 def progress_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded and restricted loss, their ratio to test loss, and Σ squared weights, the phases shaded and named.
 
@@ -206,13 +202,11 @@ def _with_values(trajectory: pd.DataFrame, lines: dict[str, str]) -> dict[str, s
 
 
 @declared.figure(
-    "run",
-    title="Accuracies over training",
+    "run", title="Accuracies over training",
     caption="Restricted accuracy, of the key frequencies of the logits alone, is high before test accuracy is. "
     "Excluded accuracy, without them, falls from then on: nothing but the circuit is left.",
-    source="Nanda et al. (2023), appendix",
-    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
-)
+    source="Nanda et al. (2023), appendix", data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)  # fmt: skip
 def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Accuracy on train and test pairs, of the key frequencies alone, and of the logits without them.
 
@@ -225,13 +219,11 @@ def accuracies(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Fig
 
 
 @declared.figure(
-    "run",
-    title="Excluded loss of each key frequency",
+    "run", title="Excluded loss of each key frequency",
     caption="The loss on train pairs with one key frequency removed from the logits. It rises from the step at which "
     "the network begins to rely on that frequency.",
-    source="Nanda et al. (2023), appendix",
-    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
-)
+    source="Nanda et al. (2023), appendix", data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)  # fmt: skip
 def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Excluded loss with one key frequency removed at a time, on train pairs (Nanda et al., 2023, appendix)."""
     need(trajectory, "step")
@@ -253,13 +245,11 @@ def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> g
 
 
 @declared.figure(
-    "run",
-    title="Gini coefficients of the Fourier norms",
+    "run", title="Gini coefficients of the Fourier norms",
     caption="0 where all frequencies are equally strong, near 1 where a few hold everything. Both rise while the "
     "circuit forms, and jump in cleanup.",
-    source="Nanda et al. (2023), appendix",
-    data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
-)
+    source="Nanda et al. (2023), appendix", data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
+)  # fmt: skip
 def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Gini coefficients of the Fourier norms of W_E and W_L: how few frequencies hold them (Nanda et al., appendix)."""
     lines = {"W<sub>E</sub>": "embedding_gini", "W<sub>L</sub>": "unembedding_gini"}
@@ -269,12 +259,11 @@ def ginis(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
 
 
 @declared.figure(
-    "run",
-    title="When each part of the circuit takes its final form",
+    "run", title="When each part of the circuit takes its final form",
     caption="Each curve is a share that is near 1 in the finished circuit. Those that rise first are the parts that "
     "form first.",
     data=lambda of: {"trajectory": of.trajectory, "phases": of.phases},
-)
+)  # fmt: skip
 def circuit_formation(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Draw how similar output, neurons and attention are to their final state, over training (0 to 1)."""
     lines = {
@@ -322,14 +311,12 @@ def _bounds(figure: go.Figure, phases: Phases) -> None:
 
 
 @declared.figure(
-    "run",
-    title="Further measures over training",
+    "run", title="Further measures over training",
     caption="What the key cosines alone decide, how far the softmax has collapsed, whether updates only scale the "
-    "weights, how much of the logits is a function of a + b, the ranks of the weights, and whether phases lie "
-    "on a disc (1) or a torus (0).",
-    source="see interp.list_measures()",
-    data=lambda of: {"trajectory": of.further, "phases": of.phases},
-)
+    "weights, how much of the logits is a function of a + b, the ranks of the weights, and whether phases lie on a "
+    "disc (1) or a torus (0).",
+    source="see interp.list_measures()", data=lambda of: {"trajectory": of.further, "phases": of.phases},
+)  # fmt: skip
 def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Draw explained accuracy, softmax collapse, naive loss minimization, translation share, ranks and phase alignment.
 
@@ -371,10 +358,9 @@ def further_measures(trajectory: pd.DataFrame, phases: Phases | None = None) -> 
 
 
 @declared.figure(
-    "frame",
-    title="An ensemble beside its members",
+    "frame", title="An ensemble beside its members",
     caption="Accuracy and loss on test pairs of the runs averaged, of the best one of them, and in the mean of them.",
-)
+)  # fmt: skip
 def ensemble(frame: pd.DataFrame) -> go.Figure:
     """Accuracy and loss on test pairs over training: of an ensemble, of its best member, and the mean of its members.
 
@@ -394,12 +380,11 @@ def ensemble(frame: pd.DataFrame) -> go.Figure:
 
 
 @declared.figure(
-    "run",
-    title="Coefficients of the cosines in the logits",
+    "run", title="Coefficients of the cosines in the logits",
     caption="All frequencies start alike. A few, the key frequencies, grow and win; the others fall by orders of "
     "magnitude.",
     data=lambda of: {"trajectory": of.trajectory},
-)
+)  # fmt: skip
 def cos_coefficients(trajectory: pd.DataFrame, key_frequencies: Sequence[int] | None = None) -> go.Figure:
     """|c_k| of every cos w_k(a+b−c) over training, the key frequencies in colour and the rest in grey.
 
@@ -448,13 +433,11 @@ def _spectra(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "run",
-    title="Fourier spectrum over training",
+    "run", title="Fourier spectrum over training",
     caption="The norm of each frequency in the embedding, and in what the neurons add to the logits. At first all are "
     "alike; a few stripes brighten while the circuit forms, the same in both, and in cleanup the rest goes dark.",
-    source="Nanda et al. (2023)",
-    data=_spectra,
-)
+    source="Nanda et al. (2023)", data=_spectra,
+)  # fmt: skip
 def spectrum_over_training(
     spectra: Mapping[str, Float[np.ndarray, "checkpoint n_frequencies"]],
     steps: Int[np.ndarray, " checkpoint"],
@@ -495,12 +478,11 @@ def _neuron_counts(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "run",
-    title="Neurons of each frequency over training",
+    "run", title="Neurons of each frequency over training",
     caption="How many neurons one frequency explains by more than 0.85, stacked. Frequencies that win neurons and lose "
     "them again are bands that open and close; the height is the number of all such neurons.",
     data=_neuron_counts,
-)
+)  # fmt: skip
 def neurons_by_frequency_over_training(trajectory: pd.DataFrame, phases: Phases | None = None) -> go.Figure:
     """Draw the number of single-frequency neurons of each frequency at each checkpoint, stacked.
 
@@ -534,12 +516,11 @@ def neurons_by_frequency_over_training(trajectory: pd.DataFrame, phases: Phases 
 
 
 @declared.figure(
-    "frame",
-    title="Clock or pizza",
+    "frame", title="Clock or pizza",
     caption="Pizzas have gradients that are symmetric in a and b and correct logits that depend on a − b; clocks have "
     "neither.",
     source="Zhong et al. (2023)",
-)
+)  # fmt: skip
 def mechanism(models: pd.DataFrame) -> go.Figure:
     """Gradient symmetricity, and distance irrelevance, against the attention coefficient, a point a model.
 
