@@ -13,7 +13,7 @@ import interp
 from interp import Model, Recorder, Task
 from interp.networks import LayeredTransformer, OneHiddenLayer, Transformer
 from tests.conftest import SHIPPED, SMALL
-from tests.test_callables import P, small
+from tests.subjects.test_model import P, small
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no CUDA device")
 

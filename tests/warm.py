@@ -24,7 +24,7 @@ from typing import Any, ClassVar
 sys.path[0] = str(Path(__file__).parent.parent)
 
 # A parent that has computed nothing has no threads, so it can be forked safely.
-for name in ("cli", "logs", "progress", "published", "sweeps.jobs", "sweeps.local", "training", "trajectories"):
+for name in ("cli", "runs.loading", "study.trajectory", "sweeps.jobs", "sweeps.local", "training.loop"):
     importlib.import_module(f"interp.{name}")
 for name in ("torch._dynamo", "pyarrow.parquet", "safetensors.torch"):  # the first is loaded by every optimizer
     importlib.import_module(name)

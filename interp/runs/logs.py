@@ -225,9 +225,7 @@ def _meaning(column: str) -> tuple[str | None, str] | None:
 def _match(frame: pd.DataFrame, wanted: dict[str, str], name: str) -> dict[str, str]:
     """Return which column is which of interp's names, step included."""
     if unknown := [target for target in wanted if target not in (*NAMES, "step")]:
-        raise ConfigError(
-            f"columns must name some of step, {', '.join(NAMES)}; got {unknown[0]!r}, as which nothing is read."
-        )
+        raise ConfigError(f"columns must name some of step, {', '.join(NAMES)}; got {unknown[0]!r}.")
     if absent := [column for column in wanted.values() if column not in frame]:
         raise ConfigError(f"{name} has no column {absent[0]!r}; it has {some(list(frame.columns), 12)}.")
     found = dict(wanted)

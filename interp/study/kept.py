@@ -23,20 +23,13 @@ from interp.utils.errors import CheckpointError, warn
 from interp.utils.files import read_noted, write_parquet
 
 KEPT = "measures.parquet"
-
-
 _NOTE = "interp"
-
-
 HOME = Path(__file__).parents[1]
-
-
 # The modules and packages of interp whose definitions decide a row, or which checkpoint names the key frequencies.
 _DEFINITIONS = (
     "measures", "networks", "subjects", "tasks", "study/doubts", "study/key_checkpoint", "study/phase_rules",
-    "utils/torch_state",
+    "utils/thresholds", "utils/torch_state",
 )  # fmt: skip
-
 
 Row = dict[str, dict[str, Number | None]]  # of each measure, its columns
 

@@ -68,7 +68,7 @@ def progress_measures(
     `measures` names which to compute, as names or functions (`interp.measure`); nothing else is computed, and the
     others are None. By default these are all that are not on request (`interp.list_measures`). With `mechanism`, the
     two measures of clock or pizza are there too; they take seconds. `threads` is on how many the measures are computed:
-    by default one where p and the network are small (`interp.threads`), else as many as torch uses.
+    by default one where p and the network are small (`utils.threads`), else as many as torch uses.
 
     Raises CheckpointError, or ConfigError for arguments that do not fit. A measure that needs what is missing (a
     split; a task with Fourier structure) is None in the result, with its reason in `missing`.

@@ -55,7 +55,7 @@ class ProgressMeasures(Printed):
     Where b has tokens of its own, W_E is a's; in a network of one hidden layer it is W_x and W_y side by side, and W_L
     is W_U.
 
-    `doubts` says, in sentences, why the measures may be of another task or split than the model's (`interp.doubts`);
+    `doubts` says, in sentences, why the measures may be of another task or split than the model's (`study.doubts`);
     each is a UserWarning too. `key_doubt` says so where the key frequencies are those of a network that has not
     generalized, and so of no circuit that answers right. A table of all this begins with its doubts.
 

@@ -28,11 +28,10 @@ from interp.tasks.splits import SplitLike, as_mask
 from interp.tasks.task import Task
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
-from interp.utils.files import PathLike
 from interp.utils.threads import for_network, wanted as wanted_threads
 
 if TYPE_CHECKING:
-    from transformer_lens import HookedRootModule
+    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +67,7 @@ class OneModel:
 
 
 def one_model(
-    source: PathLike | Checkpoint | Run | HookedRootModule | Model | Callable[..., Any] | Array,
+    source: Any,
     task: Task | Operation | None = None,
     split: SplitLike | None = None,
     seed: int | None = None,
@@ -105,7 +104,7 @@ def one_model(
         )
     if is_hooked and known:
         task = _needed_task(source, task)
-        hooks = [point for point in source.hook_dict.values() if point.has_hooks(including_permanent=False)]  # type: ignore[union-attr]
+        hooks = [point for point in source.hook_dict.values() if point.has_hooks(including_permanent=False)]
         about = Known(task, as_mask(split, seed, task.p), no_split=NO_SPLIT_GIVEN)
 
         def subject(supplied: Supplied | None) -> Subject:
@@ -113,7 +112,7 @@ def one_model(
 
         return OneModel(task, subject, is_changed=bool(hooks))
     if is_path:
-        source = last_checkpoint(source, task, split, seed, **about_file)  # type: ignore[arg-type]
+        source = last_checkpoint(source, task, split, seed, **about_file)
     elif not task is split is seed is None:
         if isinstance(source, Model):
             raise ConfigError("an interp.Model carries its own task and split; give them to it instead.")
@@ -159,7 +158,7 @@ def model_in_training(
     return Model(source, task, split, seed=seed, tokens="ab=" if tokens is None else tokens, vocabulary=vocabulary)
 
 
-def model_to_compare(source: Checkpoint | Run | PathLike | Model, name: str) -> OneModel:
+def model_to_compare(source: Any, name: str) -> OneModel:
     """Return a model that knows its own task; ConfigError for any other, with the name that the caller gave it."""
     if not isinstance(source, str | os.PathLike | Checkpoint | Run | Model):
         raise ConfigError(
@@ -178,7 +177,7 @@ def one_run(source: Any, taker: str) -> Run:
     raise ConfigError(f"{taker} takes a Run or the path of one; got {given(source)}.")
 
 
-def one_record(source: pd.DataFrame | Run | PathLike, taker: str) -> Run | pd.DataFrame:
+def one_record(source: Any, taker: str) -> Run | pd.DataFrame:
     """Return a frame of losses, accuracies or measures as it is, the frame of the path of a log, or else a run."""
     if isinstance(source, pd.DataFrame):
         return source

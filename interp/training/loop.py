@@ -90,7 +90,7 @@ def train(
         path: The run directory.
         resume: Continue the run that stopped there, or start one that never began.
         progress: Whether to show a progress bar.
-        threads: How many threads the CPU uses: by default one for a small network (`interp.threads`), else as many as
+        threads: How many threads the CPU uses: by default one for a small network (`utils.threads`), else as many as
             torch does. It is no setting of the run. Another number rounds differently, which moves the run as another
             processor would, so resume on as many as before for the same bits.
         on_record: Called at each row of the history, with the step and a dict of train_loss, test_loss, train_accuracy
@@ -197,7 +197,7 @@ def device_of(name: str) -> torch.device:
         "mps": torch.backends.mps.is_available(),
     }
     if not there.get(device.type, False):
-        raise ConfigError(f"device is {name!r}, and this machine has none; use cpu.")
+        raise ConfigError(f"device must be one that this machine has; got {name!r}. Use cpu.")
     return device
 
 

@@ -12,8 +12,8 @@ from interp.measures import embedding, logits, losses, neurons, weights
 from interp.measures.weights import sum_squared_weights
 from interp.tasks.fourier import fourier_basis, frequency_rows
 from interp.training.updates import training_loss
+from tests.measures.test_circuit import angle
 from tests.models import analytic_activations, analytic_logits, measured as measured_arrays, subject
-from tests.test_circuit import angle
 
 
 def waves(p: int, k: int, d: int = 6) -> torch.Tensor:

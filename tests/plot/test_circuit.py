@@ -9,12 +9,12 @@ from interp import ConfigError, Task, plot
 from interp.measures import embedding, losses, neurons, weights
 from interp.plot.shown import Shown
 from interp.study.landscapes import losses_around
+from tests.measures.test_circuit import AMPLITUDES, angle, circuit
 from tests.models import analytic_logits, subject
-from tests.test_circuit import AMPLITUDES, angle, circuit
 
 
 def circuit_subject(p: int, operation: str = "add"):
-    """The circuit of `tests.test_circuit`; for a − b, with b turned round."""
+    """The circuit of `tests.measures.test_circuit`; for a − b, with b turned round."""
     acts, W_L, phases, frequencies = circuit(p, AMPLITUDES)
     if operation == "subtract":
         acts = acts[:, -torch.arange(p) % p]

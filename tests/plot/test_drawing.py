@@ -14,7 +14,7 @@ from interp.plot.declared import FIGURES
 from interp.plot.shown import Shown, shown
 from tests.conftest import ROOT
 from tests.processes import HAS_BROWSER, interp as shell, outside
-from tests.test_states import training
+from tests.runs.test_states import training
 
 
 @pytest.fixture

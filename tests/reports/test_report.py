@@ -29,7 +29,7 @@ from tests import layouts
 from tests.browsing import browser, opened, sideways, violations
 from tests.conftest import SMALL
 from tests.processes import interp as command, outside
-from tests.test_callables import small
+from tests.subjects.test_model import small
 
 STEPS = (0, 300, 700, 1_500)  # of the demo run, at which every plot is compared
 

@@ -23,7 +23,7 @@ from interp.networks.pairs import Pairs
 from tests.layouts import NAMES, P, Saved, paper, properties, saved, transformer
 from tests.models import analytic_logits, random_weights
 from tests.processes import interp as shell, outside
-from tests.test_progress import assert_same
+from tests.study.test_progress import assert_same
 from tests.wild import PUBLISHED
 
 MASK = interp.split_mask(P, 0.5, 3)

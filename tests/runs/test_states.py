@@ -11,7 +11,7 @@ from torch import nn
 
 import interp
 from interp import CheckpointError, ConfigError, Model, Task
-from tests.test_callables import P, of_shipped, small
+from tests.subjects.test_model import P, of_shipped, small
 
 
 def training(steps=40, every=10):

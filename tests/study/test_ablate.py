@@ -11,7 +11,7 @@ from tests import layouts
 from tests.layouts import mlp_weights
 from tests.models import random_weights, sizes
 from tests.processes import outside
-from tests.test_published import here
+from tests.runs.test_published import here
 from tests.wild import PUBLISHED
 
 BIASES = ("b_Q", "b_K", "b_V", "b_O", "b_U")

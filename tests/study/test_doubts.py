@@ -15,7 +15,7 @@ from interp.networks import OneHiddenLayer
 from interp.runs.published.task_names import meaning_of, named_tasks
 from interp.study.doubts import doubts_of
 from tests.processes import interp as shell, module
-from tests.test_published import here
+from tests.runs.test_published import here
 from tests.wild import PUBLISHED
 
 P = 11

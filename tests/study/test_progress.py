@@ -6,7 +6,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib import metadata
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,6 +15,7 @@ import torch
 import interp
 from interp import Checkpoint, CheckpointError, ConfigError, Task
 from interp.networks.transformer import to_bridge
+from interp.study import kept, trajectory
 from tests.conftest import ROOT
 from tests.models import measured as measured_arrays, random_weights, sizes
 from tests.processes import outside
@@ -228,7 +228,7 @@ def measured(monkeypatch):
     seen = []
     evaluate = interp.measures.registry.evaluate
     monkeypatch.setattr(
-        interp.trajectories, "evaluate", lambda subject, *rest: seen.append(subject.step) or evaluate(subject, *rest)
+        trajectory, "evaluate", lambda subject, *rest: seen.append(subject.step) or evaluate(subject, *rest)
     )
     return seen
 
@@ -269,7 +269,7 @@ def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeyp
     measured.clear()
     options, expected = {}, [0, 20, 40, 60]
     if what == "version":
-        monkeypatch.setattr(interp.trajectories, "_fingerprint", lambda: "another")
+        monkeypatch.setattr(kept, "fingerprint", lambda: "another")
     elif what == "split":
         interp.runs.directory.write_split(own_run, interp.split_mask(13, 0.4, 1))
     elif what == "share":
@@ -289,12 +289,35 @@ def test_what_was_measured_otherwise_is_measured_anew(own_run, measured, monkeyp
     assert list(frame["step"]) == expected
 
 
-def test_what_is_kept_depends_on_every_source_that_measures():
-    """Each pattern names files that exist, and together they hold all that a trajectory runs to measure."""
-    home = Path(interp.__file__).parent
-    found = {pattern: {file.name for file in home.glob(pattern)} for pattern in interp.trajectories._SOURCES}
-    assert all(found.values()), found
-    assert {"losses.py", "shared.py", "transformer.py", "base.py", "all_pairs.py"} <= set().union(*found.values())
+DEFINING = sorted(
+    file.relative_to(kept.HOME).as_posix()
+    for name in kept._DEFINITIONS
+    for file in ((kept.HOME / name).glob("*.py") if (kept.HOME / name).is_dir() else [kept.HOME / f"{name}.py"])
+)
+
+
+def test_what_is_kept_knows_its_definitions_by_modules_that_exist():
+    """All that a trajectory runs to measure: what it imports of interp from the folders that define."""
+    assert {
+        "measures/losses.py", "networks/shared.py", "subjects/activations.py", "study/phase_rules.py", "tasks/task.py",
+        "study/key_checkpoint.py", "study/doubts.py", "utils/torch_state.py", "utils/thresholds.py",
+    } <= set(DEFINING)  # fmt: skip
+
+
+@pytest.mark.parametrize("file", DEFINING)
+def test_a_changed_definition_is_noticed(tmp_path, file):
+    shutil.copytree(kept.HOME, tmp_path / "interp", ignore=shutil.ignore_patterns("__pycache__", "demo", "page"))
+    before = kept.fingerprint(tmp_path / "interp")
+    assert before == kept.fingerprint()
+    changed = tmp_path / "interp" / file
+    changed.write_bytes(changed.read_bytes() + b"# changed\n")
+    kept.fingerprint.cache_clear()
+    assert kept.fingerprint(tmp_path / "interp") != before
+    changed.unlink()
+    if f"{file.removesuffix('.py')}" in kept._DEFINITIONS:
+        kept.fingerprint.cache_clear()
+        with pytest.raises(FileNotFoundError):
+            kept.fingerprint(tmp_path / "interp")
 
 
 def test_a_run_held_open_while_its_files_change_caches_nothing_stale(own_run):
@@ -403,7 +426,7 @@ def test_a_folder_that_cannot_be_written_still_gives_a_trajectory(own_run, monke
     def refuse(*_):
         raise PermissionError("read-only file system")
 
-    monkeypatch.setattr(interp.trajectories, "write_parquet", refuse)
+    monkeypatch.setattr(kept, "write_parquet", refuse)
     with pytest.warns(UserWarning, match="could not be kept"):
         assert len(interp.trajectory(own_run, progress=False)) == 4
 

@@ -13,7 +13,7 @@ import interp
 from interp import CheckpointError, ConfigError, Model, Recorder, Task
 from tests.conftest import ROOT, SMALL
 from tests.processes import outside
-from tests.test_callables import P, small
+from tests.subjects.test_model import P, small
 
 MASK = interp.split_mask(P, 0.5, 0)
 
@@ -205,7 +205,7 @@ KILLED = """
     import os, random, signal, sys, time, torch, interp
     torch.set_num_threads(1)
     sys.path.insert(0, {root!r})
-    from tests.test_recorder import *
+    from tests.study.test_recorder import *
 
     def loop(out):
         net = small()

@@ -351,7 +351,9 @@ def test_another_measure_computes_that_one_alone_and_keeps_the_rest(own_run, mon
     asked = []
     real = interp.measures.registry.evaluate
     monkeypatch.setattr(
-        interp.trajectories, "evaluate", lambda s, which: asked.append([one.name for one in which]) or real(s, which)
+        interp.study.trajectory,
+        "evaluate",
+        lambda s, which: asked.append([one.name for one in which]) or real(s, which),
     )
     interp.trajectory(own_run, progress=False, measures=["softmax_collapse"])
     assert asked == [["softmax_collapse"]] * 4

@@ -7,7 +7,7 @@ import pytest
 
 import interp
 from tests.processes import Started, interp as shell
-from tests.test_sweeps import SLOW, rows, settings
+from tests.sweeps.test_sweeps import SLOW, rows, settings
 
 ray = pytest.importorskip("ray", reason="Ray is an extra of its own (pip install 'interp[sweep]')")
 

@@ -625,7 +625,7 @@ def test_a_run_that_fails_is_recorded_and_the_others_go_on(here, tmp_path):
     table = done.table.set_index("run")
     assert table.loc[run_id(configs[0]), "error"] is None or pd.isna(table.loc[run_id(configs[0]), "error"])
     assert "no longer finite" in table.loc[run_id(configs[1]), "error"]
-    assert "this machine has none" in table.loc[run_id(configs[2]), "error"]
+    assert "device must be one that this machine has" in table.loc[run_id(configs[2]), "error"]
     assert [run.config.seed for run in done.runs()] == [0]  # the one that ended
     again = interp.sweep(
         [configs[0], configs[1], replace(configs[2], device="cpu")], tmp_path, workers=1, progress=False

@@ -155,7 +155,7 @@ def test_what_is_no_seed_modulus_fraction_or_split_is_refused():
         """
         from interp import ConfigError, Task, split_mask
         from interp.tasks.splits import as_mask
-        from tests.test_task import NO_FRACTIONS, NO_MODULI, NO_SEEDS
+        from tests.tasks.test_task import NO_FRACTIONS, NO_MODULI, NO_SEEDS
         calls = [lambda seed=seed: Task(7, "random", seed) for seed in NO_SEEDS]
         for kind in ("paper", "torch"):
             calls += [lambda seed=seed: split_mask(7, 0.3, seed, kind) for seed in NO_SEEDS]

@@ -77,7 +77,7 @@ def test_one_that_was_killed_before_its_first_row_begins_again(small_run, tmp_pa
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(interp.training, "write_history", killed)
+        patch.setattr(interp.training.loop, "write_history", killed)
         with pytest.raises(KeyboardInterrupt):
             interp.train(config, tmp_path / "run", progress=False, start=small_run.at(40))
     assert sorted(file.name for file in (tmp_path / "run").iterdir() if file.is_file() and file.name[0] != ".") == [

@@ -80,7 +80,7 @@ def test_history_is_what_the_checkpoints_give(small_run):
 
 
 def test_the_progress_says_what_the_history_records(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(interp.console, "_SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(interp.utils.console, "_SECONDS_BETWEEN_LINES", 0.0)
     history = interp.train(SMALL, tmp_path / "run").history
     said = " ".join(capsys.readouterr().err.split())
     for row in history.itertuples():
@@ -158,7 +158,7 @@ def test_killed_again_and_again_it_ends_bit_for_bit_as_one_that_never_stopped(tm
 def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeypatch):
     """On a clock that every step moves by a second, from the last save on, whichever step of the schedule made it."""
     now, saved = [0.0], []
-    forward, write_tensors = interp.Transformer.forward, interp.training.write_tensors
+    forward, write_tensors = interp.Transformer.forward, interp.training.state.write_tensors
 
     def step_of_a_second(*arguments, **options):
         now[0] += 1
@@ -169,9 +169,9 @@ def test_the_state_is_saved_after_twenty_seconds_and_no_sooner(tmp_path, monkeyp
             saved.append(header["step"])
         write_tensors(file, tensors, header)
 
-    monkeypatch.setattr(interp.training, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    monkeypatch.setattr(interp.training.loop, "time", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(interp.Transformer, "forward", step_of_a_second)
-    monkeypatch.setattr(interp.training, "write_tensors", write)
+    monkeypatch.setattr(interp.training.state, "write_tensors", write)
     config = replace(SMALL, steps=100, checkpoint_steps=(0, 50, 100), history_every=100)
     interp.train(config, tmp_path / "run", progress=False)
     assert saved == [0, 21, 42, 50, 71, 92, 100]
@@ -359,7 +359,7 @@ def test_a_number_of_a_gpu_counts_those_of_the_machine(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     assert [interp.training.loop.device_of(name).index for name in ("cuda", "cuda:0", "cuda:1")] == [None, 0, 1]
-    with pytest.raises(ConfigError, match="device is 'cuda:2', and this machine has none"):
+    with pytest.raises(ConfigError, match="device must be one that this machine has; got 'cuda:2'"):
         interp.training.loop.device_of("cuda:2")
 
 
@@ -425,7 +425,7 @@ def test_settings_come_as_numpy_and_torch_have_them(tmp_path):
 
 
 def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"device is 'cuda:99', and this machine has none"):
+    with pytest.raises(ConfigError, match=r"device must be one that this machine has; got 'cuda:99'"):
         interp.train(replace(SMALL, device="cuda:99"), tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
 
