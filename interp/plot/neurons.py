@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def _ordered(
     frequencies: Int[np.ndarray, " n"], single: Bool[np.ndarray, " n"], within: Float[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], dict[str, Any]]:
-    """Return the neurons in the order of their frequency, then of `within`, and the ticks of an axis of them.
+    """Return the neurons ordered by frequency, then by `within`, and the ticks of their axis.
 
-    Those that are not of one frequency come last, in the same order. Groups of less than 4 % have no tick.
+    Neurons of no single frequency come last. Groups of less than 4 % have no tick.
     """
     order = np.lexsort((within, frequencies, ~single))
     groups = [(f"k = {k}", single & (frequencies == k)) for k in np.unique(frequencies[single])]
@@ -59,7 +59,7 @@ def neuron_logit_map(
     single: Bool[np.ndarray, " d_mlp"],
     phases: Float[np.ndarray, " d_mlp"],
 ) -> go.Figure:
-    """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no one frequency stand last.
+    """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no single frequency stand last.
 
     Takes `neuron_frequencies`, `is_single_frequency` and `output_phases` of `measures.neurons`. `neuron_logit_weights`
     draws one group alone.
@@ -85,7 +85,7 @@ def neuron_logit_map(
 def neurons_by_frequency(
     shares: Float[np.ndarray, "n_frequencies d_mlp"], single: Bool[np.ndarray, " d_mlp"]
 ) -> go.Figure:
-    """Draw `measures.neurons.frequency_shares`, neurons ordered by their frequency; those of no one frequency last."""
+    """Draw `measures.neurons.frequency_shares`, neurons ordered by frequency; those of no single frequency last."""
     order, ticks = _ordered(shares.argmax(0) + 1, single, -shares.max(0))
     figure = maps_side_by_side(
         [("", shares[:, order])], 1, ("neurons, by frequency", "frequency k"), "share of variance", limits=(0.0, 1.0)
@@ -120,10 +120,10 @@ def neuron_phases(
     sizes: Float[np.ndarray, " n"],
     sign: str = "+",
 ) -> go.Figure:
-    """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron, as large as its row of W_L.
+    """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron; its size is that of its row of W_L.
 
     Takes `measures.neurons.phases_of`. φ_a + φ_b is drawn from 0 to 2π, and φ_c, which is known up to full turns,
-    within half a turn of it. `sign` is that of φ_b in the name of the axis.
+    within half a turn of it. `sign` is the sign of φ_b in the title of the axis.
     """
     import plotly.graph_objects as go
 

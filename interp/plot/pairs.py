@@ -1,4 +1,4 @@
-"""Figures over all pairs (a, b): their loss, their right logit, and when they graduate."""
+"""Figures over all pairs (a, b): their logits, their loss, and when they graduate, that is, stay right from then on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from interp.utils.errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-
 _with_never = partial(checks_arrays, values=False)  # a pair that never graduates has NaN
 
 
@@ -40,7 +39,7 @@ def _correct_logits(subject: Subject) -> dict[str, Any]:
 def correct_logit_over_pairs(
     full: Float[np.ndarray, "p p"], restricted: Float[np.ndarray, "p p"], doubt: str | None = None
 ) -> go.Figure:
-    """Draw `measures.logits.correct_logit` of every pair, of all logits beside those of the key frequencies."""
+    """Draw `measures.logits.correct_logit` of every pair, for all logits and for their key frequencies alone."""
     maps = [("all logits", full), ("key frequencies alone", restricted)]
     figure = maps_side_by_side(maps, 2, ("b", "a"), "logit − mean over c")
     note_doubts(figure, doubt)
@@ -71,8 +70,8 @@ def logits_full_and_restricted(
 ) -> go.Figure:
     """Draw logits over the right answer s and the output c: all, the key frequencies alone, and the size of the rest.
 
-    Takes `measures.logits.table`, `measures.losses.restricted_of`, both less their mean over c, and
-    `measures.logits.size_of_rest`, a root mean square over the pairs of s. One colour scale; zero is white.
+    Takes `measures.logits.table` and `measures.losses.restricted_of`, each less its mean over c, and
+    `measures.logits.size_of_rest`, a root mean square over the pairs of s. All share one colour scale; zero is white.
     """
     maps = [
         ("all logits, mean over pairs", full),
@@ -88,7 +87,7 @@ def logits_full_and_restricted(
 def _of_each_set(
     values: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None, scale: str, names: tuple[str, str]
 ) -> go.Figure:
-    """Draw a value of every pair, train and test pairs beside each other, each with the others in grey."""
+    """Draw a value of every pair, train pairs beside test pairs, with pairs of the other set in grey."""
     import plotly.graph_objects as go
 
     if train_mask is None:
@@ -137,7 +136,7 @@ def pair_losses(losses: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "
 )  # fmt: skip
 @_with_never
 def graduation_map(steps: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None = None) -> go.Figure:
-    """Draw `interp.graduation(…).steps` over all pairs, train pairs beside test pairs; NaN, for never, is white."""
+    """Draw `interp.graduation(…).steps` over all pairs, train pairs beside test pairs; NaN (never) is white."""
     if not np.isfinite(steps).any():
         raise ConfigError("this figure needs a pair that is answered right at the last checkpoint; there is none.")
     figure = _of_each_set(steps, train_mask, "step", ("train pairs", "test pairs"))

@@ -1,4 +1,4 @@
-"""Figures of the weights as points in their space: the path of training, and the loss around one of them."""
+"""Figures of the weights as points in their space: the path of training, and the loss around a checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _path(of: Shown) -> dict[str, Any]:
 
 
 def _paths(of: Shown) -> dict[str, Any]:
-    """Return the paths of the matrices, of more than nine those that move most."""
+    """Return the paths of up to nine matrices, those that move most."""
     steps, products = of.weight_products
     last = of.run.last_readable().weights
     matrices = {name: one for name, one in products.items() if last[name].ndim >= 2}
@@ -99,7 +99,7 @@ def weights_path(
 ) -> go.Figure:
     """Draw the weights of all checkpoints along their first two principal components, with the ends of the phases.
 
-    Takes `measures.weights.principal_components` of the inner products of the checkpoints, and their steps.
+    Takes the steps of the checkpoints, and `measures.weights.principal_components` of their inner products.
     """
     import plotly.graph_objects as go
 
@@ -134,22 +134,20 @@ def weights_path_by_part(
 ) -> go.Figure:
     """Draw the path of each weight matrix along its own first two principal components, a panel each.
 
-    Takes, by the name of each, what `weights_path` takes of all; `left_out` names those that are not drawn.
+    Takes by name of the matrix the arguments of `weights_path`; `left_out` names matrices that are not drawn.
     """
     from plotly.subplots import make_subplots
 
     paths, shares = frames(paths, "paths"), frames(shares, "shares")
     if not paths or set(paths) != set(shares):
-        raise ConfigError(f"shares must be of the matrices of paths, of one at least; got {given(list(shares))}.")
+        raise ConfigError(f"shares must name the matrices of paths, at least one; got {given(list(shares))}.")
     columns = min(3, len(paths))
     rows = -(-len(paths) // columns)
     titles = [f"{_short(name)}<br>{shares[name][0]:.0%}, {shares[name][1]:.0%}" for name in paths]
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.3 / rows)
     for index, (name, path) in enumerate(paths.items()):
         if len(path) != len(steps):
-            raise ConfigError(
-                f"steps must have an entry for each of the {len(path)} points of {name}; got {len(steps)}."
-            )
+            raise ConfigError(f"steps must have an entry for each of {len(path)} points of {name}; got {len(steps)}.")
         points = _points(path, steps).update(name=name, hovertemplate="%{text}<extra>%{fullData.name}</extra>")
         figure.add_trace(points, row=index // columns + 1, col=index % columns + 1)
         if index + columns >= len(paths):

@@ -108,7 +108,7 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
     """Open two runs or more, which must have one task and one split with test pairs."""
     if isinstance(runs, str | os.PathLike | Run) or not isinstance(runs, Sweep | Iterable):
         raise ConfigError(
-            f"runs must be a Sweep, as interp.load_sweep gives it, or a list of runs or their paths; got {given(runs)}."
+            f"runs must be a Sweep (of interp.load_sweep) or a list of runs or of their paths; got {given(runs)}."
         )
     listed = runs.runs() if isinstance(runs, Sweep) else list(runs)
     members = [one_run(one, "Each of runs") for one in listed]
