@@ -1,4 +1,4 @@
-"""Figures, declared once: `interp.plot.NAME(run)`, or of data; `save` writes one, `interp.figures` all.
+"""Figures by name: `interp.plot.NAME` draws one of a run or of data, `save` writes one, `interp.figures` writes all.
 
 `interp.list_figures()` says what each shows. A figure computes nothing.
 """
@@ -13,7 +13,7 @@ from interp.plot.double_descent import slider as slider
 from interp.plot.saving import gallery as gallery, one_browser as one_browser, save as save
 
 for _module in pkgutil.iter_modules(__path__):
-    if _module.name not in ("browser", "drawing", "shown"):  # a program of its own, and what opens and measures
+    if _module.name not in ("browser", "drawing", "shown"):  # the first is a program; the others open and measure
         importlib.import_module(f"{__name__}.{_module.name}")
 
 _OTHERS = ["figure", "gallery", "one_browser", "save", "slider", "with_title"]
