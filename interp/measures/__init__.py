@@ -3,7 +3,7 @@
 The modules are imported in the order in which results list their measures.
 """
 
-from interp.measures import attention, embedding, logits, losses, mechanism, neurons, registry, weights
+from interp.measures import losses, logits, embedding, weights, neurons, attention, mechanism, registry  # noqa: I001
 from interp.subjects import subject
 
 __all__ = ["attention", "embedding", "logits", "losses", "mechanism", "neurons", "registry", "subject", "weights"]

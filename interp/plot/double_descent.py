@@ -221,43 +221,6 @@ def descents(
     return figure
 
 
-def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
-    """Return one figure with a slider through several of one kind, such as one for each weight decay.
-
-    It works in plain HTML too.
-
-    Args:
-        figures: Label of the slider → figure. The axes take the range that holds all figures.
-        name: The name of the setting that the slider moves.
-    """
-    import plotly.graph_objects as go
-
-    figures = frames(figures, "figures")
-    if not figures or not all(isinstance(figure, go.Figure) for figure in figures.values()):
-        raise ConfigError("a slider needs at least one figure, and each must be a plotly Figure.")
-    first = next(iter(figures.values()))
-    shared = go.Figure(first.data[:0], first.layout)
-    steps = []
-    total = sum(len(figure.data) for figure in figures.values())
-    for place, (label, figure) in enumerate(figures.items()):
-        begin = len(shared.data)
-        for trace in figure.data:
-            shared.add_trace(trace)
-            shared.data[-1].visible = place == 0
-        shown = [begin <= index < begin + len(figure.data) for index in range(total)]
-        marks = {"shapes": figure.layout.shapes, "annotations": figure.layout.annotations}
-        steps.append({"label": label, "method": "update", "args": [{"visible": shown}, marks]})
-    for axis in (key for key in first.layout if str(key).startswith(("xaxis", "yaxis"))):
-        ends = [figure.layout[axis].range for figure in figures.values() if figure.layout[axis].range]
-        if ends:
-            shared.layout[axis].range = [min(low for low, _ in ends), max(high for _, high in ends)]
-    shared.update_layout(
-        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 75}}],
-        height=shared.layout.height + 110, margin_b=shared.layout.margin.b + 110,
-    )  # fmt: skip
-    return shared
-
-
 def _with_bars(
     figure: go.Figure, frame: pd.DataFrame, x: str, y: str, label: str, row: int, index: int, legend: bool = True,
     line_of: pd.DataFrame | None = None,
