@@ -1,4 +1,4 @@
-"""`python -m analyses [--run DIR] [--out DIR] [NAME…]`: phases, figures and tables of a run and of its neighbours."""
+"""`python -m analyses [--run DIR] [--out DIR] [NAME…]`: phases, figures and tables of a run and of related systems."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from interp.utils.threads import wait_passively
 
 
 def _modules(package: str, paths: list[str]) -> dict[str, str]:
-    """The figures and tables of a package, name → module."""
+    """Return the modules of the figures and tables of a package, by name."""
     return {
         module.name: f"{package}.{module.name}"
         for module in sorted(pkgutil.iter_modules(paths), key=lambda module: module.name)
@@ -41,7 +41,7 @@ SHIPPED = {"sweep": "checkpoints/delay-mod23", "settings": "checkpoints/settings
 
 
 def _groups() -> dict[str, list[str]]:
-    """Return the names in each group; of a run, every declared figure and then the tables."""
+    """Return the names in each group; in that of a run, every declared figure and then the tables."""
     from interp.plot.declared import FIGURES  # loads torch
 
     of_run = [name for name, one in FIGURES.items() if one.of in ("run", "model")]
@@ -67,11 +67,11 @@ def _main(arguments: list[str] | None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m analyses",
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Write figures (HTML, PDF, PNG) and tables: of a run, whose phases are printed too; of its\n"
-        "solvable neighbours (ridge regression, two-layer networks, double descent); and of a sweep.",
+        description="Write figures (HTML, PDF, PNG) and tables: of a run, whose phases are printed too; of related\n"
+        "systems that can be solved (ridge regression, two-layer networks, double descent); and of a sweep.",
         epilog="examples:\n"
         "  python -m analyses --run runs/mine --out figures/mine run   all that is drawn from one run\n"
-        "  python -m analyses neighbours --quick                       the neighbours, small, in a minute or two\n"
+        "  python -m analyses neighbours --quick                       related systems, small, in a minute or two\n"
         "  python -m analyses progress_measures ridge_stages           these two figures",
     )
     parser.add_argument("--run", default="checkpoints/mod113-seed0", metavar="RUN",
@@ -82,7 +82,7 @@ def _main(arguments: list[str] | None) -> int:
     parser.add_argument("--out", type=Path, default=Path("figures"), metavar="DIR",
                         help="where to write (default: %(default)s)")  # fmt: skip
     parser.add_argument("--quick", action="store_true",
-                        help="draw the neighbours at small sizes, whose numbers mean nothing")  # fmt: skip
+                        help="draw related systems at small sizes, whose numbers mean nothing")  # fmt: skip
     parser.add_argument(
         "--anyway", action="store_true", help="exit with 0 instead of 3 if it is doubtful what the run learned"
     )
@@ -105,7 +105,7 @@ def _main(arguments: list[str] | None) -> int:
 
 
 def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[str]]) -> int:
-    """Write all that is named, and return the exit status."""
+    """Write all figures and tables of these names, and return the exit status."""
     from threadpoolctl import threadpool_limits
 
     from interp.cli.options import DOUBTFUL
@@ -121,7 +121,7 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
     sizes = QUICK if given.quick else PAPER
     elsewhere = [name for name in names if name in OF_NEIGHBOURS]
     if len(names) == len(elsewhere) and len(parts(elsewhere)) == 1:
-        elsewhere = []  # there is nothing else to do meanwhile
+        elsewhere = []  # this process has nothing else to do
 
     def written(name: str) -> Written:
         try:
@@ -140,7 +140,7 @@ def _write(given: argparse.Namespace, names: list[str], groups: dict[str, list[s
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(beside(elsewhere, given.run, given.out, sizes)) if elsewhere else []
         doubtful = of_run and run is not None and _say_what_it_learned(run, given.run)
-        # Their matrices are small: a second thread would only wait for the first.
+        # The matrices are small: a second thread would only wait.
         stack.enter_context(threadpool_limits(1, "blas"))
         missing = stack.enter_context(interp.plot.gallery(given.out))
         bar = stack.enter_context(progress_bar("write", "figures and tables", len(names)))

@@ -1,4 +1,4 @@
-"""The figures and tables of the neighbours, in processes of their own beside the one that draws those of the run."""
+"""The figures and tables of related systems, in processes beside the one that draws those of the run."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from analyses.neighbours._sizes import Sizes
 if TYPE_CHECKING:
     from interp.plot.saving import Image
 
-BOTH = {"unified"}  # a neighbours' figure with the run in it
+BOTH = {"unified"}  # figures of related systems that show the run too
 TOGETHER = ("ridge_and_network", "ridge_delay", "ridge_stages", "unified")  # they share problems and networks
 _LONGEST = (*TOGETHER, "double_descent_digits", "double_descent_theory", "double_descent_ensembles")
 
 
 @dataclass(frozen=True)
 class Written:
-    """What one figure or table has left: its files, the images that are still to be drawn, or why there is none."""
+    """The files of a figure or table, with the images that are still to be drawn; or the reason why it is missing."""
 
     name: str
     files: list[Path]
@@ -36,7 +36,7 @@ class Written:
 
 
 def neighbour(name: str, run: str, out: Path, sizes: Sizes) -> list[Path]:
-    """Write a figure or table of the neighbours; `run` is the path of the run that one of them has in it."""
+    """Write a figure or table of related systems; `run` is the path of the run that those of BOTH show."""
     import interp
     from interp.utils.provenance import made_from
 
@@ -46,7 +46,7 @@ def neighbour(name: str, run: str, out: Path, sizes: Sizes) -> list[Path]:
 
 
 def parts(names: Sequence[str]) -> list[list[str]]:
-    """Divide names into those that one process draws, those that take longest first."""
+    """Divide names into lists for one process each, the longest first."""
     shared = [name for name in names if name in TOGETHER]
     alone = [[name] for name in names if name not in TOGETHER]
     order = {name: place for place, name in enumerate(_LONGEST)}
@@ -57,9 +57,9 @@ def parts(names: Sequence[str]) -> list[list[str]]:
 
 @contextmanager
 def beside(names: Sequence[str], run: str, out: Path, sizes: Sizes) -> Iterator[list[Future[list[Written]]]]:
-    """Write these neighbours in as many processes as there are cores, each of one thread; give what they will leave.
+    """Write figures and tables in as many processes as there are cores, each of one thread; yield their futures.
 
-    Whatever ends the context early, as Ctrl-C does, ends them at once.
+    An error within the context, or Ctrl-C, ends them at once.
     """
     from interp.utils.provenance import provenance
 
@@ -77,14 +77,14 @@ def beside(names: Sequence[str], run: str, out: Path, sizes: Sizes) -> Iterator[
 
 
 def finished(running: list[Future[list[Written]]], wait: bool) -> Iterator[Written]:
-    """Take off the list those that have ended, after a wait for all if `wait`, and give what they left."""
+    """Yield the results of those that have ended, or of all if `wait`, and take them off the list."""
     for one in as_completed(list(running)) if wait else [one for one in running if one.done()]:
         running.remove(one)
         yield from one.result()
 
 
 def _begin(command: str, code: str) -> None:
-    """Begin a process of this command: its bars are not shown, since the one of all figures is."""
+    """Begin a process of this command, without progress bars beside that of all figures."""
     import torch
     from threadpoolctl import threadpool_limits
 

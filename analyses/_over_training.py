@@ -1,4 +1,4 @@
-"""The run that figures and tables are made of: its trajectory and its phases, computed once for all of them."""
+"""The trajectory and phases of a run, computed once for all figures and tables."""
 
 from functools import lru_cache
 
@@ -14,5 +14,5 @@ def shown_of(run: Run) -> Shown:
 
 
 def over_training(run: Run) -> tuple[pd.DataFrame, Phases]:
-    """Return the measures of every checkpoint, and the phases, read off the finest record of the run."""
+    """Return the measures of every checkpoint, and the phases by the finest record of the run."""
     return shown_of(run).trajectory, shown_of(run).phases

@@ -9,10 +9,10 @@ from interp.utils.provenance import provenance
 
 
 def write_table(table: pd.DataFrame, out: Path, name: str, shown: pd.DataFrame | None = None) -> list[Path]:
-    """Write NAME.csv and NAME.md; `shown` is the table as readers should see it, if that differs.
+    """Write NAME.csv and NAME.md, the latter of the table `shown`, if given.
 
-    Both say where they come from: the CSV in lines that begin with #, at its top (`pd.read_csv(file, comment="#")`),
-    the Markdown in a comment at its end.
+    Both carry their provenance: the CSV in lines that begin with #, at its top (`pd.read_csv(file, comment="#")`), the
+    Markdown in a comment at its end.
     """
     shown = table if shown is None else shown
     bars = [" | ".join(map(str, row)) for row in [list(shown.columns), *shown.to_numpy().tolist()]]

@@ -18,19 +18,19 @@ def main(run: Run, out: Path) -> list[Path]:
 
 
 def claims(run: Run) -> pd.DataFrame:
-    """One row a claim: what the paper says, what this run gives, whether the two agree, and the function behind it.
+    """Return a row for each claim: the paper's value, this run's, whether they agree, and the function behind it.
 
-    The claims are about a network that has grokked. Of one that has not, none agrees: where its number is in the
-    paper's range, that is "doubtful", and a last column says why.
+    The claims are about a network that has grokked. For another network, a value in the paper's range is "doubtful"
+    instead of "yes", and a last column says why.
     """
     ckpt = run[-1]
     m, ph = progress_measures(ckpt), over_training(run)[1]
     keys = m.key_frequencies or ()
     subject = ckpt.subject()
-    doubt = m.key_doubt or key_doubt(subject)  # the frequencies may be of an earlier checkpoint, before a loss
+    doubt = m.key_doubt or key_doubt(subject)  # the frequencies may be those of an earlier checkpoint
     acts = activations(ckpt)
     if acts.neurons is None:
-        raise ConfigError("the claims are about neurons, and this model has none.")
+        raise ConfigError("the claims need a model with neurons; this one has none.")
     read = projection_shares(acts.neurons, subject.W_L, run.task.labels, keys)
     least = min((share for both in read.values() for share in both if share == share), default=float("nan"))
     bridge = ckpt.model()
@@ -74,14 +74,10 @@ def _risen(without: dict[int, ablate.Effect]) -> str:
     if not without:
         return "no key frequency"
     loss = {k: lost.after.loss for k, lost in without.items()}
-    right = {k: lost.after.accuracy for k, lost in without.items()}
-    least, most, worst = (
-        min(loss, key=loss.__getitem__),
-        max(loss, key=loss.__getitem__),
-        min(right, key=right.__getitem__),
-    )
+    least, most = min(loss, key=loss.__getitem__), max(loss, key=loss.__getitem__)
+    worst = min(without, key=lambda k: without[k].after.accuracy)
     before = without[least].before
     return (
         f"from {before.loss:.1e} to {loss[least]:.1e} (without {least}) to {loss[most]:.1e} (without {most}); accuracy "
-        f"from {before.accuracy:.4f} to {right[worst]:.4f} at the least (without {worst})"
+        f"from {before.accuracy:.4f} to {without[worst].after.accuracy:.4f} at the least (without {worst})"
     )

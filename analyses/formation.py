@@ -1,4 +1,4 @@
-"""When each part of the circuit is half way to its final shape, and in which phase: formation.csv and formation.md."""
+"""The step and phase at which each part of the circuit is half way to its final shape: formation.csv and .md."""
 
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def main(run: Run, out: Path) -> list[Path]:
 
 
 def formation(run: Run) -> pd.DataFrame:
-    """A row a part, earliest first: its first and last value, and the step from which it stays past the middle."""
+    """Return a row for each part, earliest first: its first and last value, and the step at which it is half way."""
     measures, phases = over_training(run)
     spans = phases.spans()
     rows = []
@@ -36,13 +36,12 @@ def formation(run: Run) -> pd.DataFrame:
             continue
         first, last = float(values[column].iloc[0]), float(values[column].iloc[-1])
         sign = 1 if last > first else -1
-        before = values["step"][sign * values[column] < sign * (first + last) / 2]  # the last of these comes before
-        step = (
-            int(values["step"][values["step"] > before.max()].iloc[0]) if len(before) else int(values["step"].iloc[0])
-        )
+        before = values["step"][sign * values[column] < sign * (first + last) / 2]
+        after = values["step"][values["step"] > before.max()] if len(before) else values["step"]
+        step = int(after.iloc[0])
         phase = next((name for name, start, end in spans if start <= step <= end), "–")
         rows.append((part, column, round(first, 3), round(last, 3), step, phase))
     if not rows:
-        raise ConfigError("no part of a circuit was measured on this run.")
+        raise ConfigError("the run must have two checkpoints at which a part of the circuit is measured; it has none.")
     table = pd.DataFrame(rows, columns=["part", "column", "at first", "at last", "half way at step", "phase"])
     return table.sort_values("half way at step", kind="stable", ignore_index=True)

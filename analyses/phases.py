@@ -1,4 +1,4 @@
-"""The table of phase boundaries, each with the last earlier step: phases.csv and phases.md."""
+"""The table of phase boundaries, each with the last step before it on record: phases.csv and phases.md."""
 
 from pathlib import Path
 

@@ -1,1 +1,1 @@
-"""What interp costs beside what a user would run instead; `python -m benchmarks [NAME…]`."""
+"""The cost of interp beside that of the alternatives of a user; `python -m benchmarks [NAME…]`."""

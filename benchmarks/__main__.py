@@ -1,4 +1,4 @@
-"""`python -m benchmarks [NAME…]`: medians and ratios of this machine, now."""
+"""`python -m benchmarks [NAME…]`: medians and ratios, measured on this machine."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""The same work alone and beside one busy process: as torch does it by default, and as interp does it.
+"""The time of some work, alone and beside one busy process: by torch's default, and by that of interp.
 
-Takes some minutes, so it runs only when it is named: `python -m benchmarks busy`. Each time is that of a process of its
-own, since OpenMP reads how its threads wait when it is loaded. "torch's default" is all threads, which spin while they
-wait; "passive" is all threads, which sleep; "interp" is what the command of the shell does.
+It takes some minutes, and runs only when it is named: `python -m benchmarks busy`. Each time is that of a separate
+process, since OpenMP reads how its threads wait when it is loaded. "torch's default" uses all threads, which spin while
+they wait; "passive" uses all threads, which sleep; "interp" is the default of the shell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ROUNDS = 3
 _WAITS = {"torch's default": {}, "passive": {"OMP_WAIT_POLICY": "PASSIVE"}, "interp": {"OMP_WAIT_POLICY": "PASSIVE"}}
 _POLICIES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "OMP_NUM_THREADS")
 
-# Each prints the median seconds of one piece of work; `threads` is None where interp decides.
+# Each prints the median seconds of some work; `threads` is None if interp decides.
 _STEP = """
 import pathlib, statistics, tempfile, time
 import interp, torch
@@ -73,7 +73,7 @@ WORK = {
 
 @contextlib.contextmanager
 def busy(processes: int) -> Iterator[None]:
-    """Keep so many cores busy; the processes end with this context, and by themselves when this process is gone."""
+    """Keep so many cores busy, by processes that end with this context, or when this process is gone."""
     parent = os.getpid()
     spin = f"import os\nwhile os.getppid() == {parent}:\n    for _ in range(10**6): pass"
     with contextlib.ExitStack() as ended:
@@ -85,7 +85,7 @@ def busy(processes: int) -> Iterator[None]:
 
 
 def seconds(code: str, way: str, folder: Path) -> float:
-    """Return the seconds that a process of its own prints, which waits as `way` says."""
+    """Return the seconds that `code` prints in a separate process whose threads wait in this way."""
     environment = {name: value for name, value in os.environ.items() if name not in _POLICIES} | _WAITS[way]
     threads = "None" if way == "interp" else "torch.get_num_threads()"
     script = folder / "work.py"
@@ -98,7 +98,7 @@ def seconds(code: str, way: str, folder: Path) -> float:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, (code, scale, unit) in WORK.items():
-            # A command decides for itself, whatever it is given: it has one way.
+            # A command decides by itself, so it has one way.
             ways = list(_WAITS) if "{threads}" in code else ["interp"]
             found: dict[tuple[str, int], list[float]] = {}
             for _ in range(ROUNDS):

@@ -1,4 +1,4 @@
-"""How often intervals of 95 % hold the truth: those of fit_exponents and of effects, on runs whose exponents are known.
+"""The coverage of the 95 % intervals of fit_exponents and of effects, on runs whose exponents are known.
 
     python -m benchmarks coverage                  about four minutes on one core
     python -m benchmarks.coverage --repeats 1000   with smaller errors
@@ -37,11 +37,9 @@ def noise(law: str, draw: np.random.Generator, n: int) -> Float[np.ndarray, " n"
 
 
 def drawn(names: list[str], seeds: int, law: str, varying: bool, draw: np.random.Generator) -> pd.DataFrame:
-    """Return runs with the logarithm of the delay: all combinations of the settings, each with all seeds."""
+    """Return runs with the logarithm of the delay, for all combinations of settings and seeds."""
     cells = list(itertools.product(*(VALUES[name] for name in names)))
-    frame = pd.DataFrame(
-        [(seed, *cell) for seed in range(seeds) for cell in cells], columns=["seed", *names]
-    )  # fmt: skip
+    frame = pd.DataFrame([(seed, *cell) for seed in range(seeds) for cell in cells], columns=["seed", *names])
     y = 7 + (LEVELS * draw.normal(size=seeds))[frame["seed"]] + SCATTER * noise(law, draw, len(frame))
     for name in names:
         x = np.log(frame[name]) - np.mean(np.log(VALUES[name]))
@@ -73,7 +71,7 @@ def percentiles(
 
 
 def of_exponents(names: list[str], seeds: int, law: str, varying: bool, share: float, repeats: int) -> dict[str, str]:
-    """Return the coverage of each kind of interval: how often it holds the truth, ± its Monte Carlo standard error."""
+    """Return the coverage of each kind of interval ± its Monte Carlo standard error."""
     draw = np.random.default_rng(0)
     many = pd.concat([drawn(names, 20, law, varying, draw) for _ in range(50)])
     last = float(many["log_delay"].quantile(1 - share))
@@ -94,7 +92,7 @@ def of_exponents(names: list[str], seeds: int, law: str, varying: bool, share: f
 
 
 def of_effects(seeds: int, law: str, share: float, repeats: int) -> dict[str, str]:
-    """Return how often the interval of a ratio holds it, and how often p is at most 0.05 where nothing differs."""
+    """Return how often the interval of a ratio holds it, and how often p is at most 0.05 without an effect."""
     draw = np.random.default_rng(0)
     held: list[float] = []
     false: list[float] = []
@@ -104,11 +102,9 @@ def of_effects(seeds: int, law: str, share: float, repeats: int) -> dict[str, st
             level = 7 + LEVELS * draw.normal(size=seeds)
             sides = [
                 pd.DataFrame({"seed": range(seeds), "weight_decay": decay, "log_delay": level + shift + SCATTER * e})
-                for decay, shift, e in (
-                    (0.5, 0.0, noise(law, draw, seeds)), (1.0, np.log(true), noise(law, draw, seeds)),
-                )
+                for decay, shift in ((0.5, 0.0), (1.0, np.log(true))) for e in [noise(law, draw, seeds)]
             ]  # fmt: skip
-            # Of values that are as common, the middle has the first.
+            # The baseline takes the first of equally common values.
             row = effects(cut(pd.concat(sides, ignore_index=True), last)).iloc[1]
             inside = row["ratio_low"] <= true <= row["ratio_high"]
             found.append(float(inside if found is held else row["p_value"] <= 0.05))

@@ -1,6 +1,6 @@
-"""All measures of a p = 113 checkpoint, against a hook-cached forward for each, the definitions applied directly.
+"""All measures of a p = 113 checkpoint, against a cached forward for each and the definitions applied directly.
 
-The direct way is what published notebooks do: `run_with_cache` over all pairs for every measure, p² × p tensors times
+Published notebooks take the direct way: `run_with_cache` over all pairs for every measure, p² × p tensors times
 the basis of Z_p² for the restricted and excluded losses, a p² × p cosine for every frequency, and the full
 two-dimensional transform of every neuron.
 """
@@ -71,12 +71,11 @@ def main() -> None:
             found[f"cos_coefficient_{k}"] = float((logits * wave).sum() / wave.norm())
         _, neurons = cached()
         square = torch.einsum("ia,abm,jb->ijm", F, neurons.view(p, p, -1) - neurons.mean(0), F).square()
-        shares = torch.stack(
-            [
-                torch.stack([square[i, j] for i in (0, *rows) for j in (0, *rows) if i or j]).sum(0)
-                for rows in (frequency_rows(p, k) for k in range(1, p // 2 + 1))
-            ]
-        ) / square.sum((0, 1))
+        of_frequency = []
+        for k in range(1, p // 2 + 1):
+            rows = (0, *frequency_rows(p, k))
+            of_frequency.append(torch.stack([square[i, j] for i in rows for j in rows if i or j]).sum(0))
+        shares = torch.stack(of_frequency) / square.sum((0, 1))
         found["single_frequency_neurons"] = float((shares.amax(0) > 0.85).float().mean())
         return found
 

@@ -7,27 +7,24 @@
 
 It needs the extra `mutants` (pip install -e '.[dev,mutants]'). Cosmic Ray makes the mutants: another operator or
 comparison, a number one more or less, a condition negated, a loop that never runs, a decorator or an exception less.
-One mutant is drawn for each place, so that no place counts eleven times for the eleven operators that could stand
-there; annotations, docstrings and `if TYPE_CHECKING` blocks are no places. The sample depends on the seed and the text
-of the lines: editing one line leaves the rest of the sample as it was.
+One mutant is drawn for each place, so that a place with eleven possible operators counts once. Annotations, docstrings
+and `if TYPE_CHECKING` blocks are no places. The sample depends on the seed and the text of the lines: an edited line
+leaves the rest of the sample unchanged.
 
 Each mutant is tried in a copy of the working tree in a temporary folder; your checkout is only read. One process loads
-torch and pytest once and forks for each mutant. A mutant is caught when a test fails, or when it takes more than five
-times the processor time of the unchanged source. Mutants that once survived (benchmarks/mutants.toml) are tried too.
+torch and pytest once and forks for each mutant. A mutant is caught if a test fails, or if it takes more than five times
+the processor time of the unchanged source. Mutants that once survived (benchmarks/mutants.toml) are tried too.
 
-Results are kept in the folder --out, and a run that was stopped goes on where it stood: what was caught is not tried
-again while its module stays the same, what survived not while the tests stay the same either. `--again` starts anew.
-benchmarks/mutants.toml names mutants that change nothing that can be seen, each with the reason. They are not counted.
-It also gives the reason of each that is seen by no test and left so; they are counted as survivors.
-
+Results are kept in the folder --out, and a run that was stopped goes on there: caught mutants are not tried again while
+their module stays the same, survivors not while the tests stay the same too. benchmarks/mutants.toml gives the reason
+of each mutant whose change nobody can see, which is not counted, and of each survivor that may stay, which is counted.
 The exit status is 1 if fewer than 95 % of the sample, or not all that once survived, are caught.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
-import difflib
+import filecmp
 import gc
 import hashlib
 import importlib
@@ -41,71 +38,57 @@ import sys
 import tempfile
 import time
 import tomllib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-# A process with threads of its own cannot be forked safely; these libraries would start some when they are imported.
+from benchmarks.mutations import Mutant, Places, by_hand, sample
+
+# A process with several threads cannot be forked safely; these libraries would start some when they are imported.
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # those of other packages take longer than most tests
-os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # bytecode is known by second and length, and mutants come faster than that
+os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # other plugins take longer than most tests
+os.environ["PYTHONDONTWRITEBYTECODE"] = "1"  # Python knows bytecode by second and length alone
 sys.dont_write_bytecode = True
 
 ROOT = Path(__file__).resolve().parent.parent
-RECORD = Path(__file__).with_suffix(".toml")
 AT_LEAST = 0.95
 
-_PUBLISHED = "tests/runs/test_published.py::test_"
-_MECHANISM = tuple(
-    f"{_PUBLISHED}{name}"
-    for name in (
-        "distance_irrelevance_in_closed_form",
-        "a_network_that_reads_a_and_b_through_their_sum_is_wholly_symmetric",
-        "a_network_that_reads_a_and_b_apart_is_not_symmetric_at_all",
-    )
-)
-_GRAIN = "tests/measures/test_measures.py::test_losses_under_float32s_grain_are_resolved"
-_NETWORKS = tuple(
-    f"{_PUBLISHED}{name}" for name in ("constant_attention_by_its_definition", "one_hidden_layer_by_its_definition")
-)
-_STATE = "tests/utils/test_torch_state.py::test_nothing_that_the_caller_has_set_changes_a_result_or_is_changed"
+
+def _of(file: str, *names: str) -> tuple[str, ...]:
+    return tuple(f"tests/{file}.py::test_{name}" for name in names)
+
+
+_MECHANISM = _of(
+    "runs/test_published", "distance_irrelevance_in_closed_form",
+    "a_network_that_reads_a_and_b_through_their_sum_is_wholly_symmetric",
+    "a_network_that_reads_a_and_b_apart_is_not_symmetric_at_all",
+)  # fmt: skip
+_GRAIN = _of("measures/test_measures", "losses_under_float32s_grain_are_resolved")
+_NETWORKS = _of("runs/test_published", "constant_attention_by_its_definition", "one_hidden_layer_by_its_definition")
+(_STATE,) = _of("utils/test_torch_state", "nothing_that_the_caller_has_set_changes_a_result_or_is_changed")
 _ARRAYS = f"{_STATE}[all of them-functions of arrays]"
-_RETURNED = (
-    "tests/utils/test_torch_state.py::test_what_is_returned_can_be_changed_without_changing_what_is_computed_next"
-)
-_NONSENSE = "tests/test_nonsense.py::test_nonsense_is_refused_in_a_sentence_or_gives_finite_numbers"
+_RETURNED = _of("utils/test_torch_state", "what_is_returned_can_be_changed_without_changing_what_is_computed_next")
+(_NONSENSE,) = _of("test_nonsense", "nonsense_is_refused_in_a_sentence_or_gives_finite_numbers")
 _MEASURES = (
-    "tests/measures/test_measures.py",
-    "tests/measures/test_circuit.py",
-    "tests/subjects/test_subject.py",
-    _ARRAYS,
+    "tests/measures/test_measures.py", "tests/measures/test_circuit.py", "tests/subjects/test_subject.py", _ARRAYS,
     _NONSENSE,
-)
-_SPLITS = tuple(
-    f"{_PUBLISHED}a_split_{name}" for name in ("may_be_given_in_any_way", "that_does_not_fit_is_one_sentence")
-)
-_STARTED_AND_IN_BATCHES = (
-    "tests/training/test_updates.py::test_an_update_learns_from_its_batch_and_the_history_has_all_train_pairs",
-    "tests/training/test_starts.py",
-)
-_LOGS = tuple(
-    f"tests/runs/test_logs.py::test_{name}"
-    for name in ("a_log_of_several_runs_asks_which", "three_runs_step_by_step_are_all_named")
-)
-_RUN = (
-    "tests/runs/test_run.py",
-    "tests/utils/test_files.py",
-    *(f"{_STATE}[all of them-{of}]" for of in ("model", "load")),
-)
+)  # fmt: skip
+_SPLITS = _of("runs/test_published", "a_split_may_be_given_in_any_way", "a_split_that_does_not_fit_is_one_sentence")
+_BATCHES = _of("training/test_updates", "an_update_learns_from_its_batch_and_the_history_has_all_train_pairs")
+_LOGS = _of("runs/test_logs", "a_log_of_several_runs_asks_which", "three_runs_step_by_step_are_all_named")
+_STATES = (f"{_STATE}[all of them-model]", f"{_STATE}[all of them-load]")
+_RUN = ("tests/runs/test_run.py", "tests/utils/test_files.py", *_STATES)
 _TRAINING = (
     "tests/training/test_train.py", "tests/utils/test_threads.py", f"{_STATE}[all of them-train]",
-    "tests/utils/test_files.py", *_STARTED_AND_IN_BATCHES,
+    "tests/utils/test_files.py", *_BATCHES, "tests/training/test_starts.py",
 )  # fmt: skip
+_PHASES = ("tests/study/test_phases.py", *_LOGS)
 TESTS = {  # of each module, the quickest first
     "interp/measures/attention.py": ("tests/measures/test_circuit.py", _ARRAYS, _NONSENSE),
     "interp/measures/embedding.py": _MEASURES,
@@ -116,13 +99,15 @@ TESTS = {  # of each module, the quickest first
     "interp/measures/weights.py": _MEASURES,
     "interp/subjects/subject.py": ("tests/subjects/test_subject.py",),
     "interp/measures/registry.py": ("tests/subjects/test_subject.py",),
-    "interp/tasks/fourier.py": ("tests/tasks/test_fourier.py", "tests/measures/test_measures.py", _ARRAYS, _RETURNED,
+    "interp/tasks/fourier.py": ("tests/tasks/test_fourier.py", "tests/measures/test_measures.py", _ARRAYS, *_RETURNED,
                                 _NONSENSE),
     "interp/networks/pairs.py": ("tests/networks/test_forward.py", "tests/networks/test_networks.py"),
     "interp/networks/shared.py": ("tests/networks/test_forward.py", *_NETWORKS, _ARRAYS, _NONSENSE),
-    "interp/training/updates.py": ("tests/training/test_updates.py", _GRAIN, "tests/training/test_train.py"),
+    "interp/training/updates.py": ("tests/training/test_updates.py", *_GRAIN, "tests/training/test_train.py"),
     "interp/tasks/task.py": ("tests/tasks/test_task.py", f"{_STATE}[all of them-labels and splits]", *_SPLITS),
-    "interp/study/phase_rules.py": ("tests/study/test_phases.py", *_LOGS),
+    "interp/study/frames.py": _PHASES,
+    "interp/study/phase_rules.py": _PHASES,
+    "interp/utils/thresholds.py": _PHASES,
     "interp/utils/files.py": ("tests/runs/test_run.py", "tests/utils/test_files.py"),
     "interp/runs/run.py": _RUN,
     "interp/runs/directory.py": _RUN,
@@ -133,31 +118,8 @@ TESTS = {  # of each module, the quickest first
 
 
 @dataclass(frozen=True)
-class Mutant:
-    """One change of one module; `operator`, `line` and `occurrence` (of the two) name it whatever its line number."""
-
-    file: str
-    operator: str
-    line: str
-    occurrence: int
-    number: int
-    source: str = field(repr=False)
-    mutated: str = field(repr=False)
-
-    @property
-    def name(self) -> tuple[str, str, str, int]:
-        return self.file, self.operator, self.line, self.occurrence
-
-    def change(self) -> str:
-        """The lines that it takes away and puts in."""
-        lines = difflib.unified_diff(self.source.splitlines(), self.mutated.splitlines(), n=0, lineterm="")
-        changed = [line for line in lines if line[:1] in ("-", "+") and line[:3] not in ("---", "+++")]
-        return "\n".join(f"{line[0]} {line[1:].strip()}" for line in changed)
-
-
-@dataclass(frozen=True)
 class Outcome:
-    """What became of a mutant: caught by a test, caught before any test ran, too slow, or survived."""
+    """The fate of a mutant: caught by a test, caught at import, too slow, or survived."""
 
     how: str
     by: str
@@ -168,109 +130,10 @@ class Outcome:
         return self.how == "survived"
 
 
-# ── mutants ──────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def drawn(seed: int, *what: object) -> int:
-    return int.from_bytes(hashlib.sha256("\0".join(map(str, (seed, *what))).encode()).digest()[:8], "big")
-
-
-class Places:
-    """The places of a module at which it can be changed, and how."""
-
-    def __init__(self, root: Path, file: str) -> None:
-        from cosmic_ray.ast import ast_nodes, get_ast
-        from cosmic_ray.operators.provider import OperatorProvider
-
-        self.file, self._provider = file, OperatorProvider()
-        self._source = (root / file).read_text(encoding="utf-8")
-        lines, tree = self._source.splitlines(), get_ast(self._source)
-        nodes, found = list(ast_nodes(tree)), defaultdict(list)
-        for name in self._provider:
-            if self._provider[name].arguments():  # those that put chance numbers in place of a variable
-                continue
-            operator, seen = self._provider[name](), Counter[str]()
-            for index, start in enumerate(at for node in nodes for at, _ in operator.mutation_positions(node)):
-                line = lines[start[0] - 1].strip()
-                if not _is_unrun(tree.get_leaf_for_position(start)):
-                    found[start, name.partition("_")[0]].append((name, index, seen[line]))
-                seen[line] += 1
-        self._candidates, times = {}, Counter[tuple[str, ...]]()
-        for (start, kind), candidates in sorted(found.items()):
-            place = (file, kind, lines[start[0] - 1].strip())
-            self._candidates[*place, times[place]] = start[0], candidates
-            times[place] += 1
-
-    def __iter__(self) -> Iterator[tuple[str, str, str, int]]:
-        """By file, kind of change, line, and which of its kind in such a line."""
-        return iter(self._candidates)
-
-    def __len__(self) -> int:
-        return len(self._candidates)
-
-    def mutant(self, place: tuple[str, str, str, int], seed: int) -> Mutant | None:
-        """The change drawn for a place; None where none of those possible is another program."""
-        from cosmic_ray.mutating import MutationVisitor
-
-        number, candidates = self._candidates[place]
-        for name, index, occurrence in sorted(candidates, key=lambda c: drawn(seed, *place, c[0], c[2])):
-            try:
-                mutated = MutationVisitor.mutate_code(self._source, self._provider[name](), index)
-                if mutated is not None and ast.dump(ast.parse(mutated)) != ast.dump(ast.parse(self._source)):
-                    return Mutant(self.file, name, place[2], occurrence, number, self._source, mutated)
-            except (SyntaxError, ValueError, AttributeError):  # as of an exception with a dot in its name
-                continue
-        return None
-
-
-def sample(of: list[Places], seed: int, number: int) -> list[Mutant]:
-    """One mutant at each of so many places, drawn from all modules alike."""
-    chosen: list[Mutant] = []
-    numbered = [(drawn(seed, *place), module, place) for module in of for place in module]
-    for _, module, place in sorted(numbered, key=lambda one: one[0]):
-        if len(chosen) == number:
-            break
-        if (mutant := module.mutant(place, seed)) is not None:
-            chosen.append(mutant)
-    return chosen
-
-
-def _is_unrun(leaf: object) -> bool:
-    """Whether code stands in an annotation, or in a block that only type checkers read."""
-    node = leaf
-    while (parent := getattr(node, "parent", None)) is not None:
-        here = parent.children.index(node)
-        if (parent.type == "annassign" and here == 1) or parent.type == "tfpdef":
-            return True
-        if parent.type == "funcdef" and getattr(parent.children[here - 1], "value", "") == "->":
-            return True
-        if parent.type == "if_stmt" and parent.children[1].get_code().strip() == "TYPE_CHECKING":
-            return True
-        node = parent
-    return False
-
-
-def by_hand(root: Path, entries: list[dict[str, str]]) -> list[Mutant]:
-    """The mutants that once survived, as mutants.toml lists them: text of a module, and what is put in its place."""
-    found = []
-    for entry in entries:
-        source = (root / entry["file"]).read_text(encoding="utf-8")
-        if source.count(entry["before"]) != 1:
-            raise SystemExit(f"{entry['before']!r} must stand once in {entry['file']}; change {RECORD.name} to fit it.")
-        number = source[: source.index(entry["before"])].count("\n") + 1
-        mutated = source.replace(entry["before"], entry["after"])
-        found.append(Mutant(entry["file"], "by hand", entry["what"], 0, number, source, mutated))
-    return found
-
-
-# ── trying them ──────────────────────────────────────────────────────────────────────────────────────────────────
-
-
 def snapshot(folder: Path) -> None:
-    """Copy the working tree, without what git ignores: it may be edited while mutants are tried."""
-    listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True
-    )
+    """Copy the working tree without files that git ignores, so that it may be edited while mutants are tried."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True)
     if listed.returncode:
         raise SystemExit(f"{ROOT} must be a git checkout: git lists what is copied.")
     for name in listed.stdout.decode().split("\0"):
@@ -286,17 +149,20 @@ class Tree:
         self._original, self.path = original, folder / "tree"
         self.log, self.scratch, self.loaded = folder / "log", folder / "t", folder / "loaded.json"
         shutil.copytree(original, self.path)
-        if (shared := ROOT.parent / "shared").is_dir():  # published models, which some tests read there
+        if (shared := ROOT.parent / "shared").is_dir():  # published models for some tests
             (folder / "shared").symlink_to(shared)
 
+    def said(self) -> str:
+        return self.log.read_text(encoding="utf-8", errors="replace")
+
     def restore(self) -> None:
-        """Undo what a mutant and its tests changed: a trajectory kept beside a run would speak for the next mutant."""
+        """Undo the changes of a mutant and its tests, such as a trajectory that the next mutant would read."""
         files = {name for name in self.path.rglob("*") if not name.is_dir() or name.is_symlink()}
         for file in files:
             original = self._original / file.relative_to(self.path)
             if not original.exists():
                 file.unlink()
-            elif not _same(file, original):
+            elif not filecmp.cmp(file, original):
                 shutil.copy2(original, file)
         for original in self._original.rglob("*"):
             if original.is_file() and self.path / original.relative_to(self._original) not in files:
@@ -304,13 +170,8 @@ class Tree:
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
-def _same(one: Path, other: Path) -> bool:
-    a, b = one.stat(), other.stat()
-    return (a.st_size, a.st_mtime_ns) == (b.st_size, b.st_mtime_ns)
-
-
 class NoShrinking:
-    """A plugin of pytest: one failing example is enough, hypothesis need not look for the simplest."""
+    """A plugin of pytest that keeps hypothesis from looking for the simplest failing example."""
 
     def pytest_sessionstart(self) -> None:  # after conftest.py has chosen its settings, before tests are imported
         from hypothesis import Phase, settings
@@ -321,7 +182,7 @@ class NoShrinking:
 
 @dataclass
 class Trial:
-    """The tests of one mutant (or of none) under way in a process of their own."""
+    """The tests of one mutant (or of the unchanged source) under way in their own process."""
 
     tree: Tree
     mutant: Mutant | None
@@ -344,7 +205,7 @@ class Trial:
 
     def _in_child(self) -> int:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.setsid()  # so that what the tests start can be ended with them
+        os.setsid()  # so that processes of the tests can be ended with them
         if self.cpu_limit:
             resource.setrlimit(resource.RLIMIT_CPU, (int(self.cpu_limit) + 1, int(self.cpu_limit) + 3))
         log = os.open(self.tree.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
@@ -358,18 +219,8 @@ class Trial:
         import pytest
 
         before = set(sys.modules)
-        options = [
-            "-x",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "_hypothesis_pytestplugin",
-            "--tb=line",
-            "-rfE",
-            f"--basetemp={self.tree.scratch}",
-        ]
-        code = int(pytest.main([*options, *self.tests], plugins=[NoShrinking()]))
+        options = ["-x", "-q", "-p", "no:cacheprovider", "-p", "_hypothesis_pytestplugin", "--tb=line", "-rfE"]
+        code = int(pytest.main([*options, f"--basetemp={self.tree.scratch}", *self.tests], plugins=[NoShrinking()]))
         if self.mutant is None:
             files = {name: str(getattr(module, "__file__", None)) for name, module in [*sys.modules.items()]}
             others = [name for name in files if name not in before and not files[name].startswith(str(self.tree.path))]
@@ -377,30 +228,23 @@ class Trial:
         return code
 
     def ended(self) -> tuple[int, float] | None:
-        """The exit status (negative for a signal) and processor seconds, once the tests have ended or time is up."""
+        """Return exit status (negative for a signal) and processor seconds, once the tests have ended or time is up."""
         pid, status, used = os.wait4(self.pid, os.WNOHANG)
         if not pid:
             if not self.wall_limit or time.monotonic() - self.began < self.wall_limit:
                 return None
-            self._kill()
+            self.kill()
             _, status, used = os.wait4(self.pid, 0)
-        self._kill()
+        self.kill()
         return os.waitstatus_to_exitcode(status), used.ru_utime + used.ru_stime
 
-    def _kill(self) -> None:
-        try:
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
 
     def outcome(self, code: int, seconds: float) -> Outcome:
-        said = self.tree.log.read_text(encoding="utf-8", errors="replace")
-        named = [
-            line.split(" ", 1)[1].split(" - ")[0]
-            for line in said.splitlines()
-            if line.startswith(("FAILED ", "ERROR "))
-        ]
-        by = named[0].removeprefix("tests/") if named else ""
+        named = (line for line in self.tree.said().splitlines() if line.startswith(("FAILED ", "ERROR ")))
+        by = next(named, " ").split(" ", 1)[1].split(" - ")[0].removeprefix("tests/")
         if code == 0:
             return Outcome("survived", "", seconds)
         if code < 0:
@@ -411,7 +255,7 @@ class Trial:
 
 
 class Tries:
-    """Run mutants, some at a time, each in a tree of its own."""
+    """Run mutants, some at a time, each in its own tree."""
 
     def __init__(self, jobs: int, original: Path, folder: Path) -> None:
         self._trees = [Tree(original, folder / str(job)) for job in range(jobs)]
@@ -419,27 +263,24 @@ class Tries:
         self._limits: dict[str, tuple[float, float]] = {}
 
     def _load(self, names: list[str]) -> None:
-        """Import here, once, what the tests import beside the source."""
+        """Import the modules here, once, that the tests import beside the source."""
         for name in names:
             with suppress(ImportError):
                 importlib.import_module(name)
         gc.freeze()  # pytest collects garbage at its end, and need not look through torch each time
         tasks = Path("/proc/self/task")
-        if tasks.exists() and (threads := len(list(tasks.iterdir()))) > 1:
+        if tasks.exists() and (threads := len([*tasks.iterdir()])) > 1:
             raise SystemExit(f"this process must have one thread to be forked; it has {threads}.")
 
     def _limit(self, tests: tuple[str, ...], tree: Tree) -> tuple[float, float]:
-        """Seconds of processor and of clock that a mutant may take, after a run of the unchanged source."""
-        for part in tests:
-            if part in self._limits:
-                continue
+        """Return the seconds of processor and clock that a mutant may take, after a run of the unchanged source."""
+        for part in [one for one in tests if one not in self._limits]:
             trial = Trial(tree, None, (part,), 0, 0)
             trial.start()
             while (end := trial.ended()) is None:
                 time.sleep(0.02)
             if end[0] != 0:
-                said = trial.tree.log.read_text(encoding="utf-8", errors="replace")
-                raise SystemExit(f"{part} must pass before mutants are tried:\n{said}")
+                raise SystemExit(f"{part} must pass before mutants are tried:\n{tree.said()}")
             trial.tree.restore()
             self._load(json.loads(trial.tree.loaded.read_text(encoding="utf-8")))
             self._limits[part] = 5 * end[1], 5 * (time.monotonic() - trial.began)
@@ -447,13 +288,12 @@ class Tries:
         return 10 + cpu, 60 + wall
 
     def run(self, wanted: list[Mutant]) -> Iterator[tuple[Mutant, Outcome]]:
-        known = TESTS
         free, at_work, left = [*self._trees], list[Trial](), [*wanted]
         try:
             while left or at_work:
                 while left and free:
                     mutant, tree = left.pop(0), free.pop()
-                    trial = Trial(tree, mutant, known[mutant.file], *self._limit(known[mutant.file], tree))
+                    trial = Trial(tree, mutant, TESTS[mutant.file], *self._limit(TESTS[mutant.file], tree))
                     trial.start()
                     at_work.append(trial)
                 for trial in [*at_work]:
@@ -467,11 +307,8 @@ class Tries:
                 time.sleep(0.02)
         finally:
             for trial in at_work:
-                trial._kill()
+                trial.kill()
                 os.waitpid(trial.pid, 0)
-
-
-# ── results ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def digest(*texts: str) -> str:
@@ -479,11 +316,11 @@ def digest(*texts: str) -> str:
 
 
 class Results:
-    """What was found, a line of JSON a mutant, in the order of the tries; the last line of a mutant counts."""
+    """Results in a file, a line of JSON for each try; the last line of a mutant counts."""
 
     def __init__(self, file: Path, original: Path, anew: bool) -> None:
         self._file = file
-        self._tests = digest(*(file.read_text("utf-8") for file in sorted((original / "tests").glob("*.py"))))
+        self._tests = digest(*(file.read_text("utf-8") for file in sorted((original / "tests").rglob("*.py"))))
         file.parent.mkdir(parents=True, exist_ok=True)
         if anew:
             file.unlink(missing_ok=True)
@@ -498,12 +335,8 @@ class Results:
         return None
 
     def add(self, mutant: Mutant, outcome: Outcome) -> None:
-        line = {
-            "mutant": list(mutant.name),
-            "outcome": asdict(outcome),
-            "source": digest(mutant.source),
-            "tests": self._tests,
-        }
+        source = digest(mutant.source)
+        line = {"mutant": mutant.name, "outcome": asdict(outcome), "source": source, "tests": self._tests}
         self._lines.append(line)
         with self._file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line, ensure_ascii=False) + "\n")
@@ -512,13 +345,13 @@ class Results:
 def report(
     found: dict[Mutant, Outcome], reasons: dict[str, dict[tuple[str, str, str, int], str]], places: dict[str, int]
 ) -> tuple[str, bool]:
-    """A table, a row a module, then what survived; and whether enough was caught."""
+    """Return a table with a row for each module and the survivors, and whether enough was caught."""
     hand = {mutant: outcome for mutant, outcome in found.items() if mutant.operator == "by hand"}
     drawn_ones = {mutant: outcome for mutant, outcome in found.items() if mutant not in hand}
     equivalent = {mutant: outcome for mutant, outcome in drawn_ones.items() if mutant.name in reasons["equivalent"]}
     counted = {mutant: outcome for mutant, outcome in drawn_ones.items() if mutant not in equivalent}
-    columns = ("module", "places", "mutants", "equivalent", "caught", "of these at import", "too slow", "survived")
-    lines = [f"| {' | '.join(columns)} |", "| --- " * len(columns) + "|"]
+    lines = ["| module | places | mutants | equivalent | caught | of these at import | too slow | survived |"]
+    lines.append("| --- " * 8 + "|")
     for file in [*places, None]:
         here = [mutant for mutant in drawn_ones if file in (None, mutant.file)]
         of = [outcome for mutant, outcome in counted.items() if file in (None, mutant.file)]
@@ -531,8 +364,7 @@ def report(
     for title, mutants in [("Survived", survivors), ("Survived again", again), ("Equivalent", [*equivalent])]:
         lines += ["", f"{title}:"] if mutants else []
         for mutant in mutants:
-            lines += ["", f"{mutant.file}:{mutant.number}  {mutant.operator}, occurrence {mutant.occurrence}"]
-            lines += [f"    {line}" for line in mutant.change().splitlines()]
+            lines += ["", mutant.title, *(f"    {line}" for line in mutant.change().splitlines())]
             kind = "equivalent" if mutant in equivalent else "survivor"
             doubt = "" if found[mutant].survived else f" But it was caught, by {found[mutant].by}."
             lines.append(f"    {reasons[kind].get(mutant.name, 'No reason is given yet.')}{doubt}")
@@ -548,30 +380,26 @@ def main() -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="which sample (default: 0)")
     parser.add_argument("-n", "--number", type=int, default=200, help="mutants to draw from all modules (default: 200)")
-    parser.add_argument(
-        "--module", action="append", default=[], metavar="TEXT", help="of the sample, modules whose path holds TEXT"
-    )
+    parser.add_argument("--module", action="append", default=[], metavar="TEXT",
+                        help="of the sample, modules whose path holds TEXT")  # fmt: skip
     parser.add_argument("--jobs", type=int, default=1, help="mutants at a time, a core each (default: 1)")
     parser.add_argument("--out", type=Path, default=ROOT / ".mutants", help="folder of the results (default: .mutants)")
     parser.add_argument("--again", action="store_true", help="forget earlier results in --out")
     parser.add_argument("--list", action="store_true", help="show the sample and run nothing")
     options = parser.parse_args()
-    try:
-        importlib.import_module("cosmic_ray")
-    except ImportError:
+    if find_spec("cosmic_ray") is None:
         parser.error("Cosmic Ray is missing; install it with pip install -c constraints.txt -e '.[dev,mutants]'.")
 
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # ends what runs, and goes on another time
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # another run goes on
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        enough = run(options, Path(folder))
-    sys.exit(not enough)
+        sys.exit(not run(options, Path(folder)))
 
 
 def run(options: argparse.Namespace, folder: Path) -> bool:
-    """Draw the mutants, try those whose outcome is not known, and say whether enough are caught."""
-    record = tomllib.loads(RECORD.read_text(encoding="utf-8"))
+    """Draw the mutants, try those whose outcome is not known, and return whether enough are caught."""
+    record = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
     reasons = {
-        kind: {(e["file"], e["operator"], e["line"], e["occurrence"]): e["reason"] for e in record[kind]}
+        kind: {(e["file"], e["operator"], e["line"], e.get("occurrence", 0)): e["reason"] for e in record[kind]}
         for kind in ("equivalent", "survivor")
     }
     commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True).stdout
@@ -583,9 +411,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     wanted = [m for m in wanted + by_hand(original, record["once_survived"]) if m.file in modules]
     if options.list:
         for mutant in wanted:
-            print(
-                f"{mutant.file}:{mutant.number}  {mutant.operator}, occurrence {mutant.occurrence}\n{mutant.change()}\n"
-            )
+            print(f"{mutant.title}\n{mutant.change()}\n")
         return True
 
     results = Results(options.out / "results.jsonl", original, options.again)
@@ -606,16 +432,14 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
 
 @contextmanager
 def _bar(total: int, done: int) -> Iterator[Callable[[Mutant, Outcome], None]]:
-    text = TextColumn("{task.description}")
-    columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("left"))
+    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), "left")
     with Progress(*columns, console=Console(stderr=True), auto_refresh=False) as bar:  # no thread, for the forks
         task = bar.add_task("mutants", total=total, completed=done)
 
         def moved(mutant: Mutant, outcome: Outcome) -> None:
             if outcome.survived:
-                bar.console.print(
-                    f"survived: {mutant.file}:{mutant.number}\n{mutant.change()}\n", highlight=False, markup=False
-                )
+                said = f"survived: {mutant.file}:{mutant.number}\n{mutant.change()}\n"
+                bar.console.print(said, highlight=False, markup=False)
             bar.update(task, advance=1, description=mutant.file.removeprefix("interp/"), refresh=True)
 
         yield moved

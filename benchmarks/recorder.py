@@ -1,4 +1,4 @@
-"""What a Recorder costs in a loop: one record, beside one training step of the same network."""
+"""The cost of a Recorder in a loop: one record, beside one training step of the same network."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The page of the shipped run: how long it takes to make, its size, and how fast it opens and follows its slider.
+"""The page of the shipped run: the time to make it, its size, and the time to open it and to move its slider.
 
     python -m benchmarks report
-    python -m benchmarks.report --picture docs/report.png     also writes what a visitor sees
+    python -m benchmarks.report --picture docs/report.png     also writes a picture of it
 
 It needs the extra dev, for playwright, and Chromium or Chrome.
 """
@@ -70,14 +70,10 @@ def _opened(browser: Any, file: Path) -> tuple[float, float]:
     page = context.new_page()
     page.goto(file.as_uri())
     page.wait_for_function("document.documentElement.dataset.ready")
-    found = page.evaluate(
-        """[
-            performance.getEntriesByName("ready")[0].startTime,
-            performance.getEntriesByType("navigation")[0].domInteractive,
-        ]"""
-    )
+    ready = page.evaluate('performance.getEntriesByName("ready")[0].startTime')
+    interactive = page.evaluate('performance.getEntriesByType("navigation")[0].domInteractive')
     context.close()
-    return found[0] / 1e3, found[1] / 1e3
+    return ready / 1e3, interactive / 1e3
 
 
 def _draw(browser: Any, file: Path, picture: Path) -> None:

@@ -7,8 +7,8 @@ import time
 from benchmarks.timing import medians
 from interp.linear import ridge
 
-TAKEN = 500  # steps that are taken, to know what one costs
-SIMULATED = 100_000  # steps that the ratio is about
+TAKEN = 500  # steps that are timed
+SIMULATED = 100_000  # steps of the ratio
 
 
 def main() -> None:
@@ -20,14 +20,11 @@ def main() -> None:
         anew = ridge.RidgeProblem(problem.features, problem.targets, problem.teacher, problem.covariance)
         ridge.trajectory(anew, 10**9)  # the decomposition is part of it
 
-    seconds = medians(
-        {
-            "exact": (exact, 1),
-            "taken": (lambda: ridge.simulate(problem, [TAKEN], progress=False), 1),
-            "times": (lambda: ridge.grokking_times(problem), 1),
-        },
-        rounds=3,
-    )
+    tasks = {
+        "exact": (exact, 1), "taken": (lambda: ridge.simulate(problem, [TAKEN], progress=False), 1),
+        "times": (lambda: ridge.grokking_times(problem), 1),
+    }  # fmt: skip
+    seconds = medians(tasks, rounds=3)
     taken = seconds["taken"] / TAKEN * SIMULATED
     print(f"  trajectory of 200 steps up to 10⁹  {seconds['exact']:8.2f} s")
     print(f"  grokking_times, once decomposed    {seconds['times'] * 1e3:8.1f} ms")

@@ -1,12 +1,12 @@
-"""How far rounding alone moves a run: its first weights changed by one part in ten million.
+"""The effect of rounding alone on a run: its initial weights are changed by one part in ten million.
 
     python -m benchmarks.rounding runs/preset --preset fast --set seed=0:20 --threads 1 2 --stop-when generalized
     python -m benchmarks.rounding runs/mainline --changes 1 2 3 4 5 --device cuda
 
 Each configuration (a preset, changed by --set as in `interp sweep`; by default the paper's) is trained once for each
-change and each number of threads, in a folder of its own under DIR. Runs that are there already are read, not trained
-again. The table is written to DIR/rounding.parquet: its columns are those of a sweep's table, `change` seeds the change
-of the first weights, and `threads` says on how many the run computed. What is printed is the range of the steps.
+change and each number of threads, in its own folder under DIR. Runs that exist are read, not trained again. The table
+is written to DIR/rounding.parquet: its columns are those of a sweep's table, with `change`, the seed of the change of
+the initial weights, and `threads`, the number that the run computed on. The range of the steps is printed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CHANGE = 1e-7
 
 
 def changed(config: TrainConfig, change: int) -> Checkpoint:
-    """Return the first weights of a run, each times 1 + 1e-7 z with z normal, as a checkpoint to begin with."""
+    """Return the initial weights of a run, each times 1 + 1e-7 z with z normal, as a checkpoint to begin with."""
     generator = torch.Generator().manual_seed(change)
     weights = {
         name: weight * (1 + CHANGE * torch.randn(weight.shape, generator=generator))
@@ -49,7 +49,7 @@ def changed(config: TrainConfig, change: int) -> Checkpoint:
 
 
 def trained(config: TrainConfig, folder: Path, change: int, threads: int, stop: Stop | None) -> dict[str, Any]:
-    """Train a changed copy of a configuration, or read the one that is there; return its row of the table."""
+    """Train a changed copy of a configuration, or read it if it exists; return its row of the table."""
     home = folder / f"{run_id(config)}-change{change}-threads{threads}"
     config = replace(config, checkpoint_steps=(0,))
     if not (home / CONFIG).exists():
@@ -63,9 +63,9 @@ def _trained(job: tuple[TrainConfig, Path, int, int, Stop | None]) -> dict[str, 
 
 
 def rows(jobs: list[tuple[TrainConfig, Path, int, int, Stop | None]], workers: int) -> Iterator[dict[str, Any]]:
-    """Give the row of each job: of one thread several at a time, of more one after another, in processes of their own.
+    """Yield the row of each job: several jobs of one thread at a time, others one after another.
 
-    Their threads then wait passively, which is settled when torch is loaded.
+    They run in separate processes, whose threads wait passively.
     """
     wait_passively()
     with progress_bar("train", "runs", len(jobs)) as bar:
@@ -82,19 +82,16 @@ def rows(jobs: list[tuple[TrainConfig, Path, int, int, Stop | None]], workers: i
 
 
 def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the ranges over all changes, threads and seeds, a row a configuration, which seeds do not tell apart."""
+    """Return the ranges over all changes, threads and seeds, a row for each configuration apart from its seeds."""
     told = [name for name in table if name in TrainConfig.names() and name not in ("seed", "split_seed")]
     several = [name for name in told if table[name].map(repr).nunique() > 1]
     lines = []
     for values, own in table.groupby(several, sort=False) if several else [((), table)]:
         line: dict[str, Any] = dict(zip(several, values, strict=True))
         line |= {"seeds": own["seed"].nunique(), "runs": len(own), "generalized": int(own["generalized"].notna().sum())}
-        for name, said in (
-            ("memorized", "memorized at"),
-            ("generalized", "generalized at"),
-            ("generalized_95", "at 0.95"),
-        ):
+        for name in ("memorized", "generalized", "generalized_95"):
             known = own[name].dropna().astype(int)
+            said = "at 0.95" if name == "generalized_95" else f"{name} at"
             line[said] = f"{known.min():,} to {known.max():,}" if len(known) else "–"
         line["lasted"] = int((own["lasted"] == True).sum())  # noqa: E712
         delays = (own["generalized"] / own["memorized"]).dropna()
@@ -113,7 +110,7 @@ def main() -> int:
     parser.add_argument("--set", dest="words", action="append", default=[], metavar="NAME=VALUES",
                         help="a setting and its values, as in interp sweep: seed=0:20")  # fmt: skip
     parser.add_argument("--changes", type=int, nargs="+", default=CHANGES, metavar="SEED",
-                        help="seeds of the changes of the first weights (default: 1 2 3)")  # fmt: skip
+                        help="seeds of the changes of the initial weights (default: 1 2 3)")  # fmt: skip
     parser.add_argument("--threads", type=int, nargs="+", default=[1], help="numbers of threads to try (default: 1)")
     parser.add_argument("--stop-when", help="generalized, or generalized+500 (default: train all steps)")
     parser.add_argument("--workers", type=int, default=2, help="runs of one thread at a time (default: 2)")

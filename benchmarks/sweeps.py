@@ -1,4 +1,4 @@
-"""Sweeps: runs an hour by workers and threads, what a run costs beside its training, and the table of many runs."""
+"""Sweeps: steps a second by workers and threads, the cost of a run beside its training, and of a table of many runs."""
 
 from __future__ import annotations
 
@@ -25,9 +25,7 @@ def main() -> None:
     print("  steps a second of all runs together; the rate of runs an hour follows from their steps")
     for p, steps in STEPS.items():
         for busy in (False, True):
-            found = {}
-            for workers, threads in ((1, 1), (1, 2), (2, 1)):
-                found[workers, threads] = _rate(p, steps, workers, threads, busy)
+            found = {(w, t): _rate(p, steps, w, t, busy) for w, t in ((1, 1), (1, 2), (2, 1))}
             said = "  ".join(f"{w} worker{'s' * (w > 1)} of {t}: {rate:,.0f}" for (w, t), rate in found.items())
             print(f"  p = {p:<4} {'beside a busy process' if busy else 'alone':22} {said}")
     _overhead()
@@ -37,9 +35,9 @@ def main() -> None:
 
 
 def _rate(p: int, steps: int, workers: int, threads: int, busy: bool) -> float:
-    """Return the training steps a second of several runs at once, without the start of their workers."""
+    """Return the training steps a second of several runs at once, after their workers have started."""
     config = TrainConfig(p=p, train_fraction=0.5, steps=steps, checkpoint_steps=(0,))
-    neighbour = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
+    other = subprocess.Popen([sys.executable, "-c", "while True: pass"]) if busy else None
     try:
         with tempfile.TemporaryDirectory() as folder:
             configs = [replace(config, seed=seed) for seed in range(2 * workers)]
@@ -48,13 +46,13 @@ def _rate(p: int, steps: int, workers: int, threads: int, busy: bool) -> float:
             seconds = sum(float(result["seconds"]) for result in results)
         return len(configs) * steps * workers / seconds
     finally:
-        if neighbour:
-            neighbour.kill()
-            neighbour.wait()
+        if other:
+            other.kill()
+            other.wait()
 
 
 def _overhead() -> None:
-    """Print what a run costs beside its steps: claiming, saving, measuring and writing its result."""
+    """Print the cost of a run beside its steps: claiming, saving, measuring and writing its result."""
     config = TrainConfig(**PRESETS["fast"] | {"steps": 20})
     step = seconds_a_step(config, 1)
     with tempfile.TemporaryDirectory() as folder:
@@ -67,7 +65,7 @@ def _overhead() -> None:
 
 
 def _table(number: int) -> None:
-    """Print what the table of so many results costs: made from their directories, and made again where few are new."""
+    """Print the cost of the table of many results: made from their directories, and made again with one new result."""
     with tempfile.TemporaryDirectory() as place:
         folder = open_sweep(Path(place) / "sweep", make=True)
         first = TrainConfig(**PRESETS["fast"] | {"steps": 4})
@@ -94,10 +92,9 @@ def _table(number: int) -> None:
 
 
 def _head() -> None:
-    """Print what the head of a Ray cluster does for a run, with as many runs under way as on 50 nodes of 16 cores.
+    """Print the cost of a run to the head of a Ray cluster, with as many runs under way as on 50 nodes of 16 cores.
 
-    Such a cluster does not fit on one machine, so its runs under way are tasks that wait for a resource that no node
-    has; those that end are empty.
+    The runs under way are tasks that wait for a resource that no node has; those that end are empty.
     """
     import ray
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 
 def medians(tasks: Mapping[str, tuple[Callable[[], object], int]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each task; `tasks` maps a name to (what to call, calls in a row). One round warms up."""
+    """Return the median seconds of each task, given by (function, calls in a row), after a round to warm up."""
     seconds: dict[str, list[float]] = {name: [] for name in tasks}
     for turn in range(rounds + 1):
         for name, (call, times) in tasks.items():

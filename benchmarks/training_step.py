@@ -1,7 +1,7 @@
 """A training step of the mainline: the shared forward against a TransformerBridge trained the ordinary way.
 
 Both do the same: one full batch of 3,830 pairs, float64 loss over 114 outputs, AdamW on the same initial weights. The
-second pair adds the test loss: every step in the ordinary loop, every 10 steps here, where it is recorded.
+second pair adds the test loss: every step in the ordinary loop, every 10 steps by interp, which records it then.
 """
 
 from __future__ import annotations
@@ -53,14 +53,11 @@ def main() -> None:
         with torch.no_grad():
             training_loss(bridge(test_tokens)[:, -1], test_labels)
 
-    found = medians(
-        {
-            "shared": (step, 20),
-            "bridge": (ordinary_step, 3),
-            "shared, test loss every 10 steps": (ten_steps_and_test, 2),
-            "bridge, test loss every step": (ordinary_step_and_test, 3),
-        }
-    )
+    found = medians({
+        "shared": (step, 20), "bridge": (ordinary_step, 3),
+        "shared, test loss every 10 steps": (ten_steps_and_test, 2),
+        "bridge, test loss every step": (ordinary_step_and_test, 3),
+    })  # fmt: skip
     found["shared, test loss every 10 steps"] /= 10
     for name, seconds in found.items():
         print(f"  {name:<34} {seconds * 1e3:8.1f} ms a step")

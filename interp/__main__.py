@@ -1,4 +1,4 @@
-"""`python -m interp` and the `interp` command: what has to happen before torch is loaded, and the command."""
+"""The entry of `python -m interp` and of the `interp` command, which sets threads before torch is loaded."""
 
 import sys
 

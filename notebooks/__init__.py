@@ -1,1 +1,1 @@
-"""Walkthroughs, stored with what they put out; `python -m notebooks [NAME…]` executes them and stores it anew."""
+"""Walkthroughs, stored with their outputs; `python -m notebooks [NAME…]` executes them and stores these anew."""

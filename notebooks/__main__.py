@@ -1,4 +1,4 @@
-"""`python -m notebooks [NAME…]`: execute notebooks, and store what they put out with them, figures as PNG."""
+"""`python -m notebooks [NAME…]`: execute notebooks, and store their outputs in them, figures as PNG."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def main(names: Sequence[str]) -> None:
 
 
 def store(path: Path) -> None:
-    """Execute a notebook and write it whole, with its outputs: those of a machine without other people's models."""
+    """Execute a notebook without published models, and write it whole with its outputs."""
     notebook = execute(path, INTERP_PUBLISHED="none")
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

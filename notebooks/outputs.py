@@ -1,4 +1,4 @@
-"""Outputs of notebooks: made by executing a notebook, and compared with those stored in all but numbers."""
+"""Outputs of notebooks: made by executing them, and compared with stored ones in all but numbers."""
 
 from __future__ import annotations
 
@@ -23,11 +23,10 @@ Shape = list[tuple[str, list[str]]]
 
 
 def execute(path: Path, **env: str) -> NotebookNode:
-    """Execute a notebook in a kernel of its own, in its folder, and return it with tidy outputs.
+    """Execute a notebook in its folder and return it with tidy outputs; CellExecutionError if a cell fails.
 
-    Figures are plotly's JSON. What changes from one execution to the next is left out: times, progress bars and
-    warnings (stderr), addresses in memory. `env` are environment variables of the kernel. A cell that fails raises
-    CellExecutionError.
+    Figures are plotly's JSON. Times, progress bars and warnings (stderr), and addresses in memory are left out, since
+    they change with each execution. `env` are environment variables of the kernel.
     """
     notebook = nbformat.read(path, as_version=4)
     client = NotebookClient(
@@ -45,7 +44,7 @@ def execute(path: Path, **env: str) -> NotebookNode:
 
 
 def _tidy(outputs: list[NotebookNode], cell_id: str) -> Iterator[NotebookNode]:
-    printed: NotebookNode | None = None  # the kernel cuts a stream at any place
+    printed: NotebookNode | None = None  # the kernel may cut a stream anywhere
     for output in outputs:
         if output.get("name") == "stderr" or _is_progress_bar(output.get("data", {})):
             continue
@@ -68,7 +67,7 @@ def _is_progress_bar(data: dict[str, Any]) -> bool:
 
 
 def code_digest(notebook: NotebookNode) -> str:
-    """Return a hash of all code of a notebook, which is stored with its outputs."""
+    """Return the hash of all code of a notebook, which is stored with its outputs."""
     code = "\0".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     return hashlib.sha256(code.encode()).hexdigest()
 

@@ -1,4 +1,4 @@
-"""The solvable neighbours of grokking: one module a figure or table, each with `main(out, sizes)`.
+"""Related systems that can be solved: a module for each figure or table, with `main(out, sizes)`.
 
-`unified` has the run in it and takes it first; the others need none.
+`unified` shows the run too: its `main` takes it first.
 """

@@ -1,5 +1,6 @@
 """Grokking times of ridge regression and of two-layer networks, which several figures share."""
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -29,14 +30,11 @@ def ridge_problem(sizes: Sizes) -> ridge.RidgeProblem:
 
 @lru_cache(maxsize=2)
 def ridge_map(sizes: Sizes) -> pd.DataFrame:
-    """Grokking times over weight decay and the scale of the initialization."""
+    """Return grokking times over weight decay and the scale of the initialization."""
     problem = ridge_problem(sizes)
-    cells = [
-        (float(decay), float(scale))
-        for decay in np.geomspace(1e-7, 1e-1, sizes.map_cells)
-        for scale in np.geomspace(0.5, 50, sizes.map_cells)
-    ]
-    ridge.grokking_times(problem)  # decomposes the problem, which the cells share
+    decays = np.geomspace(1e-7, 1e-1, sizes.map_cells).tolist()
+    cells = list(itertools.product(decays, np.geomspace(0.5, 50, sizes.map_cells).tolist()))
+    ridge.grokking_times(problem)  # keeps its decomposition, which the cells share
     rows: dict[tuple[float, float], dict[str, Any]] = {}
 
     def times(decay: float, scale: float) -> Iterator[int]:
@@ -51,7 +49,7 @@ def ridge_map(sizes: Sizes) -> pd.DataFrame:
 
 @lru_cache(maxsize=2)
 def network_delays(sizes: Sizes) -> pd.DataFrame:
-    """Grokking times of two-layer networks; `swept` and `value` say which setting was moved, from the defaults."""
+    """Return grokking times of two-layer networks with one setting, `swept`, changed from its default to `value`."""
     values: dict[str, tuple[float, ...]] = {
         "weight_decay": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
         "init_scale": (1.25, 1.5, 2.0, 2.5, 3.0),
@@ -61,7 +59,7 @@ def network_delays(sizes: Sizes) -> pd.DataFrame:
     base = two_layer.TwoLayer()
 
     def times(swept: str, students: Sequence[two_layer.TwoLayer]) -> pd.DataFrame:
-        # Only those of small weight decay need all the steps; the last of the others generalizes at 4,700 of 6,000.
+        # Only those of small weight decay need all steps; the last of the others generalizes at 4,700 of 6,000.
         slow = [student.weight_decay < base.weight_decay for student in students]
         found: dict[int, Any] = {}
         for steps, members in (
@@ -80,14 +78,14 @@ def network_delays(sizes: Sizes) -> pd.DataFrame:
     return _swept(values, sizes.seeds, times, student)
 
 
-@lru_cache(maxsize=8)  # most of the settings that are swept leave the problems of all seeds as they are
+@lru_cache(maxsize=8)  # most settings leave the problems of all seeds unchanged
 def _problem(n: int, d: int, m: int, seed: int) -> ridge.RidgeProblem:
     return ridge.random_features_problem(n, d, m, seed=seed)
 
 
 @lru_cache(maxsize=2)
 def ridge_delays(sizes: Sizes) -> pd.DataFrame:
-    """The same sweeps of ridge regression on random features, whose times are exact."""
+    """Return exact grokking times of ridge regression on random features, swept as in `network_delays`."""
     n, d, m = sizes.ridge_sweep
     values: dict[str, tuple[float, ...]] = {
         "weight_decay": (1e-6, 3e-6, 1e-5, 3e-5, 1e-4),
@@ -104,7 +102,7 @@ def ridge_delays(sizes: Sizes) -> pd.DataFrame:
             samples, features = int(value if swept == "n" else n), int(value if swept == "width" else m)
             problem = _problem(samples, d, features, seed)
             moved = {swept: value} if swept in ("weight_decay", "init_scale") else {}
-            # Its times are exact: what does not come within any number of steps is not censored.
+            # Times are exact: an event that never comes is not censored.
             rows[place] = {**ridge.grokking_times(problem, seed=seed, **moved).to_dict(), "last_step": None}
             yield 1
 

@@ -1,4 +1,4 @@
-"""How large the problems are: as in the figures of `make paper`, or small enough for a look in seconds."""
+"""The sizes of the problems: as in the figures of `make paper`, or small enough to run in seconds."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ class Sizes:
     """The defaults are the paper's."""
 
     ridge: tuple[int, int, int] = (500, 50, 5_000)  # n, d, m of the random features
-    ridge_sweep: tuple[int, int, int] = (100, 10, 1_000)  # the same, where n and m are swept
+    ridge_sweep: tuple[int, int, int] = (100, 10, 1_000)  # n, d, m of the sweeps over n and m
     simulated_steps: int = 2_000
     map_cells: int = 25
     seeds: int = 5

@@ -1,4 +1,4 @@
-"""Random features over their number: the peak where they are as many as the samples, and none at the tuned ridge."""
+"""Random features over their number: a peak at as many features as samples, and none with the tuned ridge."""
 
 from pathlib import Path
 

@@ -20,9 +20,7 @@ def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:
     axes = {
         "width": {label: over_seeds(networks, "width") for label, networks in by_width.items()},
         "samples": {"20 % wrong labels": over_seeds(by_samples, "samples")},
-        "epoch": {
-            label: over_seeds(networks[networks["width"] == wide], "epoch") for label, networks in by_width.items()
-        },
+        "epoch": {label: over_seeds(one[one["width"] == wide], "epoch") for label, one in by_width.items()},
     }
     titles = TITLES | {"epoch": f"Epoch, at width {wide}"}
     written = plot.save(plot.digits(axes, titles), out, "double_descent_digits")

@@ -1,4 +1,4 @@
-"""Random features, and networks on the digits, averaged: test error over width, by how many there are."""
+"""Averages of random features, and of networks on the digits: test error over width, by the number averaged."""
 
 import math
 from pathlib import Path

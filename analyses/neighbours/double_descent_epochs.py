@@ -1,4 +1,4 @@
-"""Two groups of features on different scales: a second descent over training time, and two ways to be rid of it."""
+"""Two groups of features on different scales: a second descent over training time, and two ways to remove it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Random features over the number of samples: near the threshold, more data hurt."""
+"""Random features over the number of samples: near the threshold, more samples hurt."""
 
 from pathlib import Path
 

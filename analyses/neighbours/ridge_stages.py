@@ -1,4 +1,4 @@
-"""Ridge regression by gradient descent: overfitting, a plateau, generalization, exact; and the settings that end it."""
+"""Ridge regression by gradient descent, exact: overfitting, a plateau, generalization; and settings without a delay."""
 
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,7 @@ from analyses.neighbours._sizes import PAPER, Sizes
 from interp import plot
 from interp.linear import ridge
 
-SETTINGS: tuple[dict[str, Any], ...] = (
-    {},
-    {"init_scale": 1.0},
-    {"weight_decay": 3e-4},
-)  # defaults, smaller ν, larger λ
+SETTINGS: tuple[dict[str, Any], ...] = ({}, {"init_scale": 1.0}, {"weight_decay": 3e-4})  # smaller ν, larger λ
 
 
 def main(out: Path, sizes: Sizes = PAPER) -> list[Path]:

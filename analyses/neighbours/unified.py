@@ -1,8 +1,8 @@
-"""Ridge regression beside the run's transformer; steps to overfit against steps to generalize, for both and for
-two-layer networks; and the transformer's own test loss, a double descent over its epochs.
+"""Ridge regression and two-layer networks beside the run's transformer: steps to overfit and to generalize.
 
-Ridge regression and the networks have overfitted (generalized) where their train (test) loss stays under a tenth of the
-teacher's variance, the transformer where its train (test) accuracy reaches 0.99.
+Ridge regression and the networks have overfitted (generalized) when their train (test) loss stays under a tenth of the
+teacher's variance, the transformer when its train (test) accuracy reaches 0.99. A third figure and its table are the
+transformer's test loss, a double descent over its steps.
 """
 
 from pathlib import Path
@@ -32,17 +32,12 @@ def main(run: Run, out: Path, sizes: Sizes = PAPER) -> list[Path]:
         "two-layer network": network_delays(sizes),
         "transformer": pd.DataFrame({"overfitting": [events.memorized], "generalization": [events.generalized]}),
     }
-    times = pd.concat(
-        [
-            frame[["overfitting", "generalization"]].astype("Float64").assign(system=system)
-            for system, frame in kinds.items()
-        ],
-        ignore_index=True,
-    )
+    events_of = ["overfitting", "generalization"]
+    own = [frame[events_of].astype("Float64").assign(system=system) for system, frame in kinds.items()]
+    times = pd.concat(own, ignore_index=True)
     problem = ridge_problem(sizes)
-    beside = plot.ridge_beside_network(
-        ridge.trajectory(problem, 10**7), history, ridge.grokking_times(problem), events
-    )  # fmt: skip
+    exact, found_times = ridge.trajectory(problem, 10**7), ridge.grokking_times(problem)
+    beside = plot.ridge_beside_network(exact, history, found_times, events)
     written = plot.save(beside, out, "ridge_beside_network")
     written += plot.save(plot.steps_to_fit_and_generalize(times), out, "unified")
 

@@ -1,1 +1,1 @@
-"""What each setting that a sweep moved does to grokking; by default of the shipped sweep."""
+"""The effect on grokking of each setting that a sweep changed; by default of the shipped sweep."""

@@ -1,4 +1,4 @@
-"""What more pairs and a larger modulus do, judged at an accuracy of 0.99, which allows few errors, and of 0.95."""
+"""The effect of more pairs and of a larger modulus, at accuracies of 0.99, which allows few errors, and 0.95."""
 
 import warnings
 from pathlib import Path
@@ -18,7 +18,7 @@ RUNS = Path("checkpoints/data-mod23")
 def main(_: Sweep, out: Path) -> list[Path]:
     """Write a row for each p and train_fraction of the runs in checkpoints/data-mod23, and delay ∝ p^x, fraction^x."""
     if not RUNS.is_dir():
-        raise ConfigError(f"This table is of the runs in {RUNS}, which is not here. Start from the repository's root.")
+        raise ConfigError(f"This table needs the runs in {RUNS}, which is not here. Start from the repository's root.")
     runs = moved(load_sweep(RUNS).table)
     names = {"": "p=23, train_fraction=0.8", **{one: one for one in runs["setting"] if one}}
     rows = [_row(names[said], own) for said, own in runs.groupby("setting", sort=False)]
@@ -59,7 +59,7 @@ def _row(setting: str, runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def _median(runs: pd.DataFrame) -> str:
-    """Return the median delay by Kaplan and Meier with its interval, of runs that memorized."""
+    """Return the median delay, by Kaplan and Meier, of runs that memorized, with its interval."""
     own = with_delays(runs)
     own = own[own["delay"].notna()].assign(delay=lambda frame: frame["delay"].clip(lower=0))
     if own.empty:

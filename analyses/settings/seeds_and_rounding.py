@@ -1,4 +1,4 @@
-"""How far another seed moves the step at which the paper's setting generalizes, and how far rounding alone does."""
+"""The spread of the step at which the paper's setting generalizes, over seeds and by rounding alone."""
 
 from pathlib import Path
 
@@ -13,14 +13,14 @@ RUNS = Path("checkpoints/seeds-mod113")
 
 
 def main(_: Sweep, out: Path) -> list[Path]:
-    """Write the standard deviation of the step, over seeds and over copies of seed 0 that differ by rounding.
+    """Write the standard deviation over seeds, over copies of seed 0 that differ by rounding, and their ratio.
 
-    The last row is their ratio, with the interval of Fisher's F. All are of the runs in checkpoints/seeds-mod113.
+    The interval of the ratio is that of Fisher's F. The runs are in checkpoints/seeds-mod113.
     """
     from scipy.stats import f
 
     if not RUNS.is_dir():
-        raise ConfigError(f"This table is of the runs in {RUNS}, which is not here. Start from the repository's root.")
+        raise ConfigError(f"This table needs the runs in {RUNS}, which is not here. Start from the repository's root.")
     steps = {
         "seeds": load_sweep(RUNS).table["generalized"].astype(float).to_numpy(),
         "rounding": pd.read_parquet(RUNS / "rounding.parquet")["generalized"].astype(float).to_numpy(),

@@ -1,4 +1,4 @@
-"""Which settings bring grokking about, delay it or remove it: a figure, and a table with ridge regression's answers."""
+"""The settings that cause, delay or remove grokking: a figure, and a table with ridge regression's answers."""
 
 from functools import cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from interp.linear import ridge
 from interp.sweeps.comparisons import moved
 from interp.sweeps.survival import OUTCOMES, in_counts
 
-# Where ridge regression has the same setting, and what it is there.
+# setting of a run → the same setting of ridge regression
 _OF_RIDGE = {
     "weight_decay": "weight_decay", "learning_rate": "learning_rate", "init_scale": "init_scale",
     "train_fraction": "n", "d_mlp": "m",
@@ -23,14 +23,14 @@ _DECAY, _SCALE, _SEEDS = 1e-5, 10.0, 3
 
 def main(sweep: Sweep, out: Path) -> list[Path]:
     found = effects(sweep.table)
-    middle = sweep.table[list(_OF_RIDGE)].mode().iloc[0]
+    baseline = sweep.table[list(_OF_RIDGE)].mode().iloc[0]
     rows = [
         {
             "setting": row["setting"], "outcomes": in_counts({one: row[one] for one in OUTCOMES if row[one]}),
             "memorized at": _steps(row["memorized"]), "delay": _steps(row["delay"]),
             "times the baseline's": _ratio(row), "p": _number(row["p_value"]), "least p": _number(row["least_p"]),
             "adjusted p": _number(row["p_adjusted"]), "effect": _effect(row),
-            "ridge regression, times": _ridge(row["moved"], row["setting"], middle),
+            "ridge regression, times": _ridge(row["moved"], row["setting"], baseline),
         }
         for row in found.to_dict("records")
     ]  # fmt: skip
@@ -40,7 +40,7 @@ def main(sweep: Sweep, out: Path) -> list[Path]:
 
 
 def _exponents(table: pd.DataFrame) -> pd.DataFrame:
-    """Return delay ∝ setting^x for each number that was moved alone, above 0, the runs of the baseline among them."""
+    """Return delay ∝ setting^x for each number changed alone, from its runs above 0 and those of the baseline."""
     runs, rows = moved(table), []
     for name in dict.fromkeys(runs["moved"]):
         of = runs[runs["moved"].isin(["", name])]
@@ -72,7 +72,7 @@ def _steps(value: float) -> str:
 
 
 def _effect(row: dict[Any, Any]) -> str:
-    """Return in words what a setting does, by the adjusted p-value, or by the interval of the ratio alone."""
+    """Return the effect of a setting in words, by the adjusted p-value, or by the interval of the ratio alone."""
     if row["setting"] == "the baseline":
         return "–"
     if row["diverged"] == row["runs"]:
@@ -81,28 +81,28 @@ def _effect(row: dict[Any, Any]) -> str:
         return "does not memorize"
     if not row["generalized"] + row["generalized at once"]:
         return "no run generalizes"
-    shorter, longer = row["ratio_high"] < 1, row["ratio_low"] > 1
+    effect = "shorter delay" if row["ratio"] < 1 else "longer delay"
     if row["p_adjusted"] < 0.05:
-        return "shorter delay" if row["ratio"] < 1 else "longer delay"
-    if shorter or longer:
-        return f"{'shorter' if shorter else 'longer'} delay, by its interval alone"
+        return effect
+    if row["ratio_high"] < 1 or row["ratio_low"] > 1:
+        return f"{effect}, by its interval alone"
     return f"none that {row['seeds']} seeds show"
 
 
-def _ridge(moved: str, setting: str, middle: pd.Series) -> str:
+def _ridge(moved: str, setting: str, baseline: pd.Series) -> str:
     """Return by what factor ridge regression's exact delay changes when its own setting changes by the same factor."""
     if moved not in _OF_RIDGE:
         return "–"
-    name, factor = _OF_RIDGE[moved], float(setting.partition("=")[2]) / float(middle[moved])
+    name, factor = _OF_RIDGE[moved], float(setting.partition("=")[2]) / float(baseline[moved])
     if factor == 0:
-        return "never"  # the null space keeps what it began with
+        return "never"  # the null space keeps its start
     changed, usual = _ridge_delay(name, factor), _ridge_delay(name, 1.0)
     return "–" if changed is None or usual is None else f"{changed / usual:.2g}"
 
 
 @cache
 def _ridge_delay(name: str, factor: float) -> float | None:
-    """Return the geometric mean over problems of the delay with one setting multiplied; None where one has none."""
+    """Return the geometric mean over problems of the delay with one setting multiplied; None if one has none."""
     product = 1.0
     for seed in range(_SEEDS):
         n, m = (round(size * (factor if name == of else 1)) for of, size in (("n", _N), ("m", _M)))

@@ -1,1 +1,1 @@
-"""Figures and tables of a sweep; by default of the shipped one."""
+"""Figures and tables of a sweep, by default of the shipped one."""

@@ -1,4 +1,4 @@
-"""Delays of public training histories of one network at several weight decays, where these histories are at hand."""
+"""Delays of public training histories of one network at several weight decays, if these histories are at hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the delay depends on weight decay and learning rate, by each law of its scatter: exponents, and ridge's."""
+"""The exponents of the delay in weight decay and learning rate, by each law of its scatter, and ridge's."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from interp.sweeps.survival import in_counts
 
 
 def main(sweep: Sweep, out: Path) -> list[Path]:
-    """In ridge regression the delay is 1 / (η λ) times what the start leaves: −1 in both. The best law stands first."""
+    """Write the table, the best law first. In ridge regression the delay is in proportion to 1 / (η λ): −1 in both."""
     best = fit_exponents(sweep.table, ["weight_decay", "learning_rate"])
     laws = sorted(best.aic, key=lambda law: best.aic[law])
     rows = []

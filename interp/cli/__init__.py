@@ -21,7 +21,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Commands(typer.core.TyperGroup):
-    """All commands; typer alone would end one without a word on Ctrl-C, also while it loads torch."""
+    """The commands; each says so if Ctrl-C ends it, also while it loads torch. Typer alone would say nothing."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -75,7 +75,7 @@ for _group in (training, sweeping, measuring, drawing, converting):
 
 
 def main() -> None:
-    """Run the command: an error that interp raises on purpose is one sentence and exit status 2, a warning one line."""
+    """Run the command. An error raised on purpose is one sentence and exit status 2; a warning is one line."""
     said: set[str] = set()
 
     def show(message: Warning | str, *_: object, **__: object) -> None:
@@ -91,6 +91,6 @@ def main() -> None:
     except (InterpError, OSError) as error:  # a folder that cannot be made, a full disk: the system's own sentence
         sentence = str(error)
         if isinstance(error, OSError) and error.errno in _FULL and error.filename is None:  # files are named
-            sentence = f"What is printed could not be written ({error.strerror}); send it to another file."
+            sentence = f"The output could not be written ({error.strerror}). Send it to another file."
         console.print(f"[bold red]Error:[/] {escape(sentence)}", highlight=False, soft_wrap=True)
         sys.exit(2)

@@ -44,8 +44,8 @@ def convert(
     named = f"steps {steps[0]:,} to {steps[-1]:,}" if len(steps) > 1 else f"step {steps[0]:,}"
     known = "its split" if written.train_mask is not None else "no split (--split and --seed would give it one)"
     say(f"{run}: {len(steps)} checkpoint{'s' * (len(steps) > 1)}, {named}, p = {written.task.p}, {known}", to=console)
-    doubts = read = written.doubts  # these were said when the file was read
-    with contextlib.suppress(CheckpointError):  # a network that diverged says nothing of its task
+    doubts = read = written.doubts  # of which a warning has told already
+    with contextlib.suppress(CheckpointError):  # a diverged network cannot be measured
         doubts = run_doubts(written)
     warn_of(doubts[len(read) :], run)
     say(f"Next: interp measure {shlex.quote(str(run))}", to=console)

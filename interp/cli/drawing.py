@@ -1,4 +1,4 @@
-"""What is drawn of runs and models: `interp figures`, `demo`, `report` and `animate`."""
+"""The commands that draw runs and models: `interp figures`, `demo`, `report` and `animate`."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from interp.utils.console import console, output, say
 from interp.utils.errors import ConfigError
 
 commands = typer.Typer()
+Folder = Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")]
 
 
 @commands.command(
@@ -31,7 +32,7 @@ def figures(
             metavar="RUN",
         ),
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path("figures"),
+    out: Folder = Path("figures"),
     names: Annotated[
         list[str] | None,
         typer.Option("--figure", help="A figure to draw, in place of all; may be repeated.", metavar="NAME"),
@@ -82,9 +83,7 @@ def figures(
 
 @commands.command(epilog="Example:\n\n  interp demo")
 def demo(
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into.", metavar="DIR")] = Path(
-        "interp-demo"
-    ),
+    out: Folder = Path("interp-demo"),
     open_it: Annotated[bool, typer.Option("--open/--no-open", help="Open the page in a browser.")] = True,
 ) -> None:
     """Show a small run that comes with interp: its measures, its phases, its interactive page, and all its figures.
@@ -176,8 +175,7 @@ def report(
         made = make_report(*[load_run(run, **about) for run in paths])
         made.save(file)
         doubts = made.doubts
-    size = f"{file.stat().st_size / 1e6:.1f} MB"
-    say(f"Next: open {printable(file)} ({size})")
+    say(f"Next: open {printable(file)} ({file.stat().st_size / 1e6:.1f} MB)")
     if open_it:
         typer.launch(str(file))
     return bool(doubts)

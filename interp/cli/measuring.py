@@ -1,4 +1,4 @@
-"""What is computed of runs and models: `interp measure`, `list-measures`, `compare` and `phases`."""
+"""The commands that measure runs and models: `interp measure`, `list-measures`, `compare` and `phases`."""
 
 from __future__ import annotations
 
@@ -123,9 +123,8 @@ def measure(
             f"--parquet {parquet} is a folder; name a file in it, such as {parquet / 'measures.parquet'}."
         )
     frames: list[pd.DataFrame] = []
-    rows = []
-    doubtful = False
-    if every and parquet and not as_json:  # of a run that has been measured, nothing is measured again
+    rows, doubtful = [], False
+    if every and parquet and not as_json:  # trajectory() reuses the measures that a run keeps
         with_mechanism = [*(named or [one.name for one in chosen(None)]), *MECHANISM] if mechanism else named
         for path in paths:
             frame = trajectory(load_run(path, **about), key or None, share, measures=with_mechanism)
@@ -139,7 +138,7 @@ def measure(
             checkpoint, key_frequencies=key or None, share=share, mechanism=mechanism, measures=named
         )
         doubtful = doubtful or bool(measures.doubts)
-        path = printable(path)  # names that are not UTF-8 can be opened, but neither printed nor kept
+        path = printable(path)  # a name that is not UTF-8 can be opened, but neither printed nor kept
         rows.append({"path": path, "doubts": " ".join(measures.doubts), **measures.row()})
         if as_json:
             typer.echo(json.dumps({"path": path, **measures.to_dict()}))
@@ -181,15 +180,8 @@ def list_measures(
         Column("name", no_wrap=True), "meaning", "unit", "returns", "on request", "source", box=None, pad_edge=False
     )
     for row in rows:
-        cells = (
-            row["name"],
-            row["title"],
-            row["unit"] or "–",
-            row["shape"],
-            "yes" if row["on_request"] else "",
-            row["source"],
-        )
-        table.add_row(*map(escape, cells))
+        row |= {"unit": row["unit"] or "–", "on_request": "yes" if row["on_request"] else ""}
+        table.add_row(*map(escape, row.values()))
     output.print(table)
 
 

@@ -1,11 +1,11 @@
-"""What several commands of the shell share: their options, and how words become values."""
+"""The options that several commands of the shell share, and the functions that parse them."""
 
 from __future__ import annotations
 
-import functools
 import inspect
 import shlex
 from collections.abc import Callable
+from functools import partial, wraps
 from typing import Annotated, Any
 
 import typer
@@ -14,12 +14,11 @@ from interp.networks.names import Activation
 from interp.tasks.operations import Operation, Split
 from interp.utils.errors import ConfigError
 
-DOUBTFUL = 3  # exit status where it is in doubt what a model learned
+DOUBTFUL = 3  # exit status if it is doubtful what a model learned
 
 Preset = Annotated[
     str | None,
     typer.Option(
-        "--preset",
         help="Settings to begin with. fast: p = 37 with six tenths of the pairs, which memorizes by step 80 and "
         "generalizes between steps 310 and 1,910 (20 seeds, six times each), in half a minute on one core.",
         metavar="NAME",
@@ -48,79 +47,51 @@ Share = Annotated[
 Threshold = Annotated[
     float, typer.Option(help="Accuracy, as a fraction, from which train and test pairs count as learned.")
 ]
+_of_file: Any = partial(typer.Option, rich_help_panel="Files")
 Anyway = Annotated[
-    bool,
-    typer.Option(
-        "--anyway", help="Exit with 0 instead of 3 if it is doubtful what the model learned.", rich_help_panel="Files"
-    ),
+    bool, _of_file("--anyway", help="Exit with 0 instead of 3 if it is doubtful what the model learned.")
 ]
 
 
 def _about_file(
-    split: Annotated[
-        Split | None,
-        typer.Option("--split", help="How the train pairs (three tenths of all) were drawn.", rich_help_panel="Files"),
-    ] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Seed of that split.", rich_help_panel="Files")] = None,
+    split: Annotated[Split | None, _of_file(help="How the train pairs (three tenths of all) were drawn.")] = None,
+    seed: Annotated[int | None, _of_file(help="Seed of that split.")] = None,
     attention_coefficient: Annotated[
         float | None,
-        typer.Option(
-            "--attention-coefficient",
-            help="For a model with two positions: 1 if its attention is softmax, 0 if it is constant.",
-            rich_help_panel="Files",
-        ),
+        _of_file(help="For a model with two positions: 1 if its attention is softmax, 0 if it is constant."),
     ] = None,
-    p: Annotated[
-        int | None,
-        typer.Option("--p", help="Modulus, if the vocabulary does not determine it.", rich_help_panel="Files"),
-    ] = None,
+    p: Annotated[int | None, _of_file(help="Modulus, if the vocabulary does not determine it.")] = None,
     operation: Annotated[
-        Operation | None,
-        typer.Option(
-            "--operation",
-            help="Task that the model learned, as in interp train. \\[default: add]",
-            rich_help_panel="Files",
-        ),
+        Operation | None, _of_file(help="Task that the model learned, as in interp train. \\[default: add]")
     ] = None,
     n_heads: Annotated[
-        int | None,
-        typer.Option(
-            "--n-heads",
-            help="Number of heads, if the state dict of a bridge does not determine it.",
-            rich_help_panel="Files",
-        ),
+        int | None, _of_file(help="Number of heads, if the state dict of a bridge does not determine it.")
     ] = None,
     activation: Annotated[
-        Activation | None,
-        typer.Option(
-            "--activation", help="Activation function of the neurons. \\[default: relu]", rich_help_panel="Files"
-        ),
+        Activation | None, _of_file(help="Activation function of the neurons. \\[default: relu]")
     ] = None,
 ) -> dict[str, Any]:
-    """Return what was said of a file as the arguments of `load_checkpoint` and `load_run`."""
+    """Return the options under Files as the arguments of `load_checkpoint` and `load_run`."""
     from interp.tasks.task import Task
 
+    task = operation if p is None else Task(p, operation or "add")
     about = {
-        "task": operation if p is None else Task(p, operation or "add"),
-        "split": split,
-        "seed": seed,
-        "attention_coefficient": attention_coefficient,
-        "n_heads": n_heads,
-        "activation": activation,
-    }
+        "task": task, "split": split, "seed": seed, "attention_coefficient": attention_coefficient,
+        "n_heads": n_heads, "activation": activation,
+    }  # fmt: skip
     return {name: value for name, value in about.items() if value is not None}
 
 
 def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
-    """Give a command the options under Files, for what a file does not determine.
+    """Give a command the options under Files, for settings that a file does not determine.
 
-    The command takes them as its argument `about`, a dict of arguments of `load_checkpoint`, and returns whether it is
-    doubtful what a model learned; the exit status then is 3, unless the option --anyway is given.
+    The command takes them as its argument `about`, a dict of arguments of `load_checkpoint`. It returns whether a model
+    is doubtful; the exit status then is 3, unless the option --anyway is given.
     """
     own = [one for one in parameters_of(command) if one.name != "about"]
     of_file = parameters_of(_about_file)
 
-    @functools.wraps(command)
+    @wraps(command)
     def with_files(**given: Any) -> None:
         go_on, about = given.pop("anyway"), _about_file(**{one.name: given.pop(one.name) for one in of_file})
         if command(**given, about=about) and not go_on:
@@ -131,7 +102,7 @@ def reads_files(command: Callable[..., bool]) -> Callable[..., None]:
 
 
 def with_parameters(command: Callable[..., None], parameters: list[inspect.Parameter]) -> Callable[..., None]:
-    """Let typer see these parameters in place of those that a command was written with."""
+    """Let typer see these parameters in place of the command's own."""
     command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     command.__annotations__ = {one.name: one.annotation for one in parameters}
     return command
@@ -151,7 +122,7 @@ def is_given(context: typer.Context, name: str) -> bool:
 
 
 def import_own(names: list[str] | None) -> None:
-    """Import the files and modules that declare a user's measures and networks; ConfigError where that fails."""
+    """Import the files and modules that declare a user's measures and networks; ConfigError if that fails."""
     from interp.training.user_code import import_all
 
     import_all(names or ())
@@ -163,7 +134,7 @@ def imports(names: list[str] | None) -> str:
 
 
 def parse_steps(text: str) -> tuple[int, ...]:
-    """Steps from "0,100,1000:2000:250": numbers, and FIRST:LAST:EVERY with both ends included."""
+    """Return the steps of "0,100,1000:2000:250": numbers, and FIRST:LAST:EVERY with both ends included."""
     from interp.runs.config import check_number_of_checkpoints
 
     steps: list[int] = []
@@ -184,7 +155,7 @@ def parse_steps(text: str) -> tuple[int, ...]:
 
 
 def parse_names(text: str | None) -> list[str] | None:
-    """Names from "test_loss,gini"; None for None."""
+    """Return the names in "test_loss,gini"; None for None."""
     return None if text is None else [name.strip() for name in text.split(",")]
 
 

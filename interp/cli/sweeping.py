@@ -81,9 +81,9 @@ def sweep(
 ) -> None:
     """Train many runs into one directory, and write their table, results.parquet.
 
-    Run the command again to do what is missing: runs that are done are left alone, runs that were stopped go on,
-    more steps extend runs, and new values add runs. Ctrl-C saves the state of all that are running. A run keeps its
-    first and last checkpoints and its optimizer's state; --set checkpoint_steps=0:16000:200 keeps more.
+    Run the command again to train the rest: runs that are done are left alone, runs that were stopped go on, more steps
+    extend runs, and new values add runs. Ctrl-C saves the state of all that are running. A run keeps its first and last
+    checkpoints and its optimizer's state; --set checkpoint_steps=0:16000:200 keeps more.
 
     In Python, interp.load_sweep(DIR) gives the table and each run, and interp.plot.sweep draws the table.
     """
@@ -95,7 +95,7 @@ def sweep(
     options: dict[str, Any] = {"stop_when": stop_when, "threshold": threshold, "workers": workers}
     if file is not None:
         if preset is not None:
-            raise ConfigError("--preset and --file both say what to begin with; give one of them.")
+            raise ConfigError("--preset and --file both give the settings to begin with; give one of them.")
         plan = read_plan(file, parsed_settings(words or ()))
         options |= {name: value for name, value in plan.options.items() if not is_given(context, name)}
         grid: Any = plan.configs
@@ -120,12 +120,11 @@ def sweep(
 
 
 def _print_estimate(found: Estimate) -> None:
-    rows = found.runs
-    for row in rows.to_dict("records"):
+    for row in found.runs.to_dict("records"):
         state = "done" if row["done"] else _duration(float(row["seconds"]))
         say(f"{row['run']}  {state:>8}  {row['settings']}")
     say(
-        f"{len(rows)} runs, {int(rows['done'].sum())} of them done; the others take about "
+        f"{len(found.runs)} runs, {int(found.runs['done'].sum())} of them done; the others take about "
         f"{_duration(found.seconds)} with {found.workers} workers, less where they end early."
     )
 

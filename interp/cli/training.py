@@ -37,7 +37,7 @@ commands = typer.Typer()
 
 _NAMES = list(SETTINGS)
 _VARIATIONS = _NAMES[_NAMES.index("optimizer") : _NAMES.index("checkpoint_steps")]
-_WRITTEN = {  # the settings that are written otherwise than in Python: how, and what their help adds
+_WRITTEN = {  # settings that the shell writes in another form than Python: the form, and a sentence for their help
     "network": ("NAME", "--set network.d_hidden=64 gives its sizes, --import declares one of yours."),
     "betas": ("FLOAT FLOAT", "Separate them by a space: --betas 0.9 0.98."),
     "checkpoint_steps": ("STEPS", "Give numbers and FIRST:LAST:EVERY, with commas."),
@@ -49,29 +49,21 @@ def _option_of(name: str) -> str:
 
 
 def _parameter_of(name: str) -> inspect.Parameter:
-    """Return a setting as a parameter that typer makes an option of."""
+    """Return a setting as a parameter from which typer makes an option."""
     setting = SETTINGS[name]
     metavar, added = _WRITTEN.get(name, (None, ""))
     meaning, _, unset = setting.meaning.partition(" None: ")
     said = " ".join(filter(None, [meaning, added, unset and f"[default: {unset.rstrip('.')}]"]))
     said = re.sub(r"`(\w+)`", lambda found: _option_of(found[1]), re.sub(r'"([^"= ]+)"', r"\1", said))
     kind: Any = str if name == "checkpoint_steps" else setting.type
-    option = typer.Option(
-        _option_of(name),
-        help=escape(said),
-        metavar=metavar,
-        rich_help_panel="Variations" if name in _VARIATIONS else None,
-    )
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.KEYWORD_ONLY,
-        default=setting.default,
-        annotation=Annotated[kind | None if setting.optional else kind, option],
-    )
+    panel = "Variations" if name in _VARIATIONS else None
+    option = typer.Option(_option_of(name), help=escape(said), metavar=metavar, rich_help_panel=panel)
+    annotation: Any = Annotated[kind | None if setting.optional else kind, option]
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=setting.default, annotation=annotation)
 
 
 def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each setting; it takes those that are given as its argument `settings`, a dict."""
+    """Give a command an option for each setting; its argument `settings` is a dict of those that are given."""
     own = parameters_of(command)
     place = [one.name for one in own].index("settings")
 
@@ -84,12 +76,12 @@ def _takes_settings(command: Callable[..., None]) -> Callable[..., None]:
 
 
 class _TrainCommand(typer.core.TyperCommand):
-    """The train command, which names the option that another name may mean: --learning-rate for --lr."""
+    """The train command, whose error for an unknown option names the nearest one: --learning-rate for --lr."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         try:
             return super().parse_args(ctx, args)
-        except Exception as error:  # typer's own NoSuchOption, or click's, by its version
+        except Exception as error:  # NoSuchOption of typer or of click, as typer's version has it
             if hasattr(error, "possibilities") and (near := nearest_settings(getattr(error, "option_name", ""))):
                 error.possibilities = [_option_of(name) for name in near]
             raise
@@ -185,8 +177,6 @@ def train(
     if resume and not begun:
         say(f"{run} holds no run yet, so one begins there with the settings given.", to=console)
     config = (read_config(run) if begun else base).changed(settings)
-    if begun:
-        checkpoint = None  # which it began with
     page = None
     if with_report:
         from interp.reports.live import LivePage
@@ -194,8 +184,8 @@ def train(
         page = LivePage(run, run / "report.html")
     try:
         trained = train_run(
-            config, run, resume=resume, threads=threads, start=checkpoint, with_optimizer=with_optimizer and not begun,
-            on_checkpoint=page,
+            config, run, resume=resume, threads=threads, start=None if begun else checkpoint,
+            with_optimizer=with_optimizer and not begun, on_checkpoint=page,
         )  # fmt: skip
     except TrainingInterrupted as stop:
         say(f"Stopped at step {stop.step:,}; all of it is saved.", to=console)
@@ -209,10 +199,8 @@ def train(
     )
     if page:
         page.finish()
-    following = (
-        f"open {shlex.quote(str(page.page))}" if page else f"interp phases {shlex.quote(str(run))}{imports(imported)}"
-    )
-    say(f"Next: {following}", to=console)
+    shown = shlex.quote(str(page.page if page else run))
+    say(f"Next: open {shown}" if page else f"Next: interp phases {shown}{imports(imported)}", to=console)
 
 
 def _single_values(words: list[str] | None) -> dict[str, Any]:
@@ -239,7 +227,7 @@ def _checkpoint_at(address: str) -> Checkpoint:
 
 
 def _settings_of(checkpoint: Checkpoint) -> TrainConfig:
-    """Return the settings of the run of a checkpoint, or the defaults with the task and sizes of a lone one."""
+    """Return the settings of a checkpoint's run; for a lone checkpoint, the defaults with its task and network."""
     from interp.networks import Network
     from interp.runs.config import TrainConfig
 

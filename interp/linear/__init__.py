@@ -1,4 +1,4 @@
-"""Systems related to grokking that can be solved: ridge regression by gradient descent, and double descent."""
+"""Related systems that can be solved: ridge regression by gradient descent, and double descent."""
 
 from interp.linear import digits, double_descent, ridge, two_layer
 

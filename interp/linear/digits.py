@@ -1,8 +1,8 @@
 """Double descent of a real network: one hidden layer on scikit-learn's bundled digits, with label noise.
 
-1,797 images of 8 × 8 pixels (Alpaydin and Kaynak, 1998), ten classes. Labels to train on are made wrong on purpose;
-those to test on never are. Width, samples and epochs can each be swept through the interpolation threshold (Nakkiran
-et al., 2020).
+There are 1,797 images of 8 × 8 pixels in ten classes (Alpaydin and Kaynak, 1998). Some train labels are made wrong on
+purpose, but no test labels. Width, samples and epochs can be swept through the interpolation threshold, as by Nakkiran
+et al. (2020).
 """
 
 from __future__ import annotations
@@ -45,21 +45,28 @@ def train_digits(
     progress: bool = True,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Train 64 → width → 10 ReLU networks at each width and number of samples; a row a network and recorded epoch.
+    """Train 64 → width → 10 ReLU networks; return a row for each network and recorded epoch.
 
-    widths, samples   one or several of each, every pair is trained
-    label_noise       the share of labels to train on that is made wrong, each a class drawn from the other nine
-    epochs            full-batch updates by AdamW on the cross-entropy
-    seeds             networks of each kind; a seed draws the images, the wrong labels and the weights
-    weight_decay      of AdamW, on all weights
-    records           about how many epochs to record, at equal ratios, beside 0
-    threads           how many widths and samples to train at a time, each on one thread; by default as many as torch
-                      uses. Results do not depend on it.
+    Args:
+        widths: One or several, each trained with each of `samples`.
+        samples: Train images, one number or several.
+        label_noise: The share of train labels that is made wrong, each a class drawn from the other nine.
+        epochs: Full-batch updates by AdamW on the cross-entropy.
+        seeds: Networks of each kind; a seed draws the images, the wrong labels and the weights.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW, on all weights.
+        records: About how many epochs to record, at equal ratios, beside 0.
+        progress: Show a progress bar.
+        threads: How many kinds to train at a time, each on one thread; by default as many as torch uses. Results do not
+            depend on it.
 
-    Columns: width, samples, label_noise, seed, epoch; train_error, the share of the labels to train on (wrong ones
-    included) that is missed, and test_error, that share of 597 images that no seed trains on; both are in 0 to 1.
-    Raises ConfigError for sizes below 1, more samples than the 1,200 there are, or a noise outside 0 to 1, and
-    TrainingError for a network whose weights or logits are no longer finite.
+    Returns:
+        Columns width, samples, label_noise, seed, epoch; train_error, the share of train labels (wrong ones included)
+        that is missed, and test_error, that share of 597 images that no seed trains on; both from 0 to 1.
+
+    Raises:
+        ConfigError: A size is below 1, `samples` above the 1,200 there are, or `label_noise` outside 0 to 1.
+        TrainingError: The weights or logits of a network are no longer finite.
     """
 
     def errors(about: dict[str, float], epoch: int, train: _Answers, test: _Answers) -> list[dict[str, float]]:
@@ -89,20 +96,21 @@ def ensembles(
     progress: bool = True,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Train networks that differ in their first weights alone, and average their outputs: error by how many there are.
+    """Train networks that differ in their initial weights alone; return the errors of averages of k of them.
 
     The answer of k networks is the class of the largest mean probability, or logit. For each k the networks of a seed,
-    as many as the largest of `members`, are divided into groups of k that share none; networks that are left over by
-    this division do not count.
+    as many as the largest of `members`, are divided into disjoint groups of k; networks left over do not count.
 
-    seeds     of images and wrong labels. The first network of each is that of `train_digits`
-    members   k, one or several
-    of        what is averaged: "probabilities" or "logits"
-    The other arguments are those of `train_digits`.
+    Args:
+        seeds: Draws of images and wrong labels, at least 2. The first network of each is that of `train_digits`.
+        members: k, one or several.
+        of: The outputs that are averaged: "probabilities" or "logits".
 
-    Columns: width, samples, label_noise, members; train_error and test_error after the last epoch, as in
-    `train_digits`, the means over groups and then over seeds, with train_standard_error and standard_error over seeds.
-    Raises ConfigError and TrainingError as `train_digits` does, and ConfigError for fewer than two seeds.
+    The other arguments, and the errors raised, are those of `train_digits`.
+
+    Returns:
+        Columns width, samples, label_noise, members; train_error and test_error after the last epoch, as in
+        `train_digits`, means over groups and then over seeds, with train_standard_error and standard_error over seeds.
     """
     one_of("of", of, get_args(Of))
     counts = sizes("members", members)
@@ -126,20 +134,20 @@ def ensembles(
     )  # fmt: skip
 
 
-_Answers = tuple[Float[Tensor, "networks _ classes"], Int[Tensor, "networks _"]]  # logits of images, right classes
+_Answers = tuple[Float[Tensor, "networks _ classes"], Int[Tensor, "networks _"]]  # logits of images, labels
 
 
 def _missed(
     outputs: Float[Tensor, "*networks images classes"], labels: Int[Tensor, "*networks images"]
 ) -> Float[Tensor, "*networks"]:
-    """Return the share of images of which the largest output is not that of the right class."""
+    """Return the share of images whose largest output is not that of their label."""
     return (outputs.argmax(-1) != labels).double().mean(-1)
 
 
 def _of_groups(
     logits: Float[Tensor, "networks images classes"], labels: Int[Tensor, "networks images"], seeds: int, k: int, of: Of
 ) -> Float[Tensor, " seeds"]:
-    """Return the mean error of groups of k networks, of each seed; all networks of a seed have the same labels."""
+    """Return the mean error of groups of k networks for each seed, whose networks have the same labels."""
     outputs = (logits if of == "logits" else logits.double().softmax(-1)).unflatten(0, (seeds, -1))
     groups = outputs.shape[1] // k
     averaged = outputs[:, : groups * k].unflatten(1, (groups, k)).mean(2)
@@ -160,11 +168,7 @@ def _trained(
     progress: bool,
     threads: int | None,
 ) -> pd.DataFrame:
-    """Train seeds × members networks of each kind, and return the rows that `errors` makes of each recorded epoch.
-
-    It is given what the networks have in common, the epoch, and the answers to train and to test images. Without
-    `records`, the last epoch alone is recorded.
-    """
+    """Train seeds × members networks of each kind; return the rows of `errors` at the last epoch, or at `records`."""
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
     images, labels = _images()
     available = len(images) - TEST_IMAGES
@@ -177,7 +181,7 @@ def _trained(
     room_for("the hidden layers", networks, max(*all_samples, TEST_IMAGES), max(all_widths))
     recorded = {epochs} if records is None else {0, *log_steps(epochs, records).tolist()}
     pairs = [(width, n) for n in all_samples for width in all_widths]
-    work = [networks * n * (width + 8) for width, n in pairs]  # 8: what a step costs whatever the width
+    work = [networks * n * (width + 8) for width, n in pairs]  # 8: the cost of a step whatever the width
     rows: list[list[dict[str, float]]] = [[] for _ in pairs]
 
     def training(place: int) -> Iterator[int]:
@@ -217,10 +221,16 @@ def _trained(
 
 
 def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Mean and standard error over seeds, along one axis: `by` is "width", "samples" or "epoch".
+    """Return mean and standard error over seeds along one axis: `by` is "width", "samples" or "epoch".
 
-    Along width and samples the networks are taken at their last epoch. Columns: `by`, train_error, test_error,
-    train_standard_error, standard_error (of the test error; nan for one seed).
+    Along width and samples the networks are taken at their last epoch.
+
+    Returns:
+        Columns `by`, train_error, test_error, train_standard_error, standard_error (of the test error; nan for one
+        seed).
+
+    Raises:
+        ConfigError: `networks` is not such a frame, or holds several values of another axis.
     """
     axes = ("width", "samples", "epoch")
     one_of("by", by, axes)
@@ -228,7 +238,7 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
     if by != "epoch":
         networks = networks.reset_index(drop=True)
         last = networks.groupby([*axes[:2], "label_noise", "seed"])["epoch"].idxmax()
-        networks = networks.loc[last].assign(epoch=0)  # whichever it was
+        networks = networks.loc[last].assign(epoch=0)  # the same for all
     if mixed := [name for name in (*axes, "label_noise") if name != by and networks[name].nunique() > 1]:
         raise ConfigError(f"the frame must hold one value of {', '.join(mixed)} along {by}; got several. Select one.")
     grouped = networks.groupby(by)[["train_error", "test_error"]]
@@ -238,18 +248,18 @@ def over_seeds(networks: pd.DataFrame, by: str) -> pd.DataFrame:
 
 @lru_cache(maxsize=1)
 def _images() -> tuple[Tensor, Tensor]:
-    """Return the pixels, in 0 to 1, and their classes; the last TEST_IMAGES are the test images."""
+    """Return the pixels, from 0 to 1, and the labels; the last TEST_IMAGES are the test images."""
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
-    order = np.random.default_rng(0).permutation(len(X))  # they come writer by writer
+    order = np.random.default_rng(0).permutation(len(X))  # else sorted by writer
     return torch.tensor(X[order] / 16, dtype=torch.float32), torch.tensor(y[order])
 
 
 def _drawn(
     images: Tensor, labels: Tensor, width: int, n: int, label_noise: float, seeds: int, members: int = 1
 ) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Draw images, labels and weights of seeds × members networks, those of a seed with the same images and labels."""
+    """Draw images, labels and weights of seeds × members networks; networks of a seed share images and labels."""
     drawn = []
     for seed in range(seeds):
         generator = torch.Generator().manual_seed(seed)
@@ -267,6 +277,6 @@ def _drawn(
 
 
 def _logits(X: Tensor, weights: Sequence[Tensor]) -> Tensor:
-    """Logits of several networks at once, shape [seeds, images, classes]."""
+    """Return the logits of several networks at once, [networks, images, classes]."""
     W_in, b_in, W_out, b_out = weights
     return torch.baddbmm(b_out, torch.relu(torch.baddbmm(b_in, X, W_in)), W_out)

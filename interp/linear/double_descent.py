@@ -1,13 +1,14 @@
-"""Double descent where it can be computed: over capacity, samples and epochs, beside its theory and without its causes.
+"""Double descent of linear regression over capacity, samples and epochs; the public names of several modules.
 
-isotropic          least squares over the aspect ratio, simulated, and its closed-form risk (Hastie et al., 2019)
-random_features    capacity, samples, noise and ridge, the optimally tuned ridge too; bias, variance and noise
-ensembles          several fits of random features averaged, and the part of the error that this removes
-removals           three ways to remove the peak (Schaeffer et al., 2023)
-epoch_wise         a second descent over training time, and two ways to remove it (Heckel and Yilmaz, 2020)
-descents           threshold, minimum, peak and second descent of any curve
+    isotropic          least squares over the aspect ratio, simulated, and its closed-form risk (Hastie et al., 2019)
+    epoch_wise         a second descent over training time, and two ways to remove it (Heckel and Yilmaz, 2020)
+    random_features    capacity, samples, noise and ridge, the best ridge too; bias, variance and noise
+    ensembles          several fits of random features averaged, and the part of the error that this removes
+    removals           three ways to remove the peak (Schaeffer et al., 2023)
+    descents           threshold, minimum, peak and second descent of any curve
 
-Errors here are mean squares over unseen inputs, without the noise of their labels, and not halved.
+The first two are defined here. Errors are mean squares over unseen inputs, without the noise of their labels, and not
+halved.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from interp.linear.least_squares import MOST_DRAWS, Ridge, solved, standard_error
+from interp.linear.least_squares import MOST_DRAWS, TUNED_RIDGES as TUNED_RIDGES, Ridge, solved, standard_error
 from interp.linear.peaks import Descents as Descents, descents as descents
 from interp.linear.problems import RidgeProblem, gaussian_problem
 from interp.linear.random_features import (
@@ -53,19 +54,26 @@ def isotropic(
     progress: bool = True,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Least squares on isotropic Gaussian inputs: the simulated risk, and the theory's for n → ∞; a row a ratio.
+    """Fit least squares on isotropic Gaussian inputs; return the simulated risk at each ratio, beside the theory.
 
-    n         samples
-    ratios    γ = parameters ÷ samples; each is rounded to a whole number of parameters
-    noise     σ, the standard deviation of the label noise
-    ridge     λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" is σ²γ/r², at which the risk is least
-    trials    draws of samples, teacher and noise at each ratio
-    signal    r = ‖θ*‖
-    threads   how many trials to fit at a time, each on one thread; by default as many as torch uses. Results do not
-              depend on it.
+    Args:
+        n: Samples.
+        ratios: γ = parameters ÷ samples; each is rounded to a whole number of parameters.
+        noise: σ, the standard deviation of the label noise.
+        ridge: λ of ½n⁻¹‖Xθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" is σ²γ/r², at which the risk is least.
+        trials: Draws of samples, teacher and noise at each ratio.
+        seed: The seed of all draws.
+        signal: r = ‖θ*‖.
+        progress: Show a progress bar.
+        threads: How many trials to fit at a time, each on one thread; by default as many as torch uses. Results do not
+            depend on it.
 
-    Columns: ratio, parameters, ridge, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, theory.
-    The theory is `isotropic_risk`. Raises ConfigError for sizes below 1 and negative noise or ridge.
+    Returns:
+        Columns ratio, parameters, ridge, risk (the mean of ‖θ̂ − θ*‖²) and its standard_error, train_error, and theory,
+        which is `isotropic_risk`.
+
+    Raises:
+        ConfigError: A size is below 1, or noise or ridge negative.
     """
     n, trials = whole("n", n, 1), whole("trials", trials, 2, MOST_DRAWS + 1)
     noise, signal = at_least_zero("noise", noise), at_least_zero("signal", signal)
@@ -103,7 +111,7 @@ def isotropic(
             m = max(1, round(gamma * n))
             penalty = noise**2 * m / n / signal**2 if fixed is None else fixed
             found: list[tuple[float, float]] = []
-            while len(found) < trials:  # drawn one after another, so that the numbers are those of one thread
+            while len(found) < trials:  # draws in this thread, so that the numbers do not depend on `workers`
                 some = [drawn(m) for _ in range(min(workers, trials - len(found)))]
                 found += pool.map(errors, some, [penalty] * len(some))
             risks, train_errors = np.array(found).T
@@ -121,10 +129,11 @@ def isotropic(
 
 @computing()
 def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float = 1.0) -> float:
-    """The risk E‖θ̂ − θ*‖² of isotropic least squares for n → ∞ at parameters ÷ samples = ratio (Hastie et al., 2019).
+    """Return the risk E‖θ̂ − θ*‖² of isotropic least squares for n → ∞ at a ratio γ of parameters to samples.
 
-    Without ridge σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With it λ²r²m' + σ²γ(m − λm'),
-    where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative.
+    Without ridge it is σ²γ/(1−γ) for γ < 1 and r²(1−1/γ) + σ²/(γ−1) for γ > 1, infinite at 1. With ridge it is
+    λ²r²m' + σ²γ(m − λm'), where m(−λ) is the Stieltjes transform of the Marchenko–Pastur law and m' its derivative
+    (Hastie et al., 2019).
     """
     gamma, variance = number("ratio", ratio, above=0), at_least_zero("noise", noise) ** 2
     power, ridge = at_least_zero("signal", signal) ** 2, at_least_zero("ridge", ridge)
@@ -132,8 +141,8 @@ def isotropic_risk(ratio: float, noise: float, ridge: float = 0.0, signal: float
     root = math.hypot(middle, 2 * math.sqrt(gamma * ridge))
     if not root:
         return math.inf if variance else 0.0
-    # m solves γλm² + (1 − γ + λ)m = 1. With u = λm and that equation both parts lose their differences of large
-    # numbers, and λ = 0 is no special case.
+    # m solves γλm² + (1 − γ + λ)m = 1. Written in u = λm, neither part is a difference of large numbers, and λ = 0 is
+    # no special case.
     u = 2 * ridge / (middle + root) if middle > 0 else (root - middle) / (2 * gamma)
     return (power * u * (gamma * u + ridge) + variance * gamma * (1 - u)) / root
 
@@ -150,21 +159,26 @@ def epoch_wise(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Linear regression by gradient descent on two groups of features, large and small, exact at every step.
+    """Return the errors of linear regression by gradient descent on large and small features, exact at every step.
 
-    The large features are learned first, and their noise too; the small ones follow later, and their signal brings the
-    error down again: a second descent over time (Heckel and Yilmaz, 2020; Stephenson and Lee, 2021). A step size for
-    each group, in proportion to 1/scale², makes both learn at once, and one descent is left; early stopping takes the
-    least of either curve.
+    The large features are learned first, with their noise. The small ones follow, and their signal lowers the error
+    again: a second descent over time (Heckel and Yilmaz, 2020; Stephenson and Lee, 2021). With a step size for each
+    group, in proportion to 1/scale², both learn at once, and one descent is left. Early stopping takes the least of
+    either curve.
 
-    n          samples
-    features   how many there are in each group
-    scales     their standard deviations; the teacher's outputs have variance ½ from each group
-    noise      standard deviation of the label noise
-    steps      the last step; about 200 up to it at equal ratios are in the frame
+    Args:
+        n: Samples.
+        features: The number of features in each group.
+        scales: The standard deviation of each group; the teacher's outputs have variance ½ from each.
+        noise: The standard deviation of the label noise.
+        steps: The last step; the frame has about 200 up to it, at equal ratios.
+        draws: Draws of samples, teacher and noise.
+        seed: The seed of all draws.
+        progress: Show a progress bar.
 
-    Columns: step; then for one step size, and with the suffix _per_group: test_error, standard_error over `draws`,
-    and train_error. Step sizes are half of the largest stable ones of each draw.
+    Returns:
+        Columns step; then for one step size, and with the suffix _per_group: test_error, standard_error over `draws`,
+        and train_error. Step sizes are half of the largest stable ones of each draw.
     """
     groups = sizes("features", features, 2)
     spread = finite("scales", scales, 1)
@@ -186,7 +200,7 @@ def epoch_wise(
                 seed=int(rng.integers(2**32)),
             )  # fmt: skip
             assert problem.teacher is not None
-            # A step size of 1/scale² for each feature is one step size on features that are divided by their scale.
+            # A step size of 1/scale² for each feature equals one step size on features divided by their scale.
             scaled = RidgeProblem(
                 problem.features / per_feature, problem.targets, problem.teacher * per_feature,
                 problem.covariance / per_feature**2,

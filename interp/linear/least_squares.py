@@ -1,4 +1,4 @@
-"""Ridge regression by the singular values of its features, and standard errors of means, for the double descents."""
+"""Ridge regression by the singular values of its features, and standard errors of means."""
 
 from __future__ import annotations
 
@@ -9,11 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 Ridge = float | Literal["tuned"]
-
-
 MOST_DRAWS = 1_000_000
-
-
 TUNED_RIDGES = tuple(float(ridge) for ridge in np.geomspace(1e-6, 10, 36))
 
 

@@ -1,4 +1,4 @@
-"""descents(): where a test error over sizes peaks, and how far it falls before and after."""
+"""descents(): the peak of a test error over sizes, and the minima before and after it."""
 
 from __future__ import annotations
 
@@ -16,15 +16,18 @@ from interp.utils.torch_state import computing
 
 @dataclass(frozen=True, repr=False)
 class Descents(Printed):
-    """Where a curve of test error falls, rises, and falls again, in units of its complexity axis.
+    """The places where a test error falls, rises, and falls again, in units of its complexity axis.
 
-    interpolation_threshold   from here on the train error counts as zero
-    first_minimum             the least test error before the peak, and first_minimum_error
-    peak                      the test error's most prominent peak, and peak_error
-    second_descent            the least test error after the peak, and second_descent_error
-    peak_to_minimum           peak_error ÷ first_minimum_error
-
-    A feature that the curve does not have is None; `missing` says why.
+    Attributes:
+        interpolation_threshold: The train error counts as zero from here on.
+        first_minimum: The place of the least test error before the peak.
+        first_minimum_error: The test error there.
+        peak: The place of the most prominent peak of the test error.
+        peak_error: The test error there.
+        second_descent: The place of the least test error after the peak.
+        second_descent_error: The test error there.
+        peak_to_minimum: peak_error ÷ first_minimum_error.
+        missing: For each attribute that is None, since the curve does not have it, the reason.
     """
 
     interpolation_threshold: float | None
@@ -38,7 +41,7 @@ class Descents(Printed):
     missing: dict[str, str] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain numbers and strings, ready for JSON."""
+        """Return plain numbers and strings, ready for JSON."""
         return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -57,14 +60,18 @@ def descents(
     rise: float = 0.1,
     fitted: float | None = None,
 ) -> Descents:
-    """Find the descents of any curve: over width, samples, ridge, or the steps of a training.
+    """Find the descents of a curve over width, samples, ridge, or the steps of a training.
 
-    rise     a peak stands out by this share of its feet: 0.1 is a tenth above the deeper side's return
-    fitted   the train error that counts as zero; by default a thousandth of the largest
+    Args:
+        complexity: The axis of the curve, in any order.
+        train_error: Train errors; without them (None) there is no threshold.
+        test_error: Test errors. Infinite ones, as a theory has at its threshold, are peaks.
+        rise: The share by which a peak must stand above the higher of its feet: 0.1 is a tenth.
+        fitted: The train error that counts as zero; by default a thousandth of the largest.
 
-    Infinite test errors, as a theory has at its threshold, are peaks. Without train errors (None) there is no
-    threshold. Raises ConfigError for fewer than three points, lengths that differ, nan, a complexity named twice, or
-    test errors that are all infinite.
+    Raises:
+        ConfigError: There are fewer than three points, lengths differ, an error is nan, a complexity is named twice, or
+            all test errors are infinite.
     """
     x = finite("complexity", complexity, 1)
     test = _curve("test_error", test_error, len(x))
@@ -99,10 +106,9 @@ def descents(
         falls = f"has no peak that stands out by {rise:.0%}"
         if (test[1:] <= test[:-1]).all():
             falls = "falls all along" if test[0] > test[-1] else "is the same all along"
-        missing |= dict.fromkeys(values, f"the test error {falls}")
         least = int(test.argmin())
         values |= {"first_minimum": float(x[least]), "first_minimum_error": float(test[least])}
-        del missing["first_minimum"], missing["first_minimum_error"]
+        missing |= {name: f"the test error {falls}" for name, value in values.items() if value is None}
     else:
         before, after = int(test[:top].argmin()), top + 1 + int(test[top + 1 :].argmin())
         values = {
@@ -117,7 +123,7 @@ def descents(
 
 
 def _peak(test: Float[np.ndarray, " k"], rise: float) -> int | None:
-    """Return the index of the most prominent peak that stands 1 + rise times over the higher of its feet, or None."""
+    """Return the index of the most prominent peak that is 1 + rise times the higher of its feet, or None."""
     from scipy.signal import find_peaks, peak_prominences
 
     bounded = test[np.isfinite(test)]

@@ -11,6 +11,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float
 
+from interp.linear.least_squares import svd_of
 from interp.utils.arguments import at_least_zero, finite, number, one_of, random_seed, real, room_for, whole
 from interp.utils.errors import ConfigError, warn
 from interp.utils.printed import Printed
@@ -19,22 +20,24 @@ from interp.utils.torch_state import computing
 Spectrum = Literal["isotropic", "power_law", "spiked"]
 Activation = Literal["relu", "tanh", "erf"]
 
-_HELD_OUT = 20_000  # inputs that stand for all, where Σ has no closed form
+_HELD_OUT = 20_000  # inputs that Σ is estimated from if it has no closed form
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class RidgeProblem(Printed):
-    """Targets y to be fitted by Φθ, and the teacher θ* whose outputs on unseen inputs are to be met.
+    """Targets y to be fitted by Φθ, and a teacher θ* whose outputs on unseen inputs θ should match.
 
-    features     Φ [n, m], a row a sample
-    targets      y [n]
-    teacher      θ* [m]; without one there is no test loss
-    covariance   Σ [m, m], E[φφᵀ] over unseen inputs, or its diagonal [m]; the identity where only a teacher is given
-    test_floor   the test loss of θ* itself, above 0 where unseen targets are no linear function of the features
-    held_out     the held-out samples of `data_problem`, from whose residuals the test loss is then computed
+    Attributes:
+        features: Φ [n, m], a row for each sample.
+        targets: y [n].
+        teacher: θ* [m]; without one there is no test loss.
+        covariance: Σ [m, m], E[φφᵀ] over unseen inputs, or its diagonal [m]; by default the identity, with a teacher.
+        test_floor: The test loss of θ* itself, above 0 if unseen targets are no linear function of the features.
+        held_out: The held-out samples of `data_problem`, from whose residuals the test loss is then computed.
 
-    Raises ConfigError for arrays that are empty, not finite, or do not fit one another, and for a covariance that is
-    not symmetric or has a negative eigenvalue (below −10⁻¹⁰ of its trace).
+    Raises:
+        ConfigError: An array is empty, not finite, or does not fit the others; or the covariance is not symmetric, or
+            has a negative eigenvalue (below −10⁻¹⁰ of its trace).
     """
 
     features: Float[np.ndarray, "n m"]
@@ -56,7 +59,7 @@ class RidgeProblem(Printed):
     def _of_second_moment(
         cls, *arrays: Float[np.ndarray, "..."], test_floor: float = 0.0, held_out: HeldOut | None = None
     ) -> RidgeProblem:
-        """Return the problem of features, targets, teacher and a Σ known to be semidefinite: that check costs m³/3."""
+        """Return the problem of features, targets, teacher and a Σ known to be semidefinite; a check costs m³/3."""
         problem = object.__new__(cls)
         names = ("features", "targets", "teacher", "covariance", "test_floor", "held_out")
         for name, value in zip(names, (*arrays, test_floor, held_out), strict=True):
@@ -67,7 +70,7 @@ class RidgeProblem(Printed):
     def _fix(self) -> None:
         def fix(name: str, *dimensions: int) -> None:
             array = finite(name, getattr(self, name), *dimensions)
-            if array.flags.writeable:  # the caller's own, who may go on writing to it
+            if array.flags.writeable:  # the caller could still write to it
                 array = _sealed(array.copy())
             object.__setattr__(self, name, array)
 
@@ -82,7 +85,7 @@ class RidgeProblem(Printed):
         object.__setattr__(self, "test_floor", at_least_zero("test_floor", self.test_floor))
         if self.teacher is None:
             if self.covariance is not None:
-                raise ConfigError("covariance needs teacher as well, since the test loss takes both; got it alone.")
+                raise ConfigError("covariance needs teacher as well, since the test loss takes both; got no teacher.")
             return
         fix("teacher", 1)
         if self.covariance is None:
@@ -96,7 +99,7 @@ class RidgeProblem(Printed):
             )
         diagonal, skew = self.covariance, 0.0
         if self.covariance.ndim == 2:
-            probe = np.random.default_rng(0).standard_normal(m)  # Σx and Σᵀx cost less than Σ − Σᵀ, and tell as much
+            probe = np.random.default_rng(0).standard_normal(m)  # comparing Σx and Σᵀx costs less than Σ − Σᵀ
             skew = float(np.abs(self.covariance @ probe - probe @ self.covariance).max())
             diagonal = np.diag(self.covariance)
         if (diagonal < 0).any() or skew > 1e-8 * m * diagonal.max():
@@ -104,12 +107,12 @@ class RidgeProblem(Printed):
 
     @property
     def n(self) -> int:
-        """Samples."""
+        """The number of samples."""
         return len(self.features)
 
     @property
     def m(self) -> int:
-        """Features, which are parameters."""
+        """The number of features, which is that of parameters."""
         return self.features.shape[1]
 
     @cached_property
@@ -128,16 +131,13 @@ class RidgeProblem(Printed):
         return 2.0 / top if top else math.inf
 
     def null_space_part(self, theta: Float[np.ndarray, " m"]) -> Float[np.ndarray, " m"]:
-        """Return P⊥θ [m], the part of θ in the null space of Φ.
-
-        Raises ConfigError if there is no null space, since the samples determine all parameters.
-        """
+        """Return P⊥θ [m], the part of θ in the null space of Φ; ConfigError if the samples determine all parameters."""
         theta = finite("theta", theta, 1)
         if len(theta) != self.m:
             raise ConfigError(f"theta must have {self.m} entries, one a parameter; got {len(theta)}.")
         if len(self.svd.eigenvalues) == self.m:
             raise ConfigError(
-                f"{self.n} samples determine all {self.m} parameters: the features have no null space; take m > n."
+                f"{self.n} samples determine all {self.m} parameters: the features have no null space. Take m > n."
             )
         return theta - self.svd.directions @ (self.svd.directions.T @ theta)
 
@@ -153,16 +153,14 @@ class RidgeProblem(Printed):
     @cached_property
     @computing()
     def svd(self) -> SVD:
-        U, sigma, Vt = np.linalg.svd(self.features, full_matrices=False)
-        rank = int((sigma > sigma.max() * max(self.features.shape) * np.finfo(float).eps).sum())
-        U, sigma, V = U[:, :rank], sigma[:rank], Vt[:rank].T
+        U, sigma, Vt = svd_of(self.features)
         seen = U.T @ self.targets
-        # What no θ fits: of the noise alone where a teacher made the targets, so that it is exactly zero without noise.
+        # If a teacher made the targets, only noise cannot be fitted; computed so, it is exactly zero without noise.
         of_teacher = self.teacher is not None and self.held_out is None
         noise = self.targets - self.features @ self.teacher if of_teacher else self.targets
         seen_noise = U.T @ noise
-        unfitted = 0.0 if rank == self.n else float(((noise - U @ seen_noise) ** 2).sum()) / (2 * self.n)
-        return SVD(sigma**2 / self.n, sigma, V, seen, seen_noise, unfitted)
+        unfitted = 0.0 if len(sigma) == self.n else float(((noise - U @ seen_noise) ** 2).sum()) / (2 * self.n)
+        return SVD(sigma**2 / self.n, sigma, Vt.T, seen, seen_noise, unfitted)
 
     @cached_property
     def row_covariance(self) -> Float[np.ndarray, "r r"]:
@@ -180,7 +178,7 @@ class RidgeProblem(Printed):
 
     @cached_property
     def null_products(self) -> dict[int, Float[np.ndarray, "m 2"]]:
-        """Σ times the null parts of the start of a seed and of the teacher, where a descent has left them."""
+        """Σ times the null-space parts of start and teacher, by seed, if a descent has computed them."""
         return {}
 
     def _lines(self) -> list[tuple[str, str]]:
@@ -193,13 +191,13 @@ class RidgeProblem(Printed):
 
 @dataclass(frozen=True, eq=False)
 class HeldOut:
-    """Held-out samples, turned by their left singular vectors: the test loss is ½‖images θ − taught‖² + unfitted.
+    """Held-out samples, rotated by their left singular vectors: the test loss is ½‖images θ − taught‖² + unfitted.
 
-    A quadratic form in θ − θ* is the same number, but loses twice as many digits as ‖θ*‖ has before the point.
+    A quadratic form in θ − θ* gives the same number, but loses twice as many digits as ‖θ*‖ has before the point.
     """
 
     images: Float[np.ndarray, "k m"]  # UᵀX ÷ √n_test
-    taught: Float[np.ndarray, " k"]  # Uᵀy ÷ √n_test, which θ* meets exactly
+    taught: Float[np.ndarray, " k"]  # Uᵀy ÷ √n_test, the images of θ*
     unfitted: float  # the test loss of θ*
 
     def __post_init__(self) -> None:
@@ -232,15 +230,20 @@ def gaussian_problem(
     teacher: Float[np.ndarray, " m"] | None = None,
     seed: int = 0,
 ) -> RidgeProblem:
-    """n samples of m Gaussian features with a diagonal covariance: Σ is exact.
+    """Return a problem of Gaussian features with a diagonal covariance, so that Σ is exact.
 
-    spectrum   "isotropic" (Σ = I), "power_law" (eigenvalue k is 1/k), "spiked" (a tenth as many as there are samples
-               are 100, the rest 1), or all m eigenvalues
-    noise      standard deviation of the noise added to the targets
-    teacher    θ* [m]; by default of variance 1 on the leading n/10 features, which n samples can learn unless the
-               covariance is isotropic and m > n: then only a share n/m of any teacher is ever learned
+    Args:
+        n: Samples.
+        m: Features.
+        spectrum: "isotropic" (Σ = I), "power_law" (eigenvalue k is 1/k), "spiked" (the first n/10 are 100, the rest 1),
+            or all m eigenvalues.
+        noise: The standard deviation of the noise added to the targets.
+        teacher: θ* [m]; by default of variance 1 on the leading n/10 features, which n samples can learn unless the
+            covariance is isotropic and m > n: then only a share n/m of any teacher is ever learned.
+        seed: The seed of all draws.
 
-    Raises ConfigError for sizes below 1, negative noise or eigenvalues, or a spectrum it does not know.
+    Raises:
+        ConfigError: A size is below 1, noise or an eigenvalue negative, or the spectrum has another name.
     """
     n, m = whole("n", n, 1), whole("m", m, 1)
     room_for("features [n, m]", n, m)
@@ -258,7 +261,7 @@ def gaussian_problem(
         eigenvalues = finite("spectrum", spectrum, 1)
         if len(eigenvalues) != m or (eigenvalues < 0).any():
             raise ConfigError(
-                f"spectrum must be {m} eigenvalues of at least 0; got {len(eigenvalues)}, of at least "
+                f"spectrum must be {m} eigenvalues of at least 0; got {len(eigenvalues)}, the least "
                 f"{eigenvalues.min():g}."
             )
     features = rng.standard_normal((n, m)) * np.sqrt(eigenvalues)
@@ -280,15 +283,20 @@ def random_features_problem(
     teacher: Float[np.ndarray, " m"] | None = None,
     seed: int = 0,
 ) -> RidgeProblem:
-    """φ(x) = activation(Wx)/√m of inputs x ~ N(0, I_d), with fixed W [m, d] of entries N(0, 1/d).
+    """Return the problem of φ(x) = activation(Wx)/√m for inputs x ~ N(0, I_d) and fixed W [m, d] of entries N(0, 1/d).
 
-    Σ is exact for "relu" (Cho and Saul, 2009); for "tanh" and "erf" it is the mean over 20,000 inputs.
+    Args:
+        n: Samples.
+        d: Inputs.
+        m: Features.
+        activation: "relu", whose Σ is exact (Cho and Saul, 2009), or "tanh" or "erf", whose Σ is a mean over 20,000
+            inputs.
+        noise: The standard deviation of the noise added to the targets.
+        teacher: θ* [m]; by default the one whose outputs are nearest to βᵀx with ‖β‖ = 1, of variance close to 1.
+        seed: The seed of all draws.
 
-    noise     standard deviation of the noise added to the targets
-    teacher   θ* [m]; by default the one whose outputs are nearest to βᵀx with ‖β‖ = 1, of variance close to 1
-
-    Raises ConfigError for sizes below 1, negative noise, an activation it does not know, or an m whose Σ [m, m] does
-    not fit into memory.
+    Raises:
+        ConfigError: A size is below 1, noise negative, the activation another, or Σ [m, m] does not fit into memory.
     """
     n, d, m = whole("n", n, 1), whole("d", d, 1), whole("m", m, 1)
     room_for("features [n, m]", n, m)
@@ -315,7 +323,7 @@ def random_features_problem(
             f"Σ [m, m] must fit into memory; m = {m:,} takes {8 * m**2 / 1e9:,.0f} GB. Take fewer features."
         ) from None
     if teacher is None:
-        # A hint of ridge: for m far above the number of held-out inputs, or of useful directions, Σ is singular.
+        # A hint of ridge: Σ is singular for m far above the number of held-out inputs or of useful directions.
         hint = 1e-10 * float(np.trace(covariance))
         teacher = np.linalg.solve(covariance + hint * np.eye(m), towards)
     return _taught(_activate(X @ W.T, activation) / math.sqrt(m), teacher, covariance, noise, rng)
@@ -328,13 +336,13 @@ def data_problem(
     test_features: Float[np.ndarray, "n_test m"],
     test_targets: Float[np.ndarray, " n_test"],
 ) -> RidgeProblem:
-    """Return the problem of your own Φ and y, with held-out ones that stand for all unseen inputs.
+    """Return the problem of your own Φ and y, with held-out samples in place of all unseen inputs.
 
     Σ is their second moment and θ* their least-squares fit of least norm (singular values under max(n_test, m)·2⁻⁵² of
     the largest count as zero, as in numpy.linalg.lstsq). The test loss is ½·mean((φᵀθ − y)²) over the held-out samples,
-    computed from these residuals, so that a large θ* costs no digits. `test_floor` is the test loss of θ*, less what
-    rounding may have added: no θ of at most the norm of θ* has a smaller one. Warns if θ* keeps fewer than 6 of 16
-    digits, and how many it loses. (`RidgeProblem(features, targets)` does without held-out samples.)
+    computed from these residuals, so that a large θ* costs no digits. `test_floor` is the test loss of θ*, less the
+    most that rounding may have added: no θ of at most the norm of θ* has a smaller one. Warns if θ* loses more than 10
+    of 16 digits. `RidgeProblem(features, targets)` needs no held-out samples.
     """
     held_out, wanted = finite("test_features", test_features, 2), finite("test_targets", test_targets, 1)
     features = finite("features", features, 2)
@@ -374,7 +382,7 @@ def data_problem(
 
 
 def relu_second_moment(W: Float[np.ndarray, "*b m d"]) -> Float[np.ndarray, "*b m m"]:
-    """E[relu(w_i·x) relu(w_j·x)] over x ~ N(0, I), for the rows of W: Cho and Saul's (2009) arc-cosine kernel."""
+    """Return E[relu(w_i·x) relu(w_j·x)] over x ~ N(0, I) for rows of W, by Cho and Saul's (2009) arc-cosine kernel."""
     W = finite("W", W, 2, 3)
     norms = np.linalg.norm(W, axis=-1)
     unit = W / np.where(norms > 0, norms, 1.0)[..., None]
@@ -408,7 +416,7 @@ def _taught(
 
 
 def _is_semidefinite(covariance: Float[np.ndarray, "m m"]) -> bool:
-    """Whether a symmetric matrix has no eigenvalue below −10⁻¹⁰ of its trace, which is where rounding ends."""
+    """Return whether no eigenvalue is below −10⁻¹⁰ of the trace, more than rounding can cause."""
     trace = float(np.trace(covariance))
     if not trace:
         return not covariance.any()
@@ -422,7 +430,7 @@ def _is_semidefinite(covariance: Float[np.ndarray, "m m"]) -> bool:
 
 
 def _sealed(array: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
-    """The array, never to be written to again: decompositions of it are kept."""
+    """Return the array, made read-only since its decompositions are kept."""
     array.flags.writeable = False
     return array
 

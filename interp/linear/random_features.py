@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float
 
 from interp.linear.least_squares import MOST_DRAWS, TUNED_RIDGES, Ridge, standard_error, svd_of
-from interp.utils.arguments import at_least_zero, finite, random_seed, room_for, sizes, whole
+from interp.utils.arguments import at_least_zero, finite, is_zero_dimensional, random_seed, room_for, sizes, whole
 from interp.utils.console import progress_bar
 from interp.utils.errors import ConfigError
 from interp.utils.threads import side_by_side, wanted
@@ -22,26 +22,7 @@ WIDTHS = (10, 20, 40, 70, 100, 130, 160, 180, 190, 200, 210, 220, 250, 300, 400,
 
 @computing()
 def random_features(
-    widths: int | Sequence[int] = (
-        10,
-        20,
-        40,
-        70,
-        100,
-        130,
-        160,
-        180,
-        190,
-        200,
-        210,
-        220,
-        250,
-        300,
-        400,
-        700,
-        1200,
-        2000,
-    ),
+    widths: int | Sequence[int] = WIDTHS,
     samples: int | Sequence[int] = 200,
     noise: float = 0.3,
     ridge: Ridge | Sequence[Ridge] = 0.0,
@@ -51,23 +32,31 @@ def random_features(
     test_samples: int = 1_000,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Regression on m ReLU random features of n samples: test error over capacity, samples, noise and ridge.
+    """Fit m ReLU random features to n samples; return test errors over capacity, samples and ridge.
 
-    Inputs x ~ N(0, I_d), features relu(Wx)/√m with W [m, d] of entries N(0, 1/d), labels βᵀx + σε with ‖β‖ = 1.
+    Inputs are x ~ N(0, I_d), features relu(Wx)/√m with W [m, d] of entries N(0, 1/d), labels βᵀx + σε with ‖β‖ = 1. At
+    n = m without ridge the average over draws does not settle: more draws give a higher peak.
 
-    widths, samples   m and n, one or several of each; a row a pair and ridge
-    noise             σ, the standard deviation of the label noise
-    ridge             λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" at each pair the best of
-                      `TUNED_RIDGES`, by its test error. Of several, each has its rows, in this order; they cost little
-                      more than one
-    draws             of samples and features; a draw's samples and features are the first ones of a longer list
+    Args:
+        widths: m, one or several.
+        samples: n, one or several.
+        noise: σ, the standard deviation of the label noise.
+        ridge: λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖²; 0 is the fit of least norm, "tuned" the best of `TUNED_RIDGES` for each m
+            and n by its test error. One or several, which cost little more than one.
+        d: Inputs.
+        draws: Draws of samples and features; those of any n and m are the first of one longer list.
+        seed: The seed of all draws.
+        test_samples: Inputs to test on, shared by all draws.
+        progress: Show a progress bar.
 
-    Columns: width, samples, ridge; test_error with its standard_error over the draws, and train_error, both averaged
-    over the label noise exactly; and test_error's three parts: bias (the square of what the mean over draws is off, an
-    unbiased estimate, so it may fall under 0 where the variance is large), variance (over draws, without label noise),
-    noise_error (the label noise that was fitted). Where n = m the average over draws does not settle without ridge:
-    there, more draws give a higher peak.
-    Raises ConfigError for sizes below 1 and negative noise or ridge.
+    Returns:
+        A row for each ridge, n and m, in this order, with columns width, samples, ridge; test_error, its standard_error
+        over the draws, and train_error, both averaged over the label noise exactly; and the three parts of test_error:
+        bias (the squared error of the mean over draws; an unbiased estimate, so it may fall below 0), variance (over
+        draws, without label noise) and noise_error (the label noise that was fitted).
+
+    Raises:
+        ConfigError: A size is below 1, or noise or ridge negative.
     """
     all_widths, all_samples = sizes("widths", widths), sizes("samples", samples)
     noise, d, draws = at_least_zero("noise", noise), whole("d", d, 1), whole("draws", draws, 2, MOST_DRAWS + 1)
@@ -107,7 +96,7 @@ def random_features(
                 gain = s / (s**2 + penalty)
                 predictions[draw, i] = along @ (gain * reached)
                 fitted_noise[draw, i] = noise**2 * squares @ gain**2
-                left = penalty / (s**2 + penalty)  # of each direction that the fit can reach
+                left = penalty / (s**2 + penalty)  # of each direction in the row space
                 train[draw, i] = max(
                     0.0, (left**2 @ reached**2 + outside + noise**2 * ((left**2).sum() + n - len(s))) / n
                 )
@@ -131,7 +120,7 @@ def random_features(
 
 
 def _test_inputs(seed: int, n: int, d: int) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " d"]]:
-    """Draw the inputs to test on, which all draws share, and β of norm 1."""
+    """Draw the inputs to test on, and β of norm 1."""
     rng = np.random.default_rng([seed, 0])
     X, beta = rng.standard_normal((n, d)), rng.standard_normal(d)
     return X, beta / np.linalg.norm(beta)
@@ -164,28 +153,35 @@ def ensembles(
     test_samples: int = 1_000,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Fits of independent random features to the same samples, averaged: test error over width, by how many there are.
+    """Average k fits of independent random features to the same samples; return test errors over width and k.
 
     Inputs, features and labels are those of `random_features`. Given the samples, the predictions of the members are
-    independent draws, so that k of them averaged have the expected test error E₁ − (1 − 1/k)·V, where E₁ is that of one
-    and V the variance of its predictions over the features, averaged over test inputs. This is exact at every width
-    and ridge. What is left for k → ∞, E₁ − V, is the error of the mean over all features.
+    independent draws, so the average of k has the expected test error E₁ − (1 − 1/k)·V, where E₁ is that of one and V
+    the variance of its predictions over the features, averaged over test inputs. This is exact at every width and
+    ridge. The limit for k → ∞, E₁ − V, is the error of the mean over all features.
 
-    widths     m, one or several; a row for each width and number of members
-    samples    n
-    noise      σ, the standard deviation of the label noise, over which errors are averaged exactly
-    ridge      λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖². With λ = 0 and m = n neither E₁ nor V is finite, and averages do not settle
-    members    k, one or several; math.inf for the mean over all features
-    drawn      how many members are fitted, from which E₁ and V are estimated without bias. E₁ − (1 − 1/k)·V of the
-               estimates is the mean error over all choices of k of them, for k up to `drawn`
-    draws      of samples
+    Args:
+        widths: m, one or several.
+        samples: n.
+        noise: σ, the standard deviation of the label noise, over which errors are averaged exactly.
+        ridge: λ of ½n⁻¹‖Φθ − y‖² + ½λ‖θ‖². With λ = 0 and m = n neither E₁ nor V is finite, and averages do not settle.
+        d: Inputs.
+        members: k, one or several; math.inf for the mean over all features.
+        drawn: Members that are fitted, from which E₁ and V are estimated without bias. For k up to `drawn` the estimate
+            of E₁ − (1 − 1/k)·V is the mean error over all choices of k of them; for larger k it may fall below 0.
+        draws: Draws of samples.
+        seed: The seed of all draws.
+        test_samples: Inputs to test on, shared by all draws.
+        progress: Show a progress bar.
 
-    Columns: width, samples, ridge, members; test_error, E₁ − (1 − 1/k)·V, with its standard_error over the draws of
-    samples; variance, V, with its variance_standard_error; wide_limit, the test error for m → ∞ with these samples,
-    which is the same for every k: there V is 0, and each member is kernel ridge regression with `relu_kernel` and the
-    same λ. At a finite width the mean over all features is another function than that.
-    Estimates for k > `drawn` may fall below 0.
-    Raises ConfigError for sizes below 1, fewer than two draws or members drawn, and negative noise or ridge.
+    Returns:
+        A row for each m and k, with columns width, samples, ridge, members; test_error, E₁ − (1 − 1/k)·V, and its
+        standard_error over the draws of samples; variance, V, and its variance_standard_error; wide_limit, the test
+        error for m → ∞ with these samples, the same for every k: in this limit V is 0, and each member is kernel ridge
+        regression with `relu_kernel` and the same λ. At a finite width the mean over all features differs from it.
+
+    Raises:
+        ConfigError: A size is below 1, there are fewer than two draws or members drawn, or noise or ridge is negative.
     """
     all_widths, n, d = sizes("widths", widths), whole("samples", samples, 1), whole("d", d, 1)
     noise, ridge = at_least_zero("noise", noise), at_least_zero("ridge", ridge)
@@ -218,7 +214,7 @@ def ensembles(
                 mean += solution / drawn
                 yield 1
             one = float(np.mean(errors))
-            # All that were drawn, averaged, have the error E₁ − (1 − 1/drawn)·V.
+            # The average of all that were drawn has the error E₁ − (1 − 1/drawn)·V.
             found[place, draw] = one, (one - error(mean, targets)) * drawn / (drawn - 1)
 
     with progress_bar("ensembles", "fits", draws * len(all_widths) * drawn, show=progress) as bar:
@@ -238,24 +234,24 @@ def ensembles(
 
 
 def _member_counts(members: Any) -> list[float]:
-    """Return one number of members or several, each whole and at least 1, or infinite."""
-    several = (
-        isinstance(members, list | tuple | range | np.ndarray | pd.Series) and getattr(members, "shape", None) != ()
-    )
+    """Return the numbers of members as a list, each whole and at least 1, or infinite."""
+    several = isinstance(members, list | tuple | range | np.ndarray | pd.Series) and not is_zero_dimensional(members)
     listed = list(members) if several else [members]
     if not listed:
         raise ConfigError("members must name at least one number of members; got none.")
-    # The column `members` of the result holds floats, and may be given again.
+    # The column `members` of a result holds floats, and may be given here.
     known = [isinstance(k, float) and k >= 1 and (math.isinf(k) or k.is_integer()) for k in listed]
     return [float(k if ok else whole("each of members", k, 1)) for k, ok in zip(listed, known, strict=True)]
 
 
 @computing()
 def relu_kernel(x: Float[np.ndarray, "a d"], z: Float[np.ndarray, "b d"]) -> Float[np.ndarray, "a b"]:
-    """E[relu(wᵀx) relu(wᵀz)] over w ~ N(0, I/d), to which ReLU random features converge (Cho and Saul, 2009).
+    """Return E[relu(wᵀx) relu(wᵀz)] over w ~ N(0, I/d), to which ReLU random features converge (Cho and Saul, 2009).
 
-    It is ‖x‖‖z‖ (sin θ + (π − θ) cos θ) / (2πd), with θ the angle between x and z. Raises ConfigError for arrays that
-    are no matrices of equally many columns.
+    It is ‖x‖‖z‖ (sin θ + (π − θ) cos θ) / (2πd), with θ the angle between x and z.
+
+    Raises:
+        ConfigError: x and z are not matrices of equally many columns.
     """
     x, z = finite("x", x, 2), finite("z", z, 2)
     if x.shape[1] != z.shape[1]:

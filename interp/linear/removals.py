@@ -1,4 +1,4 @@
-"""removals(): the test error of least squares on the diabetes data as rows, features or directions are removed."""
+"""removals(): the peak of least squares on data such as `diabetes`, and without each of its three causes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ REMOVALS = ("as it is", "small singular values cut", "test features without them
 
 @computing()
 def diabetes() -> tuple[Float[np.ndarray, "442 10"], Float[np.ndarray, " 442"]]:
-    """scikit-learn's bundled diabetes data (Efron et al., 2004): ten features and a target of 442 patients.
+    """Return scikit-learn's bundled diabetes data (Efron et al., 2004): ten features and a target of 442 patients.
 
-    The features are turned and scaled to have unit covariance, so that a singular value is small only because few
-    patients were seen; the target has mean 0 and variance 1.
+    The features are rotated and scaled to unit covariance, so that a singular value is small only because few patients
+    were seen. The target has mean 0 and variance 1.
     """
     from sklearn.datasets import load_diabetes
 
@@ -44,22 +44,34 @@ def removals(
     seed: int = 0,
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Least squares on the first samples of shuffled data, with each cause of the peak taken away in turn.
+    """Fit least squares to the first samples of shuffled data, and remove each cause of the peak in turn.
 
-    The best model is the fit to all N samples. The error of a fit to n of them is, on a test sample, the sum over the
-    singular directions v of their features of (1/σ)·(test feature along v)·(residuals of the best model along u), and
-    what lies outside of them all (Schaeffer et al., 2023). All three factors must be large for a peak; `condition` says
-    which one is gone:
+    The best model is the fit to all N samples. On a test sample, the error of a fit to n of them is the sum over the
+    singular directions v of their features of (1/σ)·(test feature along v)·(residuals of the best model along u), and a
+    part outside of these directions (Schaeffer et al., 2023). All three factors must be large for a peak. `condition`
+    names the one that is removed:
 
-    "small singular values cut"    σ under `cutoff` times the largest are dropped from the fit
-    "test features without them"   test features lose their part along those directions, and the targets of the test
-                                   what the best model makes of that part
-    "no residuals"                 targets to train on are what the best model says
-    "as it is"                     nothing
+        "small singular values cut"    σ under `cutoff` times the largest are dropped from the fit
+        "test features without them"   test features lose their part along those directions, and test targets the output
+                                       of the best model on that part
+        "no residuals"                 train targets are the outputs of the best model
+        "as it is"                     none
 
-    Columns: samples, condition, test_error (the mean square on the samples not trained on; the median over `draws`
-    shuffles, since at the threshold the mean does not exist), low and high (its quartiles), train_error.
-    Raises ConfigError for arrays that do not fit one another, no samples left to test on, or a cutoff outside 0 to 1.
+    Args:
+        features: [N, m].
+        targets: [N].
+        samples: n, several.
+        cutoff: The share of the largest singular value below which another counts as small.
+        draws: Shuffles.
+        seed: The seed of the shuffles.
+        progress: Show a progress bar.
+
+    Returns:
+        Columns samples, condition, test_error (the mean square on the samples not trained on; the median over shuffles,
+        since at the threshold the mean does not exist), low and high (its quartiles), train_error.
+
+    Raises:
+        ConfigError: The arrays do not fit one another, no samples are left to test on, or `cutoff` is outside 0 to 1.
     """
     features, targets = finite("features", features, 2), finite("targets", targets, 1)
     total = len(features)

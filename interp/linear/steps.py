@@ -1,4 +1,4 @@
-"""Steps of a long training at equal ratios: as many in every decade."""
+"""Steps of a long training at equal ratios, as many in every decade."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from jaxtyping import Int
 from interp.utils.arguments import whole
 from interp.utils.errors import ConfigError
 
-LAST_STEP = 2**53 - 1  # up to here float64 holds every whole number
+LAST_STEP = 2**53 - 1  # float64 holds every whole number up to here
 MOST_RECORDS = 1_000_000
 
 
@@ -29,7 +29,7 @@ def _step(value: Any) -> int:
 
 
 def as_steps(steps: Any) -> Int[np.ndarray, " t"]:
-    """Return the steps that a caller names, or 0 and those of `log_steps` up to the last; in order, each once."""
+    """Return a list of steps sorted, each once; for a single step, 0 and the `log_steps` up to it."""
     try:
         count = 0 if isinstance(steps, str | bytes | dict) else len(steps)
     except TypeError:  # a number

@@ -1,8 +1,8 @@
 """Beyond ridge regression: a two-layer ReLU student that groks a small ReLU teacher, by gradient descent.
 
 f(x) = width^(−½) Σ_j a_j relu(w_j·x) on inputs x ~ N(0, I_d), with a_j ~ N(0, ν²) and w_j ~ N(0, ν²/d I) at the start,
-and weight decay. The teacher is such a network of a few neurons, its outputs of variance 1. After Xu, Vardi and Safran
-(2026), whose bounds for ridge regression say what to expect: a delay in proportion to 1/λ.
+and weight decay. The teacher is such a network of a few neurons, its outputs of variance 1. The bounds of Xu, Vardi and
+Safran (2026) for ridge regression suggest a delay in proportion to 1/λ.
 """
 
 from __future__ import annotations
@@ -40,16 +40,18 @@ from interp.utils.torch_state import computing
 class TwoLayer:
     """The settings of one student.
 
-    n                samples to train on
-    d                inputs
-    width            neurons of the student
-    teacher_width    neurons of the teacher: unit vectors, of alternating sign
-    learning_rate    η of full-batch gradient descent
-    weight_decay     λ of the objective ½n⁻¹Σ(f(x) − y)² + ½λ(‖a‖² + ‖w‖²)
-    init_scale       ν, the standard deviation of the a_j at the start, and of each w_j·x
-    seed             of the samples, the teacher and the weights
+    Attributes:
+        n: Samples to train on.
+        d: Inputs.
+        width: Neurons of the student.
+        teacher_width: Neurons of the teacher: unit vectors, of alternating sign.
+        learning_rate: η of full-batch gradient descent.
+        weight_decay: λ of the objective ½n⁻¹Σ(f(x) − y)² + ½λ(‖a‖² + ‖w‖²).
+        init_scale: ν, the standard deviation of the a_j at the start, and of each w_j·x.
+        seed: The seed of the samples, the teacher and the weights.
 
-    Raises ConfigError for a setting that cannot be used.
+    Raises:
+        ConfigError: A setting cannot be used.
     """
 
     n: int = 100
@@ -74,8 +76,6 @@ class TwoLayer:
 
 
 SETTINGS = tuple(f.name for f in fields(TwoLayer))
-
-
 _IN_A_BATCH = 8  # more of them no longer fit in the cache
 
 
@@ -87,17 +87,25 @@ def trajectories(
     progress: bool = True,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Train the students side by side; a row a student and recorded step.
+    """Train the students; return a row for each student and recorded step.
 
-    steps     updates of each
-    records   about how many steps to record, at equal ratios, beside 0
-    threads   how many batches to train at a time, each on one thread; by default as many as torch uses. Results do not
-              depend on it.
+    Students of the same n, d and widths are trained in batches of up to eight.
 
-    Columns: `run`, the student's place in the list; its settings; step; train_loss, ½ mean (f − y)² over the samples;
-    test_loss, ½E(f − f*)² over all inputs, exact by the arc-cosine kernel (Cho and Saul, 2009); weight_norm.
-    Students of the same n, d and width are trained in batches of up to eight.
-    Raises ConfigError for settings, TrainingError where a student diverges.
+    Args:
+        students: One or several.
+        steps: Updates of each.
+        records: About how many steps to record, at equal ratios, beside 0.
+        progress: Show a progress bar.
+        threads: How many batches to train at a time, each on one thread; by default as many as torch uses. Results do
+            not depend on it.
+
+    Returns:
+        Columns run, the student's place in the list; its settings; step; train_loss, ½ mean (f − y)² over the samples;
+        test_loss, ½E(f − f*)² over all inputs, exact by the arc-cosine kernel (Cho and Saul, 2009); weight_norm.
+
+    Raises:
+        ConfigError: An argument cannot be used.
+        TrainingError: A student diverges.
     """
     students = [students] if isinstance(students, TwoLayer) else students
     if not isinstance(students, Sequence) or not students or not all(isinstance(one, TwoLayer) for one in students):
@@ -131,7 +139,7 @@ def trajectories(
 
 
 class _Batch:
-    """Students of one shape, their weights side by side."""
+    """Students of one shape, whose weights are stacked."""
 
     def __init__(self, students: Sequence[TwoLayer]) -> None:
         self.students = students
@@ -142,14 +150,14 @@ class _Batch:
         self.scale = students[0].width ** -0.5
         self.rate = torch.tensor([student.learning_rate for student in students], dtype=torch.float64)[:, None]
         self.keep = 1 - self.rate * torch.tensor([[student.weight_decay] for student in students], dtype=torch.float64)
-        self._X_transposed = self.X.transpose(1, 2).contiguous()  # products of a transposed view cost more
-        # Made once: new memory at every step would cost more than the products.
+        self._X_transposed = self.X.transpose(1, 2).contiguous()  # products with a transposed view are slower
+        # Reused: new memory at every step would cost more than the products.
         self._hidden = torch.empty(len(students), *self.y.shape[1:], self.w.shape[2], dtype=torch.float64)
         self._back = torch.empty_like(self._hidden)
 
     def _residual(self) -> tuple[Float[Tensor, "b n width"], Float[Tensor, "b n"]]:
         hidden = torch.bmm(self.X, self.w, out=self._hidden).relu_()
-        # The vector goes first: as the second factor it would cost more.
+        # The vector is the first factor, since it is slower as the second.
         return hidden, self.scale * torch.bmm(self.a[:, None, :], hidden.transpose(1, 2))[:, 0] - self.y
 
     def update(self) -> None:
@@ -168,13 +176,13 @@ class _Batch:
         train_loss = (residual**2).mean(1) / 2
         for i, student in enumerate(self.students):
             largest = max(float(self.w[i].abs().max()), float(self.a[i].abs().max()))
-            if not (math.isfinite(train_loss[i]) and largest <= LARGEST):  # nan is not under it either
+            if not (math.isfinite(train_loss[i]) and largest <= LARGEST):  # also true for nan
                 raise TrainingError(
                     f"the student of width {student.width}, seed {student.seed}, init_scale {student.init_scale:g} and "
                     f"weight_decay {student.weight_decay:g} diverged before step {step:,}; lower its learning_rate of "
                     f"{student.learning_rate:g}, or the scale."
                 )
-        # f − f* is one network of both their neurons, and its mean square a sum over pairs of these.
+        # f − f* is a network of the neurons of both, and its mean square a sum over pairs of these.
         rows = torch.cat([self.w.transpose(1, 2), self.teachers], dim=1)
         outputs = torch.cat([self.scale * self.a, -self.signs], dim=1).numpy()
         squares = np.einsum("bi,bij,bj->b", outputs, relu_second_moment(rows.numpy()), outputs)
@@ -185,12 +193,12 @@ class _Batch:
 
 
 def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
-    """Return X, y, w, a, the teacher's rows and its output weights; in float64, which keeps a small weight decay."""
+    """Return X, y, w, a, the teacher's rows and its output weights, in float64 so that a small weight decay counts."""
     generator = torch.Generator().manual_seed(student.seed)
     directions = torch.randn(student.teacher_width, student.d, generator=generator, dtype=torch.float64)
     directions /= directions.norm(dim=1, keepdim=True)
     signs = torch.tensor([(-1.0) ** j for j in range(student.teacher_width)], dtype=torch.float64)
-    # E relu(u·x) = ‖u‖/√(2π); what is left of the second moment is the variance, made 1.
+    # The variance, second moment less squared mean, is made 1; E relu(u·x) = ‖u‖/√(2π).
     mean = float(signs.sum()) / math.sqrt(2 * math.pi)
     power = float(signs @ torch.from_numpy(relu_second_moment(directions.numpy())) @ signs)
     if power - mean**2 < 1e-9:
@@ -208,13 +216,19 @@ def _drawn(student: TwoLayer) -> tuple[Tensor, ...]:
 
 @computing()
 def grokking_times(trained: pd.DataFrame, tolerance: float = 0.1) -> pd.DataFrame:
-    """Return when each student of `trajectories` fits and when it generalizes; a row a student.
+    """Return the steps at which each student of `trajectories` fits and generalizes, a row for each student.
 
-    Columns: run and its settings; overfitting and generalization, the first recorded step from which train and test
-    loss stay at the tolerance or under it; delay, their difference; last_step, the last that is recorded. An event that
-    has not come is <NA>; `interp.fit_exponents` takes such a run as censored.
-    `tolerance` is a loss; the default is a tenth of the teacher's variance, which is 1.
-    Raises ConfigError for a tolerance that is not above 0 and for a frame without these columns.
+    Args:
+        trained: The frame of `trajectories`.
+        tolerance: A loss; the default is a tenth of the teacher's variance, which is 1.
+
+    Returns:
+        Columns run and its settings; overfitting and generalization, the first recorded step from which train and test
+        loss stay at most at the tolerance; delay, their difference; last_step, the last recorded step. An event that
+        has not come is <NA>; `interp.fit_exponents` counts such a run as censored.
+
+    Raises:
+        ConfigError: `tolerance` is not above 0, or `trained` lacks a column.
     """
     columns(trained, "step", "train_loss", "test_loss", source="two_layer.trajectories", text=["run"])
     finite("the column step", trained["step"], 1)

@@ -1,8 +1,8 @@
-"""Networks: each is one class of its sizes; all of them are trained, measured, hooked and drawn in the same way."""
+"""Networks: each is one dataclass of its sizes; all are trained, measured, hooked and drawn in the same way."""
 
 import lazy_loader
 
-# The names stand in __init__.pyi. Each is imported at its first use, so that interp.networks.names loads no torch.
+# Names are imported at their first use, so that interp.networks.names loads no torch.
 _named, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 

@@ -1,24 +1,15 @@
 """The public names of interp.networks and the modules that define them."""
 
-from . import (
-    base as base,
-    hooked as hooked,
-    layers as layers,
-    names as names,
-    one_hidden_layer as one_hidden_layer,
-    pairs as pairs,
-    shared as shared,
-    transformer as transformer,
-)
-from .base import (
-    NETWORKS as NETWORKS,
-    Network as Network,
-    check_weights as check_weights,
-    network as network,
-    network_of as network_of,
-)
-from .layers import LayeredTransformer as LayeredTransformer
-from .one_hidden_layer import OneHiddenLayer as OneHiddenLayer
-from .pairs import Pairs as Pairs
-from .taps import Tap as Tap, Weights as Weights
-from .transformer import Transformer as Transformer
+from . import base, hooked, layers, names, one_hidden_layer, pairs, shared, transformer
+from .base import NETWORKS, Network, check_weights, network, network_of
+from .layers import LayeredTransformer
+from .one_hidden_layer import OneHiddenLayer
+from .pairs import Pairs
+from .taps import Tap, Weights
+from .transformer import Transformer
+
+__all__ = [
+    "NETWORKS", "LayeredTransformer", "Network", "OneHiddenLayer", "Pairs", "Tap", "Transformer", "Weights", "base",
+    "check_weights", "hooked", "layers", "names", "network", "network_of", "one_hidden_layer", "pairs", "shared",
+    "transformer",
+]  # fmt: skip

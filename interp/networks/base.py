@@ -1,4 +1,4 @@
-"""Network: what a kind of network has to give, from which everything else about it follows.
+"""Network: what a kind of network must define, the registry of its kinds, and checks of their weights.
 
     @interp.network("two_tables")
     @dataclass(frozen=True)
@@ -24,6 +24,7 @@ import importlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import torch
@@ -44,13 +45,11 @@ if TYPE_CHECKING:
 
 
 _PROBE = 64  # pairs that are run again, apart from the others
-
-
-SAME = 1e-3  # of the largest logit: float32 sums are taken in another order where other pairs are run beside
+SAME = 1e-3  # of the largest logit: among other pairs, float32 sums are taken in another order
 
 
 def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
-    """Return what an activation's name means: "gelu_new" is GELU's tanh approximation, "square" x²."""
+    """Return the activation of a name: "gelu_new" is GELU's tanh approximation, "square" x²."""
     match name:
         case "relu":
             return functional.relu
@@ -63,18 +62,19 @@ def activation_function(name: Activation) -> Callable[[Tensor], Tensor]:
 
 
 class Network(Measurable):
-    """The sizes of a network, and what it computes. A member is a frozen dataclass of its sizes.
+    """The sizes of a network, and what it computes. A subclass is a frozen dataclass of its sizes.
 
-    It must give `axes`, `initial_weights` and `forward`. Fields of the names d_vocab and d_vocab_out that are None are
-    filled from the task (`sized`). What the measures read as embedding and as neuron-logit map has defaults.
+    It must define `axes`, `initial_weights` and `forward`. Fields d_vocab and d_vocab_out that are None are filled from
+    the task (`sized`). The embedding and the neuron-logit map that the measures read have defaults.
 
-    name        its name in config.json and on the shell, which `interp.network` gives
-    optional    the weights that may be absent
-    points      the names of its activations
-    dropout_points   the names of all its neurons, and of all its attention patterns, where dropout acts in training
-    batch       how many pairs to run at a time when measuring; None: all
-    out_first   whether the last two axes of its matrices are [out, in], as torch.nn.Linear has them; by default they
-                are [in, out], as in x @ W. Muon scales its steps by it
+    Attributes:
+        name: Its name in config.json and on the shell, which `interp.network` gives.
+        optional: The weights that may be absent.
+        points: The names of its activations.
+        dropout_points: The names of all its neurons, and of all its attention patterns, where dropout acts in training.
+        batch: How many pairs to run at a time when measuring; None: all.
+        out_first: True if the last two axes of its matrices are [out, in], as in torch.nn.Linear; False if they are
+            [in, out], as in x @ W. Muon scales its steps by it.
     """
 
     is_own = True
@@ -84,7 +84,7 @@ class Network(Measurable):
 
     @abstractmethod
     def axes(self) -> Mapping[str, tuple[str | int, ...]]:
-        """Return the names of the weights, each with its axes: a name of one of the sizes, or a number."""
+        """Return the axes of each weight by its name; an axis is the name of a size, or a number."""
 
     @abstractmethod
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
@@ -93,8 +93,6 @@ class Network(Measurable):
     @abstractmethod
     def forward(self, weights: Weights, pairs: Pairs, tap: Tap) -> Float[Tensor, "n d_vocab_out"]:
         """Return the logits of pairs, differentiably; `tap(name, x)` names each activation and may replace it."""
-
-    # ── what follows from these ──────────────────────────────────────────────────────────────────────────────────
 
     @property
     def points(self) -> HookPoints:
@@ -105,7 +103,7 @@ class Network(Measurable):
         return (self.points.neurons,), (self.points.pattern,)
 
     def sized(self, p: int) -> Network:
-        """Return this network for a task of modulus p: d_vocab and d_vocab_out are p where they were None."""
+        """Return this network for a task of modulus p, with p as its d_vocab and d_vocab_out if they were None."""
         missing = [name for name in ("d_vocab", "d_vocab_out") if getattr(self, name, 0) is None]
         own: Any = self  # a dataclass
         return replace(own, **dict.fromkeys(missing, p)) if missing else self
@@ -119,7 +117,7 @@ class Network(Measurable):
             )
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shape of each weight; ConfigError where a size is not known yet."""
+        """Return the shape of each weight; ConfigError if a size is not known yet."""
         found: dict[str, tuple[Any, ...]] = {}
         for name, axes in self.axes().items():
             shape = tuple(axis if isinstance(axis, int) else getattr(self, axis, axis) for axis in axes)
@@ -133,11 +131,10 @@ class Network(Measurable):
 
     @property
     def width(self) -> int:
-        """The largest axis of a weight, by which the number of threads is chosen."""
         return max(max(shape) for shape in self.shapes().values())
 
     def check_size(self, p: int) -> None:
-        """Raise ConfigError where the weights, or the activations of all pairs, would not fit into memory."""
+        """Raise ConfigError if the weights, or the activations of all pairs, would not fit into memory."""
         for name, shape in self.shapes().items():
             room_for(f"the weight {name}", *shape)
         room_for("the activations of all pairs", p, p, self.width)
@@ -167,7 +164,7 @@ class Network(Measurable):
     def input_gradients(self, weights: Weights, pairs: Pairs) -> InputGradients | None:
         """Return ∂L[a, b, c]/∂E_a and ∂L[a, b, c]/∂E_b of these pairs for all c < p, [n, p, d] each.
 
-        E_a and E_b are the two embedded inputs at `points.embed`; None for a network that does not name them.
+        E_a and E_b are the two embedded inputs at `points.embed`. None if the network does not tap them.
         """
         embedded: list[Tensor] = []
 
@@ -193,11 +190,11 @@ class Network(Measurable):
         return None if found is None else found[0]
 
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"] | None:
-        """Return W_L, what each neuron adds to the logits; by default W_out · W_U, None where there is none."""
+        """Return W_L, the effect of each neuron on the logits; by default W_out · W_U, None without these."""
         return weights["W_out"] @ weights["W_U"] if {"W_out", "W_U"} <= set(weights) else None
 
     def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
-        """Return what the hooked model reads for these pairs: by default (a, b)."""
+        """Return the tokens of these pairs that the hooked model reads: by default (a, b)."""
         return torch.stack([pairs.a, pairs.b], dim=1)
 
     def hooked(self, weights: Weights, p: int) -> HookedRootModule:
@@ -208,13 +205,11 @@ class Network(Measurable):
 
     @classmethod
     def sizes_of(cls, weights: Weights) -> dict[str, Any] | None:
-        """Return the sizes that weights tell, None if they are not this network's; by default they tell nothing."""
+        """Return the sizes that weights tell, or None if no network of this class has them; by default None."""
         return None
 
-    # ── in a file ────────────────────────────────────────────────────────────────────────────────────────────────
-
     def to_dict(self) -> dict[str, Any]:
-        """Return the name and the sizes, as config.json holds them."""
+        """Return the name and the sizes, in the form of config.json."""
         assert is_dataclass(self)
         return {"network": self.name, **{one.name: getattr(self, one.name) for one in fields(self)}}
 
@@ -231,23 +226,19 @@ def _joined(parts: list[Tensor]) -> Tensor | None:
     return None if not parts else parts[0] if len(parts) == 1 else torch.cat(parts)
 
 
-NETWORKS: dict[str, type[Network]] = {}  # as far as their modules are loaded
-
-
+NETWORKS: dict[str, type[Network]] = {}  # of the modules that are loaded
 _OWN = ("interp.networks.transformer", "interp.networks.layers", "interp.networks.one_hidden_layer")
-
-
 _BUILTIN: set[type[Network]] = set()  # interp's own, whose logits are known to depend on the pair alone
-
-
 N = TypeVar("N", bound=type[Network])
 
 
 def network(name: str) -> Callable[[N], N]:
     """Register a class of networks under a name: `@interp.network("two_tables")` above `@dataclass(frozen=True)`.
 
-    Config files name it so, and `TrainConfig(network="two_tables")` and `--network two_tables` find it.
-    Raises ConfigError for a class that is no complete Network, and for a name that another class has.
+    Config files, `TrainConfig(network="two_tables")` and `--network two_tables` then use this name.
+
+    Raises:
+        ConfigError: The class is no complete Network, or another class has the name.
     """
 
     def register(kind: N) -> N:
@@ -291,7 +282,7 @@ class UnknownNetworkError(ConfigError):
 
 
 def kind_of(name: object) -> type[Network]:
-    """Return the class of networks of a name; ConfigError names those that are known."""
+    """Return the class of networks of a name, or raise UnknownNetworkError with the names that are known."""
     known = networks()
     if not isinstance(name, str) or name not in known:
         raise UnknownNetworkError(
@@ -302,14 +293,14 @@ def kind_of(name: object) -> type[Network]:
 
 
 def network_of(said: Network | str | Mapping[str, Any]) -> Network:
-    """Return the network that a name, or a dict of its name and sizes, describes; ConfigError if there is none.
+    """Return the network of a name, or of a dict of its name and sizes; ConfigError if there is none.
 
-    Sizes without a name are those of a transformer or, with a d_hidden, of a network of one hidden layer, as the first
-    format of the run directory wrote them.
+    Sizes without a name, as the first format of the run directory had them, are those of a network of one hidden layer
+    if d_hidden is among them, and else of a transformer.
     """
     if isinstance(said, Network):
         if not said.name:
-            raise ConfigError(f"{type(said).__name__} has no name; write @interp.network(NAME) above its class.")
+            raise ConfigError(f"{type(said).__name__} must have a name; write @interp.network(NAME) above its class.")
         return said
     if isinstance(said, str):
         return kind_of(said)()
@@ -327,9 +318,10 @@ def network_of(said: Network | str | Mapping[str, Any]) -> Network:
 
 
 def network_of_weights(weights: Weights) -> Network:
-    """Return the network whose weights have these names and shapes; what shapes do not tell has its default.
+    """Return the network whose weights have these names and shapes; settings that shapes do not tell have defaults.
 
-    Raises ConfigError where no registered network has them.
+    Raises:
+        ConfigError: No registered network has them.
     """
     for kind in networks().values():
         if (found := kind.sizes_of(weights)) is not None:
@@ -338,7 +330,7 @@ def network_of_weights(weights: Weights) -> Network:
 
 
 def sizes_by(axes: Mapping[str, tuple[str, ...]], optional: tuple[str, ...], weights: Weights) -> dict[str, int] | None:
-    """Return the size of each axis of weights of these names, None if they are others."""
+    """Return the size of each axis, or None if the names of `weights` are not those of `axes`."""
     if any(name not in axes for name in weights) or any(n not in weights for n in axes if n not in optional):
         return None
     sizes: dict[str, int] = {}
@@ -366,15 +358,14 @@ def check_weights(weights: Weights, network: Network) -> None:
                 f"{name} is {list(weight.shape)}; expected [{', '.join(map(str, axes[name]))}] = {list(shapes[name])}."
             )
         if weight.dtype != torch.float32:
-            raise ConfigError(f"{name} is {weight.dtype}; weights are float32.")
-        bad = int((~torch.isfinite(weight)).sum())
-        if bad:
-            raise ConfigError(f"{name} holds {bad} values that are not finite (of {weight.numel()}).")
+            raise ConfigError(f"{name} must be float32; got {weight.dtype}.")
+        if bad := int((~torch.isfinite(weight)).sum()):
+            raise ConfigError(f"{name} must be finite; got {bad} of {weight.numel()} values that are not.")
 
 
 @computing()
 def check_forward(network: Network, weights: Weights, pairs: Pairs) -> None:
-    """Raise ConfigError unless a network gives logits of each pair, which these weights and the pair alone decide."""
+    """Raise ConfigError unless a network gives logits of each pair that depend on its weights and the pair alone."""
     pairs = next(pairs.split(4 * _PROBE))
     with torch.random.fork_rng(devices=[]):
         logits = network.forward(weights, pairs, UNTAPPED)
@@ -387,7 +378,7 @@ def check_forward(network: Network, weights: Weights, pairs: Pairs) -> None:
 
 
 def check_repeats(network: Network, weights: Weights, pairs: Pairs, logits: Float[Tensor, "n d_vocab_out"]) -> None:
-    """Raise ConfigError if the logits of a user's network depend on chance, or on the pairs that were run beside."""
+    """Raise ConfigError if the logits of a user's network depend on chance, or on other pairs of the batch."""
     if type(network) in _BUILTIN:
         return
     few = some_of(pairs)
@@ -395,24 +386,24 @@ def check_repeats(network: Network, weights: Weights, pairs: Pairs, logits: Floa
     if off := difference(alone, again, 0):
         raise ConfigError(
             f"The forward of {network.name} must draw no random numbers; two runs on the same weights and pairs {off}. "
-            "Draw what is fixed in initial_weights; dropout is a setting of the training."
+            "Draw fixed numbers in initial_weights; dropout is a setting of the training."
         )
     if off := difference(logits, alone, SAME):
         raise ConfigError(
             f"The forward of {network.name} must give a pair the same logits alone and among others; two such runs "
-            f"{off}. Let it mix nothing across the pairs, as batch normalization does."
+            f"{off}. Let it mix nothing across the pairs, unlike batch normalization."
         )
 
 
 def some_of(pairs: Pairs) -> Pairs:
-    """Return the first pairs, to be run again apart from the others: at most half of them, and one at least."""
+    """Return the first pairs, to be run again apart from the others: at most half, and at least one."""
     return next(pairs.split(min(_PROBE, max(1, len(pairs) // 2))))
 
 
 def difference(logits: Float[Tensor, "n c"], again: Float[Tensor, "k c"], tolerance: float) -> str | None:
-    """Return in words by how much the first k rows differ from another run of them.
+    """Return in words how far the first k rows are from a second run of them.
 
-    None if that is at most `tolerance` times the largest logit, or NaN, which is said elsewhere.
+    None if that is at most `tolerance` times the largest logit, or NaN, which other checks report.
     """
     first = logits[: len(again)]
     scale, off = float(first.abs().max()), float((again - first).abs().max())
@@ -420,7 +411,7 @@ def difference(logits: Float[Tensor, "n c"], again: Float[Tensor, "k c"], tolera
 
 
 def plain(weights: Weights) -> dict[str, Tensor]:
-    """Return weights as ordinary tensors on the CPU, of float32 or wider, that record no gradients; shared if they are.
+    """Return weights as ordinary CPU tensors of float32 or wider that record no gradients, without a copy if possible.
 
     A tensor made under `torch.inference_mode` is copied, since gradients cannot pass through it.
     """
@@ -432,7 +423,7 @@ def plain(weights: Weights) -> dict[str, Tensor]:
 
 
 def jacobian(logits: Float[Tensor, "n p"], *inputs: Tensor) -> tuple[Tensor, ...]:
-    """∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...]: one backward pass an output."""
+    """Return ∂logits[i, c]/∂input[i] for every pair i and output c, [n, p, ...], by a backward pass for each output."""
     columns = [torch.autograd.grad(column.sum(), inputs, retain_graph=True) for column in logits.unbind(1)]
     return tuple(torch.stack(grads, dim=1) for grads in zip(*columns, strict=True))
 
@@ -443,12 +434,5 @@ def gradients_of(network: Network, weights: Weights, pairs: Pairs) -> Iterator[I
     first = network.input_gradients(weights, next(batches))
     if first is None:
         return None
-
-    def rest() -> Iterator[InputGradients]:
-        yield first
-        for batch in batches:
-            found = network.input_gradients(weights, batch)
-            assert found is not None
-            yield found
-
-    return rest()
+    rest = (network.input_gradients(weights, batch) for batch in batches)
+    return chain([first], (found for found in rest if found is not None))

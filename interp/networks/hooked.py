@@ -1,4 +1,4 @@
-"""HookedNetwork: any network with TransformerLens' hooks. Importing this imports TransformerLens."""
+"""HookedNetwork: any network with TransformerLens' hooks. Importing this module imports TransformerLens."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ class Tapped(Protocol):
 
 
 class HookedNetwork(HookedRootModule):
-    """Logits [batch, d_vocab_out] over [batch, 2] tokens (a, b), with a hook at each activation that the network taps.
+    """A module from tokens (a, b), [batch, 2], to logits [batch, d_vocab_out], with hooks at its taps and logits.
 
-    Its weights are parameters under their own names, and `cfg` is the network. The logits have a hook as well.
+    Its weights are parameters under their own names, and `cfg` is the network.
     """
 
     @computing()
@@ -44,7 +44,7 @@ class HookedNetwork(HookedRootModule):
         for name in self._names:
             if "." in name or hasattr(self, name):
                 raise ConfigError(
-                    f"A tap must have a name of its own without dots, such as hook_pre; {network.name} calls "
+                    f"A tap must have a unique name without dots, such as hook_pre; {network.name} calls "
                     f"tap({name!r}, …)."
                 )
             self.add_module(name, HookPoint())
@@ -52,7 +52,7 @@ class HookedNetwork(HookedRootModule):
 
     @property
     def weights(self) -> dict[str, Tensor]:
-        """The weights as they are now, under the network's names."""
+        """The current weights, under the network's names."""
         return dict(self.named_parameters())
 
     def forward(self, tokens: Int[Tensor, "batch 2"]) -> Float[Tensor, "batch d_vocab_out"]:

@@ -15,9 +15,8 @@ from interp.networks.base import at_last, builtin_network, check_weights
 from interp.networks.names import TRANSFORMER_ACTIVATIONS, Activation
 from interp.networks.pairs import FORWARD_BATCH, Pairs
 from interp.networks.taps import HookPoints, Tap, Weights
-from interp.networks.transformer import TokenNetwork, booted, rows_of_numbers
+from interp.networks.transformer import TokenNetwork, booted, equal_heads, rows_of_numbers
 from interp.utils.arguments import one_of, room_for, whole
-from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
 Normalization = Literal["none", "LN", "LNPre", "RMS", "RMSPre"]
 _OF_A_NORM = {"none": (), "LN": ("weight", "bias"), "LNPre": (), "RMS": ("weight",), "RMSPre": ()}
-_OWN = threading.local()  # a bridge a thread: weights are put into it while it runs
+_OWN = threading.local()  # a bridge for each thread, since weights are put into it while it runs
 
 
 @final
@@ -35,12 +34,19 @@ class LayeredTransformer(TokenNetwork):
     """The sizes of a transformer of several layers, under TransformerLens' names, which computes it.
 
     A training step costs several times that of `Transformer`. Its weights are those of the state dict of a
-    TransformerBridge, and its first ones are TransformerLens' own (its `gpt2` mode).
+    TransformerBridge; TransformerLens draws the initial ones (its `gpt2` mode).
 
-    n_layers        layers
-    normalization   "none", or TransformerLens' normalization_type: "LN" (layer norm), "LNPre" (without weights of its
-                    own), "RMS", "RMSPre"
-    n_ctx           3: it reads (a, b, "="), with a causal mask; 2: it reads (a, b), without one
+    Attributes:
+        n_layers: The number of layers.
+        d_vocab: The number of tokens; None: p + 1 with "=", p without it.
+        d_vocab_out: The number of outputs; None: p + 1 with "=", p without it.
+        n_ctx: 3: it reads (a, b, "="), with a causal mask; 2: it reads (a, b), without one.
+        d_model: The width of the residual stream.
+        n_heads: Attention heads, which share d_model equally.
+        d_mlp: Neurons in each layer.
+        activation: "relu", "gelu" or "gelu_new" (its tanh approximation).
+        normalization: "none", or TransformerLens' normalization_type: "LN" (layer norm), "LNPre" (without weights of
+            its own), "RMS", "RMSPre".
     """
 
     n_layers: int = 2
@@ -53,7 +59,7 @@ class LayeredTransformer(TokenNetwork):
     activation: Activation = "relu"
     normalization: Normalization = "none"
 
-    optional: ClassVar[tuple[str, ...]] = ("unembed.bias",)  # zeros where it is absent; no training touches it
+    optional: ClassVar[tuple[str, ...]] = ("unembed.bias",)  # zeros if absent; no training changes it
     batch: ClassVar[int | None] = FORWARD_BATCH
     out_first: ClassVar[bool] = True
 
@@ -61,11 +67,7 @@ class LayeredTransformer(TokenNetwork):
         for name in ("n_layers", "d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_mlp"):
             if (size := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, size, 1))
-        if self.d_model % self.n_heads:
-            raise ConfigError(
-                f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} and "
-                f"n_heads={self.n_heads}."
-            )
+        equal_heads(self.d_model, self.n_heads)
         one_of("activation", self.activation, TRANSFORMER_ACTIVATIONS)
         one_of("normalization", self.normalization, get_args(Normalization))
         rows = (self.d_vocab or 1) + (self.d_vocab_out or 1) + self.n_layers * (4 * self.d_model + 2 * self.d_mlp)
@@ -104,7 +106,7 @@ class LayeredTransformer(TokenNetwork):
 
     @property
     def d_head(self) -> int:
-        """The width of a head: heads share d_model equally."""
+        """The width of a head."""
         return self.d_model // self.n_heads
 
     @property
@@ -113,7 +115,7 @@ class LayeredTransformer(TokenNetwork):
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
-        """TransformerLens' own; no global random state is read or changed."""
+        """Return TransformerLens' own; no global random state is read or changed."""
         state = self._boot(seed).state_dict()
         return {name: state[name].detach().clone() for name in self.axes() if name not in self.optional}
 
@@ -126,12 +128,12 @@ class LayeredTransformer(TokenNetwork):
             return at_last(torch.func.functional_call(bridge, given, (tokens,)))
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
-        """The rows of the p numbers; b's own where it has tokens of its own."""
+        """Return the rows of the p numbers; if b has its own tokens, their rows for b."""
         return rows_of_numbers(weights["embed.weight"], p)
 
     @computing(grad=None)
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
-        """W_out · W_U of the last layer, without the norm between them."""
+        """Return W_out · W_U of the last layer, without the norm between them."""
         return weights[f"blocks.{self.n_layers - 1}.mlp.out.weight"].T @ weights["unembed.weight"].T
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:
@@ -142,22 +144,18 @@ class LayeredTransformer(TokenNetwork):
         return bridge
 
     def _own_bridge(self, device: torch.device) -> tuple[TransformerBridge, dict[str, str]]:
-        """Return this thread's bridge of these sizes on a device, and where in it each weight stands."""
+        """Return this thread's bridge of these sizes on a device, and the name in it of each weight."""
         kept: dict[Any, Any] = vars(_OWN).setdefault("bridges", {})
         if (self, device) not in kept:
             for other in [key for key in kept if key[0] != self]:
-                del kept[other]  # of one network at a time
+                del kept[other]  # keeps the bridges of one network at a time
             bridge = self._boot()
             if device.type != "cpu":
                 bridge.to(device, print_details=False)
             bridge.eval()
-            within = [*bridge.named_parameters(), *bridge.named_buffers()]
-            at = {tensor.data_ptr(): name for name, tensor in within}
-            state = bridge.state_dict()
-            kept[self, device] = (
-                bridge,
-                {name: at[value.data_ptr()] for name, value in state.items() if value.data_ptr() in at},
-            )
+            at = {one.data_ptr(): name for name, one in [*bridge.named_parameters(), *bridge.named_buffers()]}
+            state = bridge.state_dict().items()
+            kept[self, device] = bridge, {name: at[one.data_ptr()] for name, one in state if one.data_ptr() in at}
         return kept[self, device]
 
     def _boot(self, seed: int | None = None) -> TransformerBridge:

@@ -1,4 +1,4 @@
-"""Measurable: the few questions that every kind of network answers whose weights are measured."""
+"""Measurable: the methods of every kind of network whose weights are measured."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from interp.networks.taps import ByNumber, Weights
 class Measurable(ABC):
     """A kind of network whose weights are measured: one of interp's, an interp.Model, or the config of a bridge.
 
-    name     its name, as titles and errors have it
-    is_own   whether interp computes it itself. Only then can its weights be ablated, trained and kept in a run
-             directory, and measured on several threads at once: another's module may not be ready for that
+    Attributes:
+        name: Its name in titles and errors.
+        is_own: True if interp computes it itself. Only then can its weights be ablated, trained, kept in a run
+            directory, and measured on several threads at once, for which foreign modules may not be ready.
     """
 
     name: ClassVar[str] = ""
@@ -23,7 +24,7 @@ class Measurable(ABC):
 
     @property
     def width(self) -> int | None:
-        """The largest axis of a weight, by which the number of threads is chosen; None if it is unknown."""
+        """The largest axis of a weight, by which the number of threads is chosen; None if unknown."""
         return None
 
     @abstractmethod
@@ -31,5 +32,5 @@ class Measurable(ABC):
         """Return a module with these weights, for a task of modulus p."""
 
     def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """Return what each number adds to attention and to the neurons; by default None, for a network without such."""
+        """Return what each number adds to attention and to the neurons; or None if these are no sums over numbers."""
         return None

@@ -1,4 +1,4 @@
-"""The names of activations and initial weights, for the shell too, which offers them before it loads torch."""
+"""The names of activations and initial weights, in a module without torch, so that the shell can offer them quickly."""
 
 from typing import Literal, get_args
 

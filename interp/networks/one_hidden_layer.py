@@ -31,13 +31,15 @@ class OneHiddenLayer(Network):
     The architecture of Chughtai et al. (2023), without biases there; with d_embed = 0 and activation "square" that of
     Gromov (2023).
 
-    d_embed     the length of each embedding; 0: none, a and b are read one-hot, and W has p rows for each (p in all
-                where they are summed), which stand for their embeddings
-    d_hidden    neurons
-    inputs      "concatenated" or "summed"
-    activation  "relu", "gelu", "gelu_new" (its tanh approximation) or "square" (x²)
-    biases      whether b and b_U are trained; they begin at 0
-    d_vocab, d_vocab_out   p, unless they are given
+    Attributes:
+        d_vocab: The numbers that a and b are read from; None: p.
+        d_vocab_out: Outputs; None: p.
+        d_embed: The length of each embedding; 0: a and b are read one-hot, and the p rows of W for each (p in all if
+            they are summed) count as their embeddings.
+        d_hidden: Neurons.
+        inputs: "concatenated" or "summed".
+        activation: "relu", "gelu", "gelu_new" (its tanh approximation) or "square" (x²).
+        biases: True if b and b_U are trained, from 0.
     """
 
     d_vocab: int | None = None
@@ -62,7 +64,7 @@ class OneHiddenLayer(Network):
 
     @property
     def d_input(self) -> int | None:
-        """The number of rows of W: twice that of an input if the two are concatenated."""
+        """The number of rows of W: twice the length of an input if the two are concatenated."""
         each = self.d_embed or self.d_vocab
         return None if each is None else 2 * each if self.inputs == "concatenated" else each
 
@@ -77,7 +79,7 @@ class OneHiddenLayer(Network):
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
-        """Standard normals over the square root of the numbers that are read; biases 0.
+        """Return standard normals over the square root of the number of inputs, and biases of 0.
 
         An embedding row is d_embed numbers over √d_embed, as in the paper's transformer, so that its length is about 1.
         """
@@ -95,9 +97,9 @@ class OneHiddenLayer(Network):
             embed = tap(self.points.embed, torch.stack([of_a[pairs.a], of_b[pairs.b]], dim=1))  # [n, 2, d]
             E_a, E_b = embed[:, 0], embed[:, 1]
             pre = E_a @ reads_a + E_b @ reads_b if self.d_embed else E_a + E_b
-        else:  # each number's part once, not once a pair
+        else:  # computes each number's part once, not for each pair
             of_a, of_b = self._of_numbers(weights)
-            # embedding, not indexing: the gradient of of_a[a] adds up in an order that changes from call to call.
+            # Not of_a[pairs.a], whose gradient adds up in an order that changes from call to call.
             pre = functional.embedding(pairs.a, of_a) + functional.embedding(pairs.b, of_b)
         pre = tap("hook_pre", pre + weights["b"] if self.biases else pre)
         logits = tap(self.points.neurons, activation_function(self.activation)(pre)) @ weights["W_U"]
@@ -121,19 +123,18 @@ class OneHiddenLayer(Network):
         return (weights["W_x"] @ reads_a, weights["W_y"] @ reads_b) if self.d_embed else (reads_a, reads_b)
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
-        """W_x and W_y; of one-hot inputs, the rows of W that read a and b."""
+        """Return W_x and W_y or, for one-hot inputs, the rows of W that read a and b."""
         if self.d_embed:
             return weights["W_x"], weights["W_y"]
         W = weights["W"]
         return (W, W) if self.inputs == "summed" else (W[:p], W[p:])
 
     def embedding(self, weights: Weights, p: int) -> Float[Tensor, "p d"]:
-        """Both embeddings side by side."""
+        """Return both embeddings side by side."""
         return torch.cat(self.embeddings(weights, p), dim=1)
 
     @computing(grad=None)
     def neuron_logit_map(self, weights: Weights) -> Float[Tensor, "d_mlp d_vocab_out"]:
-        """W_U: the hidden layer is the last."""
         return weights["W_U"]
 
     @classmethod

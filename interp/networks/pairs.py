@@ -1,4 +1,4 @@
-"""Pairs (a, b): the inputs of a network, as a forward over them shares work between them."""
+"""Pairs (a, b), the inputs of a network, with the index tables by which a forward shares work between them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from torch import Tensor
 
 from interp.utils.torch_state import computing
 
-# How many pairs are run at a time, which bounds the memory; another number may move results by rounding.
-FORWARD_BATCH = 4096  # of p = 113 a third: the activations of a layer of 512 neurons at three positions take 25 MB
-GRADIENT_BATCH = 256  # with p gradients a pair and input: at p = 113 and d_model = 128 they take 30 MB
-MODULE_GRADIENT_BATCH = 64  # with those of a module, whose size is not known and whose activations autograd keeps
+# How many pairs are run at a time, which bounds the memory; another number may change results by rounding.
+FORWARD_BATCH = 4096  # a third of p = 113: the activations of a layer of 512 neurons at three positions take 25 MB
+GRADIENT_BATCH = 256  # with p gradients for each pair and input: at p = 113 and d_model = 128 they take 30 MB
+MODULE_GRADIENT_BATCH = 64  # of a module, whose size is unknown and whose activations autograd keeps
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """Inputs (a, b) of one modulus, [n] each, with the index tables that a forward over them shares.
 
-    Make it once for the pairs that are run again and again, as in training.
+    Make one object for pairs that are run repeatedly, as in training.
     """
 
     p: int
@@ -34,7 +34,7 @@ class Pairs:
     @staticmethod
     @computing()
     def all(p: int) -> Pairs:
-        """All p*p pairs in lexicographic order: pair a * p + b."""
+        """Return all p*p pairs in lexicographic order: pair a * p + b."""
         index = torch.arange(p * p)
         return Pairs(p, index // p, index % p)
 
@@ -42,7 +42,7 @@ class Pairs:
         return len(self.a)
 
     def split(self, size: int) -> Iterator[Pairs]:
-        """Yield the pairs in batches of so many."""
+        """Yield the pairs in batches of `size`."""
         for a, b in zip(self.a.split(size), self.b.split(size), strict=True):
             yield Pairs(self.p, a, b)
 
@@ -55,7 +55,7 @@ class Pairs:
         return torch.stack([self.a, self.p + self.b, torch.full_like(self.a, 2 * self.p)], dim=1)
 
     def rows(self, n_ctx: int) -> Int[Tensor, "n {n_ctx}"]:
-        """The rows that a pair attends to, of 2p + 1 (or 2p): a at position 0, b at position 1, "=" at position 2."""
+        """Return the rows that each pair attends to, of 2p + 1 (or 2p): those of a, of b and, if n_ctx is 3, of "="."""
         return self._three_rows[:, :n_ctx]
 
     @computing()
@@ -68,7 +68,7 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Incidence:
-    """Which rows of a table every pair sums, and, for the gradients, which pairs every row of it went into."""
+    """The rows of a table that each pair sums and, for the gradients, the pairs that each row was added to."""
 
     rows_of_pair: Int[Tensor, "n k"]
     n_rows: int
@@ -92,14 +92,11 @@ class Incidence:
     @cached_property
     @computing()
     def entries(self) -> Float[Tensor, "n n_rows"]:
-        """A sparse [n, n_rows] of zeros that stores the k entries of every pair: where its weights stand."""
+        """A sparse [n, n_rows] matrix of zeros that stores an entry at each of the k rows of every pair."""
         n, k = self.rows_of_pair.shape
-        with warnings.catch_warnings():  # once a process torch calls its CSR layout a beta and its checks undecided
+        with warnings.catch_warnings():  # torch warns once a process of its CSR layout and of its checks
             warnings.filterwarnings("ignore", message="Sparse (CSR tensor support is in beta|invariant checks are)")
             return torch.sparse_csr_tensor(
-                torch.arange(0, n * k + 1, k),
-                self.rows_of_pair.flatten(),
-                torch.zeros(n * k),
-                (n, self.n_rows),
+                torch.arange(0, n * k + 1, k), self.rows_of_pair.flatten(), torch.zeros(n * k), (n, self.n_rows),
                 check_invariants=False,
-            )
+            )  # fmt: skip

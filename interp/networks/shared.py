@@ -1,12 +1,10 @@
 """The exact forward of a one-layer transformer over pairs (a, b), sharing work between pairs.
 
-Only the logits at the last position, "=", are ever used. There the query is the same for every pair, and keys
-and values depend on (token, position) alone: 2p + 1 rows instead of 3p². What every head of every row adds to the
-MLP's input and to the logits is worked out once, as a table; a pair then is a weighted sum of 3·n_heads rows of that
-table, the weights being its attention pattern, and one matrix product is left: neurons times W_out·W_U.
-Same function and same gradients as the full transformer.
-
-Without "=" (two positions) the last position is b's: there are 2p rows and p queries, and the rest is the same.
+Only the logits at the last position, "=", are used. There the query is the same for every pair, and keys and values
+depend on (token, position) alone: 2p + 1 rows instead of 3p². The contribution of each head of each row to the MLP's
+input and to the logits is computed once, as a table. A pair is then a weighted sum of 3·n_heads rows of that table, by
+its attention pattern, and one matrix product is left: neurons times W_out·W_U. The function and its gradients are those
+of the full transformer. Without "=" (two positions) the last position is b's: there are 2p rows and p queries.
 """
 
 from __future__ import annotations
@@ -35,18 +33,17 @@ def forward(
 ) -> Float[Tensor, "n d_vocab_out"]:
     """Run the inputs (a, b, "=") through a one-layer transformer without layer norm, differentiably.
 
-    `weights` are named and shaped as in `interp.networks.transformer`; the attention biases and b_U may be absent,
-    which is the same as zero. "=" is the last token; where W_pos has two positions there is none, and b is read last.
-    Where W_E has 2p tokens beside "=", the second p are b's. Attention is coefficient · softmax + (1 − coefficient).
-    `tap` sees the attention pattern and the neurons, under TransformerLens' names. Equal to a TransformerBridge with
-    the same weights.
+    The logits equal those of a TransformerBridge with the same weights. `weights` are named and shaped as in
+    `interp.networks.transformer`; attention biases and b_U that are absent count as zero. "=" is the last token; if
+    W_pos has two positions there is none, and b is read last. If W_E has 2p tokens beside "=", the second p are b's.
+    Attention is coefficient · softmax + (1 − coefficient). `tap` is called with the pattern and the neurons.
     """
     W_O, W_in, W_U = weights["W_O"], weights["W_in"], weights["W_U"]
     d_head, p, n_ctx = W_O.shape[1], pairs.p, len(weights["W_pos"])
 
     rows, last = _rows(weights, p)
     query, keys = _query(weights, last), _keys(weights, rows)
-    # embedding, not indexing: the gradient of scores[rows] adds up in an order that changes from call to call.
+    # Not scores[rows], whose gradient adds up in an order that changes from call to call.
     if n_ctx == 3:  # one query for all pairs, so scores too depend on the row alone
         scores = (keys * query).sum(-1)
         scores = functional.embedding(pairs.rows(n_ctx), scores / math.sqrt(d_head))
@@ -63,8 +60,8 @@ def forward(
 
     values = _values(weights, rows)
 
-    # The residual stream is read twice, by W_in and by W_U; both read the heads before the pairs are formed, which
-    # pays on a CPU, and where there are more pairs than rows.
+    # W_in and W_U both read the residual stream. On a CPU with more pairs than rows it is faster to let them read each
+    # head's values before the pairs are formed.
     mix = _mix_rows if rows.device.type == "cpu" and len(pairs) > len(rows) else _mix_values
     resid = last + weights["b_O"] if "b_O" in weights else last
     to_neurons, to_logits = resid @ W_in + weights["b_in"], (resid + weights["b_out"]) @ W_U
@@ -83,21 +80,16 @@ def forward(
 
 @computing()
 def by_number(weights: Weights, p: int, activation: Activation, attention_coefficient: float) -> ByNumber:
-    """Return what each number adds to attention and to the neurons, of a transformer that reads (a, b, "=")."""
+    """Return what each number adds to attention and to the neurons of a transformer that reads (a, b, "=")."""
     rows, last = _rows(weights, p)
     scores = (_keys(weights, rows) * _query(weights, last)).sum(-1) / math.sqrt(weights["W_O"].shape[1])
     resid = last + weights["b_O"] if "b_O" in weights else last
-    return ByNumber(
-        values=_values(weights, rows) @ (weights["W_O"] @ weights["W_in"]),
-        constant=resid @ weights["W_in"] + weights["b_in"],
-        activation=activation,
-        scores=scores.T,
-        attention_coefficient=attention_coefficient,
-    )
+    values = _values(weights, rows) @ (weights["W_O"] @ weights["W_in"])
+    return ByNumber(values, resid @ weights["W_in"] + weights["b_in"], activation, scores.T, attention_coefficient)
 
 
 def _rows(weights: Weights, p: int) -> tuple[Float[Tensor, "n_rows d_model"], Float[Tensor, "*rows d_model"]]:
-    """Return what stands at the positions: a row for each a, for each b and for "="; and at the last position."""
+    """Return the inputs of attention, a row for each a, each b and "=", and the input at the last position."""
     W_E, W_pos = weights["W_E"], weights["W_pos"]
     of_b = W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
     at_ab = [W_E[:p] + W_pos[0], of_b + W_pos[1]]
@@ -129,7 +121,7 @@ def _mix_values(
     pattern: Float[Tensor, "n n_ctx n_heads"],
     pairs: Pairs,
 ) -> Float[Tensor, "n d_read"]:
-    """Attention by its definition: the values of n_ctx rows, weighted, head by head, then read."""
+    """Weight the values of n_ctx rows head by head, by the definition of attention, and read the result."""
     n_heads, _, d_head = values.shape
     rows = pairs.rows(pattern.shape[1])
     attended = functional.embedding(rows, values.transpose(0, 1).flatten(1))  # [n, n_ctx, n_heads * d_head]
@@ -143,7 +135,7 @@ def _mix_rows(
     pattern: Float[Tensor, "n n_ctx n_heads"],
     pairs: Pairs,
 ) -> Float[Tensor, "n d_read"]:
-    """The same, read first: n_ctx·n_heads rows of a table a pair; a CPU sums faster than it multiplies matrices."""
+    """Read the values first, into a table of which each pair sums n_ctx·n_heads rows: on a CPU, sums are faster."""
     n_heads = len(values)
     table = (values @ readers).transpose(0, 1).reshape(-1, readers.shape[-1])  # row, head → [rows * n_heads, d_read]
     return _WeightedRows.apply(table, pattern.flatten(1), pairs.incidence(n_heads, pattern.shape[1]))
@@ -166,12 +158,9 @@ class _WeightedRows(torch.autograd.Function):
         table, weight = ctx.saved_tensors
         incidence: Incidence = ctx.incidence
         grad = grad.contiguous()
+        weight_of_entry = weight.flatten()[incidence.order]
         grad_table = functional.embedding_bag(
-            incidence.pair_of_entry,
-            grad,
-            incidence.offsets,
-            per_sample_weights=weight.flatten()[incidence.order],
-            mode="sum",
+            incidence.pair_of_entry, grad, incidence.offsets, per_sample_weights=weight_of_entry, mode="sum"
         )
         # grad · tableᵀ, at the k entries of each pair only.
         grad_weight = torch.sparse.sampled_addmm(incidence.entries.to(grad.dtype), grad, table.t(), beta=0.0).values()

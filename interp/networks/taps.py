@@ -1,4 +1,4 @@
-"""What a network's forward names and gives: taps on its activations, their usual names, and its results."""
+"""Taps on the activations of a network's forward, their usual names, and the types of its results."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ from torch import Tensor
 from interp.networks.names import Activation
 
 Weights = Mapping[str, Tensor]
-
-
 InputGradients = tuple[Float[Tensor, "n p d"], Float[Tensor, "n p d"]]
 
 
 class Tap:
     """Functions of activations by the names that a network's forward gives them; each may replace its activation.
 
-    A forward calls `x = tap("hook_post", x)`. `"hook_embed" in tap` says whether anybody looks: a forward that can do
-    without forming an activation may ask.
+    A forward calls `x = tap("hook_post", x)`. `"hook_embed" in tap` is True if that activation is wanted, so that a
+    forward may skip forming it.
     """
 
     def __init__(self, functions: Mapping[str, Callable[[Tensor], Tensor]] = {}) -> None:
@@ -38,12 +36,13 @@ UNTAPPED = Tap()
 
 @dataclass(frozen=True)
 class HookPoints:
-    """The names of activations that interp looks for. A network without one does not have what it stands for.
+    """The names of activations that interp looks for; a network need not have them all.
 
-    embed    [n, 2, d], the embeddings of a and of b
-    neurons  [n, d_mlp], after the activation, of the last layer
-    pattern  [n, n_heads, n_ctx], attention from the last position, in the last layer
-    logits   [n, d_vocab_out]
+    Attributes:
+        embed: The embeddings of a and of b, [n, 2, d].
+        neurons: The last layer's neurons after the activation, [n, d_mlp].
+        pattern: Attention from the last position in the last layer, [n, n_heads, n_ctx].
+        logits: Logits, [n, d_vocab_out].
     """
 
     embed: str = "hook_embed"
@@ -54,7 +53,7 @@ class HookPoints:
 
 @dataclass(frozen=True)
 class Forward:
-    """What the last position of n pairs holds; neurons and pattern are None for a network that has none."""
+    """Activations at the last position of n pairs; neurons and pattern are None for a network without them."""
 
     logits: Float[Tensor, "n d_vocab_out"]
     neurons: Float[Tensor, "n d_mlp"] | None
@@ -63,10 +62,10 @@ class Forward:
 
 @dataclass(frozen=True)
 class ByNumber:
-    """What each number adds to attention and to the neurons, where neither depends on a and b in another way.
+    """The terms of each number in attention and neurons, if these depend on a and b through sums of them alone.
 
     Rows: p of a, p of b and, in a network that reads "=", one of "=". With the rows r of a pair, and P[h, r] the
-    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 where there are no scores),
+    softmax over them of scores[h, r] (coefficient · softmax + (1 − coefficient); 1 without scores),
     neurons[a, b] = activation(constant + Σ_h Σ_r P[h, r] · values[h, r]).
     """
 

@@ -1,4 +1,4 @@
-"""The one-layer transformer without layer norm: its weights, its shared forward, and its way to TransformerLens.
+"""The one-layer transformer without layer norm: its sizes, its weights, and its conversion to TransformerLens and back.
 
 Its weights are float32 tensors under TransformerLens' names and orientations
 
@@ -32,27 +32,25 @@ from interp.utils.torch_state import computing
 if TYPE_CHECKING:
     from transformer_lens.model_bridge import TransformerBridge
 
-# name → (where it stands in TransformerLens' property names, its axes)
+# name → (TransformerLens' property, its axes)
 TRANSFORMER: dict[str, tuple[str, tuple[str, ...]]] = {
     "W_E": ("embed.W_E", ("d_vocab", "d_model")),
     "W_pos": ("pos_embed.W_pos", ("n_ctx", "d_model")),
-    "W_Q": ("blocks.0.attn.W_Q", ("n_heads", "d_model", "d_head")),
-    "W_K": ("blocks.0.attn.W_K", ("n_heads", "d_model", "d_head")),
-    "W_V": ("blocks.0.attn.W_V", ("n_heads", "d_model", "d_head")),
+    **{f"W_{name}": (f"blocks.0.attn.W_{name}", ("n_heads", "d_model", "d_head")) for name in "QKV"},
     "W_O": ("blocks.0.attn.W_O", ("n_heads", "d_head", "d_model")),
     "W_in": ("blocks.0.mlp.W_in", ("d_model", "d_mlp")),
     "b_in": ("blocks.0.mlp.b_in", ("d_mlp",)),
     "W_out": ("blocks.0.mlp.W_out", ("d_mlp", "d_model")),
     "b_out": ("blocks.0.mlp.b_out", ("d_model",)),
     "W_U": ("unembed.W_U", ("d_model", "d_vocab_out")),
-    "b_Q": ("blocks.0.attn.b_Q", ("n_heads", "d_head")),
-    "b_K": ("blocks.0.attn.b_K", ("n_heads", "d_head")),
-    "b_V": ("blocks.0.attn.b_V", ("n_heads", "d_head")),
+    **{f"b_{name}": (f"blocks.0.attn.b_{name}", ("n_heads", "d_head")) for name in "QKV"},
     "b_O": ("blocks.0.attn.b_O", ("d_model",)),
     "b_U": ("unembed.b_U", ("d_vocab_out",)),
 }
 OPTIONAL = ("b_Q", "b_K", "b_V", "b_O", "b_U")
-# name → (where it stands in the state dict of a TransformerBridge, how it is turned into ours)
+_AXES = {name: axes for name, (_, axes) in TRANSFORMER.items()}
+_SIZES = ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp")
+# name → (key in the state dict of a TransformerBridge, einops pattern from its axes to ours)
 BRIDGE: dict[str, tuple[str, str]] = {
     "W_E": ("embed.weight", "d_vocab d_model -> d_vocab d_model"),
     "W_pos": ("pos_embed.weight", "n_ctx d_model -> n_ctx d_model"),
@@ -73,38 +71,47 @@ BRIDGE: dict[str, tuple[str, str]] = {
 
 
 class TokenNetwork(Network):
-    """A network that reads tokens: those of a and b and, with three positions (n_ctx), "=", which is the last."""
+    """A network that reads the tokens of a and b and, with three positions (n_ctx), "=", which is the last."""
 
     d_vocab: int | None
     d_vocab_out: int | None
     n_ctx: int
 
     def sized(self, p: int) -> Network:
-        """Return this network for a task of modulus p: tokens and outputs are its numbers and, if it is read, "="."""
+        """Return this network for a task of modulus p: by default, tokens and outputs are its numbers and any "="."""
         own: Any = self  # a dataclass
         tokens = p + (self.n_ctx > 2)
         return replace(own, d_vocab=self.d_vocab or tokens, d_vocab_out=self.d_vocab_out or tokens)
 
     def check_modulus(self, p: int) -> None:
         if self.n_ctx not in (2, 3):
-            raise ConfigError(f"the model has {self.n_ctx} positions; it needs 3, for (a, b, =), or 2, for (a, b).")
+            raise ConfigError(f"n_ctx must be 3, for (a, b, =), or 2, for (a, b); got {self.n_ctx} positions.")
         tokens = p + (self.n_ctx > 2)
         check_vocabulary(p, self.d_vocab or tokens, self.d_vocab_out or tokens, self.n_ctx)
 
     def tokens(self, pairs: Pairs) -> Int[Tensor, "n n_ctx"]:
-        """(a, b), and "=", the last token, where there is a third position; b's own tokens where it has them."""
         return tokens_for(pairs, self.d_vocab or pairs.p + (self.n_ctx > 2), self.n_ctx)
 
 
+def equal_heads(d_model: int, n_heads: int) -> int:
+    """Return the width of each of n_heads that share d_model equally, or raise ConfigError."""
+    if d_model % n_heads:
+        raise ConfigError(
+            "d_model must be a multiple of n_heads, since heads share it equally; got "
+            f"d_model={d_model} and n_heads={n_heads}."
+        )
+    return d_model // n_heads
+
+
 def tokens_for(pairs: Pairs, d_vocab: int, n_ctx: int) -> Int[Tensor, "n n_ctx"]:
-    """Return the tokens of pairs in a vocabulary of this size: a, b, and "=" if there is a third position."""
+    """Return the tokens a, b (b's own if the vocabulary has them) and, with a third position, "=", the last token."""
     equals = n_ctx > 2
     b = pairs.b if d_vocab == pairs.p + equals else pairs.p + pairs.b
     return torch.stack([pairs.a, b, *[torch.full_like(pairs.a, d_vocab - 1)] * equals], dim=1)
 
 
 def rows_of_numbers(W_E: Float[Tensor, "d_vocab d"], p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
-    """Return the rows of an embedding that a and b read: b's own where it has tokens of its own."""
+    """Return the rows of an embedding that a and b read; if b has its own tokens, their rows for b."""
     return W_E[:p], W_E[p : 2 * p] if len(W_E) >= 2 * p else W_E[:p]
 
 
@@ -114,17 +121,20 @@ def rows_of_numbers(W_E: Float[Tensor, "d_vocab d"], p: int) -> tuple[Float[Tens
 class Transformer(TokenNetwork):
     """The sizes of a one-layer transformer without layer norm, under TransformerLens' names.
 
-    d_model, n_heads, d_mlp   its sizes; d_head is d_model / n_heads unless it is given
-    n_ctx                  3: it reads (a, b, "="), "=" being the last token; 2: it reads (a, b)
-    activation             "relu", "gelu" or "gelu_new" (its tanh approximation)
-    attention_coefficient  attention is coefficient · softmax + (1 − coefficient): 1 is softmax's, 0 is constant
-                           (Zhong et al., 2023)
-    init                   how its first weights are drawn: "paper", what the published mainline drew, in its order and
-                           shapes (Nanda et al., 2023): standard normals over the square root of d_model (of d_vocab for
-                           W_U), biases zero; or "transformer_lens", TransformerLens' own (its `gpt2` mode), which has
-                           attention biases too
-    d_vocab, d_vocab_out   p + 1 with "=", p without it, unless they are given; d_vocab is 2p + 1 (or 2p) where b has
-                           tokens of its own
+    Attributes:
+        d_vocab: The number of tokens; None: p + 1 with "=", p without it. It is 2p + 1 (or 2p) if b has its own tokens.
+        d_vocab_out: The number of outputs; None: p + 1 with "=", p without it.
+        n_ctx: 3: it reads (a, b, "="), "=" being the last token; 2: it reads (a, b).
+        d_model: The width of the residual stream.
+        n_heads: Attention heads.
+        d_head: The width of a head; None: d_model / n_heads.
+        d_mlp: Neurons.
+        activation: "relu", "gelu" or "gelu_new" (its tanh approximation).
+        attention_coefficient: Attention is coefficient · softmax + (1 − coefficient): 1 is softmax's, 0 is constant
+            (Zhong et al., 2023).
+        init: How the initial weights are drawn: "paper", in the order and shapes of the published mainline (Nanda et
+            al., 2023), standard normals over the square root of d_model (of d_vocab for W_U) with zero biases; or
+            "transformer_lens", TransformerLens' own (its `gpt2` mode), which has attention biases too.
     """
 
     d_vocab: int | None = None
@@ -141,16 +151,11 @@ class Transformer(TokenNetwork):
     optional: ClassVar[tuple[str, ...]] = OPTIONAL
 
     def __post_init__(self) -> None:
-        for name in ("d_vocab", "d_vocab_out", "n_ctx", "d_model", "n_heads", "d_head", "d_mlp"):
+        for name in _SIZES:
             if (size := getattr(self, name)) is not None:
                 object.__setattr__(self, name, whole(name, size, 1))
         if self.d_head is None:
-            if self.d_model % self.n_heads:
-                raise ConfigError(
-                    f"d_model must be a multiple of n_heads, since heads share it equally; got d_model={self.d_model} "
-                    f"and n_heads={self.n_heads}."
-                )
-            object.__setattr__(self, "d_head", self.d_model // self.n_heads)
+            object.__setattr__(self, "d_head", equal_heads(self.d_model, self.n_heads))
         one_of("activation", self.activation, TRANSFORMER_ACTIVATIONS)
         one_of("init", self.init, INITS)
         heads = self.n_heads * (self.d_head or 1)
@@ -160,7 +165,7 @@ class Transformer(TokenNetwork):
         object.__setattr__(self, "attention_coefficient", coefficient)
 
     def axes(self) -> Mapping[str, tuple[str, ...]]:
-        return {name: axes for name, (_, axes) in TRANSFORMER.items()}
+        return _AXES
 
     @property
     def points(self) -> HookPoints:
@@ -176,10 +181,10 @@ class Transformer(TokenNetwork):
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
-        """Fresh weights of a seed, as `init` says; no global random state is read or changed."""
+        """Return fresh weights of a seed, drawn as `init` says; no global random state is read or changed."""
         if self.init == "transformer_lens":
             weights = from_bridge(_boot(self, seed=seed))[0]
-            del weights["b_U"]  # a buffer of zeros there, which no training touches
+            del weights["b_U"]  # a buffer of zeros there, which no training changes
             return weights
         generator = torch.Generator().manual_seed(seed)
 
@@ -214,7 +219,7 @@ class Transformer(TokenNetwork):
 
     @computing(grad=True)
     def input_gradients(self, weights: Weights, pairs: Pairs) -> InputGradients:
-        """By the shared forward: n pairs are given a vocabulary of their own, of 2n tokens."""
+        """Return them by the shared forward, with a vocabulary of 2n tokens for the n pairs."""
         weights, each = plain(weights), torch.arange(len(pairs))
         of_a, of_b = self.embeddings(weights, pairs.p)
         E_a, E_b = (E[x].detach().requires_grad_() for E, x in ((of_a, pairs.a), (of_b, pairs.b)))
@@ -225,7 +230,7 @@ class Transformer(TokenNetwork):
         return grad_a, grad_b
 
     def embeddings(self, weights: Weights, p: int) -> tuple[Float[Tensor, "p d"], Float[Tensor, "p d"]]:
-        """W_E's rows of the p numbers; b's own where it has tokens of its own."""
+        """Return the rows of W_E of the p numbers; if b has its own tokens, their rows for b."""
         return rows_of_numbers(weights["W_E"], p)
 
     @computing(grad=None)
@@ -233,7 +238,7 @@ class Transformer(TokenNetwork):
         return weights["W_out"] @ weights["W_U"]
 
     def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """With "=", whose query is one for all pairs; where b is read last, attention depends on a and b at once."""
+        """Return them if "=" is read, else None: where b is read last, attention depends on a and b at once."""
         return shared.by_number(weights, p, self.activation, self.attention_coefficient) if self.n_ctx == 3 else None
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:
@@ -247,14 +252,14 @@ class Transformer(TokenNetwork):
 
     @classmethod
     def sizes_of(cls, weights: Weights) -> dict[str, Any] | None:
-        return sizes_by({name: axes for name, (_, axes) in TRANSFORMER.items()}, OPTIONAL, weights)
+        return sizes_by(_AXES, OPTIONAL, weights)
 
 
 def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None:
     """Raise ConfigError unless a transformer of this vocabulary and these outputs can have learned a task of modulus p.
 
     Its tokens are the p numbers (2p if b has its own) and, with more than two positions, "=". Its outputs are the p
-    numbers, the p numbers and "=", or as many as there are tokens.
+    numbers, with or without "=", or all tokens.
     """
     equals = n_ctx > 2
     if d_vocab not in (p + equals, 2 * p + equals) or d_vocab_out not in (p, p + 1, d_vocab):
@@ -266,9 +271,9 @@ def check_vocabulary(p: int, d_vocab: int, d_vocab_out: int, n_ctx: int) -> None
 
 
 def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shaped[Tensor, "..."]:
-    """A weight turned by an einops pattern, in which "(n_heads d_head)" may stand."""
+    """Return a weight rearranged by an einops pattern, which may contain "(n_heads d_head)"."""
     axes, turned = pattern.split(" -> ")
-    if axes == turned:  # which einops does not take where two axes have one name
+    if axes == turned:  # einops refuses such a pattern if two axes have one name
         return weight
     return rearrange(weight, pattern, **({"n_heads": n_heads} if "(n_heads d_head)" in pattern else {}))
 
@@ -276,17 +281,16 @@ def oriented(weight: Shaped[Tensor, "..."], pattern: str, n_heads: int) -> Shape
 def booted(
     network: Any, seed: int | None, n_layers: int = 1, normalization_type: str | None = None
 ) -> TransformerBridge:
-    """Return a TransformerBridge of a network's sizes, with TransformerLens' own weights of a seed, if one is given."""
+    """Return a TransformerBridge of a network's sizes, with TransformerLens' own weights if a seed is given."""
     from transformer_lens.config import TransformerBridgeConfig  # takes seconds to import
     from transformer_lens.model_bridge import TransformerBridge
 
-    same = ("n_ctx", "d_vocab", "d_vocab_out", "d_model", "n_heads", "d_head", "d_mlp")
     sizes = TransformerBridgeConfig(
-        **{name: getattr(network, name) for name in same}, n_layers=n_layers, act_fn=network.activation,
+        **{name: getattr(network, name) for name in _SIZES}, n_layers=n_layers, act_fn=network.activation,
         normalization_type=normalization_type, attention_dir="causal" if network.n_ctx == 3 else "bidirectional",
         device="cpu", seed=seed, init_weights=seed is not None,
     )  # fmt: skip
-    with torch.random.fork_rng(devices=[]):  # torch draws weights of its own, which are then replaced
+    with torch.random.fork_rng(devices=[]):  # torch draws weights first, which are then replaced
         return TransformerBridge.boot_native(sizes)
 
 
@@ -302,14 +306,13 @@ def _boot(config: Transformer, seed: int | None = None) -> TransformerBridge:
 
 @computing()
 def to_bridge(weights: Weights, config: Transformer) -> TransformerBridge:
-    """A TransformerBridge with these weights: hooks, `run_with_cache` and the rest of TransformerLens.
+    """Return a TransformerBridge with these weights: hooks, `run_with_cache` and the rest of TransformerLens.
 
-    Biases that the model lacks are zeros there. Feed it [batch, 3] tokens (a, b, p), or [batch, 2] where it has two
-    positions, and read the last position.
+    Biases that the model lacks are zeros in it. Feed it tokens (a, b, p), [batch, 3], or (a, b), [batch, 2], if it has
+    two positions and so no causal mask. Read the logits at the last position.
 
-    Constant attention is a permanent hook on `blocks.0.attn.hook_pattern`, which `reset_hooks` leaves in place: it
-    mixes the softmax into coefficient · softmax + (1 − coefficient) before any other hook there sees it, so caches and
-    your own hooks hold the mixed pattern. A model of two positions has no causal mask.
+    An attention coefficient is a permanent hook on `blocks.0.attn.hook_pattern`, which `reset_hooks` leaves in place.
+    It runs before any other hook there, so caches and your own hooks hold the mixed pattern.
     """
     from transformer_lens.utilities.tl_checkpoint_conversion import convert_tl_checkpoint
 
@@ -327,31 +330,23 @@ def to_bridge(weights: Weights, config: Transformer) -> TransformerBridge:
 
 @computing()
 def from_bridge(bridge: TransformerBridge) -> tuple[dict[str, Tensor], Transformer]:
-    """The weights and sizes of a one-layer TransformerBridge without layer norm, all biases included.
+    """Return the weights and sizes of a one-layer TransformerBridge without layer norm, all biases included.
 
-    Raises ConfigError for another architecture: that is measured through its hooks instead
-    (`progress_measures(bridge, task=...)`).
+    Raises:
+        ConfigError: It has another architecture; `progress_measures(bridge, task=...)` measures it through its hooks.
     """
     cfg = bridge.cfg
     one_plain = cfg.n_layers == 1 and cfg.normalization_type is None and not cfg.attn_only
     if not one_plain or cfg.act_fn not in TRANSFORMER_ACTIVATIONS:
         raise ConfigError(
-            f"a bridge of {cfg.n_layers} layers, normalization {cfg.normalization_type}, activation {cfg.act_fn} is no "
-            "one-layer model without layer norm; measure it through its hooks with progress_measures(bridge, task=...)."
+            f"the bridge must have one layer without layer norm; got {cfg.n_layers} layers, normalization "
+            f"{cfg.normalization_type}, activation {cfg.act_fn}. Measure it with progress_measures(bridge, task=...)."
         )
     state = bridge.state_dict()
     weights = {name: oriented(state[key], pattern, cfg.n_heads) for name, (key, pattern) in BRIDGE.items()}
-    config = Transformer(
-        d_vocab=cfg.d_vocab,
-        d_vocab_out=cfg.d_vocab_out,
-        n_ctx=cfg.n_ctx,
-        d_model=cfg.d_model,
-        n_heads=cfg.n_heads,
-        d_head=cfg.d_head,
-        d_mlp=cfg.d_mlp,
-        activation=cfg.act_fn,
-        attention_coefficient=getattr(bridge, "attention_coefficient", 1.0),
-    )
+    sizes: dict[str, Any] = {name: getattr(cfg, name) for name in _SIZES}
+    coefficient = getattr(bridge, "attention_coefficient", 1.0)
+    config = Transformer(**sizes, activation=cfg.act_fn, attention_coefficient=coefficient)
     return {
         name: weight.detach().to("cpu", torch.float32, copy=True, memory_format=torch.contiguous_format)
         for name, weight in weights.items()

@@ -1,20 +1,21 @@
-"""Figures, declared once: `interp.plot.NAME(run)`, or of data; `save` writes one, `interp.figures` all.
+"""Figures by name: `interp.plot.NAME` draws one of a run or of data, `save` writes one, `interp.figures` writes all.
 
 `interp.list_figures()` says what each shows. A figure computes nothing.
 """
 
 import importlib
-import pkgutil
 from collections.abc import Callable
 from typing import Any
 
+from interp.plot.base import slider as slider
 from interp.plot.declared import FIGURES, figure as figure, with_title as with_title
-from interp.plot.double_descent import slider as slider
 from interp.plot.saving import gallery as gallery, one_browser as one_browser, save as save
 
-for _module in pkgutil.iter_modules(__path__):
-    if _module.name not in ("browser", "drawing", "shown"):  # a program of its own, and what opens and measures
-        importlib.import_module(f"{__name__}.{_module.name}")
+# In the order in which interp.list_figures() and galleries have the figures.
+for _module in (
+    "ridge", "double_descent", "circuit", "embedding", "neurons", "pairs", "paths", "sweeps", "training", "spectra",
+):  # fmt: skip
+    importlib.import_module(f"{__name__}.{_module}")
 
 _OTHERS = ["figure", "gallery", "one_browser", "save", "slider", "with_title"]
 __all__ = sorted([*FIGURES, *_OTHERS])

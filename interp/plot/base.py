@@ -1,7 +1,7 @@
-"""The house style of figures, and what several of them are made of: stacked panels, lines, log axes, heat maps.
+"""The house style of figures, and their common parts: stacked panels, lines, log axes, heat maps, notes, checks.
 
-Sized for one printed column: at 8.3 cm wide its smallest letters are 7 points high. Colours are Okabe and Ito's, told
-apart by colour-blind readers, and lines differ by dash too.
+Sized for one printed column: at 8.3 cm wide the smallest letters are 7 points high. Colours are Okabe and Ito's, which
+colour-blind readers tell apart, and lines differ by dash too.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ STEP = "Training step"
 def panels(
     titles: Sequence[str], height: int = PANEL, x_title: str | Sequence[str] = STEP, legend_rows: int = 1
 ) -> go.Figure:
-    """Stacked panels with room for a legend above; they share their x axis, unless each is given an `x_title`."""
+    """Return stacked panels with room for a legend above; they share one x axis unless each has its own `x_title`."""
     from plotly.subplots import make_subplots
 
     rows = len(titles)
@@ -57,14 +57,11 @@ def panels(
     figure = make_subplots(rows=rows, cols=1, shared_xaxes=not own, vertical_spacing=spacing)
     inside = rows * height + (95 * (rows - 1) if own else 0)
     figure.update_layout(
-        template="simple_white",
-        width=WIDTH,
-        height=inside + 65 + margin,
+        template="simple_white", width=WIDTH, height=inside + 65 + margin, hovermode="x unified",
         font={"size": FONT, "family": "Arial, Helvetica, sans-serif"},
         margin={"l": 105, "r": 30, "t": margin, "b": 70},
         legend={"orientation": "h", "x": 0, "y": 1 + 12 / inside, "yanchor": "bottom", "font": {"size": 18}},
-        hovermode="x unified",
-    )
+    )  # fmt: skip
     figure.update_xaxes(tickfont={"size": 18}, separatethousands=True, tickformat=",d", showgrid=True, gridcolor="#eee")
     for row, title in enumerate(titles, 1):
         figure.update_yaxes(title_text=title, tickfont={"size": 18}, row=row, col=1, showgrid=True, gridcolor="#eee")
@@ -79,7 +76,7 @@ def look(index: int, dash: int | None = None) -> dict[str, str]:
 
 
 def groups_of(frequencies: Int[np.ndarray, " n"]) -> list[tuple[str, Bool[np.ndarray, " n"], str]]:
-    """Return the name, the members and the colour of each group of neurons; the smallest of many share a grey one."""
+    """Return the name, members and colour of each group of neurons; beyond six, the smallest form one grey group."""
     counted = sorted(set(frequencies.tolist()), key=lambda k: -int((frequencies == k).sum()))
     shown = sorted(counted[: len(KEYS) - 1])
     groups = [(f"k = {k}", frequencies == k, KEYS[i]) for i, k in enumerate(shown)]
@@ -87,16 +84,14 @@ def groups_of(frequencies: Int[np.ndarray, " n"]) -> list[tuple[str, Bool[np.nda
 
 
 def note_doubts(figure: go.Figure, *doubts: str | None) -> None:
-    """Write what is in doubt beneath a figure; nothing where nothing is, nor what is written there already."""
+    """Write doubts beneath a figure, but for those that stand there already."""
     said = " ".join(note.text.replace("<br>", " ") for note in figure.layout.annotations if note.text)
-    _beneath(
-        figure,
-        " ".join(f"Doubtful: {doubt.rstrip('.')}." for doubt in doubts if doubt and doubt.rstrip(".") not in said),
-    )
+    new = [doubt.rstrip(".") for doubt in doubts if doubt and doubt.rstrip(".") not in said]
+    _beneath(figure, " ".join(f"Doubtful: {doubt}." for doubt in new))
 
 
 def note_missing(figure: go.Figure, parts: Sequence[str], why: str) -> None:
-    """Write beneath a figure which of its parts are not drawn."""
+    """Write beneath a figure which of its parts are not drawn, and why."""
     _beneath(figure, f"Not drawn: {'; '.join(parts)}, since {why}." if parts else "", "#555")
 
 
@@ -113,7 +108,7 @@ def _beneath(figure: go.Figure, text: str, colour: str = VERMILLION) -> None:
 
 
 def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
-    """A log axis from `lowest` up, with a tick every decade, or every few where there are many, or more where few."""
+    """Give a panel a log y axis from `lowest` up, with ticks that suit its number of decades."""
     drawn = []
     for trace in figure.select_traces(row=row, col=1):
         y = np.asarray(trace.y, dtype=float)
@@ -137,7 +132,7 @@ def decades(figure: go.Figure, row: int, lowest: float = 0.0) -> None:
 
 
 def _even_ticks(low: float, high: float) -> list[float]:
-    """Return three to seven round numbers within these ends, one as far from the next as all."""
+    """Return three to seven evenly spaced round numbers within these ends."""
     rough = (high - low) / 3
     unit = 10 ** np.floor(np.log10(rough))
     step = max(unit * few for few in (1, 2, 5) if unit * few <= rough)
@@ -151,21 +146,18 @@ def line(
     import plotly.graph_objects as go
 
     mode = "lines" if len(x) > 1 else "lines+markers"  # a single point makes no line
-    figure.add_trace(
-        go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode=mode, line={"width": 3, **style}),
-        row=row,
-        col=1,
-    )
+    drawn = go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode=mode, line={"width": 3, **style})
+    figure.add_trace(drawn, row=row, col=1)
 
 
 def log_x(figure: go.Figure, row: int | None = None) -> None:
-    """A log x axis in one panel or in all: a tick every decade, or every few where there are many, or 1, 2, 5."""
+    """Give one panel, or all, a log x axis with ticks that suit its number of decades."""
     for one in [row] if row else range(1, len(list(figure.select_xaxes())) + 1):
         drawn = [np.asarray(trace.x, dtype=float) for trace in figure.select_traces(row=one, col=1)]
         values = np.concatenate(drawn)
         values = values[np.isfinite(values) & (values > 0)]
         if not len(values):
-            raise ConfigError("this figure has a log axis, and nothing above 0 to draw on it.")
+            raise ConfigError("this figure needs x values above 0, since its axis is log; got none.")
         ends = np.log10([values.min(), values.max()])
         span = float(ends[1] - ends[0])
         powers = span > 4 or values.max() >= 1e5 or values.min() < 0.01
@@ -177,7 +169,7 @@ def log_x(figure: go.Figure, row: int | None = None) -> None:
 
 
 def need(frame: Any, *names: str, of: str = "trajectory", text: Collection[str] = ()) -> None:
-    """Raise ConfigError unless `frame` has values in these columns, which are numbers but for those in `text`."""
+    """Raise ConfigError unless `frame` has values in these columns, which must be numbers except those in `text`."""
     names = (*names, *text)
     if not all(isinstance(name, str) for name in names):
         raise ConfigError(f"names of columns must be strings; got {given(list(names))}.")
@@ -195,12 +187,12 @@ def need(frame: Any, *names: str, of: str = "trajectory", text: Collection[str] 
 
 
 def reasons(trajectory: pd.DataFrame) -> dict[str, str]:
-    """Return why measures are missing at all checkpoints, as `interp.trajectory` leaves it with its frame."""
+    """Return the reasons that `interp.trajectory` records for measures that are missing at all checkpoints."""
     return trajectory.attrs.get("missing", {})
 
 
 def frames(mapping: Any, name: str = "curves") -> dict[str, Any]:
-    """Return `mapping` if it maps labels to something, or raise ConfigError; each figure then checks what that is."""
+    """Return `mapping` as a dict; ConfigError unless its keys are labels. Each figure checks the values."""
     if not isinstance(mapping, Mapping) or not all(isinstance(label, str) for label in mapping):
         raise ConfigError(f"{name} must map labels to data frames; got {given(mapping)}.")
     return dict(mapping)
@@ -212,19 +204,19 @@ def component(index: int, share: float) -> str:
 
 
 def between_ticks(frequencies: int) -> int:
-    """Return the distance of ticks on an axis of so many frequencies: a round one, with eight ticks at most."""
+    """Return a round distance of ticks on an axis of `frequencies` frequencies, with eight ticks at most."""
     return next((step for step in (1, 2, 5, 10, 20, 50, 100) if frequencies <= 8 * step), 2 * frequencies)
 
 
 def waves(p: int) -> dict[str, Any]:
-    """Ticks of an axis whose rows are those of the Fourier basis of Z_p: at frequency k stand rows 2k − 1 and 2k."""
+    """Return the ticks of an axis of the Fourier basis of Z_p, where frequency k has rows 2k − 1 and 2k."""
     every = between_ticks(p // 2)
     shown = range(every, p // 2 + 1, every)
     return {"tickvals": [0, *(2 * k - 0.5 for k in shown)], "ticktext": ["const", *map(str, shown)]}
 
 
 def both_signs(*values: Float[np.ndarray, "..."]) -> tuple[float, float]:
-    """Return limits of colours around 0 that hold all values, so that zero is white."""
+    """Return limits of colours that hold all values and lie evenly around 0, so that 0 is white."""
     top = max(float(np.abs(one).max()) for one in values) or 1.0
     return -top, top
 
@@ -237,7 +229,7 @@ def maps_side_by_side(
     colours: str = "Viridis",
     limits: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Titled heat maps side by side under one colour scale; `axes` name x and y. Limits around 0 keep signs apart."""
+    """Return titled heat maps side by side under one colour scale; `axes` name x and y."""
     import plotly.graph_objects as go
     from plotly.subplots import make_subplots
 
@@ -260,9 +252,45 @@ def maps_side_by_side(
     )  # fmt: skip
     figure.update_annotations(font_size=17)
     for index in range(len(maps)):
-        if index + columns >= len(maps):  # nothing stands beneath
-            figure.update_xaxes(
-                title_text=axes[0], showticklabels=True, row=index // columns + 1, col=index % columns + 1
-            )
+        if index + columns >= len(maps):  # the lowest of its column
+            place = {"row": index // columns + 1, "col": index % columns + 1}
+            figure.update_xaxes(title_text=axes[0], showticklabels=True, **place)
     figure.update_yaxes(title_text=axes[1], col=1)
     return figure
+
+
+def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
+    """Return one figure with a slider through several of one kind, such as one for each weight decay.
+
+    It works in plain HTML too.
+
+    Args:
+        figures: Label of the slider → figure. The axes take the range that holds all figures.
+        name: The name of the setting that the slider moves.
+    """
+    import plotly.graph_objects as go
+
+    figures = frames(figures, "figures")
+    if not figures or not all(isinstance(figure, go.Figure) for figure in figures.values()):
+        raise ConfigError("a slider needs at least one figure, and each must be a plotly Figure.")
+    first = next(iter(figures.values()))
+    shared = go.Figure(first.data[:0], first.layout)
+    steps = []
+    total = sum(len(figure.data) for figure in figures.values())
+    for place, (label, figure) in enumerate(figures.items()):
+        begin = len(shared.data)
+        for trace in figure.data:
+            shared.add_trace(trace)
+            shared.data[-1].visible = place == 0
+        shown = [begin <= index < begin + len(figure.data) for index in range(total)]
+        marks = {"shapes": figure.layout.shapes, "annotations": figure.layout.annotations}
+        steps.append({"label": label, "method": "update", "args": [{"visible": shown}, marks]})
+    for axis in (key for key in first.layout if str(key).startswith(("xaxis", "yaxis"))):
+        ends = [figure.layout[axis].range for figure in figures.values() if figure.layout[axis].range]
+        if ends:
+            shared.layout[axis].range = [min(low for low, _ in ends), max(high for _, high in ends)]
+    shared.update_layout(
+        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 75}}],
+        height=shared.layout.height + 110, margin_b=shared.layout.margin.b + 110,
+    )  # fmt: skip
+    return shared

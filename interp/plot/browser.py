@@ -1,8 +1,8 @@
-"""A process that keeps one browser and draws figures in it; run as a script by `interp.plot.saving`, never imported.
+"""A process that draws figures in one browser; `interp.plot.saving` runs it as a script and never imports it.
 
-Each line of standard input is a JSON object: the figure, and the format. Each answer is a JSON line, {"size": n}
+Each line of standard input is a JSON object with the figure and the format. Each answer is a JSON line, {"size": n}
 followed by n bytes of the image, or {"error": text}. When the input ends, even in the middle of a figure, the browser
-is killed with all that it started, and the process ends.
+is killed with its children, and the process ends.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def main() -> None:
 async def _serve(requests: asyncio.Queue[str], holder: dict[str, Any]) -> None:
     import kaleido
 
-    # Without MathJax, which it would fetch from the network.
+    # kaleido would fetch MathJax from the network.
     browser = holder["browser"] = kaleido.Kaleido(timeout=None, mathjax=False)
     await browser.open()
     while True:

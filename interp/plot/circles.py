@@ -1,7 +1,7 @@
 """Frames of an animation: the numbers on the circles of an embedding over training, above the losses and the phases.
 
-They are drawn with Pillow, at twice their size and then halved, which smooths every edge. A browser takes a second for
-a figure; this takes some hundredths. Text is ASCII, because Pillow's own font has little else.
+They are drawn with Pillow at twice their size and then halved, which smooths every edge. A frame takes some hundredths
+of a second, against a second in a browser. Text is ASCII, because Pillow's own font has little else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 Point = tuple[float, float]
 Curve = tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]  # steps and values
 
-WIDTH = 720  # pixels; all sizes below are of this width, and grow and shrink with another
+WIDTH = 720  # pixels; all sizes below are for this width and scale with it
 HOLD_MS = 2_000  # for which the last frame stands
 _SMOOTHING = 2
 _COLOURS = 128  # of the palette that all frames share
@@ -45,14 +45,15 @@ _GREY, _PALE, _TEXT_GREY = "#888888", "#e4e4e4", "#444444"
 class Circles:
     """The content of the frames.
 
-    steps        [frame]
-    frequencies  one a panel
-    points       [frame, panel, p, 2], each number along the cosine and the sine direction of the panel's frequency
-    losses       the curves beneath, by the name of their line ("train", "test"); others are black
-    phases       shaded beneath, and named at each step
-    title        one line above
-    notes        sentences beneath
-    doubts       the same, in red
+    Attributes:
+        steps: The step of each frame.
+        frequencies: The frequency of each panel.
+        points: Each number along the cosine and the sine direction of the panel's frequency, [frame, panel, p, 2].
+        losses: The curves beneath, by the name of their line ("train", "test"); others are black.
+        phases: Shaded beneath, and named at each step.
+        title: One line above.
+        notes: Sentences beneath.
+        doubts: Sentences beneath, in red.
     """
 
     steps: Sequence[int]
@@ -66,10 +67,10 @@ class Circles:
 
 
 def circle_frames(circles: Circles, which: Iterable[int], width: int = WIDTH) -> Iterator[Image.Image]:
-    """Draw these frames one by one: a panel a frequency on one scale that does not change, and the moving step.
+    """Yield frames: a panel a frequency, all on one fixed scale, and the current step.
 
-    The colour of a number n is that of k·n mod p in a cyclic palette, so that neighbours on the finished circle have
-    neighbouring colours; n = 0 has a black ring.
+    The colour of a number n is that of k·n mod p in a cyclic palette, so that adjacent numbers on the finished circle
+    have similar colours; n = 0 has a black ring.
     """
     layout = _Layout(circles)
     background = _Canvas(layout.height, width)
@@ -83,7 +84,7 @@ def circle_frames(circles: Circles, which: Iterable[int], width: int = WIDTH) ->
 def save_circles(circles: Circles, file: Path, milliseconds: int, width: int = WIDTH) -> Iterator[int]:
     """Write all frames as a GIF that repeats, the last one held for two seconds; yield how many are drawn.
 
-    They share the palette of the last frame: with one of its own each, the file is larger.
+    All share the palette of the last frame, since a palette for each makes the file larger.
     """
     from PIL import Image
 
@@ -100,7 +101,7 @@ def save_circles(circles: Circles, file: Path, milliseconds: int, width: int = W
 
 
 def _palette(frame: Image.Image) -> Image.Image:
-    """Return an image whose palette is that of a frame, with what is nearly white made white."""
+    """Return an image with the palette of a frame, in which nearly white colours are white."""
     reduced = frame.quantize(_COLOURS)
     colours = np.reshape(reduced.getpalette() or [], (-1, 3))
     colours[colours.min(axis=1) >= 248] = 255
@@ -112,7 +113,7 @@ def _palette(frame: Image.Image) -> Image.Image:
 
 
 class _Layout:
-    """Where panels and strip stand, and how values become places; all for a width of 720."""
+    """The places of panels and strip, and of values in them, for a width of 720."""
 
     def __init__(self, circles: Circles) -> None:
         n = len(circles.frequencies)
@@ -136,7 +137,6 @@ class _Layout:
         self.low, self.high = float(ends[0]) - margin, float(ends[1]) + margin
 
     def panel(self, index: int) -> Point:
-        """Return the upper left corner of a panel."""
         row, column = divmod(index, self.columns)
         return self.left + column * (self.side + _GAP), _HEAD + 22 + row * (self.side + 26)
 
@@ -290,7 +290,7 @@ def _shade(phase: str) -> str:
 
 @cache
 def _colours(n: int) -> list[tuple[int, int, int]]:
-    """Return n colours around a cycle that ends where it begins, all of middle lightness."""
+    """Return n colours around a closed cycle, all of middle lightness."""
     from plotly.colors import cyclical, sample_colorscale
 
     found = sample_colorscale(cyclical.Phase, [one / n for one in range(n)], colortype="tuple")
@@ -301,7 +301,7 @@ Colour = str | tuple[int, int, int]
 
 
 class _Canvas:
-    """An image that is drawn on in the places of a width of 720, and halved in the end."""
+    """An image that is drawn on at twice its size, in coordinates of a width of 720."""
 
     def __init__(self, height: float, width: int) -> None:
         from PIL import Image
@@ -330,14 +330,13 @@ class _Canvas:
     def text(
         self, at: Point, text: str, size: float, colour: Colour = BLACK, anchor: str = "lm", room: float = math.inf
     ) -> float:
-        """Write a line, smaller if it needs more than `room`, and return where it ends."""
+        """Write a line, smaller if it needs more than `room`, and return the x at which it ends."""
         wide = _font(size * self.unit).getlength(text) / self.unit
         size *= min(1.0, room / wide) if wide else 1.0
         self.draw.text((at[0] * self.unit, at[1] * self.unit), text, colour, _font(size * self.unit), anchor)
         return at[0] + min(wide, room)
 
     def upright(self, middle: Point, text: str, size: float) -> None:
-        """Write a line from below to above."""
         from PIL import Image, ImageDraw
 
         font = _font(size * self.unit)
@@ -349,7 +348,7 @@ class _Canvas:
         self.image.paste(BLACK, (round(x - label.width / 2), round(y - label.height / 2)), label)
 
     def power(self, at: Point, power: int, size: float) -> None:
-        """Write ten to a power, right of it and in the middle of its height."""
+        """Write ten to a power, which ends at `at` and is centred on its height."""
         small = 0.8 * size
         wide = _font(small * self.unit).getlength(str(power)) / self.unit
         self.text((at[0], at[1] - 4), str(power), small, _TEXT_GREY, "rm")
@@ -385,7 +384,6 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _dashes(path: Sequence[Point], drawn: float, left_out: float) -> Iterator[list[Point]]:
-    """Cut a path into dashes of one length along it."""
     if len(path) < 2:
         return
     xy = np.array(path)

@@ -1,4 +1,4 @@
-"""Figures of the circuit that one checkpoint holds: its frequencies, neurons and attention."""
+"""Figures of the circuit in one checkpoint: Fourier norms, chosen neurons and attention."""
 
 from __future__ import annotations
 
@@ -61,12 +61,10 @@ def _largest_cluster(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="Fourier norms of W_E and W_L",
+    "model", title="Fourier norms of W_E and W_L",
     caption="How much of the embedding, and of what the neurons add to the logits, lies along each wave. In a network "
     "that has grokked a few frequencies hold nearly all of it, and both have the same ones.",
-    source="Nanda et al. (2023), figure 3",
-    data=lambda of: {
+    source="Nanda et al. (2023), figure 3", data=lambda of: {
         "embedding_norms": of.measured("embedding_norms"), "unembedding_norms": of.measured("unembedding_norms"),
         "key_frequencies": of.key_frequencies, "doubt": of.measures.key_doubt,
     },
@@ -78,18 +76,16 @@ def fourier_norms(
     key_frequencies: Sequence[int] = (),
     doubt: str | None = None,
 ) -> go.Figure:
-    """Norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
+    """Draw the norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
 
-    Takes `embedding_norms`, `unembedding_norms` and `key_frequencies` of ProgressMeasures. F is the Fourier basis, and
-    W_L = W_out·W_U is transformed over outputs. The constant is left out, the key frequencies are labelled, and `doubt`
-    (`ProgressMeasures.key_doubt`) is written beneath.
+    Takes `embedding_norms`, `unembedding_norms`, `key_frequencies` and `key_doubt` of ProgressMeasures. F is the
+    Fourier basis, and W_L = W_out·W_U is transformed over outputs. The constant is left out.
     """
     import plotly.graph_objects as go
 
     key_frequencies = frequencies_of(len(embedding_norms), key_frequencies)
-    figure = panels(
-        ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"], x_title="Frequency k (key frequencies labelled)"
-    )
+    titles = ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"]
+    figure = panels(titles, x_title="Frequency k (key frequencies labelled)")
     for row, norms in enumerate((embedding_norms, unembedding_norms), 1):
         cosines, sines = norms[1::2], norms[2::2]
         for values, name, colour in ((cosines, "cos", BLUE), (sines, "sin", ORANGE)):
@@ -128,20 +124,17 @@ def _one_each(neurons: int, **arrays: np.ndarray) -> None:
 
 
 @declared.figure(
-    "model",
-    title="Attention over pairs",
+    "model", title="Attention over pairs",
     caption="How much each head, at the last position, attends to a. In the circuit it is a wave of a and of b of one "
     "frequency.",
     source="Nanda et al. (2023)",
-    data=lambda of: {
-        "pattern": of.subject.pattern.numpy(), "shares": attention_shares(of.subject.pattern).numpy(),
-    },
+    data=lambda of: {"pattern": of.subject.pattern.numpy(), "shares": attention_shares(of.subject.pattern).numpy()},
 )  # fmt: skip
 @checks_arrays
 def attention_over_pairs(
     pattern: Float[np.ndarray, "p p n_heads n_ctx"], shares: Float[np.ndarray, "n_frequencies n_heads 2"]
 ) -> go.Figure:
-    """Attention of each head from the last position to a, over all pairs, with the frequency that explains most of it.
+    """Draw the attention of each head from the last position to a over all pairs, with its main frequency.
 
     After Nanda et al. (2023). Takes `Activations.pattern` and `measures.attention.attention_shares` of it.
     """
@@ -155,12 +148,10 @@ def attention_over_pairs(
 
 
 @declared.figure(
-    "model",
-    title="Neurons over pairs",
-    caption="The purest neuron of each frequency, and the least pure one: in the circuit a neuron is a wave of a, of "
-    "b and of a + b.",
-    source="Nanda et al. (2023)",
-    data=lambda of: {
+    "model", title="Neurons over pairs",
+    caption="The purest neuron of each frequency, and the least pure one: in the circuit a neuron is a wave of a, of b "
+    "and of a + b.",
+    source="Nanda et al. (2023)", data=lambda of: {
         "neurons": of.subject.neurons.numpy(), "shown": _representatives(of.subject),
         "frequencies": neuron_frequencies(shares_of(of.subject)).numpy(),
         "purity": purity_of(shares_of(of.subject)).numpy(),
@@ -173,7 +164,7 @@ def neurons_over_pairs(
     frequencies: Int[np.ndarray, " d_mlp"],
     purity: Float[np.ndarray, " d_mlp"],
 ) -> go.Figure:
-    """Activations of the `shown` neurons over all pairs, each as a share of its largest, after Nanda et al. (2023).
+    """Draw the `shown` neurons over all pairs, each as a share of its largest activation (Nanda et al., 2023).
 
     Takes `Activations.neurons`, and `representatives`, `neuron_frequencies` and `purity` of `measures.neurons`.
     """
@@ -190,19 +181,16 @@ def neurons_over_pairs(
 
 
 @declared.figure(
-    "model",
-    title="Fourier norms of the logits",
+    "model", title="Fourier norms of the logits",
     caption="The size of each product of a wave of a and a wave of b. The circuit lies on the diagonal, at the key "
     "frequencies.",
-    source="Nanda et al. (2023)",
-    data=lambda of: {"norms": fourier_norms_2d(of.subject.logits).numpy()},
+    source="Nanda et al. (2023)", data=lambda of: {"norms": fourier_norms_2d(of.subject.logits).numpy()},
 )  # fmt: skip
 @checks_arrays
 def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
-    """The size of each component of the logits along products of waves of a and of b, on a logarithmic scale.
+    """Draw the size of the logits along each product of a wave of a and a wave of b, on a logarithmic scale.
 
-    After Nanda et al. (2023). Takes `measures.logits.fourier_norms_2d` of the logits. At each frequency stand
-    its cosine and its sine.
+    After Nanda et al. (2023). Takes `measures.logits.fourier_norms_2d`: a cosine and a sine at each frequency.
     """
     decades = np.log10(np.maximum(norms, norms.max() * 1e-4))
     figure = maps_side_by_side([("", decades)], 1, ("frequency of b", "frequency of a"), "log<sub>10</sub> norm over c")
@@ -212,12 +200,10 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
 
 
 @declared.figure(
-    "model",
-    title="Neurons of one frequency",
+    "model", title="Neurons of one frequency",
     caption="The share of each neuron's variance over pairs that its one frequency explains. Neurons of the circuit "
     "lie right of the line. A neuron that is constant over pairs has no frequency.",
-    source="Nanda et al. (2023)",
-    data=lambda of: {
+    source="Nanda et al. (2023)", data=lambda of: {
         "purity": purity_of(shares_of(of.subject)).numpy(),
         "frequencies": neuron_frequencies(shares_of(of.subject)).numpy(), "threshold": SINGLE_FREQUENCY_SHARE,
     },
@@ -226,10 +212,10 @@ def logit_fourier_norms(norms: Float[np.ndarray, "p p"]) -> go.Figure:
 def neuron_purity(
     purity: Float[np.ndarray, " d_mlp"], frequencies: Int[np.ndarray, " d_mlp"], threshold: float
 ) -> go.Figure:
-    """How much of each neuron's variance over pairs its one frequency explains, by frequency.
+    """Draw the share of each neuron's variance over pairs that its one frequency explains, as a histogram.
 
-    Takes `measures.neurons.purity` and `neuron_frequencies`. A neuron of purity 0 is constant over pairs. A line stands
-    at `measures.neurons.SINGLE_FREQUENCY_SHARE`, the threshold from which a neuron counts as one of a single frequency.
+    Takes `measures.neurons.purity` (0 for a neuron that is constant over pairs) and `neuron_frequencies`. A line marks
+    the share above which a neuron counts as one of a single frequency, `measures.neurons.SINGLE_FREQUENCY_SHARE`.
     """
     import plotly.graph_objects as go
 
@@ -249,19 +235,16 @@ def neuron_purity(
 
 
 @declared.figure(
-    "model",
-    title="What neurons of one frequency add to the logits",
+    "model", title="What neurons of one frequency add to the logits",
     caption="The weights of the largest group of neurons of one frequency along each wave of c, in the order of their "
     "phases. Only the cosine and the sine of that frequency are there: each neuron votes for one phase of c.",
-    source="Nanda et al. (2023)",
-    data=lambda of: _largest_cluster(of.subject),
+    source="Nanda et al. (2023)", data=lambda of: _largest_cluster(of.subject),
 )  # fmt: skip
 @checks_arrays
 def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Float[np.ndarray, " n"]) -> go.Figure:
     """Draw the weights of the neurons of one frequency along each wave of c, ordered by output phase.
 
-    After Nanda et al. (2023): only the cosine and the sine of k are there. Takes F · W_Lᵀ of these neurons
-    and their `measures.neurons.output_phases`. Zero is white.
+    After Nanda et al. (2023). Takes F · W_Lᵀ and `measures.neurons.output_phases` of these neurons. Zero is white.
     """
     frequencies_of(len(weights), [k])
     order = np.argsort(phases)
@@ -274,11 +257,9 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
 
 
 @declared.figure(
-    "model",
-    title="Attention scores by frequency",
+    "model", title="Attention scores by frequency",
     caption="How much each frequency of a number moves the score of each head. Key frequencies are dotted lines.",
-    source="Nanda et al. (2023)",
-    data=lambda of: {
+    source="Nanda et al. (2023)", data=lambda of: {
         "norms": by_frequency(fourier_basis(of.subject.task.p) @ score_vectors_of(of.subject).T).numpy(),
         "key_frequencies": of.key_frequencies, "doubt": of.measures.key_doubt,
     },
@@ -287,11 +268,10 @@ def neuron_logit_weights(weights: Float[np.ndarray, "p n"], k: int, phases: Floa
 def attention_scores(
     norms: Float[np.ndarray, "n_frequencies n_heads"], key_frequencies: Sequence[int] = (), doubt: str | None = None
 ) -> go.Figure:
-    """How much each frequency of the number attended to moves each head's score, from "=".
+    """Draw how much each frequency of the number attended to moves each head's score, from "=".
 
-    Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)`; the key frequencies are marked, and `doubt`
-    (`ProgressMeasures.key_doubt`) is written beneath. The score vectors are those of
-    `measures.attention.score_vectors`.
+    Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)` of `measures.attention.score_vectors`; the key
+    frequencies are marked, and `doubt` (`ProgressMeasures.key_doubt`) is written beneath.
     """
     import plotly.graph_objects as go
 

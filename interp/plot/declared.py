@@ -1,4 +1,4 @@
-"""Figures by name: `figure` declares one, with its title, its caption and where its data come from.
+"""Figures by name: `figure` declares one, with its title, its caption and the source of its data::
 
     @interp.figure(
         "run", title="Σ weights²", caption="It falls when cleanup begins.",
@@ -43,12 +43,14 @@ _LINE, _ABOUT = 58, 84  # letters of a title and of the line under it, in a figu
 class Figure:
     """One declared figure.
 
-    name, draw   its name, and the function of data that draws it
-    of           what it is drawn from: a "run" over its training, one "model", a "sweep", or a "frame" of its own
-    title        what it shows, in a phrase
-    caption      what to see in it, in sentences
-    source       who drew it first
-    data         gives the arguments of `draw` by name, from a `Shown`; None where the caller has them
+    Attributes:
+        name: Its name.
+        draw: The function of data that draws it.
+        of: Its source: a "run" over its training, one "model", a "sweep", or a "frame" that the caller gives.
+        title: Its subject, in a phrase.
+        caption: What to see in it, in sentences.
+        source: The publication that drew it first.
+        data: Returns the arguments of `draw` by name, from a `Shown`; None if the caller gives them.
     """
 
     name: str
@@ -61,7 +63,7 @@ class Figure:
 
     @functools.cached_property
     def call(self) -> Callable[..., Any]:
-        """The figure as a function of its data, or of what these are fetched from."""
+        """The figure as a function of its data, or of the source that its data are fetched from."""
 
         @functools.wraps(self.draw)
         def of_data_or_source(*args: Any, **options: Any) -> Any:
@@ -75,34 +77,36 @@ FIGURES: dict[str, Figure] = {}
 
 
 def figure(
-    of: Of,
-    *,
-    title: str,
-    caption: str,
-    data: Callable[[Shown], Mapping[str, Any]] | None = None,
-    source: str = "",
+    of: Of, *, title: str, caption: str, data: Callable[[Shown], Mapping[str, Any]] | None = None, source: str = "",
     name: str | None = None,
-) -> Callable[[F], F]:
+) -> Callable[[F], F]:  # fmt: skip
     """Declare a function that draws data as a figure: `@interp.figure("run", title=…, caption=…, data=…)`.
 
     The function takes frames and arrays, computes nothing, and returns a plotly Figure whose axes are named with their
-    units. `of` says what it is drawn from: "run" (over its training), "model" (one checkpoint, or the last of a run),
-    "sweep", or "frame" (its caller has the data). `data` fetches its arguments, by name, from what is drawn: of.run,
-    of.history, of.trajectory, of.phases, of.subject, of.measures (see `interp.plot.shown.Shown`).
+    units. Once declared, it takes the data, or in their place a Run, a Checkpoint, an interp.Model, a Sweep or a path,
+    and gives the figure its title, with the task, p, seed and split in a line beneath; its options `title=` and
+    `caption=` replace those declared. Declaring a name again replaces the figure.
 
-    What it returns takes the data, or in their place a Run, a Checkpoint, an interp.Model, a Sweep or a path, and
-    gives the figure its title, with the task, p, seed and split in a line beneath; `title=` and `caption=` give it
-    others. Declaring a name again replaces it.
-    Raises ConfigError for another `of`, and where `data` is missing for a run or a model.
+    Args:
+        of: The source: "run" (over its training), "model" (one checkpoint, or the last of a run), "sweep", or "frame"
+            (the caller gives the data).
+        title: Its subject, in a phrase.
+        caption: What to see in it, in sentences.
+        data: Returns the function's arguments, by name, from the source: of.run, of.history, of.trajectory, of.phases,
+            of.subject, of.measures (see `interp.plot.shown.Shown`).
+        source: The publication that drew it first.
+        name: Its name, by default the function's.
+
+    Raises:
+        ConfigError: For another `of`, and if `data` is missing for a run, a model or a sweep.
     """
     one_of("of", of, get_args(Of))
     if data is None and of != "frame":
         raise ConfigError(f'A figure of a {of} needs data, such as data=lambda of: {{"trajectory": of.trajectory}}.')
 
     def declare(draw: F) -> F:
-        FIGURES[name or draw.__name__] = declared = Figure(
-            name or draw.__name__, draw, of, title, caption, source, data
-        )
+        declared = Figure(name or draw.__name__, draw, of, title, caption, source, data)
+        FIGURES[declared.name] = declared
         call: Any = declared.call
         return call
 
@@ -135,7 +139,7 @@ def _drawn(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> 
 
 
 def _check_arguments(declared: Figure, args: tuple[Any, ...], options: dict[str, Any]) -> None:
-    """Raise ConfigError for data that are not those of the figure's function."""
+    """Raise ConfigError unless the data fit the signature of the figure's function."""
     takes = inspect.signature(declared.draw)
     try:
         takes.bind(*args, **options)
@@ -147,14 +151,14 @@ def _check_arguments(declared: Figure, args: tuple[Any, ...], options: dict[str,
 
 
 def _titled(declared: Figure, drawn: go.Figure, title: str | None, about: str, caption: str) -> go.Figure:
-    """Give a figure the title that the caller gives, or it has by itself, or that was declared."""
+    """Give a figure the caller's title, else its own, else the declared one."""
     if title is None:
         title = getattr(drawn.layout.title, "text", None) or declared.title
     return with_title(drawn, title, about, caption)
 
 
 def with_title(drawn: go.Figure, title: str, about: str = "", caption: str = "") -> go.Figure:
-    """Give a figure its title, what it is drawn from in smaller letters beneath, and its caption, which pages show."""
+    """Give a figure its title, its source (`about`) in smaller letters beneath, and its caption, which pages show."""
     if not hasattr(drawn, "update_layout"):
         raise ConfigError(f"A figure must be a plotly Figure; got {given(drawn)}.")
     layout = drawn.layout

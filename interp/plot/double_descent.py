@@ -36,10 +36,9 @@ if TYPE_CHECKING:
 
 
 @declared.figure(
-    "frame",
-    title="Double descent",
+    "frame", title="Double descent",
     caption="The test error falls, peaks where there are as many parameters as samples, and falls again.",
-)
+)  # fmt: skip
 def errors(
     curves: Mapping[str, pd.DataFrame],
     x: str,
@@ -50,17 +49,20 @@ def errors(
     threshold: float | None = None,
     largest: float | None = None,
 ) -> go.Figure:
-    """Error over anything, a curve a frame, with bars of one standard error; both axes log.
+    """Draw errors over any x, a curve a frame, with bars of one standard error; both axes log.
 
-    curves      label → frame with the columns x, y and, for the bars, standard_error (or low and high)
-    theory      the same labels → frame with x and y to draw as lines; `curves` are then dots alone
-    threshold   an x to mark as the interpolation threshold
-    largest     cut the axis there
+    Args:
+        curves: Label → frame with the columns x, y and, for the bars, standard_error (or low and high).
+        x, x_title: The column of x, and the title of its axis.
+        y, y_title: The column of y, and the title of its axis.
+        theory: Label → frame with x and y to draw as a line; `curves` are then dots alone.
+        threshold: An x to mark as the interpolation threshold.
+        largest: Where to cut the y axis.
     """
     curves = frames(curves)
     theory = None if theory is None else frames(theory, "theory")
     if not curves or (theory is not None and set(theory) != set(curves)):
-        raise ConfigError("this figure needs at least one curve, and a theory for each of them or for none.")
+        raise ConfigError("this figure needs at least one curve, and a theory for every curve or for none.")
     for label, frame in curves.items():
         need(frame, x, y, of="frame")
         once(frame, x, label)
@@ -68,9 +70,8 @@ def errors(
             need(theory[label], x, y, of="theory")
     figure = panels([y_title], height=400, x_title=x_title, legend_rows=1 + len(curves) // 2)
     for index, (label, frame) in enumerate(curves.items()):
-        _with_bars(
-            figure, frame.sort_values(x), x, y, label, 1, index, line_of=None if theory is None else theory[label]
-        )
+        through = None if theory is None else theory[label]
+        _with_bars(figure, frame.sort_values(x), x, y, label, 1, index, line_of=through)
     decades(figure, 1)
     cut(figure, largest)
     log_x(figure)
@@ -80,14 +81,13 @@ def errors(
 
 
 @declared.figure(
-    "frame",
-    title="What the test error is made of",
+    "frame", title="What the test error is made of",
     caption="The peak is variance and fitted label noise; the bias falls all along.",
-)
+)  # fmt: skip
 def error_parts(
     fits: pd.DataFrame, x: str = "width", x_title: str = "Features m", largest: float | None = None
 ) -> go.Figure:
-    """Bias, variance and fitted label noise of `double_descent.random_features`, with the error that they add up to."""
+    """Draw bias, variance and fitted label noise of `double_descent.random_features`, and the error, their sum."""
     parts = {"test_error": "test error", "bias": "bias", "variance": "variance", "noise_error": "label noise"}
     need(fits, x, *parts, of="frame")
     once(fits, x, "the frame")
@@ -103,7 +103,7 @@ def error_parts(
 
 @declared.figure("frame", title="What removes the peak", caption="Each curve takes one cause of the peak away.")
 def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = "Test error") -> go.Figure:
-    """Test error over samples with each cause of the peak taken away, by `double_descent.removals`; bars: quartiles."""
+    """Draw test error over samples without each cause of the peak (`double_descent.removals`); bars are quartiles."""
     need(fits, "samples", "test_error", of="frame", text=["condition"])
     curves = {str(name): own for name, own in fits.groupby("condition", sort=False)}
     untitled: Any = {"title": ""}  # this figure is given its own title
@@ -114,15 +114,14 @@ def removals(fits: pd.DataFrame, threshold: float | None = None, y_title: str = 
 
 
 @declared.figure(
-    "frame",
-    title="Double descent over training",
+    "frame", title="Double descent over training",
     caption="Groups of features that learn at different speeds make the error rise and fall again; a step size of its "
     "own for each group removes it.",
-)
+)  # fmt: skip
 def epoch_wise(path: pd.DataFrame) -> go.Figure:
-    """Test error over steps with one step size and with one for each group, from `double_descent.epoch_wise`.
+    """Draw test error over steps with one step size and with one for each group, from `double_descent.epoch_wise`.
 
-    Stars are where early stopping would stop. Bars of one standard error are drawn at every tenth step.
+    Stars mark the minima, where early stopping would stop. Bars of one standard error stand at every tenth row.
     """
     import plotly.graph_objects as go
 
@@ -153,15 +152,15 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
 
 
 @declared.figure(
-    "frame",
-    title="Double descent of networks on images",
+    "frame", title="Double descent of networks on images",
     caption="Solid: test error; thin: train error. The test error peaks where the train error reaches 0.",
-)
+)  # fmt: skip
 def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, str]) -> go.Figure:
-    """Test error (solid) and train error (thin) of networks on the digits, a panel an axis, bars of one standard error.
+    """Draw test error (solid) and train error (thin) of networks on digits, with bars of one standard error.
 
-    axes     "width", "samples" or "epoch" → label → what `digits.over_seeds` returns along it
-    titles   each axis' title
+    Args:
+        axes: "width", "samples" or "epoch", a panel each → label → the frame of `digits.over_seeds` along it.
+        titles: The title of each axis.
     """
     axes = {by: frames(curves, f"the curves along {by}") for by, curves in frames(axes, "axes").items()}
     titles = frames(titles, "titles")
@@ -186,10 +185,9 @@ def digits(axes: Mapping[str, Mapping[str, pd.DataFrame]], titles: Mapping[str, 
 
 
 @declared.figure(
-    "frame",
-    title="The descents of a curve",
+    "frame", title="The descents of a curve",
     caption="The first minimum, the peak and the second descent, as found in the curve.",
-)
+)  # fmt: skip
 def descents(
     curve: pd.DataFrame, found: Descents, x: str = "step", test: str = "test_loss", train: str | None = "train_loss",
     x_title: str | None = None, y_title: str | None = None, log: bool = False,
@@ -198,7 +196,7 @@ def descents(
     import plotly.graph_objects as go
 
     if not hasattr(found, "second_descent"):
-        raise ConfigError(f"found must be what double_descent.descents returns; got {given(found)}.")
+        raise ConfigError(f"found must be the result of double_descent.descents; got {given(found)}.")
     need(curve, x, test, *([train] if train else []), of="frame")
     named = {"step": "Training step", "test_loss": "Loss (nats)"}
     y_title, x_title = y_title or named.get(test, "Error"), x_title or named.get(x, x)
@@ -223,58 +221,23 @@ def descents(
     return figure
 
 
-def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
-    """One figure with a slider through several of the same make, such as one for each weight decay; plain HTML too.
-
-    figures   the slider's label → figure; their axes take the range that holds all of them
-    name      what the slider moves
-    """
-    import plotly.graph_objects as go
-
-    figures = frames(figures, "figures")
-    if not figures or not all(isinstance(figure, go.Figure) for figure in figures.values()):
-        raise ConfigError("a slider needs at least one figure, and each must be a plotly Figure.")
-    first = next(iter(figures.values()))
-    shared = go.Figure(first.data[:0], first.layout)
-    steps = []
-    total = sum(len(figure.data) for figure in figures.values())
-    for place, (label, figure) in enumerate(figures.items()):
-        begin = len(shared.data)
-        for trace in figure.data:
-            shared.add_trace(trace)
-            shared.data[-1].visible = place == 0
-        shown = [begin <= index < begin + len(figure.data) for index in range(total)]
-        marks = {"shapes": figure.layout.shapes, "annotations": figure.layout.annotations}
-        steps.append({"label": label, "method": "update", "args": [{"visible": shown}, marks]})
-    for axis in (key for key in first.layout if str(key).startswith(("xaxis", "yaxis"))):
-        ends = [figure.layout[axis].range for figure in figures.values() if figure.layout[axis].range]
-        if ends:
-            shared.layout[axis].range = [min(low for low, _ in ends), max(high for _, high in ends)]
-    shared.update_layout(
-        sliders=[{"steps": steps, "currentvalue": {"prefix": f"{name}: "}, "pad": {"t": 75}}],
-        height=shared.layout.height + 110,
-        margin_b=shared.layout.margin.b + 110,
-    )
-    return shared
-
-
 def _with_bars(
     figure: go.Figure, frame: pd.DataFrame, x: str, y: str, label: str, row: int, index: int, legend: bool = True,
     line_of: pd.DataFrame | None = None,
 ) -> None:  # fmt: skip
-    """A curve through its points, or through those of `line_of`, with bars where the frame has them."""
+    """Draw a curve through its points, or those of `line_of`, with the bars that the frame has."""
     colour, dash = KEYS[index % len(KEYS)], DASHES[index % len(DASHES)]
     through = frame if line_of is None else line_of
     line(figure, through[x], through[y], label, row, {"color": colour, "dash": dash}, legend)
     symbol = ("circle", "diamond", "square", "cross")[index % 4]
-    if len(frame) > 30:  # then bars alone, and not on every point
+    if len(frame) > 30:  # only bars, on every fourth point
         frame, symbol = frame.iloc[::4], "line-ew"
     if (bars := _bars(frame, y)) or symbol != "line-ew":
         dots(figure, frame[x], frame[y], label, row, symbol, colour, legend=False, **bars)
 
 
 def _bars(frame: pd.DataFrame, y: str) -> dict[str, Any]:
-    """Error bars from standard_error, or from low and high, or none."""
+    """Return error bars from standard_error, or from low and high, or none."""
     if "standard_error" in frame:
         return {"error_y": {"type": "data", "array": frame["standard_error"], "thickness": 1.5}}
     if {"low", "high"} <= set(frame):

@@ -1,4 +1,4 @@
-"""What is drawn: a run or a model, whose data are fetched as figures need them; and all its figures in a folder."""
+"""figures(): all figures of a run, a model or a sweep in a folder; and list_figures()."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from interp.utils.provenance import made_from
 
 
 def whole_of(source: Any, step: int | None = None, **about: Any) -> Shown:
-    """Open a source with all that figures can be drawn of.
+    """Open a source for all its figures.
 
-    `step` names the checkpoint of a run that figures of one model are drawn from; `about` is what `load_run` and
-    `load_checkpoint` take: task, split, seed and so on.
+    `step` chooses the checkpoint of a run for the figures of one model; `about` is passed to `load_run` and
+    `load_checkpoint`: task, split, seed and so on.
     """
     if isinstance(source, Shown):
         return source
@@ -53,18 +53,24 @@ def figures(
 ) -> dict[str, str]:
     """Write the figures of a run, a model or a sweep into a folder, with an index.html that shows them with captions.
 
-    source    a Run, a Checkpoint, an interp.Model, a Sweep, the frame of a log, or a path of one of these
-    names     which figures, by default all that such a source can have (`interp.list_figures`)
-    formats   beside HTML, where Chromium or Chrome is there; () for HTML alone
-    step      draw the figures of one model from the checkpoint of this step of the run, not from its last one
+    The pages share one plotly.min.js and need no network.
 
-    Return the figures that could not be drawn, such as of attention where a network has none, each with its reason,
-    which the index gives too. The pages share one plotly.min.js and need no network.
-    Raises ConfigError for unknown names and sources, and CheckpointError where a file cannot be read.
+    Args:
+        source: A Run, a Checkpoint, an interp.Model, a Sweep, the frame of a log, or a path of one of these.
+        names: The figures to draw, by default all of this kind of source (`interp.list_figures`).
+        formats: Formats beside HTML, which need Chromium or Chrome; () for HTML alone.
+        step: The checkpoint of the run for the figures of one model, by default the last.
+
+    Returns:
+        The figures that could not be drawn, such as of attention for a network without it, each with its reason. The
+        index gives them too.
+
+    Raises:
+        ConfigError: For unknown names and sources.
+        CheckpointError: If a file cannot be read.
     """
     of = whole_of(source, step=step)
-    kinds = of.kinds
-    chosen = _chosen(names, kinds)
+    chosen = _chosen(names, of.kinds)
     with (
         made_from(of.origin if source is of else source),
         gallery(folder, progress) as missing,
@@ -81,7 +87,7 @@ def figures(
 
 
 def write_figure(one: Figure, of: Shown, folder: PathLike, formats: Sequence[str] = ("pdf", "png")) -> list[Path]:
-    """Draw one declared figure and write it; ConfigError or Missing with the reason where it cannot be drawn."""
+    """Draw one declared figure and write it; ConfigError or Missing says why it cannot be drawn."""
     return save(one.call(of), folder, one.name, formats)
 
 
@@ -96,7 +102,7 @@ def _chosen(names: Iterable[str] | None, kinds: tuple[str, ...]) -> list[Figure]
             hint = f" Did you mean {' or '.join(near)}?" if near else ""
             raise ConfigError(f"There is no figure {name!r}.{hint} interp.list_figures() lists all.")
         if name not in drawable:
-            raise ConfigError(f"The figure {name} is drawn of a {FIGURES[name].of}, and this is none.")
+            raise ConfigError(f"The figure {name} needs a {FIGURES[name].of}; this source is a {' or a '.join(kinds)}.")
     return [drawable[name] for name in dict.fromkeys(wanted)]
 
 

@@ -26,7 +26,7 @@ _MOST = 6  # circles in one figure
 
 
 def _circles(of: Shown) -> dict[str, Any]:
-    """Return the numbers on the circles of the key frequencies, of many those with the largest norms in W_E."""
+    """Return the numbers on the circles of up to six key frequencies, those with the largest norms in W_E."""
     norms = by_frequency(embedding_norms(of.subject))
     shown = sorted(sorted(of.key_frequencies, key=lambda k: -float(norms[k - 1]))[:_MOST])
     if not shown:
@@ -39,13 +39,12 @@ def _circles(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The numbers on the circles of the embedding",
+    "model", title="The numbers on the circles of the embedding",
     caption="Each number n at its place along the cosine and the sine direction of a key frequency k in W_E. In a "
-    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another. "
-    "0 has a black ring.",
+    "network that has grokked they stand on a circle, in the order of k·n mod p, so that colours follow one another. 0 "
+    "has a black ring.",
     data=_circles,
-)
+)  # fmt: skip
 @checks_arrays
 def embedding_circles(
     points: Float[np.ndarray, "n p 2"], frequencies: Sequence[int], doubt: str | None = None
@@ -59,9 +58,7 @@ def embedding_circles(
     p = points.shape[1]
     frequencies = frequencies_of(p, frequencies)
     if len(points) != len(frequencies) or not len(points):
-        raise ConfigError(
-            f"points must be of each of {len(frequencies)} frequencies, of one at least; got {len(points)}."
-        )
+        raise ConfigError(f"points must hold each of {len(frequencies)} frequencies, at least one; got {len(points)}.")
     columns = min(len(points), 1 if len(points) == 1 else 2 if len(points) in (2, 4) else 3)
     rows = -(-len(points) // columns)
     figure = make_subplots(
@@ -71,9 +68,7 @@ def embedding_circles(
     limit = 1.1 * float(np.abs(points).max()) or 1.0
     for index, (k, on) in enumerate(zip(frequencies, points, strict=True)):
         row, col = index // columns + 1, index % columns + 1
-        figure.add_trace(
-            _numbers(on, k * np.arange(p) % p, 6 if columns > 1 else 9), row=row, col=col,
-        )  # fmt: skip
+        figure.add_trace(_numbers(on, k * np.arange(p) % p, 6 if columns > 1 else 9), row=row, col=col)
         lowest = index + columns >= len(points)
         figure.update_xaxes(title_text="along cosine" if lowest else None, showticklabels=lowest, row=row, col=col)
     side = (WIDTH - 200) / columns
@@ -87,7 +82,7 @@ def embedding_circles(
 
 
 def _numbers(points: Float[np.ndarray, "p 2"], colours: np.ndarray, size: int) -> go.Scatter:
-    """Return the numbers as points of these colours; a black ring around 0, whose place is drawn last."""
+    """Return the numbers as points of these colours; 0 is drawn last, with a black ring."""
     import plotly.graph_objects as go
 
     order = np.arange(len(points))[::-1]
@@ -101,7 +96,7 @@ def _numbers(points: Float[np.ndarray, "p 2"], colours: np.ndarray, size: int) -
 
 
 def _square(figure: go.Figure, scale: str, height: float) -> None:
-    """Give points of cyclic colours their look; a unit is as long on both axes."""
+    """Give points the house style, cyclic colours, and axes on which a unit is equally long."""
     figure.update_layout(
         template="simple_white", width=WIDTH, height=height,
         font={"size": 18, "family": "Arial, Helvetica, sans-serif"}, margin={"l": 85, "r": 20, "t": 40, "b": 65},
@@ -114,14 +109,11 @@ def _square(figure: go.Figure, scale: str, height: float) -> None:
 
 
 @declared.figure(
-    "model",
-    title="The embedding in the Fourier basis",
+    "model", title="The embedding in the Fourier basis",
     caption="What each dimension of the residual stream holds of each wave of the number. Before grokking all rows are "
     "alike; afterwards the rows of the key frequencies hold nearly everything. Zero is white.",
     source="Nanda et al. (2023)",
-    data=lambda of: {
-        "coefficients": (fourier_basis(of.subject.task.p) @ of.subject.W_E.double()).numpy()
-    },
+    data=lambda of: {"coefficients": (fourier_basis(of.subject.task.p) @ of.subject.W_E.double()).numpy()},
 )  # fmt: skip
 @checks_arrays
 def embedding_in_fourier_basis(coefficients: Float[np.ndarray, "p d"]) -> go.Figure:
@@ -141,13 +133,12 @@ def _components(of: Shown) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The embedding in its principal components",
+    "model", title="The embedding in its principal components",
     caption="The p numbers along the two directions in which their embeddings differ most, coloured by the number. "
-    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of "
-    "loops. 0 has a black ring.",
+    "Once few frequencies are left these are waves of one or two of them: a circle, or a pattern of loops. 0 has a "
+    "black ring.",
     data=_components,
-)
+)  # fmt: skip
 @checks_arrays
 def embedding_components(points: Float[np.ndarray, "p 2"], shares: Float[np.ndarray, " 2"]) -> go.Figure:
     """Draw the numbers along the first two principal components of W_E; 0 has a black ring.

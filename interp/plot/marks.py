@@ -13,10 +13,7 @@ from interp.utils.errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-
 GREY = "#777"
-
-
 GUIDE = {"color": GREY, "width": 1.5, "dash": "dot"}
 
 
@@ -34,13 +31,13 @@ def dots(
 
 def once(frame: pd.DataFrame, x: str, label: str) -> None:
     if frame[x].duplicated().any():
-        raise ConfigError(f"{label} holds a {x} more than once; select or average until each stands once.")
+        raise ConfigError(f"{label} must hold each {x} once; got one again. Select or average its rows.")
 
 
 def mark(figure: go.Figure, x: float, text: str, colour: str, y: float = 0.98) -> None:
     """Draw a dotted line through all panels, its name at height y of the first (from 0 to 1)."""
     x = number("threshold", x, above=0)
-    figure.add_vline(x=x, line={"color": colour, "width": 1.5, "dash": "dot"}, row="all", col=1)
+    figure.add_vline(x=x, line=GUIDE | {"color": colour}, row="all", col=1)
     figure.add_annotation(
         x=np.log10(x), xref="x", y=y, yref="y domain", text=f" {text} ", showarrow=False, xanchor="left",
         yanchor="top" if y > 0.5 else "bottom", font={"size": 17, "color": colour},

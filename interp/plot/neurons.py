@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 def _ordered(
     frequencies: Int[np.ndarray, " n"], single: Bool[np.ndarray, " n"], within: Float[np.ndarray, " n"]
 ) -> tuple[Int[np.ndarray, " n"], dict[str, Any]]:
-    """Return the neurons in the order of their frequency, then of `within`, and the ticks of an axis of them.
+    """Return the neurons ordered by frequency, then by `within`, and the ticks of their axis.
 
-    Those that are not of one frequency come last, in the same order. Groups of less than 4 % have no tick.
+    Neurons of no single frequency come last. Groups of less than 4 % have no tick.
     """
     order = np.lexsort((within, frequencies, ~single))
     groups = [(f"k = {k}", single & (frequencies == k)) for k in np.unique(frequencies[single])]
@@ -46,14 +46,12 @@ def _logit_map(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="What all neurons add to the logits",
+    "model", title="What all neurons add to the logits",
     caption="The weights of every neuron along each wave of c; neurons in the order of their frequency, then of their "
     "phase, those of no single frequency (mixed) last. In the circuit each group of neurons has weights at its own "
     "frequency alone, which turn through all phases. Zero is white.",
-    source="Nanda et al. (2023)",
-    data=lambda of: _logit_map(of.subject),
-)
+    source="Nanda et al. (2023)", data=lambda of: _logit_map(of.subject),
+)  # fmt: skip
 @checks_arrays
 def neuron_logit_map(
     weights: Float[np.ndarray, "p d_mlp"],
@@ -61,7 +59,7 @@ def neuron_logit_map(
     single: Bool[np.ndarray, " d_mlp"],
     phases: Float[np.ndarray, " d_mlp"],
 ) -> go.Figure:
-    """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no one frequency stand last.
+    """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no single frequency stand last.
 
     Takes `neuron_frequencies`, `is_single_frequency` and `output_phases` of `measures.neurons`. `neuron_logit_weights`
     draws one group alone.
@@ -76,19 +74,18 @@ def neuron_logit_map(
 
 
 @declared.figure(
-    "model",
-    title="Frequencies of all neurons",
+    "model", title="Frequencies of all neurons",
     caption="The share of each neuron's variance over pairs that each frequency explains; neurons in the order of "
     "their frequency, the purest first, and those of no single frequency (mixed) last. In the circuit every column has "
     "one bright cell.",
     source="Nanda et al. (2023)",
     data=lambda of: {"shares": shares_of(of.subject).numpy(), "single": _all_neurons(of.subject)["single"]},
-)
+)  # fmt: skip
 @checks_arrays
 def neurons_by_frequency(
     shares: Float[np.ndarray, "n_frequencies d_mlp"], single: Bool[np.ndarray, " d_mlp"]
 ) -> go.Figure:
-    """Draw `measures.neurons.frequency_shares`, neurons ordered by their frequency; those of no one frequency last."""
+    """Draw `measures.neurons.frequency_shares`, neurons ordered by frequency; those of no single frequency last."""
     order, ticks = _ordered(shares.argmax(0) + 1, single, -shares.max(0))
     figure = maps_side_by_side(
         [("", shares[:, order])], 1, ("neurons, by frequency", "frequency k"), "share of variance", limits=(0.0, 1.0)
@@ -110,14 +107,11 @@ def _phases(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="Phases of the neurons",
+    "model", title="Phases of the neurons",
     caption="The phase that each neuron of one frequency detects in its inputs, and the phase that it votes for in its "
-    "outputs; a larger point adds more to the logits. On the line a neuron votes for the very sum that it "
-    "detects.",
-    source="Nanda et al. (2023)",
-    data=lambda of: _phases(of.subject),
-)
+    "outputs; a larger point adds more to the logits. On the line a neuron votes for the very sum that it detects.",
+    source="Nanda et al. (2023)", data=lambda of: _phases(of.subject),
+)  # fmt: skip
 @checks_arrays
 def neuron_phases(
     detected: Float[np.ndarray, " n"],
@@ -126,10 +120,10 @@ def neuron_phases(
     sizes: Float[np.ndarray, " n"],
     sign: str = "+",
 ) -> go.Figure:
-    """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron, as large as its row of W_L.
+    """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron; its size is that of its row of W_L.
 
     Takes `measures.neurons.phases_of`. φ_a + φ_b is drawn from 0 to 2π, and φ_c, which is known up to full turns,
-    within half a turn of it. `sign` is that of φ_b in the name of the axis.
+    within half a turn of it. `sign` is the sign of φ_b in the title of the axis.
     """
     import plotly.graph_objects as go
 

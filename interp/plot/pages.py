@@ -1,4 +1,4 @@
-"""Pages of figures: one each, with its caption, and an index of all in a folder. They need no network."""
+"""Pages of figures: one a figure, with its caption, and an index of a folder. They need no network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import plotly.graph_objects as go
 
 INDEX, SCRIPT = "index.html", "plotly.min.js"
-GENERATOR = "interp report"  # by which a page of interp.report is known beside those of figures
+GENERATOR = "interp report"  # tells pages of interp.report from those of figures
 
 _STYLE = """
 :root { color-scheme: light; }
@@ -36,19 +36,13 @@ def write_page(figure: go.Figure, folder: Path, name: str, made: Provenance, bes
         _write_script(folder / SCRIPT)
     drawn = figure.to_html(include_plotlyjs=SCRIPT if beside else True, full_html=False, div_id=f"figure-{name}")
     caption = html.escape(meta.get("caption", ""))
-    page = folder / f"{name}.html"
-    _write(
-        page,
-        meta.get("title") or name,
-        f'{drawn}<p class="caption">{caption}</p>',
-        made,
-        f'<meta name="description" content="{caption}">',
-    )
+    page, head = folder / f"{name}.html", f'<meta name="description" content="{caption}">'
+    _write(page, meta.get("title") or name, f'{drawn}<p class="caption">{caption}</p>', made, head)
     return page
 
 
 def write_index(folder: Path, missing: dict[str, str]) -> Path:
-    """Write index.html: every figure that lies in a folder, in pictures with captions, and what is missing and why."""
+    """Write index.html: pictures of all figures in a folder with their captions, and `missing` figures with reasons."""
     parts, reports = [], []
     for page in sorted(folder.glob("*.html")):
         if page.name == INDEX:

@@ -1,4 +1,4 @@
-"""Figures over all pairs (a, b): their loss, their right logit, and when they graduate."""
+"""Figures over all pairs (a, b): their logits, their loss, and when they graduate, that is, stay right from then on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from interp.utils.errors import ConfigError
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-
 _with_never = partial(checks_arrays, values=False)  # a pair that never graduates has NaN
 
 
@@ -31,17 +30,16 @@ def _correct_logits(subject: Subject) -> dict[str, Any]:
 
 
 @declared.figure(
-    "model",
-    title="The right logit of every pair",
-    caption="The logit of the right answer, less the mean over outputs: of the network, and of the key frequencies "
-    "of its logits alone, which depend on the answer only. Where the circuit is all, both are alike.",
+    "model", title="The right logit of every pair",
+    caption="The logit of the right answer, less the mean over outputs: of the network, and of the key frequencies of "
+    "its logits alone, which depend on the answer only. Where the circuit is all, both are alike.",
     data=lambda of: _correct_logits(of.subject) | {"doubt": of.measures.key_doubt},
-)
+)  # fmt: skip
 @checks_arrays
 def correct_logit_over_pairs(
     full: Float[np.ndarray, "p p"], restricted: Float[np.ndarray, "p p"], doubt: str | None = None
 ) -> go.Figure:
-    """Draw `measures.logits.correct_logit` of every pair, of all logits beside those of the key frequencies."""
+    """Draw `measures.logits.correct_logit` of every pair, for all logits and for their key frequencies alone."""
     maps = [("all logits", full), ("key frequencies alone", restricted)]
     figure = maps_side_by_side(maps, 2, ("b", "a"), "logit − mean over c")
     note_doubts(figure, doubt)
@@ -53,11 +51,10 @@ def _centred(logits: torch.Tensor) -> Float[np.ndarray, "p p"]:
 
 
 @declared.figure(
-    "model",
-    title="Logits, their key frequencies, and the rest",
+    "model", title="Logits, their key frequencies, and the rest",
     caption="The mean logits of the pairs of each right answer s, less their mean over c; the key frequencies of them "
-    "alone; and the size of the difference, over the pairs of s. In the circuit each row is one wave, moved by "
-    "s, and the rest is small.",
+    "alone; and the size of the difference, over the pairs of s. In the circuit each row is one wave, moved by s, and "
+    "the rest is small.",
     data=lambda of: {
         "full": _centred(table(of.subject)), "restricted": _centred(restricted_of(of.subject)),
         "rest": size_of_rest(of.subject.logits, restricted_of(of.subject), of.subject.task.labels).numpy(),
@@ -73,8 +70,8 @@ def logits_full_and_restricted(
 ) -> go.Figure:
     """Draw logits over the right answer s and the output c: all, the key frequencies alone, and the size of the rest.
 
-    Takes `measures.logits.table`, `measures.losses.restricted_of`, both less their mean over c, and
-    `measures.logits.size_of_rest`, a root mean square over the pairs of s. One colour scale; zero is white.
+    Takes `measures.logits.table` and `measures.losses.restricted_of`, each less its mean over c, and
+    `measures.logits.size_of_rest`, a root mean square over the pairs of s. All share one colour scale; zero is white.
     """
     maps = [
         ("all logits, mean over pairs", full),
@@ -90,7 +87,7 @@ def logits_full_and_restricted(
 def _of_each_set(
     values: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None, scale: str, names: tuple[str, str]
 ) -> go.Figure:
-    """Draw a value of every pair, train and test pairs beside each other, each with the others in grey."""
+    """Draw a value of every pair, train pairs beside test pairs, with pairs of the other set in grey."""
     import plotly.graph_objects as go
 
     if train_mask is None:
@@ -115,12 +112,11 @@ def _train_mask(subject: Subject) -> Bool[np.ndarray, "p p"] | None:
 
 
 @declared.figure(
-    "model",
-    title="Loss of every pair",
+    "model", title="Loss of every pair",
     caption="Cross-entropy of each train pair and of each test pair; pairs of the other set are grey. While the "
     "network has only memorized, the maps differ by orders of magnitude; after grokking they are alike.",
     data=lambda of: {"losses": cross_entropies(of.subject).numpy(), "train_mask": _train_mask(of.subject)},
-)
+)  # fmt: skip
 @checks_arrays
 def pair_losses(losses: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None = None) -> go.Figure:
     """Draw `measures.losses.cross_entropies` of all pairs on a logarithmic scale, train pairs beside test pairs."""
@@ -130,18 +126,17 @@ def pair_losses(losses: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "
 
 
 @declared.figure(
-    "run",
-    title="When each pair graduates",
+    "run", title="When each pair graduates",
     caption="The step from which on a pair is answered right. Train pairs graduate early. Test pairs do so late and, "
-    "where a circuit carries them, nearly all at once. White pairs are wrong at the end; pairs of the other "
-    "set are grey.",
+    "where a circuit carries them, nearly all at once. White pairs are wrong at the end; pairs of the other set are "
+    "grey.",
     data=lambda of: {
         "steps": of.graduation.steps, "train_mask": None if of.run.train_mask is None else of.run.train_mask.numpy(),
     },
 )  # fmt: skip
 @_with_never
 def graduation_map(steps: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None = None) -> go.Figure:
-    """Draw `interp.graduation(…).steps` over all pairs, train pairs beside test pairs; NaN, for never, is white."""
+    """Draw `interp.graduation(…).steps` over all pairs, train pairs beside test pairs; NaN (never) is white."""
     if not np.isfinite(steps).any():
         raise ConfigError("this figure needs a pair that is answered right at the last checkpoint; there is none.")
     figure = _of_each_set(steps, train_mask, "step", ("train pairs", "test pairs"))

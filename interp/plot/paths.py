@@ -1,4 +1,4 @@
-"""Figures of the weights as points in their space: the path of training, and the loss around one of them."""
+"""Figures of the weights as points in their space: the path of training, and the loss around a checkpoint."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _path(of: Shown) -> dict[str, Any]:
 
 
 def _paths(of: Shown) -> dict[str, Any]:
-    """Return the paths of the matrices, of more than nine those that move most."""
+    """Return the paths of up to nine matrices, those that move most."""
     steps, products = of.weight_products
     last = of.run.last_readable().weights
     matrices = {name: one for name, one in products.items() if last[name].ndim >= 2}
@@ -85,12 +85,11 @@ def _coloured_by_step(figure: go.Figure) -> None:
 
 
 @declared.figure(
-    "run",
-    title="The path of the weights",
+    "run", title="The path of the weights",
     caption="All weights at each checkpoint, along the two directions in which they move most. A sharp turn is a "
     "change of what training does: from memorizing to forming the circuit, and on to cleanup.",
     data=_path,
-)
+)  # fmt: skip
 @checks_arrays
 def weights_path(
     path: Float[np.ndarray, "checkpoint 2"],
@@ -100,7 +99,7 @@ def weights_path(
 ) -> go.Figure:
     """Draw the weights of all checkpoints along their first two principal components, with the ends of the phases.
 
-    Takes `measures.weights.principal_components` of the inner products of the checkpoints, and their steps.
+    Takes the steps of the checkpoints, and `measures.weights.principal_components` of their inner products.
     """
     import plotly.graph_objects as go
 
@@ -121,12 +120,11 @@ def weights_path(
 
 
 @declared.figure(
-    "run",
-    title="The path of each weight matrix",
+    "run", title="The path of each weight matrix",
     caption="Each matrix at each checkpoint, along the two directions in which it moves most, with their shares of the "
     "variance. All have the same steps: a part that turns before another changes first.",
     data=_paths,
-)
+)  # fmt: skip
 @checks_arrays
 def weights_path_by_part(
     paths: Mapping[str, Float[np.ndarray, "checkpoint 2"]],
@@ -136,22 +134,20 @@ def weights_path_by_part(
 ) -> go.Figure:
     """Draw the path of each weight matrix along its own first two principal components, a panel each.
 
-    Takes, by the name of each, what `weights_path` takes of all; `left_out` names those that are not drawn.
+    Takes by name of the matrix the arguments of `weights_path`; `left_out` names matrices that are not drawn.
     """
     from plotly.subplots import make_subplots
 
     paths, shares = frames(paths, "paths"), frames(shares, "shares")
     if not paths or set(paths) != set(shares):
-        raise ConfigError(f"shares must be of the matrices of paths, of one at least; got {given(list(shares))}.")
+        raise ConfigError(f"shares must name the matrices of paths, at least one; got {given(list(shares))}.")
     columns = min(3, len(paths))
     rows = -(-len(paths) // columns)
     titles = [f"{_short(name)}<br>{shares[name][0]:.0%}, {shares[name][1]:.0%}" for name in paths]
     figure = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.06, vertical_spacing=0.3 / rows)
     for index, (name, path) in enumerate(paths.items()):
         if len(path) != len(steps):
-            raise ConfigError(
-                f"steps must have an entry for each of the {len(path)} points of {name}; got {len(steps)}."
-            )
+            raise ConfigError(f"steps must have an entry for each of {len(path)} points of {name}; got {len(steps)}.")
         points = _points(path, steps).update(name=name, hovertemplate="%{text}<extra>%{fullData.name}</extra>")
         figure.add_trace(points, row=index // columns + 1, col=index % columns + 1)
         if index + columns >= len(paths):
@@ -175,13 +171,11 @@ def _short(name: str) -> str:
 
 
 @declared.figure(
-    "model",
-    title="The loss around the weights",
+    "model", title="The loss around the weights",
     caption="Train and test loss along random directions through the weights; at 0.1 every row of each weight is "
     "changed by a tenth of its length. A wide valley is a solution that does not hang on exact weights.",
-    source="after Li et al. (2018)",
-    data=lambda of: {"losses": of.losses_around},
-)
+    source="after Li et al. (2018)", data=lambda of: {"losses": of.losses_around},
+)  # fmt: skip
 def loss_around(losses: pd.DataFrame) -> go.Figure:
     """Draw losses against the distance from the weights, a line a direction (`interp.study.landscapes`)."""
     need(losses, "direction", "distance", of="frame")

@@ -1,4 +1,4 @@
-"""Figures of grokking in ridge regression: its stages, its delay, and both beside a network's."""
+"""Figures of grokking in ridge regression, alone and beside networks: its stages and its delay."""
 
 from __future__ import annotations
 
@@ -37,30 +37,28 @@ if TYPE_CHECKING:
     from interp.linear.ridge import GrokkingTimes
     from interp.study.phase_rules import Phases
 
-
-GONE = 2.0  # a delay of less than so many times the overfitting time is no grokking
+GONE = 2.0  # a delay of fewer times the overfitting time is not grokking
 
 
 @declared.figure(
-    "frame",
-    title="Ridge regression groks",
-    caption="The train loss falls first. The test loss waits until weight decay has removed what the random start "
-    "left in the null space of the features, which no gradient reaches.",
-)
+    "frame", title="Ridge regression groks",
+    caption="The train loss falls first. The test loss waits until weight decay has removed what the random start left "
+    "in the null space of the features, which no gradient reaches.",
+)  # fmt: skip
 def ridge_stages(
     exact: pd.DataFrame, times: GrokkingTimes | None = None, simulated: pd.DataFrame | None = None
 ) -> go.Figure:
-    """Train and test loss of ridge regression over its steps, and what the test loss is made of (both axes log).
+    """Draw train and test loss of ridge regression over its steps, and the parts of the test loss; all axes log.
 
-    `exact` is `ridge.trajectory`'s, `simulated` (drawn as circles) `ridge.simulate`'s. `times` marks both events and
-    the tolerance. The products between the parts, of either sign, are not drawn.
+    Takes the frames of `ridge.trajectory` and `ridge.simulate` (drawn as circles), and `ridge.grokking_times`, whose
+    events and tolerance are marked. Products between the parts, which may be negative, are not drawn.
     """
     parts = {"initialization": (ORANGE, "dash"), "learned": (GREEN, "dashdot"), "never_learned": (PURPLE, "dot")}
     need(exact, "step", "train_loss", "test_loss", *(f"test_loss_{name}" for name in parts))
     if simulated is not None:
         need(simulated, "step", "train_loss", "test_loss", of="simulation")
     if times is not None and not hasattr(times, "overfitting"):
-        raise ConfigError(f"times must be what ridge.grokking_times returns; got {given(times)}.")
+        raise ConfigError(f"times must be the result of ridge.grokking_times; got {given(times)}.")
     shown = exact[exact["step"] > 0]
     figure = panels(["Loss", "Part of test loss"], height=290, legend_rows=2)
     for name in ("train", "test"):
@@ -73,10 +71,9 @@ def ridge_stages(
     for name, (colour, dash) in parts.items():
         part = shown[f"test_loss_{name}"]
         line(figure, shown["step"], part, name.replace("_", " "), 2, {"color": colour, "dash": dash})
+    lowest = max(1e-3 * float(shown["test_loss"].min()), 1e-18 * float(shown["test_loss"].max()))
     for row in (1, 2):
-        decades(
-            figure, row, lowest=max(1e-3 * float(shown["test_loss"].min()), 1e-18 * float(shown["test_loss"].max()))
-        )
+        decades(figure, row, lowest)
     log_x(figure)
     if times is not None:
         figure.add_hline(y=times.tolerance, line=GUIDE, row=1, col=1)
@@ -88,19 +85,18 @@ def ridge_stages(
 
 
 @declared.figure(
-    "frame",
-    title="Ridge regression beside a network",
+    "frame", title="Ridge regression beside a network",
     caption="Both fit their train set early and generalize long after. Of ridge regression every step is known "
     "exactly: the test loss waits until weight decay has removed the random start. In the network a circuit has to "
     "form as well.",
-)
+)  # fmt: skip
 def ridge_beside_network(
     exact: pd.DataFrame, history: pd.DataFrame, times: GrokkingTimes | None = None, phases: Phases | None = None
 ) -> go.Figure:
-    """Train and test loss of ridge regression, and of a network, over their steps; all axes are log.
+    """Draw train and test loss of ridge regression, and of a network, over their steps; all axes log.
 
-    `exact` is `ridge.trajectory`'s and `history` a run's. `times` (`ridge.grokking_times`) and `phases` mark where each
-    fits its train set and where it generalizes.
+    Takes the frame of `ridge.trajectory` and the history of a run. `times` (`ridge.grokking_times`) and `phases` mark
+    when each fits its train set and when it generalizes.
     """
     for frame, of in ((exact, "trajectory"), (history, "history")):
         need(frame, "step", "train_loss", "test_loss", of=of)
@@ -126,23 +122,22 @@ def ridge_beside_network(
 
 
 def _fits(fits: int | None = None, generalizes: int | None = None) -> str:
-    """Say what the dotted lines of a panel are."""
+    """Return the meaning of the dotted lines of a panel, for its title."""
     known = {"fits": fits, "generalizes": generalizes}
     told = ", ".join(f"{what} at {step:,}" for what, step in known.items() if step)
     return f" ({told})" if told else ""
 
 
 @declared.figure(
-    "frame",
-    title="The grokking delay of ridge regression",
+    "frame", title="The grokking delay of ridge regression",
     caption="Less weight decay and a larger start make the delay longer. Where it is white there is none.",
-)
+)  # fmt: skip
 def delay_map(delays: pd.DataFrame) -> go.Figure:
-    """The grokking delay, as a multiple of the steps to overfit, over weight decay and the scale of the initialization.
+    """Draw the grokking delay ÷ the steps to overfit, over weight decay and the scale of the initialization.
 
     Takes a row a setting: weight_decay and init_scale on a grid, and relative_delay, overfitting and generalization of
-    `ridge.grokking_times`. White is where grokking is gone (a delay of less than twice the steps to overfit); grey,
-    where the test loss never comes under the tolerance.
+    `ridge.grokking_times`. White cells do not grok (a delay of less than twice the steps to overfit); in grey cells the
+    test loss never comes under the tolerance.
     """
     import plotly.graph_objects as go
     from scipy.ndimage import distance_transform_edt
@@ -155,7 +150,7 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     settings = delays[["weight_decay", "init_scale"]]
     if settings.duplicated().any() or (settings <= 0).any(axis=None):
         raise ConfigError("this figure takes each weight_decay and init_scale above 0 once, since both axes are log.")
-    # Whoever generalizes without a delay that could be told, such as before it fits, does not grok.
+    # A setting that generalizes without a known delay, such as before it fits, does not grok.
     relative = pd.Series(real("the column relative_delay", delays["relative_delay"]), delays.index).fillna(0.0)
     relative = relative.where(delays["generalization"].notna())
     grid = delays.assign(shown=relative).pivot(index="init_scale", columns="weight_decay", values="shown")
@@ -198,21 +193,22 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
 
 
 @declared.figure(
-    "frame",
-    title="The delay against each setting",
+    "frame", title="The delay against each setting",
     caption="Both axes are logarithmic, so a power law is a straight line and its exponent the slope.",
-)
+)  # fmt: skip
 def delays(
     measured: Mapping[str, pd.DataFrame], exponents: Mapping[tuple[str, str], float], titles: Mapping[str, str]
 ) -> go.Figure:
-    """The grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
+    """Draw the grokking delay against each setting that was swept, and its fitted power law, a panel a setting.
 
-    measured    a frame a system, with `swept` (the setting's name), `value`, `delay` and, where runs are, `censored`:
-                the run had not generalized by its last step, so its delay is longer than this. Runs of one value are
-                drawn as their median, which is Kaplan and Meier's, with the range of those that generalized; △ marks
-                the others. Runs without a delay above 0 are left out: a warning counts them, and ▽ marks them
-    exponents   of each (system, setting); those that are there are drawn as a line
-    titles      setting → title of its axis
+    Runs of one value are drawn as their Kaplan-Meier median, with the range of those that generalized; △ marks the
+    others. Runs without a delay above 0 are left out: ▽ marks them, and a warning counts them.
+
+    Args:
+        measured: System → frame with `swept` (the setting's name), `value`, `delay` and optionally `censored`: the run
+            had not generalized by its last step, so its delay is longer than this.
+        exponents: (System, setting) → exponent of the line to draw.
+        titles: Setting → title of its axis.
     """
     titles, measured = frames(titles, "titles"), frames(measured, "measured")
     if not titles:
@@ -242,9 +238,7 @@ def delays(
             if len(waiting):
                 name = f"{system}: not by the last step"
                 dots(figure, waiting["value"], waiting["delay"], name, row, "triangle-up-open", colour, legend=row == 1)
-            middle = own.groupby("value")[["delay", "censored"]].apply(
-                lambda runs: curve_of(runs).median
-            ).dropna()  # fmt: skip
+            middle = own.groupby("value")[["delay", "censored"]].apply(lambda runs: curve_of(runs).median).dropna()
             seen = own[~own["censored"]].groupby("value")["delay"]
             bars = {"type": "data", "symmetric": False, "array": seen.max().reindex(middle.index) - middle,
                     "arrayminus": middle - seen.min().reindex(middle.index)}  # fmt: skip
@@ -252,8 +246,7 @@ def delays(
             if (slope := exponents.get((system, setting))) is not None and len(middle):
                 x = pd.Series([middle.index.min(), middle.index.max()], dtype=float)
                 anchor = np.exp((np.log(middle) - slope * np.log(middle.index.to_numpy())).mean())
-                style = look(index)
-                line(figure, x, anchor * x**slope, f"{system} fit", row, style, legend=False)
+                line(figure, x, anchor * x**slope, f"{system} fit", row, look(index), legend=False)
         decades(figure, row)
         log_x(figure, row)
     figure.update_layout(hovermode="closest")
@@ -263,7 +256,7 @@ def delays(
 def _without_delay(
     figure: go.Figure, values: pd.Series, system: str, setting: str, row: int, colour: str, others: int
 ) -> None:
-    """Mark runs at the bottom of a panel, name the mark once, and warn that they are in no mean."""
+    """Mark runs at the bottom of a panel, explain the mark once, and warn that the means leave them out."""
     at = sorted(set(values))
     warn(
         f"{len(values)} of {len(values) + others} runs of {system} have no delay along {setting} (at "
@@ -284,15 +277,14 @@ def _without_delay(
 
 
 @declared.figure(
-    "frame",
-    title="Steps to generalize against steps to overfit",
+    "frame", title="Steps to generalize against steps to overfit",
     caption="On the diagonal both come at once. A point far above it groks.",
-)
+)  # fmt: skip
 def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
-    """Steps to generalize against steps to overfit, a point a run, for systems of every kind; both axes log.
+    """Draw steps to generalize against steps to overfit, a point a run, for systems of every kind; both axes log.
 
-    Takes the columns system, overfitting and generalization. On the diagonal both come at once; the lines above it are
-    10, 100 and more times later.
+    Takes the columns system, overfitting and generalization. On the diagonal both come at once; on the lines above it
+    generalization comes 10, 100 and more times later.
     """
     import plotly.graph_objects as go
 
@@ -333,7 +325,7 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
 
 
 def _edges(centres: np.ndarray) -> np.ndarray:
-    """Borders half way between neighbours on a log axis, so that each cell is drawn around its value."""
+    """Return the borders of cells around these values, half way between two on a log axis."""
     logs = np.log(centres)
     if len(logs) < 2:
         return np.exp([logs[0] - 0.5, logs[0] + 0.5])

@@ -1,4 +1,4 @@
-"""Figures on the disk: HTML always, PDF and PNG where a browser can be had within a time limit."""
+"""Figures as files: HTML always; PDF, PNG and other images if a browser draws them within a time limit."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _INSTALL = "for PDF and PNG, pip install 'interp[export]' and install Chromium o
 
 
 class _NoImageError(Exception):
-    """Why there is no image, and what to do."""
+    """The reason why there is no image, and the remedy."""
 
 
 class _Browser:
-    """A process that draws figures in one browser; whatever hangs in it is killed at the time limit."""
+    """A process that draws figures in one browser, and is killed if a figure exceeds its time limit."""
 
     def __init__(self) -> None:
         self.broken: _NoImageError | None = None
@@ -48,7 +48,7 @@ class _Browser:
         self._answers: queue.Queue[bytes | str] = queue.Queue()
 
     def image(self, drawn: dict[str, Any], suffix: str, timeout: float) -> bytes:
-        """Return a figure, given as JSON, as the bytes of a file, or raise _NoImageError; after a failure, at once."""
+        """Return a figure, given as JSON, as the bytes of a file; after one _NoImageError raise it again at once."""
         if self.broken is not None:
             raise self.broken
         if find_spec("kaleido") is None:
@@ -58,7 +58,7 @@ class _Browser:
         try:
             process = self._process or self._start()
             assert process.stdin is not None
-            # Another thread writes, since a pipe that nobody reads would block.
+            # Writing to a pipe that is not read would block this thread.
             threading.Thread(target=_send, args=(process, request), daemon=True).start()
             answer = self._answers.get(timeout=timeout)
         except queue.Empty:
@@ -85,7 +85,7 @@ class _Browser:
         return self._process
 
     def close(self) -> None:
-        """End the process and, through the end of its input, the browser."""
+        """End the process, which ends its browser when its input ends."""
         if self._process is None or self._folder is None:
             return
         with contextlib.suppress(OSError):
@@ -101,7 +101,7 @@ class _Browser:
 
 
 def _send(process: subprocess.Popen[bytes], request: bytes) -> None:
-    with contextlib.suppress(OSError, ValueError):  # closed in the meantime
+    with contextlib.suppress(OSError, ValueError):  # the pipe was closed in the meantime
         assert process.stdin is not None
         process.stdin.write(request)
         process.stdin.flush()
@@ -111,9 +111,8 @@ def _receive(process: subprocess.Popen[bytes], answers: queue.Queue[bytes | str]
     assert process.stdout is not None
     while line := process.stdout.readline():
         head = json.loads(line)
-        answers.put(
-            process.stdout.read(head["size"]) if "size" in head else f"{head['error'].split('. ')[0]}; {_INSTALL}"
-        )
+        failed = "size" not in head
+        answers.put(f"{head['error'].split('. ')[0]}; {_INSTALL}" if failed else process.stdout.read(head["size"]))
     answers.put(f"the browser's process ended; {_INSTALL}")
 
 
@@ -124,7 +123,7 @@ _shared: _Browser | None = None
 def one_browser() -> Iterator[None]:
     """Share one browser among all figures saved in this context, ten times faster than one each.
 
-    It starts with the first figure. If it does not, every figure of the context is HTML only, after one time limit.
+    It starts with the first figure. If that fails, all figures of the context are HTML only, after one time limit.
     """
     global _shared
     if _shared is not None:
@@ -138,13 +137,13 @@ def one_browser() -> Iterator[None]:
         browser.close()
 
 
-# A figure as JSON, the files to draw it into, the seconds it may take, and what the files say of where they come from.
+# A figure as JSON, the files to draw it into, the seconds it may take, and the provenance that the files record.
 Image = tuple[dict[str, Any], list[Path], float, Provenance]
 
 
 @dataclass
 class _Gallery:
-    """A folder of figures that is being filled, and what is done with an image of them."""
+    """A folder that is being filled with figures, and the function that takes their images."""
 
     home: Path
     draw: Callable[[Image], object]
@@ -157,9 +156,9 @@ _gallery: _Gallery | None = None
 def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[dict[str, str]]:
     """Let all figures saved into a folder within this context share one plotly.min.js and one browser.
 
-    Images are drawn while the next figures are made, and are there when the context ends. An index.html beside them
-    shows all figures of the folder, with their titles and captions. Give a dict to fill with what is missing: the name
-    of a figure, and a sentence that says why, which the index shows too.
+    Images are drawn while the next figures are made, and exist when the context ends. An index.html beside them shows
+    all figures of the folder, with their titles and captions. The context gives a dict to fill with missing figures:
+    name → a sentence that says why, which the index shows too.
     """
     global _gallery
     home, before = Path(folder), _gallery
@@ -175,7 +174,7 @@ def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[d
             except BaseException:
                 thread.shutdown(wait=False, cancel_futures=True)
                 assert _shared is not None
-                _shared.close()  # which ends the image that is being drawn
+                _shared.close()  # ends the image that is being drawn
                 raise
     finally:
         _gallery = before
@@ -186,7 +185,7 @@ def gallery(folder: str | os.PathLike[str], progress: bool = True) -> Iterator[d
 def images_left(folder: str | os.PathLike[str]) -> Iterator[list[Image]]:
     """Leave the images of figures saved into a folder within this context to the `gallery` of another process.
 
-    Give the list that they are put on, with which that process calls `draw_images`.
+    The context gives the list of these images; that process passes it to `draw_images`.
     """
     global _gallery
     before, images = _gallery, list[Image]()
@@ -198,14 +197,13 @@ def images_left(folder: str | os.PathLike[str]) -> Iterator[list[Image]]:
 
 
 def draw_images(images: Iterable[Image]) -> None:
-    """Draw within a `gallery` the images that another process left."""
+    """Draw, within a `gallery`, the images that another process left."""
     assert _gallery is not None
     for image in images:
         _gallery.draw(image)
 
 
 def _wait(images: list[Future[tuple[list[Path], str | None]]], progress: bool) -> None:
-    """Wait for images, and warn of those that could not be drawn."""
     with progress_bar("save", "images", len(images), show=progress and bool(images)) as bar:
         for done, image in enumerate(images, 1):
             if (why := image.result()[1]) is not None:
@@ -224,19 +222,23 @@ def save(
 ) -> list[Path]:
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
-    The page needs no network: it holds plotly.js (4.8 MB). Within a `gallery` of this folder it shares one with the
-    others, and the images that are returned are there when the gallery ends, if they can be drawn.
+    The page needs no network, since it holds plotly.js (4.8 MB). Within a `gallery` of this folder all pages share one,
+    and the returned images exist when the gallery ends, if they can be drawn. Images need kaleido and Chrome or
+    Chromium. Without them, or if a browser does not answer in time, the HTML is still written, and a warning says what
+    is missing and what to do. Each file records in its metadata the command that made it, the commit of interp, the
+    versions of interp and torch, and `made_from` with its SHA-256.
 
-    folder      made if it does not exist
-    formats     beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none
-    timeout     seconds that a browser may take to start and to draw one figure
-    made_from   what the figure is drawn from: a Run, a Sweep, a Checkpoint, the path of one, or a list of these
+    Args:
+        figure: A plotly Figure.
+        folder: The folder, made if it does not exist.
+        name: The name of the files, without folder and ending.
+        formats: Formats beside HTML: "pdf", "png", "svg", "jpg" or "webp", one or several; () for none.
+        timeout: Seconds that a browser may take to start and to draw one figure.
+        made_from: The source of the figure: a Run, a Sweep, a Checkpoint, the path of one, or a list of these;
+            `interp.figures` and `python -m analyses` give it. Without it the files call it "unknown".
 
-    Each file carries in its metadata the command that made it, the commit of interp, the versions of interp and torch,
-    and `made_from` with its SHA-256 (`interp.figures` and `python -m analyses` give it; else the input is "unknown").
-    Static formats need kaleido and a Chrome or Chromium. Without them, and when a browser does not answer in time, the
-    HTML is still written, and a warning says what is missing and what to do.
-    Raises ConfigError for a figure that is not plotly's, a folder that is a file, or another format.
+    Raises:
+        ConfigError: For a figure that is not plotly's, a folder that is a file, or another format.
     """
     import plotly.graph_objects as go
 
@@ -278,7 +280,7 @@ def save(
 def _write_images(
     drawn: dict[str, Any], files: list[Path], timeout: float, made: Provenance
 ) -> tuple[list[Path], str | None]:
-    """Draw a figure into files; return those written and, where not all of them could be, a sentence that says so."""
+    """Draw a figure into files; return those written and, if one is lacking, a sentence that says why."""
     browser, written = _shared or _Browser(), list[Path]()
     try:
         for file in files:

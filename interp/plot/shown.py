@@ -1,4 +1,4 @@
-"""Shown: what a figure may ask for of a run, a model, a log or a sweep; each part is fetched once."""
+"""Shown: the data that figures draw of a run, a model, a log or a sweep, each fetched once when first needed."""
 
 from __future__ import annotations
 
@@ -36,30 +36,29 @@ _FURTHER = (
 
 
 class Shown:
-    """What figures are drawn from; each part is fetched when a figure first asks for it, once.
+    """The source of figures; each part is fetched once, when a figure first needs it.
 
-    run, history, trajectory, phases   of a run; `over_training` gives further measures over training
-    graduation, weight_products        of a run too: when each pair graduates, and what the path of its weights is of
-    subject, measures                  of a model: one checkpoint, or the last of a run (`interp.Subject`)
-    losses_around                      of a model too, if it is a checkpoint: the losses near its weights
-    table                              of a sweep
-    What is not there raises ConfigError or Missing with the reason.
+    A part that this source lacks raises ConfigError or Missing with the reason. A pair graduates at the step from which
+    on it is answered right.
+
+    Attributes:
+        run, history, trajectory, phases: Of a run; `over_training` gives further measures over training.
+        graduation, further, weight_products: Of a run.
+        model, subject, measures: Of a model, that is, one checkpoint, or the last of a run (`interp.Subject`).
+        losses_around: The losses near the weights of a model, if it is a checkpoint.
+        table, varied: Of a sweep.
     """
 
     def __init__(
-        self,
-        run: Run | None = None,
-        model: Checkpoint | Model | None = None,
-        log: pd.DataFrame | None = None,
-        sweep: Sweep | None = None,
-        whole: bool = True,
-    ) -> None:
-        """Show a run, a model, a log or a sweep; with `whole` false, of the run of a model that model alone."""
+        self, run: Run | None = None, model: Checkpoint | Model | None = None, log: pd.DataFrame | None = None,
+        sweep: Sweep | None = None, whole: bool = True,
+    ) -> None:  # fmt: skip
+        """Show a run, a model, a log or a sweep; `whole` false shows one model of a run without the run."""
         self._run, self._model, self._log, self._sweep, self._whole = run, model, log, sweep, whole
 
     @property
     def origin(self) -> Any:
-        """What it was opened from."""
+        """The sweep, log, model or run that it was opened from."""
         there = [self._sweep, self._log, None if "run" in self.kinds else self._model, self._run]
         return next(one for one in there if one is not None)
 
@@ -73,9 +72,9 @@ class Shown:
         return ("run", "model") if self._whole else ("model",)
 
     def doubts_of_source(self) -> tuple[str, ...]:
-        """Return what speaks against the task and split of the run or the model that it was opened from.
+        """Return doubts about the task and split of its run or model, and warn of those not given when it was opened.
 
-        Nothing is said of a network that diverged. A warning is given of what was not said when it was opened.
+        A network that diverged has none.
         """
         with contextlib.suppress(CheckpointError):
             if self.kinds == ("model",):
@@ -91,7 +90,7 @@ class Shown:
         if self._log is not None:
             raise Missing("it needs checkpoints, and a log of losses has none")
         if self._run is None:
-            raise Missing("it is drawn over training, and this is a single model; give it a Run")
+            raise Missing("it needs a run over its training, and this is a single model; give a Run")
         return self._run
 
     @cached_property
@@ -107,12 +106,11 @@ class Shown:
         return phases(self.run if self._log is None else self._log)
 
     def over_training(self, *measures: str, arrays: Sequence[str] = ()) -> pd.DataFrame:
-        """Return a trajectory of these measures and arrays."""
         return trajectory(self.run, measures=measures, arrays=arrays)
 
     @cached_property
     def graduation(self) -> Graduation:
-        """From which step on each pair is answered right."""
+        """The step from which on each pair is answered right."""
         return graduation(self.over_training(arrays=["answered"]))
 
     @cached_property
@@ -124,7 +122,7 @@ class Shown:
 
     @cached_property
     def weight_products(self) -> tuple[Int[np.ndarray, " checkpoint"], dict[str, Tensor]]:
-        """The steps of a run, and `measures.weights.inner_products` of its checkpoints."""
+        """The steps of a run, and the `measures.weights.inner_products` of its checkpoints."""
         states: dict[int, dict[str, Tensor]] = {}
         for step in self.run.steps:
             try:
@@ -160,7 +158,7 @@ class Shown:
 
     @property
     def key_frequencies(self) -> tuple[int, ...]:
-        """The key frequencies that the measures have; Missing with their reason where there are none to be had."""
+        """The measured key frequencies; raises Missing with the reason if they are not known."""
         return self.measured("key_frequencies")
 
     def measured(self, name: str) -> Any:
@@ -180,19 +178,19 @@ class Shown:
 
     @cached_property
     def varied(self) -> list[str]:
-        """The settings of a sweep that are numbers and were varied, but for seeds."""
+        """The settings that the sweep varied and that are numbers, without seeds."""
         columns = {name: self.table[name].dropna() for name in varied(self.table) if not name.endswith("seed")}
         return [name for name, one in columns.items() if one.map(lambda value: isinstance(value, int | float)).all()]
 
     def varied_at(self, index: int) -> str:
-        """Return one of the settings that were varied; Missing where there are not so many."""
+        """Return one of the `varied` settings; raise Missing if there are fewer."""
         if index >= len(self.varied):
             many = "two settings" if index else "a setting"
             raise Missing(f"it needs {many} that the sweep varied and that are numbers; it varied {len(self.varied)}")
         return self.varied[index]
 
     def about(self, of: str) -> str:
-        """Say in a line what is drawn: task, p, network, seed, split, and of a model its step."""
+        """Return the source in one line: task, p, network, seed, split, and the step of a model."""
         if self._sweep is not None:
             return f"{len(self.table)} runs"
         if self._log is not None:
@@ -204,7 +202,7 @@ class Shown:
 
 
 def _network(source: Run | Checkpoint | Model) -> list[str]:
-    """Return the name of a network that is not the usual one."""
+    """Return the name of a network, but for the default one."""
     if isinstance(source, Model):
         network: Measurable = source
     else:
@@ -228,7 +226,7 @@ def _split(source: Run | Checkpoint | Model, run: Run | None) -> list[str]:
 
 
 def shown(source: Any, of: str = "run", name: str = "this figure") -> Shown:
-    """Open what is drawn: a Run, Checkpoint, interp.Model, Sweep, or the path of one; ConfigError for anything else."""
+    """Open a Run, Checkpoint, interp.Model, Sweep, or the path of one; ConfigError for anything else."""
     if isinstance(source, Shown):
         return source
     if of == "sweep":

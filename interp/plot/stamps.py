@@ -1,4 +1,4 @@
-"""Where an image comes from, written into its file: metadata that changes no pixel and no time of day."""
+"""The provenance of an image in its file, as metadata that changes no pixel and holds no time of day."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from interp.utils.provenance import Provenance
 def stamped(image: bytes, kind: str, made: Provenance) -> bytes:
     """Return a PNG, PDF, SVG, JPEG or WebP file with its provenance.
 
-    PNG has it as text chunks, PDF as its document information, SVG as <metadata>, JPEG as a comment, WebP as XMP. What
-    plotly and Chromium draw anew each time, the ids of an SVG and the date of a PDF, is made the same each time.
+    PNG has it as text chunks, PDF as its document information, SVG as <metadata>, JPEG as a comment, WebP as XMP. The
+    ids of an SVG and the date of a PDF, which plotly and Chromium vary, are made constant.
     """
     return {"png": _png, "pdf": _pdf, "svg": _svg, "jpg": _jpeg, "webp": _webp}[kind](image, made)
 
@@ -58,14 +58,14 @@ def _svg(image: bytes, made: Provenance) -> bytes:
 
 
 def _jpeg(image: bytes, made: Provenance) -> bytes:
-    """Put a comment after the JFIF header, which has to be the first segment."""
+    """Put a comment after the JFIF header, which must be the first segment."""
     head = 4 + int.from_bytes(image[4:6])
     said = made.sentence().encode()[:65_000]
     return image[:head] + b"\xff\xfe" + struct.pack(">H", len(said) + 2) + said + image[head:]
 
 
 def _webp(image: bytes, made: Provenance) -> bytes:
-    """Append an XMP chunk, and say so in the header of the extended format, which Chromium writes."""
+    """Append an XMP chunk, and set its flag in the header of the extended format, which Chromium writes."""
     if image[12:16] != b"VP8X":
         return image
     said = (

@@ -35,22 +35,19 @@ _WAITING = "not by the last step"
 
 
 @declared.figure(
-    "sweep",
-    title="A result of every run against a setting",
+    "sweep", title="A result of every run against a setting",
     caption="A point a run; the line joins the medians. △ had not generalized by its last step.",
-    data=lambda of: {
-        "table": of.table, "x": of.varied_at(0), "color": of.varied[1] if len(of.varied) > 1 else None,
-    },
+    data=lambda of: {"table": of.table, "x": of.varied_at(0), "color": of.varied[1] if len(of.varied) > 1 else None},
 )  # fmt: skip
 def sweep(
     table: pd.DataFrame, x: str = "weight_decay", y: str = "grokking_delay", color: str | None = None
 ) -> go.Figure:
-    """A result of every run of a sweep against a setting: a point a run, and a line through their medians.
+    """Draw a result of every run of a sweep against a setting: a point a run, and a line through their medians.
 
-    `table` is that of `interp.load_sweep`; `x`, `y` and `color` are its columns. Axes are log where the values are
-    above 0 and span a factor of five. Of "grokking_delay", "generalized" and "cleanup_end", a run of which only a bound
-    is known (it had not generalized by its last step, or its test loss had not settled) is drawn as △ at that bound,
-    and the medians are those of Kaplan and Meier, which count it as later.
+    `table` is that of `interp.load_sweep`; `x`, `y` and `color` are its columns. An axis is log if its values are above
+    0 and span a factor of five. For "grokking_delay", "generalized" and "cleanup_end", a run with only a lower bound
+    (it had not generalized by its last step, or its test loss had not settled) is drawn as △ at that bound, and medians
+    are those of Kaplan and Meier, which count it as later.
     """
     _need(table, x, *([] if color is None else [color]))
     _need_numbers(table, x, y)
@@ -79,14 +76,11 @@ def sweep(
                     ),
                     row=1, col=1,
                 )  # fmt: skip
-        middle = {
-            value: float(of["delay"].median()) if found is None else curve_of(of).median
-            for value, of in own.groupby(x)
-        }  # fmt: skip
+        groups_at = own.groupby(x)
+        middle = {at: float(of["delay"].median()) if found is None else curve_of(of).median for at, of in groups_at}
         points = pd.Series(middle, dtype=float).dropna().sort_index()
         if len(points):
-            style = look(index)
-            line(figure, points.index.to_series(), points, name or "median", 1, style)
+            line(figure, points.index.to_series(), points, name or "median", 1, look(index))
     if waiting:
         figure.add_trace(
             go.Scatter(
@@ -97,24 +91,22 @@ def sweep(
         )  # fmt: skip
     _scale(figure, runs[x].astype(float), "x")
     _scale(figure, runs["delay"], "y")
-    figure.update_layout(hovermode="closest")
-    figure.update_layout(title_text=_against(y, x))
+    figure.update_layout(hovermode="closest", title_text=_against(y, x))
     if color is not None:
         _legend_title(figure, color)
     return figure
 
 
 @declared.figure(
-    "sweep",
-    title="A result over two settings",
+    "sweep", title="A result over two settings",
     caption="The median of the runs of each pair of values. Grey cells say how many generalized.",
     data=lambda of: {"table": of.table, "x": of.varied_at(0), "y": of.varied_at(1)},
-)
+)  # fmt: skip
 def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") -> go.Figure:
-    """The median result of the runs of a sweep over two settings, as a heat map.
+    """Draw the median result of the runs of a sweep over two settings, as a heat map.
 
-    Of "grokking_delay", "generalized" and "cleanup_end" the medians are those of Kaplan and Meier. Where only a bound
-    is known of more than half of the runs of a cell, it is grey, and says of how many more is known.
+    For "grokking_delay", "generalized" and "cleanup_end" the medians are those of Kaplan and Meier. If more than half
+    of the runs of a cell have only a lower bound, it is grey, and counts the others.
     """
     _need(table, x, y)
     _need_numbers(table, x, y, z)
@@ -160,18 +152,17 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
 
 
 @declared.figure(
-    "sweep",
-    title="What each setting does to the delay",
+    "sweep", title="What each setting does to the delay",
     caption="Each panel moves one setting from the baseline of the sweep, whose runs are the grey band. Points under "
     "the band generalize sooner, points above it later, △ not by the last step.",
     data=lambda of: {"table": of.table},
-)
+)  # fmt: skip
 def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
-    """The delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
+    """Draw the delay of every run against each setting that a sweep moved from its baseline, a panel a setting.
 
-    `table` is that of `interp.load_sweep`; `comparisons.moved` says which runs are of the baseline: their delays are
-    the grey band, their median the grey line, in every panel. A line joins the medians of Kaplan and Meier; △ is a
-    run that had not generalized by its last step. A value under which no run memorized has no points.
+    `table` is that of `interp.load_sweep`. In every panel the grey band holds the delays of the runs of the baseline
+    (see `comparisons.moved`), and the grey line is their median. A line joins Kaplan-Meier medians; △ is a run that had
+    not generalized by its last step. A value with which no run memorized has no points.
     """
     _need(table, "memorized", "generalized", "last_step")
     runs = with_delays(moved(table))
@@ -210,10 +201,7 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
                 **place,
             )  # fmt: skip
         of_each = {said: own[own["setting"] == said] for said in values}
-        medians = [
-            curve_of(of).median
-            if len(of) else np.nan for of in of_each.values()
-        ]  # fmt: skip
+        medians = [curve_of(of).median if len(of) else np.nan for of in of_each.values()]
         figure.add_trace(
             go.Scatter(
                 x=[labels[said] for said in values], y=medians, mode="lines+markers", showlegend=False,
@@ -240,12 +228,11 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
 
 
 def _named(settings: str) -> str:
-    """Return the settings that were moved together as a title."""
     return settings.replace("network.", "").replace("+", " + ")
 
 
 def _value(setting: str) -> str:
-    """Return the value in "name=value"; of a setting that is left at none, what that means."""
+    """Return the value in "name=value", or the meaning of an empty one."""
     name, _, value = setting.partition("=")
     return value or UNSET.get(name, "default")
 
@@ -255,17 +242,16 @@ def _short(word: str, wide: int) -> str:
 
 
 @declared.figure(
-    "sweep",
-    title="Runs that have not generalized yet",
+    "sweep", title="Runs that have not generalized yet",
     caption="A curve that falls early generalizes early. One that stays up holds runs that had not generalized when "
     "they ended.",
     data=lambda of: {"table": of.table, "by": of.varied_at(0)},
-)
+)  # fmt: skip
 def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
-    """The share of runs that have not generalized against the steps since they memorized, a curve for each setting.
+    """Draw the share of runs that have not generalized against the steps since they memorized, a curve a setting.
 
-    The curves are those of Kaplan and Meier, with their 95 % intervals: a run that had not generalized by its last step
-    counts for as long as it was watched.
+    These are Kaplan-Meier curves with their 95 % intervals: a run that had not generalized by its last step counts for
+    as long as it was watched.
     """
     _need(table, *([] if by is None else [by]))
     runs = waits(table)
@@ -281,8 +267,7 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     rows = _legend_rows(labels.values(), by)
     figure = panels(["Not yet generalized"], height=420, x_title="Steps since memorized", legend_rows=rows)
     for index, (name, own) in enumerate(groups):
-        curve = curve_of(own)
-        curve = _prolonged(curve, float(own["delay"].max()))
+        curve = _prolonged(curve_of(own), float(own["delay"].max()))
         colour = KEYS[index % _MOST]
         figure.add_trace(
             go.Scatter(
@@ -306,12 +291,13 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
 
 
 @declared.figure(
-    "frame", title="Test accuracy over training, by setting", caption="Thin lines are runs, thick ones their medians."
-)
+    "frame", title="Test accuracy over training, by setting",
+    caption="Thin lines are runs, thick ones their medians.",
+)  # fmt: skip
 def accuracies_by_setting(histories: pd.DataFrame, table: pd.DataFrame, by: str = "weight_decay") -> go.Figure:
-    """Test accuracy over training, thin for each run and thick for their medians, a colour for each setting.
+    """Draw test accuracy over training, thin for each run and thick for medians, a colour for each setting.
 
-    `histories` is `Sweep.histories()`, `table` the sweep's.
+    Takes the frame of `Sweep.histories()` and the table of the sweep.
     """
     _need(table, by)
     for name in ("run", "step", "test_accuracy"):
@@ -350,24 +336,21 @@ def _need_numbers(table: pd.DataFrame, *names: str) -> None:
 
 
 def _groups(runs: pd.DataFrame, by: str | None) -> list[tuple[str, pd.DataFrame]]:
-    """Return the runs of each value of a setting, under its name; all together under "" without a setting."""
+    """Return the runs of each value of a setting under its name, or all runs under "" without a setting."""
     if by is None:
         return [("", runs)]
     missing = runs[by].isna()
-    found = [
-        (f"{value:g}" if isinstance(value, float) else str(value), own) for value, own in runs[~missing].groupby(by)
-    ]
-    if missing.any():  # a setting that is left at none
+    known = runs[~missing].groupby(by)
+    found = [(f"{value:g}" if isinstance(value, float) else str(value), own) for value, own in known]
+    if missing.any():  # the setting is None
         found.append((UNSET.get(by, "default"), runs[missing]))
     if len(found) > 2 * _MOST:
-        raise ConfigError(
-            f"A figure tells at most {2 * _MOST} values of {by} apart; got {len(found)}. Choose some of them."
-        )
+        raise ConfigError(f"A figure shows at most {2 * _MOST} values of {by}; got {len(found)}. Choose some of them.")
     return found
 
 
 def _legend_rows(names: Iterable[str], title: str | None) -> int:
-    """Return how many rows a legend of these names takes above a figure: each has a line beside it."""
+    """Return how many rows a legend of these names takes above a figure."""
     return -(-sum(len(name) + 9 for name in names) // 50) + (title is not None)
 
 
@@ -376,7 +359,7 @@ def _legend_title(figure: go.Figure, by: str) -> None:
 
 
 def _against(y: str, *x: str) -> str:
-    """Return the title of a figure: a result, and the settings that it is drawn against, without units."""
+    """Return the title of a figure of a result against settings, without units."""
     result, *settings = (TITLES.get(name, name).partition(" (")[0] for name in (y, *x))
     return f"{result} by {' and '.join(name[:1].lower() + name[1:] for name in settings)}"
 
@@ -394,7 +377,7 @@ def _scale(figure: go.Figure, values: pd.Series, axis: str) -> None:
 
 
 def _ticks(figure: go.Figure, values: pd.Series) -> None:
-    """Put a tick on a log axis at each value that was run, named where its name has room."""
+    """Put a tick on a log axis at each value that was run, with its name if there is room."""
     run = sorted(set(values.tolist()))
     if len(run) > 12:
         return
@@ -410,7 +393,7 @@ def _ticks(figure: go.Figure, values: pd.Series) -> None:
 
 
 def _prolonged(curve: Curve, last: float) -> Curve:
-    """Return a curve drawn on to the end of the longest run."""
+    """Return a curve extended to the end of the longest run."""
     if last <= curve.steps[-1]:
         return curve
     return Curve(np.r_[curve.steps, last], *(np.r_[one, one[-1]] for one in (curve.share, curve.low, curve.high)))

@@ -1,1 +1,1 @@
-"""The page of a run: what it shows (`content`), in words (`words`), packed for a browser (`packing`)."""
+"""Interactive pages of runs, sweeps and related systems, and animations; `packing` makes a page for a browser."""

@@ -1,4 +1,4 @@
-"""animate(): the numbers of an embedding going onto their circles over training, as a GIF."""
+"""animate() writes a GIF of the numbers of an embedding moving onto their circles over training."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ _LARGEST_WIDTH = 1_440
 
 @dataclass(frozen=True)
 class Animation:
-    """The file that `animate` wrote, and what it shows.
+    """The file that `animate` wrote, and its content.
 
-    path         the GIF
-    steps        the step of each frame
-    checkpoints  the number of checkpoints that could have been frames
-    frequencies  the frequency of each panel
-    doubts       what speaks against the task or the split of the run, as in its trajectory
+    Attributes:
+        path: The GIF.
+        steps: The step of each frame.
+        checkpoints: The number of checkpoints of the run.
+        frequencies: The frequency of each panel.
+        doubts: Doubts about the task or the split of the run, as in its trajectory.
     """
 
     path: Path
@@ -68,20 +69,22 @@ def animate(
 
     Each number n stands at the projection of its embedding W_E[n] on two directions, those of cos(2πkn/p) and
     sin(2πkn/p) in W_E (`interp.measures.embedding.circle_directions`). The directions are those of the checkpoint that
-    names the key frequencies, and one scale holds for all panels and frames: so what is drawn moves because the
-    embedding does. Its colour is that of k·n mod p in a cyclic palette. Beneath are the losses as they were recorded
-    (of the checkpoints, where they were not) with the phases shaded.
+    names the key frequencies, and all panels and frames share one scale, so only the embedding moves the points. The
+    colour of n is that of k·n mod p in a cyclic palette. Beneath are the recorded losses (else those of the
+    checkpoints) with the phases shaded. The file is written whole, or not at all.
 
-    run          a Run, or the path of one, with two checkpoints or more
-    path         the file to write; it must end in .gif
-    frequencies  up to six to draw; by default the key frequencies, and of more than six those with the largest norm in
-                 W_E. A run that has none shows the six largest, and says so
-    steps        the checkpoints to draw; by default all, and of more than 90 just 90, as the picture says
-    fps          frames a second, from 1 to 50, kept in hundredths of a second; the last frame stands two seconds
-    width        in pixels, 360 to 1,440; letters grow with it
+    Args:
+        run: A Run, or the path of one, with two checkpoints or more.
+        path: The file to write, which must end in .gif.
+        frequencies: Up to six to draw; by default the key frequencies, at most the six with the largest norm in W_E. A
+            run without key frequencies shows the six largest, with a note.
+        steps: The checkpoints to draw; by default all, or 90 of them with a note.
+        fps: Frames a second, from 1 to 50, kept in hundredths of a second; the last frame stands two seconds.
+        width: In pixels, 360 to 1,440; letters grow with it.
 
-    The file is written whole, or not at all. Raises ConfigError for arguments that do not fit, a network without an
-    embedding and p = 2; CheckpointError for what is no run or has fewer than two checkpoints that can be read.
+    Raises:
+        ConfigError: For arguments that do not fit, a network without an embedding, and p = 2.
+        CheckpointError: For a source that is not a run, or has fewer than two checkpoints that can be read.
     """
     file = _checked_file(path)
     milliseconds = 10 * round(100 / number("fps", fps, least=1, most=50))
@@ -131,7 +134,7 @@ def _too_few(run: Run, n: int) -> CheckpointError:
 
 
 def thinned(steps: Sequence[int], most: int = MOST_FRAMES) -> list[int]:
-    """Return at most so many of these steps, as evenly as their number allows, the first and the last among them."""
+    """Return at most `most` of these steps, evenly chosen, with the first and the last."""
     if len(steps) <= most:
         return list(steps)
     return [steps[at] for at in np.linspace(0, len(steps) - 1, most).round().astype(int)]
@@ -143,14 +146,14 @@ def thinned(steps: Sequence[int], most: int = MOST_FRAMES) -> list[int]:
 def _content(
     run: Run, frequencies: Iterable[int] | None, steps: Sequence[int] | None, progress: bool
 ) -> tuple[Circles, tuple[str, ...]]:
-    """Return what the frames show, and the doubts about the task and split of the run."""
+    """Return the content of the frames, and the doubts about the task and split of the run."""
     asked = None if frequencies is None else _checked_frequencies(run, frequencies)
     key = None if run.task.why_no_fourier else key_checkpoint(run)
     final = run.last_readable() if key is None else run.at(key.step)
     embedding = _embedding(final)
     shown, notes, doubts = (asked, [], []) if asked else shown_frequencies(embedding, key)
     frames = records(run, progress)
-    measured = frames[-1]  # the trajectory, which left out what cannot be read
+    measured = frames[-1]  # the trajectory, without checkpoints that cannot be read
     readable = sorted(set(run.steps) & set(measured["step"]))
     drawn = thinned(readable) if steps is None else [step for step in steps if step in readable]
     if len(drawn) < 2:
@@ -159,17 +162,11 @@ def _content(
     of_all = f"All {len(drawn)}" if len(drawn) == len(run.steps) else f"{len(drawn)} of {len(run.steps)}"
     first_note = f"The embedding on its cosine and sine directions of step {final.step:,}; n = 0 is ringed."
     found = tuple(measured.attrs.get("doubts", ()))
-    circles = Circles(
-        steps=drawn,
-        frequencies=shown,
-        points=np.stack([_points(_embedding(run.at(step)), directions) for step in drawn]),
-        losses=_losses(frames),
-        phases=read_phases(frames),
-        title=_title(run),
-        notes=[f"{first_note} {of_all} checkpoints are drawn.", *notes],
-        doubts=[*doubts, *found],
-    )
-    return circles, found
+    points = np.stack([_points(_embedding(run.at(step)), directions) for step in drawn])
+    notes = [f"{first_note} {of_all} checkpoints are drawn.", *notes]
+    return Circles(
+        drawn, shown, points, _losses(frames), read_phases(frames), _title(run), notes, [*doubts, *found]
+    ), found  # fmt: skip
 
 
 def _checked_frequencies(run: Run, frequencies: Iterable[int]) -> list[int]:
@@ -222,5 +219,5 @@ def _curve(frame: pd.DataFrame, column: str) -> Curve:
 
 
 def _title(run: Run) -> str:
-    """Say what the run is, in the letters that Pillow's own font has."""
+    """Return the title of a run in letters that Pillow's own font has."""
     return Shown(run=run).about("run").translate({ord("−"): "-", ord("²"): "^2"})

@@ -1,4 +1,4 @@
-"""What the page of a run shows: its curves, and at each checkpoint what its plots are drawn from."""
+"""The content of the page of a run: its curves, and the arrays of its plots at each checkpoint."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from interp.utils.threads import keeping_threads
 from interp.utils.torch_state import computing
 
 MOST_STEPS = 200  # positions of the slider
-MOST_MAPS = 40  # checkpoints of which maps are kept
+MOST_MAPS = 40  # checkpoints with maps
 _MOST_ROWS = 2_000  # of the history
 _NEURONS = 6
 _LEAST_LOSS = 1e-9  # nats; colours are of the logarithm
@@ -56,7 +56,7 @@ CURVES = (
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """The columns of the history, of which long ones are thinned, and of the trajectory, each with its steps."""
+    """The columns of the history, thinned if it is long, and of the trajectory, each with its steps."""
 
     recorded: dict[str, Sequence[float]]
     rows: int  # of the whole history
@@ -65,21 +65,21 @@ class Curves:
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """What the page of a run shows; the script of the page reads the fields by their names (page/run.js).
+    """The content of the page of a run; the script of the page reads the fields by their names (page/run.js).
 
-    A position is one of the slider, which has `steps`; maps are kept of `map_steps` alone.
+    A position is one of the slider's, which has `steps`; only the checkpoints of `map_steps` have maps.
     """
 
     title: str
     about: str  # task, network, seed and split
     network: str  # its sizes, and how it was trained
-    words: list[tuple[str, str]]  # each with what it means
+    words: list[tuple[str, str]]  # each with its meaning
     p: int
     summary: list[str]
-    doubts: list[str]  # and what was left out
+    doubts: list[str]  # and omissions
     doubts_of_task: list[str]  # those of task and split, which are among `doubts`
     steps: list[int]
-    checkpoints: int  # that can be read
+    checkpoints: int  # those that can be read
     of_map: list[int]  # the last map up to each position
     map_steps: list[int]
     curves: Curves
@@ -95,24 +95,21 @@ class Content:
     key_step: int
     train: list[int]  # 1 for a train pair; empty if the split is unknown
     form: ByNumber | None  # of a network whose neurons the page computes
-    missing: dict[str, str]  # why a part is not there
+    missing: dict[str, str]  # part → why it is missing
 
     def data(self) -> dict[str, Any]:
         """Return the data of the page for `packing.page`, under the names that its script reads."""
-        found: dict[str, Any] = {}
-        for name, value in vars(self).items():
-            if name != "form":
-                found[name] = value
-            elif self.form is not None:
-                found["activation"] = self.form.activation
-                found["attention_coefficient"] = self.form.attention_coefficient
-        return {"kind": "run", **found, "curves": vars(self.curves)}
+        found = {"kind": "run", **vars(self), "curves": vars(self.curves)}
+        form = found.pop("form")
+        if form is not None:
+            found |= {"activation": form.activation, "attention_coefficient": form.attention_coefficient}
+        return found
 
 
 @computing()
 @keeping_threads
 def content_of(run: Run, progress: bool = True) -> Content:
-    """Return what the page of a run shows; CheckpointError where no checkpoint can be read."""
+    """Return the content of the page of a run; CheckpointError if no checkpoint can be read."""
     frames = records(run, progress)
     measured = frames[-1]
     found = read_phases(frames)
@@ -140,39 +137,24 @@ def content_of(run: Run, progress: bool = True) -> Content:
     if len(steps) < len(readable):
         doubts.append(f"The slider has {len(steps)} of the {len(readable)} checkpoints.")
     return Content(
-        title=printable(Path(run.path).name or run.path),
-        about=shown.about("run"),
-        network=settings_in_words(run),
-        words=words_of(run, found),
-        p=run.task.p,
-        summary=summary_of(run, found, measured, key),
-        doubts=doubts,
-        doubts_of_task=of_task,
-        steps=steps,
-        checkpoints=len(readable),
+        title=printable(Path(run.path).name or run.path), about=shown.about("run"), network=settings_in_words(run),
+        words=words_of(run, found), p=run.task.p, summary=summary_of(run, found, measured, key), doubts=doubts,
+        doubts_of_task=of_task, steps=steps, checkpoints=len(readable),
         of_map=[int(np.searchsorted(with_maps, step, side="right")) - 1 for step in steps],
-        map_steps=with_maps,
-        curves=_curves(frames),
-        phases=[list(span) for span in found.spans()],
+        map_steps=with_maps, curves=_curves(frames), phases=[list(span) for span in found.spans()],
         cos_coefficients=_of_frequencies(measured, steps, "cos_coefficient_"),
         arrays=_over_training(shown, each, steps) | parts.packed(each, maps),
-        keys=parts.keys,
-        circles=parts.circles,
-        circle_notes=parts.circle_notes,
-        neurons=parts.neurons,
-        heads=parts.heads,
-        sign=run.task.sign or 0,
-        key_step=parts.key_step,
+        keys=parts.keys, circles=parts.circles, circle_notes=parts.circle_notes, neurons=parts.neurons,
+        heads=parts.heads, sign=run.task.sign or 0, key_step=parts.key_step,
         train=[] if run.train_mask is None else run.train_mask.flatten().int().tolist(),
-        form=parts.form,
-        missing=parts.missing,
-    )
+        form=parts.form, missing=parts.missing,
+    )  # fmt: skip
 
 
 class _Parts:
-    """What each checkpoint gives, and how it is packed. `missing` has the reason of each part that is not there.
+    """Computes and packs the arrays of each checkpoint. `missing` has the reason for each missing part.
 
-    What the last checkpoint of the run cannot give is missing; what another one cannot is NaN there.
+    A part that the last checkpoint lacks is missing; a part that another one lacks is NaN there.
     """
 
     def __init__(self, run: Run, key: KeyCheckpoint | None, last: int) -> None:
@@ -198,7 +180,7 @@ class _Parts:
         self.form = network.by_number(run.at(last).weights, run.task.p)
 
     def _try(self, name: str, get: Callable[[], Any]) -> list[Any]:
-        """Return what is got as a list of one; an empty list where it is missing, with its reason."""
+        """Return a list of the part, or an empty list if it is Missing, and keep the reason."""
         try:
             return [get()]
         except Missing as why:
@@ -206,7 +188,6 @@ class _Parts:
             return []
 
     def of(self, step: int, with_maps: bool) -> Step:
-        """Return the arrays of one checkpoint."""
         checkpoint = self.run.at(step)
         subject = checkpoint.subject()
         found: Step = {}
@@ -283,7 +264,7 @@ def _centred(logits: Float[Tensor, "s c"]) -> Float[Tensor, "s c"]:
 
 
 def _waves(subject: Subject, frequencies: Sequence[int]) -> Float[Tensor, "k 2 c"]:
-    """Return A and B of each frequency: the logits of the label s, centred, hold A[c] cos w_k s + B[c] sin w_k s."""
+    """Return A and B of each frequency, where the centred logits of label s contain A[c] cos w_k s + B[c] sin w_k s."""
     p, of_label = subject.task.p, _centred(table(subject))
     found = of_label.new_zeros(len(frequencies), 2, p)
     for at, k in enumerate(frequencies):
@@ -293,7 +274,7 @@ def _waves(subject: Subject, frequencies: Sequence[int]) -> Float[Tensor, "k 2 c
 
 
 def _rest(subject: Subject, frequencies: Sequence[int]) -> Float[Tensor, "p p"]:
-    """Return of each pair the root mean square over c of its logits less the waves of its label, both centred."""
+    """Return for each pair the root mean square over c of its logits less the waves of its label, both centred."""
     waves = kept(_centred(table(subject)), frequencies)
     rest = subject.logits.double() - waves[subject.task.labels]
     return (rest - rest.mean(-1, keepdim=True)).square().mean(-1).sqrt()

@@ -1,4 +1,4 @@
-"""A page that follows a training: written anew at its checkpoints."""
+"""A page that follows a training, written anew at checkpoints."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ SHARE = 1 / 40  # of the training time
 class LivePage:
     """Writes the page of a run that is being trained. Pass it to `interp.train` as `on_checkpoint`.
 
-    Writing pages takes at most about 1/40 of the training time, after the first one, which is written at once. `finish`
-    writes the last one, and raises the errors of which the others only warn.
+    Writing takes at most about 1/40 of the training time after the first page, which is written at once. `finish`
+    writes the last page and raises errors; the others only warn of them.
     """
 
     def __init__(self, run: Path, page: Path) -> None:
@@ -37,7 +37,7 @@ class LivePage:
         self._spent += time.monotonic() - begun
 
     def finish(self, progress: bool = True) -> tuple[str, ...]:
-        """Write the page of the whole run, and return what is doubtful."""
+        """Write the page of the whole run, and return its doubts."""
         return self._write(progress)
 
     def _write(self, progress: bool = False) -> tuple[str, ...]:

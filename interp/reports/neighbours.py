@@ -1,4 +1,4 @@
-"""neighbours_report(): a page on which ridge regression groks and least squares descends twice, under sliders."""
+"""neighbours_report(): a page of related systems, ridge regression that groks and double descent, with sliders."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ of the Marchenko–Pastur law at −λ and μ′ its derivative.</p>
 
 @computing()
 def neighbours_report() -> Report:
-    """Return an interactive page of grokking in ridge regression and of double descent, that opens offline.
+    """Return an interactive page of grokking in ridge regression and of double descent, which opens offline.
 
     Sliders change the weight decay, the scale of the start and the learning rate of a descent whose every step has a
-    closed form, and the noise and the ridge of least squares. The page computes both itself, from what interp computes
-    here of one random-features problem.
+    closed form, and the noise and the ridge of least squares. The page computes both from arrays of one random-features
+    problem.
     """
     problem = random_features_problem(n=SAMPLES, d=INPUTS, m=FEATURES, seed=SEED)
     content = {"kind": "neighbours", "n": problem.n, "m": problem.m, "arrays": _arrays(problem)}
@@ -52,7 +52,7 @@ def neighbours_report() -> Report:
 
 
 def _arrays(problem: RidgeProblem) -> dict[str, Packed]:
-    """Return what the closed form takes of a problem, for a start of scale 1: see page/ridge.js."""
+    """Return the arrays that the closed form needs for a start of scale 1 (see page/ridge.js)."""
     assert problem.teacher is not None
     svd = problem.svd
     descent = Descent(problem, None, 0.0, 1.0, SEED)

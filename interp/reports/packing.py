@@ -25,7 +25,7 @@ _LEVELS = 255
 
 @dataclass(frozen=True, eq=False)
 class Packed:
-    """An array as the page has it: its numbers as float32 or float64, or each map as bytes between its own ends.
+    """An array in a page: numbers as float32, float64 or uint16, or maps as bytes.
 
     A byte n of map i stands for low[i] + (high[i] − low[i]) · n / 254; 255 stands for NaN.
     """
@@ -35,7 +35,7 @@ class Packed:
     high: tuple[float, ...] | None = None
 
     def about(self) -> dict[str, Any]:
-        """Return what the page must know beside the bytes."""
+        """Return the type and shape of the bytes, and the ends of maps."""
         said: dict[str, Any] = {"type": self.numbers.dtype.name, "shape": list(self.numbers.shape)}
         return said if self.low is None else said | {"low": self.low, "high": self.high}
 
@@ -73,9 +73,13 @@ def as_bytes(maps: Float[np.ndarray, "n ..."]) -> Packed:
 
 
 def page(title: str, body: str, data: Sequence[Mapping[str, Any]], main: str) -> str:
-    """Return a page: what is written in it, the data of each of its parts, and the script that draws them.
+    """Return the HTML of a page.
 
-    `data` are dicts that JSON can hold, whose key "arrays" may be a dict of Packed. `main` names the script.
+    Args:
+        title: Its title.
+        body: HTML of its body.
+        data: The data of each of its parts: a dict that JSON can hold, whose key "arrays" may be a dict of Packed.
+        main: The name of the script that draws them.
     """
     blocks = [block for index, one in enumerate(data) for block in _data(index, one)]
     style = (_PAGE / "style.css").read_text(encoding="utf-8")
@@ -100,7 +104,7 @@ def _data(index: int, one: Mapping[str, Any]) -> Iterable[str]:
 
 
 def as_json(value: Any) -> str:
-    """Return JSON that no markup in its strings can end, NaN and infinities as null."""
+    """Return JSON that is safe inside a <script>, with NaN and infinities as null."""
     text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
@@ -118,7 +122,7 @@ def _finite(value: Any) -> Any:
 
 
 def script(main: str) -> str:
-    """Return a module and all that it imports as one script: each file once, in a scope of its own."""
+    """Return a module and all its imports as one script, in which each file has a scope."""
     parts: dict[str, str] = {}
 
     def add(name: str) -> None:

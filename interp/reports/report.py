@@ -1,4 +1,4 @@
-"""report(): a page of a run, or of two side by side, that opens in any browser from one file."""
+"""report(): a page of up to four runs side by side, or of a sweep, which opens in any browser from one file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ def report(*runs: Run | Sweep | PathLike, progress: bool = True) -> Report:
 
     It tells in words what happened, and a slider over the checkpoints moves all plots together: norms by frequency,
     the numbers on their circles, attention and neurons over pairs, the loss of every pair, the logits of a pair wave by
-    wave. `Report.save(path)` writes one file, and a notebook shows the page itself.
+    wave. The slider has up to 200 checkpoints, of which up to 40 have maps; the page says if it leaves out some.
+    `Report.save(path)` writes one file, and a notebook shows the page itself.
 
-    runs   each a Run, of interp or of another's code, or the path of one; or one Sweep alone, or the path of one, whose
-           page draws its delays and has a table of its runs
+    Args:
+        *runs: Up to four Runs, of interp or of other code, or paths of such; or one Sweep, or the path of one, whose
+            page draws its delays and has a table of its runs.
+        progress: Show a progress bar.
 
-    The slider has up to 200 checkpoints, maps are kept of up to 40, and the page says where it leaves out some.
-    Raises ConfigError for anything that is no run, and CheckpointError where no checkpoint can be read.
+    Raises:
+        ConfigError: For a source that is not a run.
+        CheckpointError: If no checkpoint can be read.
     """
     if not 1 <= len(runs) <= MOST_RUNS:
         raise ConfigError(f"report() takes 1 to {MOST_RUNS} runs; got {len(runs)}.")

@@ -1,4 +1,4 @@
-"""The page of runs side by side, and Report, which shows and saves a page."""
+"""Report, which shows and saves a page, and the page of runs side by side."""
 
 from __future__ import annotations
 
@@ -27,8 +27,9 @@ _TOGETHER = (
 class Report:
     """A page that shows itself in a notebook; `save(path)` writes it.
 
-    html    its text
-    doubts  what speaks against the tasks or the splits of its runs, in sentences
+    Attributes:
+        html: Its text.
+        doubts: Doubts about the tasks or the splits of its runs, in sentences.
     """
 
     html: str
@@ -52,13 +53,13 @@ class Report:
 @computing()
 @keeping_threads
 def page_of(runs: Sequence[Run], progress: bool = True) -> Report:
-    """Return the page of runs that are open, side by side."""
+    """Return the page of open runs side by side."""
     with made_from(*runs):
         return report_of([content_of(run, progress) for run in runs])
 
 
 def report_of(contents: Sequence[Content]) -> Report:
-    """Return the page of these contents of runs."""
+    """Return the page of the contents of runs, side by side."""
     several = len(contents) > 1
     sections = "".join(_section(content, several) for content in contents)
     title = " beside ".join(content.title for content in contents)

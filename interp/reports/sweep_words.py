@@ -1,4 +1,4 @@
-"""What happened in a sweep, in sentences."""
+"""Sentences about a sweep: its summary and its doubts."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_VALUES = 8
 
 
 def summary(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Return the sentences at the top: how many runs there are, what came of them, what was varied, the exponents."""
+    """Return the sentences at the top of a page: the runs and their outcomes, the varied settings, the exponents."""
     found = counted(outcomes(table))
     nearly = f" (at a test accuracy of {NEARLY} or more)" if "nearly generalized" in found else ""
     parts = in_counts(found).replace("nearly generalized", f"nearly generalized{nearly}")
@@ -31,7 +31,7 @@ def summary(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Return delay ∝ setting^x: of all settings at once where all are numbers above 0, else of each one moved alone."""
+    """Return delay ∝ setting^x, for all settings at once if all are numbers above 0, else for each one moved alone."""
     names = [name for name in settings if name not in NO_SETTING]
     if names and all(_positive(table, name) for name in names):
         return [f"Delay ∝ product of setting^x, x with 95% intervals: {found}." for found in _fit(table, names)]
@@ -49,14 +49,13 @@ def exponents(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
 
 
 def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
-    """Return what is doubtful about a sweep, or missing from its plot, in sentences."""
+    """Return doubts about a sweep and omissions from its plot, in sentences."""
     failed = table.loc[table["error"].notna(), "error"]
     found = counted(outcomes(table))
     said = []
     if len(failed):
         said.append(f"{_runs(len(failed))} failed{'' if len(failed) == 1 else '; the first'}: {failed.iloc[0]}")
-    at_once = found.get("generalized at once", 0)
-    if at_once:
+    if at_once := found.get("generalized at once", 0):
         said.append(f"{_runs(at_once)} generalized no later than memorizing, and have no delay.")
     waiting = sum(found.get(outcome, 0) for outcome in CENSORED)
     learned = found.get("generalized", 0) + at_once
@@ -67,8 +66,7 @@ def doubts(table: pd.DataFrame, settings: Sequence[str]) -> list[str]:
         )
     if lost := int(table["lost"].notna().sum()):
         said.append(f"{_runs(lost)} lost again what {'it' if lost == 1 else 'they'} had learned.")
-    key_doubts = int((table["key_doubt"].notna() & table["generalized"].notna()).sum())
-    if key_doubts:
+    if key_doubts := int((table["key_doubt"].notna() & table["generalized"].notna()).sum()):
         said.append(f"The key frequencies of {_runs(key_doubts)} that generalized are doubtful.")
     values = sorted({in_words(value) for value in table["threshold"].dropna()})
     if len(values) > 1:

@@ -1,4 +1,4 @@
-"""sweep_report(): a page of a sweep, a plot and a table of its runs; save_sweep_report() adds pages of the runs."""
+"""sweep_report(): a page of a sweep with plots and a table of its runs; save_sweep_report() adds pages of the runs."""
 
 from __future__ import annotations
 
@@ -35,15 +35,17 @@ _UNITS = {"memorized": "memorized (step)", "generalized": "generalized (step)", 
 
 @computing()
 def sweep_report(sweep: Sweep | PathLike, pages: Mapping[str, str] | None = None) -> Report:
-    """Return an interactive page of a sweep, that opens offline in any browser.
+    """Return an interactive page of a sweep, which opens offline in any browser.
 
-    It tells in words what came of the runs, draws their delays against each setting that was varied, with medians and
-    with runs that had not generalized by their last step, and has a table of all runs to sort and to filter.
+    It tells the outcomes of the runs in words, draws their delays against each varied setting, with medians and with
+    runs that had not generalized by their last step, and has a table of all runs to sort and to filter.
 
-    sweep   a Sweep, or the path of one
-    pages   of each run that has a page of its own, its file, relative to where this page is saved: the table links it
+    Args:
+        sweep: A Sweep, or the path of one.
+        pages: Run → the file of its own page, relative to where this page is saved; the table links it.
 
-    Raises ConfigError for a sweep without runs, and for pages of other runs or at other addresses.
+    Raises:
+        ConfigError: For a sweep without runs, and for pages of unknown runs or at other addresses.
     """
     sweep = _opened(sweep)
     return _page(sweep, _checked(sweep, pages or {}), [])
@@ -53,12 +55,16 @@ def sweep_report(sweep: Sweep | PathLike, pages: Mapping[str, str] | None = None
 def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_PAGES, progress: bool = True) -> Path:
     """Write the page of a sweep as a file, and those of its runs into a folder beside it; return the file.
 
-    sweep   a Sweep, or the path of one
-    path    the file, ending in .html: the pages of the runs are in NAME_runs/ beside NAME.html
-    runs    how many runs get a page, at most, in the order of the table: those that ended without an error and whose
+    Args:
+        sweep: A Sweep, or the path of one.
+        path: The file NAME.html; pages of runs are in NAME_runs/ beside it.
+        runs: How many runs get a page, at most, in the order of the table: those that ended without an error and whose
             directories hold two checkpoints or more. The page says how many were left out.
+        progress: Show a progress bar.
 
-    Raises ConfigError for another ending and for a sweep without runs, and StorageError where a file cannot be written.
+    Raises:
+        ConfigError: For another ending and for a sweep without runs.
+        StorageError: If a file cannot be written.
     """
     file = checked_file(path)
     most = whole("runs", runs, 0)
@@ -88,14 +94,11 @@ def _opened(sweep: Sweep | PathLike) -> Sweep:
 
 
 def _with_checkpoints(sweep: Sweep) -> tuple[dict[str, Run], list[str]]:
-    """Return the runs that ended without an error, of which two checkpoints or more are here; and which are unreadable.
-
-    The runs are known by their names; what is said of the unreadable ones is in sentences.
-    """
+    """Return by name the runs without an error that have two checkpoints or more, and a sentence a run not readable."""
     found, unreadable = {}, []
     for name in map(str, sweep.table.loc[sweep.table["error"].isna(), "run"]):
         if PurePosixPath(name).name != name or look_up(sweep.folder(name)) is None:
-            continue  # of another folder, or only its row was kept
+            continue  # the name leads to another folder, or only the row was kept
         try:
             run = sweep.run(name)
             if len(run.steps) > 1:
@@ -110,14 +113,14 @@ def _no_page(name: str, error: CheckpointError | ConfigError) -> str:
 
 
 def _checked(sweep: Sweep, pages: Mapping[str, str]) -> dict[str, str]:
-    """Return the addresses of pages as a link has them; ConfigError for one that is no relative file of a known run."""
+    """Return the addresses of pages for links; ConfigError unless each is a relative file of a known run."""
     known = set(map(str, sweep.table["run"]))
     for run, file in pages.items():
         if run not in known:
             raise ConfigError(f"pages must name runs of the sweep; {sweep.path} has no run {given(run)}.")
         if not isinstance(file, str) or PurePosixPath(file).is_absolute() or not file.endswith(".html"):
             raise ConfigError(f"pages must name relative files that end in .html; got {given(file)} for {given(run)}.")
-    return {run: f"./{quote(file)}" for run, file in pages.items()}  # what follows ./ is no scheme
+    return {run: f"./{quote(file)}" for run, file in pages.items()}  # ./ keeps a name from being read as a scheme
 
 
 def _page(sweep: Sweep, pages: Mapping[str, str], left_out: Sequence[str]) -> Report:
@@ -138,7 +141,7 @@ def _page(sweep: Sweep, pages: Mapping[str, str], left_out: Sequence[str]) -> Re
 
 
 def _content(table: pd.DataFrame, settings: Sequence[str], pages: Mapping[str, str]) -> dict[str, Any]:
-    """Return what the script draws: a row a run, and of each run what the plot must know beside it."""
+    """Return the data of the script: a row a run, and beside it what the plot needs of each run."""
     runs = with_delays(moved(table))
     columns = ["run", *settings, *_RESULTS]
     alone = set(runs["moved"])
@@ -154,9 +157,7 @@ def _content(table: pd.DataFrame, settings: Sequence[str], pages: Mapping[str, s
         "settings": [
             {"name": name, "title": TITLES.get(name, name), "unset": UNSET.get(name, "default")} for name in settings
         ],
-        "censored": runs["censored"].tolist(),
-        "states": outcomes(table).tolist(),
-        "moved": runs["moved"].tolist(),
+        "censored": runs["censored"].tolist(), "states": outcomes(table).tolist(), "moved": runs["moved"].tolist(),
         "pages": [pages.get(str(run)) for run in table["run"]],
         "first": {"x": first, "colour": others[0] if len(of_training) == 2 and others and grid else "",
                   "alone": len(of_training) > 2},

@@ -1,4 +1,4 @@
-"""What happened in a run, in sentences."""
+"""Sentences about a run: its summary, its doubts, its settings and the words of its page."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _DRAWN = "a random number that was drawn once for each pair"
 
 
 def summary_of(run: Run, found: Phases, measured: pd.DataFrame, key: KeyCheckpoint | None) -> list[str]:
-    """Return the sentences at the top of a page: what the run learned and when, and what it computes with."""
+    """Return the sentences at the top of a page: when the run learned, and its key frequencies."""
     return [*_learning(found), *_computing(run, measured, key)]
 
 
 def doubts_of_page(
     run: Run, found: Phases, of_task: Sequence[str], key: KeyCheckpoint | None, readable: Sequence[int]
 ) -> list[str]:
-    """Return what is doubtful or was left out, in sentences; those of task and split, which are given, come first."""
+    """Return doubts and omissions in sentences, first the given ones about task and split."""
     doubts = [*of_task, *(f"{doubt[0].upper()}{doubt[1:]}" for doubt in found.doubts)]
     if key is not None and key.doubt:
         doubts.append(f"The key frequencies say little: {key.doubt}.")
@@ -38,7 +38,7 @@ def doubts_of_page(
 
 
 def settings_in_words(run: Run) -> str:
-    """Return the sizes of the network of a run, and how it was trained, where that is known."""
+    """Return the sizes of the network of a run, and how it was trained if that is known."""
     network = run.architecture
     said = str(network)
     if isinstance(network, Transformer):
@@ -56,7 +56,7 @@ def settings_in_words(run: Run) -> str:
 
 
 def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
-    """Return the words that a page uses, each with what it means."""
+    """Return the words that a page uses, each with its meaning."""
     p, answer = run.task.p, _DRAWN if run.task.operation == "random" else f"({run.task.formula}) mod p"
     right = f"{found.threshold:.0%}"
     return [
@@ -73,7 +73,7 @@ def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
         ("memorization", "Until excluded loss is least, from memorizing to the end of circuit formation."),
         (
             "circuit formation",
-            "From there until test loss is under a sixth of its peak and stays there until it generalizes.",
+            "From there until test loss is under a sixth of its peak, where it stays until it generalizes.",
         ),
         (
             "cleanup",
@@ -87,11 +87,10 @@ def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
 
 def _learning(found: Phases) -> list[str]:
     right = f"{found.threshold:.0%}"
-    said = []
     if found.memorized is not None:
-        said.append(f"It memorized: {right} of the train pairs are answered right {_when(found, 'memorized')}.")
+        said = [f"It memorized: {right} of the train pairs are answered right {_when(found, 'memorized')}."]
     else:
-        said.append(_not_seen(found, "memorized", "It did not memorize"))
+        said = [_not_seen(found, "memorized", "It did not memorize")]
     if found.memorization_end is not None:
         said.append(f"Memorization ends, and the circuit begins to form, {_when(found, 'memorization_end')}.")
     if found.circuit_formation_end is not None:
@@ -116,7 +115,7 @@ def _learning(found: Phases) -> list[str]:
 
 
 def _not_seen(found: Phases, event: str, denied: str) -> str:
-    """Say that an event did not come, or where the record does not tell, that it is not known."""
+    """Return a sentence that an event did not come, or that the record does not tell."""
     why = found.missing.get(event, "the record does not say")
     return f"{denied}: {why}." if why.startswith("it never") else f"When it {event} is not known: {why}."
 
@@ -132,9 +131,8 @@ def _computing(run: Run, measured: pd.DataFrame, key: KeyCheckpoint | None) -> l
         return [f"What it computes with is not known: {run.task.why_no_fourier}."]
     frequencies = key.frequencies(KEY_SHARE)
     if not frequencies:
-        return [
-            f"Its logits at step {key.step:,} have no key frequency: no wave holds more than {KEY_SHARE:.0%} of them."
-        ]
+        none = f"no wave holds more than {KEY_SHARE:.0%} of them"
+        return [f"Its logits at step {key.step:,} have no key frequency: {none}."]
     names = ", ".join(map(str, frequencies))
     said = f"At step {key.step:,} its key frequenc{'y is' if len(frequencies) == 1 else 'ies are'} {names}"
     row: Any = measured[measured["step"] == key.step]

@@ -1,1 +1,1 @@
-"""Runs: their settings, their directories, and the files of others that hold one."""
+"""Runs: their settings, their directories, and how runs and models are loaded, from interp's files and others'."""

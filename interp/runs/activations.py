@@ -1,8 +1,9 @@
-"""activations(): logits, neurons and attention of all pairs, of a checkpoint or of weights with their network."""
+"""activations(): logits, neurons and attention over all pairs, of a checkpoint or of weights with their network."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from interp.networks import Network, Weights
 from interp.networks.base import check_weights, network_of, network_of_weights
@@ -22,13 +23,11 @@ def activations(
     attention_coefficient: float | None = None,
     network: Network | None = None,
 ) -> Activations:
-    """Run all pairs through a network's own forward.
-
-    Weights alone do not tell how they are used: with them give `p`, and the `network`, or `activation` and, for a
-    transformer, `attention_coefficient`.
+    """Return the logits, neurons and attention of all pairs, from a network's own forward.
 
     Args:
-        model: A Checkpoint, which knows the rest, or weights alone.
+        model: A Checkpoint, which knows the rest; or weights alone, which need `p`, and `network` or else `activation`
+            and, for a transformer, `attention_coefficient`.
         p: The modulus.
         activation: The activation function of the neurons.
         attention_coefficient: 1 for softmax attention, 0 for constant.
@@ -44,23 +43,15 @@ def activations(
                 f"A Checkpoint knows its {', '.join(asked)}; got {' and '.join(given)} beside it. Leave them out."
             )
         return model.subject().run_pairs()
-    if isinstance(model, Measurable):
-        raise ConfigError(
-            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Its arrays are "
-            "net.subject().logits, .neurons and .pattern."
-        )
     if not isinstance(model, Mapping):
-        raise ConfigError(
-            f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. Of a run, give run[-1]."
-        )
-    options = {"activation": activation, "attention_coefficient": attention_coefficient}
+        of_net = "Its arrays are net.subject().logits, .neurons and .pattern."
+        hint = of_net if isinstance(model, Measurable) else "Of a run, give run[-1]."
+        raise ConfigError(f"activations() takes a Checkpoint or weights; got a {type(model).__name__}. {hint}")
+    options: dict[str, Any] = {}
     if network is None:
-        network = network_of_weights(model)  # which tells the options that such a network has
-        options = {name: value for name, value in options.items() if hasattr(network, name)}
-        lacking = [name for name, value in {"p": p, **options}.items() if value is None]
-    else:
-        lacking = ["p"] if p is None else []
-        options = {}
+        network = network_of_weights(model)
+        options = {name: asked[name] for name in ("activation", "attention_coefficient") if hasattr(network, name)}
+    lacking = [name for name, value in {"p": p, **options}.items() if value is None]
     if p is None or lacking:
         raise ConfigError(
             f"Weights alone do not tell how they are used; {' and '.join(lacking)} must be given. "

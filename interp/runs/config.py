@@ -1,7 +1,8 @@
-"""TrainConfig: the settings of a training run, checked, and what follows from them."""
+"""TrainConfig: the settings of a training run, checked, with the task, network, split and schedule that they give."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -47,9 +48,8 @@ class TrainConfig(Settings):
             check_split(task.p, self.train_fraction, self.split)
         else:
             self._take_given_split()
-        for name, least in [("d_model", 1), ("n_heads", 1), ("d_mlp", 1), ("steps", 1), ("history_every", 1)]:
-            fix(name, whole(name, getattr(self, name), least))
-        fix("warmup_steps", whole("warmup_steps", self.warmup_steps, 0))
+        for name in ("d_model", "n_heads", "d_mlp", "steps", "history_every", "warmup_steps"):
+            fix(name, whole(name, getattr(self, name), 0 if name == "warmup_steps" else 1))
         one_of("init", self.init, INITS)
         if self.network is not None:
             self._take_network(network_of(self.network))
@@ -84,7 +84,10 @@ class TrainConfig(Settings):
     def _take_given_split(self) -> None:
         """Keep a split that names its train pairs as a tuple of their indices, which can be compared and written."""
         if self.split_seed is not None:
-            raise ConfigError("split_seed draws a split, and split names the train pairs; leave one of them out.")
+            raise ConfigError(
+                f"split_seed needs a split that is drawn; got split_seed={self.split_seed} beside train pairs in split."
+                " Leave one of them out."
+            )
         if self.split is None:
             raise ConfigError('split must be "paper", "torch", or a mask of train pairs; got None.')
         listed: Any = self.split
@@ -128,15 +131,14 @@ class TrainConfig(Settings):
 
     @property
     def decayed(self) -> tuple[str, ...]:
-        """The names of the weights that decay."""
+        """Names of the weights that decay."""
         return tuple(self.model.axes()) if self.weight_decay_on == "all" else tuple(self.weight_decay_on.split("+"))
 
     def _take_network(self, network: Network) -> None:
-        """Keep a network that is given whole, without sizes that the task gives; the default one as its own fields."""
+        """Keep a network without sizes that the task gives; keep the default one as the flat settings."""
         own: Any = network
-        sizes = {one.name for one in fields(own)}
-        vocabulary = {name: None for name in ("d_vocab", "d_vocab_out") if name in sizes}
-        bare = replace(own, **vocabulary)
+        vocabulary = {"d_vocab", "d_vocab_out"} & {one.name for one in fields(own)}
+        bare = replace(own, **dict.fromkeys(vocabulary))
         if bare.sized(self.p) == network.sized(self.p):
             network = bare
         if beside := [name for name in OF_DEFAULT_NETWORK if getattr(self, name) != SETTINGS[name].default]:
@@ -154,7 +156,7 @@ class TrainConfig(Settings):
 
     @property
     def train_mask(self) -> Bool[Tensor, "{self.p} {self.p}"]:
-        """Which pairs are trained on: bool [p, p], true = train."""
+        """The train pairs: bool [p, p], true = train."""
         if isinstance(self.split, str):
             seed = self.seed if self.split_seed is None else self.split_seed
             drawn: Any = self.split
@@ -169,7 +171,7 @@ class TrainConfig(Settings):
 
     @property
     def given_network(self) -> Network | None:
-        """The network that was given whole, None for the transformer of the flat settings."""
+        """The `network` that was given; None for the transformer of the flat settings."""
         return self.network if isinstance(self.network, Network) else None
 
     @cached_property
@@ -182,7 +184,7 @@ class TrainConfig(Settings):
 
     def to_dict(self) -> dict[str, Any]:
         """Return all settings, as config.json holds them: the network as a dict of its name and sizes."""
-        said = {one.name: getattr(self, one.name) for one in fields(self)}
+        said = {name: getattr(self, name) for name in SETTINGS}
         return said | {"network": None if self.given_network is None else self.given_network.to_dict()}
 
     @property
@@ -194,7 +196,7 @@ class TrainConfig(Settings):
         return tuple(sorted(step for step in wanted if step <= self.steps))
 
     def flat(self) -> dict[str, Any]:
-        """Return all settings, a network that is given whole as its name and network.SIZE for each of its sizes."""
+        """Return all settings; a `network` that was given is its name, and network.SIZE for each of its sizes."""
         said = self.to_dict()
         sizes = dict(said["network"] or {})
         return said | {"network": sizes.pop("network", None)} | {f"network.{name}": of for name, of in sizes.items()}
@@ -215,23 +217,23 @@ class TrainConfig(Settings):
 
 
 def settings_before(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what older versions of interp did, under these settings, where newer settings now have another default.
+    """Return the values, other than today's defaults, by which older versions of interp trained with these settings.
 
-    Files that do not name a newer setting were written by a version that did so. Only settings that act are returned.
+    A file that does not name these settings was written by such a version. Only settings that act are returned.
     """
     found = {"muon_factor": "rows/columns"} if settings.get("optimizer") == "muon" else {}
     return found | ({"grokfast_start": "zero"} if settings.get("grokfast") else {})
 
 
 def preset_settings(name: str, changes: Mapping[str, Any] = {}) -> dict[str, Any]:
-    """Return the settings of a preset, without the sizes of its network where `changes` name another network."""
+    """Return the settings of a preset, without the sizes of its network if `changes` name another network."""
     one_of("preset", name, tuple(PRESETS))
     other = any(one.split(".")[0] == "network" for one in changes)
     return {name: value for name, value in PRESETS[name].items() if not (other and name in OF_DEFAULT_NETWORK)}
 
 
 def gathered(settings: Mapping[str, Any], network: Network | None = None) -> dict[str, Any]:
-    """Return settings with network.SIZE put into the network, which is among them or given; ConfigError for neither."""
+    """Return settings with each network.SIZE put into their network, or into `network`; ConfigError for neither."""
     sizes = {name.removeprefix("network."): value for name, value in settings.items() if name.startswith("network.")}
     rest = {name: value for name, value in settings.items() if not name.startswith("network.")}
     if not sizes:
@@ -246,7 +248,7 @@ def gathered(settings: Mapping[str, Any], network: Network | None = None) -> dic
 
 
 def _listed(name: str, values: Any, example: str) -> list[Any]:
-    """Return the entries of a list, array, range or other iterable, up to one more than a run can have checkpoints."""
+    """Return the entries of an iterable, up to one more than a run can have checkpoints."""
     try:
         if not isinstance(values, str | bytes):
             return list(islice(values, _MOST_CHECKPOINTS + 1))
@@ -265,20 +267,18 @@ def check_number_of_checkpoints(number: int) -> None:
 
 
 def _device_name(device: Any) -> str:
-    """Return a device by its name, a torch.device too; ConfigError unless torch knows such a name."""
+    """Return the name of a device; ConfigError unless torch knows it."""
     name = str(device) if isinstance(device, torch.device) else device
-    try:
+    with contextlib.suppress(RuntimeError):
         if isinstance(name, str):
             if name != "auto":
                 torch.device(name)
             return name
-    except RuntimeError:
-        pass
     raise ConfigError(f"device must be cpu, cuda, cuda:N, mps or auto; got {given(device)}.")
 
 
 def _refuse_unknown_settings(init: Callable[..., None]) -> Callable[..., None]:
-    """Let the __init__ of TrainConfig name the nearest setting where Python would only say that there is none."""
+    """Make the __init__ of TrainConfig name the nearest setting when it is given an unknown one."""
 
     @functools.wraps(init)
     def checked(self: TrainConfig, *args: Any, **settings: Any) -> None:

@@ -21,6 +21,7 @@ from interp.runs.run import Checkpoint, Run
 from interp.tasks.operations import Operation
 from interp.tasks.splits import SplitLike
 from interp.tasks.task import Task
+from interp.utils.arguments import whole
 from interp.utils.console import progress_bar
 from interp.utils.errors import CheckpointError, ConfigError, warn
 from interp.utils.files import PathLike, as_path, look_up, make_folder, temporary_in, writing
@@ -29,7 +30,7 @@ from interp.utils.torch_state import computing
 
 @dataclass(frozen=True)
 class _Found:
-    """The checkpoints of a file with their steps, and one that tells what they share: task, split and network."""
+    """The checkpoints of a file with their steps, and one of them, `told`, that tells their task and split."""
 
     told: Checkpoint
     network: Network
@@ -70,8 +71,7 @@ def convert(
     target = Path(os.path.abspath(as_path(path)))
     if target.is_symlink() or (look_up(target) and (not target.is_dir() or any(target.iterdir()))):
         raise CheckpointError(f"{target} already exists; name a new directory.")
-    if step is not None and (not isinstance(step, int) or isinstance(step, bool) or step < 0):
-        raise ConfigError(f"step must be a whole number of at least 0; got {step!r}.")
+    step = None if step is None else whole("step", step, 0)
     found = _find(source, FileOptions(task, split, seed, attention_coefficient, n_heads, activation), step)
     _write(target, found, progress)
     written = open_directory(target)
@@ -100,7 +100,7 @@ def _find(source: PathLike, options: FileOptions, step: int | None) -> _Found:
 
 
 def _write(target: Path, found: _Found, progress: bool) -> None:
-    """Write the directory beside its place and move it there; on an error, remove the folders made for it."""
+    """Write the directory under a temporary name, then rename it; on an error, remove the folders made for it."""
     told = found.told
     missing = [folder for folder in target.parents if not folder.exists()]
     try:
@@ -130,10 +130,9 @@ def _write(target: Path, found: _Found, progress: bool) -> None:
 
 
 def _own_network(checkpoint: Checkpoint, name: Path | str) -> Network:
-    """Return the network of a checkpoint; ConfigError for one that a run directory cannot hold."""
     if isinstance(checkpoint.config, Network):
         return checkpoint.config
     raise ConfigError(
-        f"{name} is a bridge with a config that no network of interp's has, so a run directory cannot hold it; measure "
-        "the file itself."
+        f"A run directory holds networks of interp alone; {name} is a bridge with a config that none of them has. "
+        "Measure the file itself."
     )

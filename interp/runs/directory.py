@@ -1,4 +1,4 @@
-"""A run directory on disk: how it is written, and how it is opened and checked.
+"""Write, open and check a run directory.
 
     config.json                            task, model, training settings, format and package versions
     split.npz                              `train`: bool [p, p], true = train pair
@@ -56,20 +56,14 @@ from interp.utils.files import (
 )
 
 _NOTE = "interp"  # the metadata key of our safetensors files
-
-
 _STEP = re.compile(r"step_(\d+)\.safetensors")
-
-
 _PACKAGES = ("interp", "torch", "numpy", "safetensors")
-
-
-_MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can stand for as many as one likes
+_MOST_RECORDS = 10**8  # numbers in a history; a few bytes of parquet can unpack to more than memory holds
 
 
 @dataclass(frozen=True)
 class StepFile:
-    """One checkpoint file of a run directory. It must hold the step that its name says and the run's architecture."""
+    """A checkpoint file of a run directory, which must hold the step that its name says and the run's architecture."""
 
     path: Path
     step: int
@@ -110,10 +104,12 @@ def stamp_of(file: Path) -> tuple[int, ...]:
 
 
 def open_directory(path: Path, name: Path | str | None = None) -> Run:
-    """Open a run directory of ours, known to the user as `name`, without reading its weights.
+    """Open a run directory of interp's, which the user calls `name`, without reading its weights.
 
-    A damaged checkpoint does not keep the run from opening: a warning names it, `run.bad` says what is wrong.
-    Raises CheckpointError for a directory that is no run, or was written by a newer format.
+    A warning names each damaged checkpoint, and `run.bad` says what is wrong with it.
+
+    Raises:
+        CheckpointError: The directory is no run, or a newer format wrote it.
     """
     about = read_description(path)
     sources, bad = {}, {}
@@ -126,20 +122,11 @@ def open_directory(path: Path, name: Path | str | None = None) -> Run:
             except CheckpointError as error:
                 bad[step] = str(error)
                 warn(str(error))
+    mask = _read_split(path / SPLIT, about.task.p)
     return Run(
-        name or path,
-        about.task,
-        about.architecture,
-        sources,
-        lambda: read_history(path / HISTORY),
-        _read_split(path / SPLIT, about.task.p),
-        about.training,
-        bad,
-        about.task_origin,
-        about.split_origin,
-        stopped=about.stopped,
-        start=about.start,
-    )
+        name or path, about.task, about.architecture, sources, lambda: read_history(path / HISTORY), mask,
+        about.training, bad, about.task_origin, about.split_origin, stopped=about.stopped, start=about.start,
+    )  # fmt: skip
 
 
 def home_of(file: Path) -> Path | None:
@@ -151,13 +138,11 @@ def home_of(file: Path) -> Path | None:
 
 @dataclass(frozen=True)
 class Description:
-    """The contents of config.json: `training` is None if other code trained the run, and the origins say who named its
-    task and its split.
-    """
+    """The contents of config.json."""
 
     task: Task
     architecture: Network
-    training: TrainConfig | None
+    training: TrainConfig | None  # None if other code trained the run
     task_origin: Origin = "recorded"
     split_origin: Origin = "recorded"
     stopped: int | None = None
@@ -223,12 +208,12 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def read_start(path: Path) -> dict[str, Any] | None:
-    """Read what the config.json in `path` says of the checkpoint that the run began with; None if there is none."""
+    """Return the description of the checkpoint that the run in `path` began with; None if there is none."""
     return read_description(path).start if (path / CONFIG).exists() else None
 
 
 def _origin(content: Mapping[str, Any], name: str) -> Origin:
-    """Return who named a task or split; files that say nothing hold what was recorded when they were trained."""
+    """Return the source of a task or split; a file that names none was written by a training, which records both."""
     said = content.get(name, "recorded")
     return said if said in get_args(Origin) else "assumed"
 
@@ -269,11 +254,10 @@ def read_history(file: Path) -> pd.DataFrame:
     return history
 
 
-# What numpy and zipfile raise for damaged archives.
 _DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, MemoryError, RuntimeError, zlib.error,
     zipfile.BadZipFile,
-)  # fmt: skip
+)  # the errors of numpy and zipfile for damaged archives  # fmt: skip
 
 
 def _read_split(file: Path, p: int) -> Bool[Tensor, "p p"] | None:
@@ -294,9 +278,10 @@ def _read_split(file: Path, p: int) -> Bool[Tensor, "p p"] | None:
 
 
 def read_header(file: Path) -> dict[str, Any]:
-    """Read the header of a safetensors file of ours; CheckpointError if it is missing, foreign or cut short.
+    """Read the header of a safetensors file, and check the lengths of its tensors against the file's.
 
-    Its tensors are not read, but their lengths are checked against the file's.
+    Raises:
+        CheckpointError: The file is missing, foreign or cut short.
     """
     try:
         with path_of_regular(file) as path, safe_open(path, framework="pt") as content:
@@ -317,7 +302,7 @@ def read_header(file: Path) -> dict[str, Any]:
 
 
 def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read the tensors and the header of a safetensors file of ours; CheckpointError says what was found instead."""
+    """Read the tensors and the header of a file of the `expected` format; CheckpointError for another."""
     header = read_header(file)
     _check_format(file, header, expected)
     with path_of_regular(file) as path:
@@ -326,7 +311,7 @@ def read_tensors(file: Path, expected: str) -> tuple[dict[str, Tensor], dict[str
 
 @dataclass(frozen=True)
 class About:
-    """The header of a checkpoint file of ours."""
+    """The header of a checkpoint file of interp's."""
 
     step: int
     task: Task
@@ -335,13 +320,15 @@ class About:
 
 
 def read_weights(file: Path) -> tuple[dict[str, Tensor], About]:
-    """Read and check the weights and the header of a checkpoint file of ours; CheckpointError if they are damaged."""
+    """Read and check a checkpoint file of interp's; CheckpointError if it is damaged."""
     weights, header = read_tensors(file, "interp-checkpoint")
     try:
         model, origin = network_of(header["model"]), _origin(header, "task_origin")
         about = About(int(header["step"]), Task(**header["task"]), model, origin)
     except (KeyError, ValueError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{file} lacks or garbles its description ({error!r}): step, task, model.") from None
+        raise CheckpointError(
+            f"{file} must tell its step, task and model; its header does not ({error!r}). Replace it from a copy."
+        ) from None
     try:
         check_weights(weights, about.model)
     except ConfigError as error:
@@ -358,30 +345,27 @@ def remove_unfinished(path: Path) -> None:
 def write_config(
     path: Path, training: TrainConfig, stopped: int | None = None, start: Mapping[str, Any] | None = None
 ) -> None:
-    """Write config.json of a run with these training settings.
-
-    `stopped` is the step at which a callback ended it, and `start` describes the checkpoint that it began with.
-    """
+    """Write config.json: a run's settings, the step at which a callback ended it, and the checkpoint it began with."""
     more = {name: value for name, value in (("stopped", stopped), ("start", start)) if value is not None}
     _write_config(path, training.task, training.model, training.to_dict(), more)
 
 
 def write_config_of(path: Path, checkpoint: Checkpoint, architecture: Network) -> None:
     """Write config.json of a run that other code trained and that holds this checkpoint."""
-    origins = {"task_origin": checkpoint.task_origin, "split_origin": checkpoint.split_origin}
-    if checkpoint.train_mask is None:
-        del origins["split_origin"]
+    origins = {"task_origin": checkpoint.task_origin}
+    if checkpoint.train_mask is not None:
+        origins["split_origin"] = checkpoint.split_origin
     _write_config(path, checkpoint.task, architecture, None, _unrecorded(origins))
 
 
 @cache
 def version(package: str) -> str:
-    """Return the version of an installed package: its metadata take milliseconds to read."""
+    """Return the version of an installed package, kept since its metadata take milliseconds to read."""
     return metadata.version(package)
 
 
 def _unrecorded(origins: Mapping[str, Origin]) -> dict[str, Origin]:
-    """Return what has to be written of the origins: nothing where all was recorded, as in a run of our own."""
+    """Return the origins to write: those other than "recorded", which a file need not say."""
     return {name: origin for name, origin in origins.items() if origin != "recorded"}
 
 
@@ -389,14 +373,9 @@ def _write_config(
     path: Path, task: Task, architecture: Network, training: Mapping[str, Any] | None, more: Mapping[str, Any] = {}
 ) -> None:
     content = {
-        "format": "interp-run",
-        "format_version": FORMAT_VERSION,
-        "task": asdict(task),
-        "model": architecture.to_dict(),
-        "training": training,
-        "packages": {name: version(name) for name in _PACKAGES},
-        **more,
-    }
+        "format": "interp-run", "format_version": FORMAT_VERSION, "task": asdict(task), "model": architecture.to_dict(),
+        "training": training, "packages": {name: version(name) for name in _PACKAGES}, **more,
+    }  # fmt: skip
     write_whole(path / CONFIG, lambda file: file.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8"))
 
 
@@ -414,7 +393,7 @@ def write_history(path: Path, history: pd.DataFrame) -> None:
 
 def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> None:
     whole = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    # One note, not a key each: safetensors writes its metadata in no fixed order; equal runs should be equal bytes.
+    # All in one note, since safetensors writes its metadata in no fixed order, and equal runs should be equal bytes.
     content = save(whole, metadata={_NOTE: json.dumps({**header, "format_version": FORMAT_VERSION})})
     write_whole(file, lambda temporary: temporary.write_bytes(content))
 
@@ -422,16 +401,10 @@ def write_tensors(file: Path, tensors: Weights, header: Mapping[str, Any]) -> No
 def write_checkpoint(
     path: Path, step: int, weights: Weights, task: Task, architecture: Network, task_origin: Origin = "recorded"
 ) -> None:
-    header = {
-        "format": "interp-checkpoint",
-        "step": step,
-        "task": asdict(task),
-        "model": architecture.to_dict(),
-        **_unrecorded({"task_origin": task_origin}),
-    }
+    header = {"format": "interp-checkpoint", "step": step, "task": asdict(task), "model": architecture.to_dict()}
     file = checkpoint_file(path, step)
     make_folder(file.parent)
-    write_tensors(file, weights, header)
+    write_tensors(file, weights, header | _unrecorded({"task_origin": task_origin}))
 
 
 def checkpoint_file(path: Path, step: int) -> Path:

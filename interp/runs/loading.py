@@ -1,4 +1,4 @@
-"""load_checkpoint() and load_run(): read files of any known layout, which is recognised by their content."""
+"""load_run() and load_checkpoint(): open run directories and files of any layout that their content tells."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jaxtyping import Bool
 from torch import Tensor
 
 from interp.networks import Network
@@ -27,7 +26,6 @@ from interp.runs.published.readings import (
     alien_settings,
     check_run,
     loss_doubts,
-    origin_of_split,
     resolve,
     split_of,
     weights_of,
@@ -47,7 +45,7 @@ from interp.utils.torch_state import computing
 
 @dataclass(frozen=True, eq=False)
 class _Epoch:
-    """One state dict of a run that is one file; read from disk when its tensors are asked for."""
+    """A state dict of a run that is one file, whose tensors are read from the file when they are asked for."""
 
     path: Path | str
     layout: Layout
@@ -66,12 +64,11 @@ class _Epoch:
 
     def _check(self) -> None:
         """Refuse a file that was written again: its tensors are mapped, and reading them could end the process."""
-        try:
-            same = stamp_of(self.file) == self.opened
-        except OSError:  # removed, and still mapped
-            same = True
-        if not same:
-            raise CheckpointError(f"{self.path} was written again since it was opened; open it again with load_run.")
+        with contextlib.suppress(OSError):  # a file that was removed is still mapped
+            if stamp_of(self.file) != self.opened:
+                raise CheckpointError(
+                    f"{self.path} was written again since it was opened; open it again with load_run."
+                )
 
     def digest(self) -> str:
         self._check()
@@ -140,11 +137,10 @@ def load_any(
     n_heads: int | None = None,
     activation: Activation | None = None,
 ) -> Run | Checkpoint:
-    """Open what stands at a path: a run, as `load_run` does, or else a file of one checkpoint."""
+    """Open the run at a path, as `load_run` does, or else the checkpoint in its file."""
     options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
     file, name = local_file(path)
-    run = find_run(file, name, options)
-    if run is not None:
+    if (run := find_run(file, name, options)) is not None:
         return run
     with _passing(file, name):
         return load(file, name, options, None)
@@ -154,7 +150,7 @@ def _own_model(model: Model, options: FileOptions) -> Model:
     if not isinstance(model, Model):
         raise ConfigError(f"model must be an interp.Model, as in interp.Model(module, task); got {given(model)}.")
     if told := options.given():
-        raise ConfigError(f"an interp.Model carries its own task and split; leave {' and '.join(told)} out.")
+        raise ConfigError(f"An interp.Model carries its own task and split; leave {' and '.join(told)} out.")
     return model
 
 
@@ -173,8 +169,7 @@ def find_run(file: Path, name: Path | str, options: FileOptions) -> Run | None:
     if not contents.states:
         return None
     interpretation = resolve(contents, options)
-    mask = split_of(contents, options, interpretation.task)
-    run = _run(file, contents, interpretation, mask, origin_of_split(contents, options))
+    run = _run(file, contents, interpretation, options)
     check_run(contents, interpretation, run)
     return run
 
@@ -190,22 +185,17 @@ def is_ours(file: Path) -> bool:
     return is_safetensors(file) and str(read_header(file).get("format", "")).startswith("interp")
 
 
-def _run(
-    file: Path,
-    contents: Contents,
-    interpretation: Interpretation,
-    mask: Bool[Tensor, "p p"] | None,
-    split_origin: Origin,
-) -> Run:
-    opened = stamp_of(file)
+def _run(file: Path, contents: Contents, interpretation: Interpretation, options: FileOptions) -> Run:
+    opened, network = stamp_of(file), interpretation.architecture
+    mask = split_of(contents, options, interpretation.task)
     sources = {
-        step: _Epoch(contents.path, contents.layout, interpretation.architecture, step, state, file, opened)
+        step: _Epoch(contents.path, contents.layout, network, step, state, file, opened)
         for step, state in contents.states.items()
     }
-    history = contents.history  # now: it may be mapped from the file too
+    history = contents.history  # read now, since it may be mapped from the file too
     return Run(
-        contents.path, interpretation.task, interpretation.architecture, sources, lambda: history, mask,
-        task_origin=interpretation.origin, split_origin=split_origin,
+        contents.path, interpretation.task, network, sources, lambda: history, mask,
+        task_origin=interpretation.origin, split_origin=options.split_origin,
     )  # fmt: skip
 
 
@@ -222,7 +212,7 @@ def load_checkpoint(
     *,
     model: Model | None = None,
 ) -> Checkpoint:
-    """Read one model of any known layout, which is recognised by the file's content, never by its name.
+    """Read one model of any known layout, which the file's content tells, never its name.
 
     Known are: the paper's layout (Nanda et al., 2023; with constant attention Zhong et al., 2023), TransformerLens' of
     1.x to 3.x (its grokking demo; Chughtai et al., 2023), the state dict of a TransformerLens 4 bridge (of several
@@ -291,7 +281,7 @@ def last_checkpoint(
 
 @contextlib.contextmanager
 def _passing(file: Path, name: Path | str) -> Iterator[None]:
-    """Remove the copy of an address's file afterwards: what was read of it is in memory, or still mapped."""
+    """Remove the fetched copy of an address afterwards; its content is in memory by then, or still mapped."""
     try:
         yield
     finally:
@@ -317,47 +307,41 @@ def load(file: Path, name: Path | str, options: FileOptions, step: int | None) -
         assert bridge is not None
         return bridge
     interpretation = resolve(contents, options)
-    mask = split_of(contents, options, interpretation.task)
-    split_origin = origin_of_split(contents, options)
-    run = _run(file, contents, interpretation, mask, split_origin) if contents.states else None
+    run = _run(file, contents, interpretation, options) if contents.states else None
+    mask = split_of(contents, options, interpretation.task) if run is None else run.train_mask
     if run is not None and (step is not None or contents.single is None):
         check_run(contents, interpretation, run)
         return run.last_readable(warned=True) if step is None else run.at(step)
     assert contents.single is not None
-    if step is not None and contents.step != step:
-        held = "does not tell its step" if contents.step is None else f"holds step {contents.step}, not step {step}"
-        raise CheckpointError(f"{name} {held}; leave step out.")
-    weights = weights_of(name, contents.layout, contents.single, interpretation.architecture)
+    _check_step(name, contents.step, step)
+    network = interpretation.architecture
+    weights = weights_of(name, contents.layout, contents.single, network)
     doubts = loss_doubts(contents, interpretation, mask, weights, contents.step)
     return Checkpoint(
-        weights,
-        interpretation.architecture,
-        interpretation.task,
-        contents.step,
-        mask,
-        name,
-        run,
-        interpretation.origin,
-        split_origin,
-        doubts,
-    )
+        weights, network, interpretation.task, contents.step, mask, name, run, interpretation.origin,
+        options.split_origin, doubts,
+    )  # fmt: skip
+
+
+def _check_step(name: Path | str, told: int | None, wanted: int | None) -> None:
+    if wanted is not None and told != wanted:
+        held = "does not tell its step" if told is None else f"holds step {told}, not step {wanted}"
+        raise CheckpointError(f"{name} {held}; leave step out.")
 
 
 def _bridge(file: Path, name: Path | str, options: FileOptions, step: int | None) -> Checkpoint | None:
-    """Read the state dict of a bridge of another shape than ours, with its config; None if the file holds none."""
+    """Read the state dict of a bridge that is no network of interp's; None if the file holds none."""
     state, settings, told = state_and_settings(file, name)
     if not is_bridge_state(state):
         return None
     if lost := [one for one in ("attention_coefficient", "n_heads", "activation") if one in options.given()]:
         raise ConfigError(f"{name} is a bridge, whose config tells its {' and '.join(lost)}; leave it out.")
     network, p = network_of_bridge(state, settings or settings_beside(file), name)
-    if step is not None and step != told:
-        held = "does not tell its step" if told is None else f"holds step {told}, not step {step}"
-        raise CheckpointError(f"{name} {held}; leave step out.")
+    _check_step(name, told, step)
     task = options.task_of(Task(p))
     mask = as_mask(options.split, options.seed, task.p)
     weights = plain(state)
-    network.hooked(weights, task.p)  # says now if they do not fit
+    network.hooked(weights, task.p)  # raises now if they do not fit
     origin: Origin = "given" if options.task else "assumed"
     return Checkpoint(weights, network, task, told, mask, name, None, origin, "given")
 

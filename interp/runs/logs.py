@@ -30,18 +30,7 @@ _SETS = {
     "validation": {"val", "valid", "validation", "eval", "evaluation", "dev", "heldout"},
 }
 _KINDS = {"loss": {"loss", "losses", "nll", "ce", "xent"}, "accuracy": {"acc", "accs", "accuracy", "accuracies"}}
-_IDLE = {
-    "mean",
-    "avg",
-    "average",
-    "history",
-    "hist",
-    "curve",
-    "values",
-    "metrics",
-    "log",
-    "logs",
-}  # words without a meaning here
+_IDLE = {"mean", "avg", "average", "history", "hist", "curve", "values", "metrics", "log", "logs"}  # tell nothing here
 _PERCENT = {"percent", "pct", "percentage"}
 _STEPS = (("step",), ("global", "step"), ("steps",), ("iteration",), ("iterations",), ("iter",), ("update",),
           ("updates",), ("trainer", "global", "step"), ("train", "step"), ("train", "global", "step"), ("it",),
@@ -77,7 +66,7 @@ def read_log(
 
     Raises:
         CheckpointError: The file cannot be read.
-        ConfigError: No column or two are matched, no step is named, or no row has the values of `where`.
+        ConfigError: No column is matched, or two for one name; no step is named; or no row has the values of `where`.
     """
     frame, name = _opened(source, columns or {})
     frame = _rows_where(frame, where, name)
@@ -143,7 +132,7 @@ def _counted_steps(frame: pd.DataFrame, every: int | None, name: str) -> Int[np.
 def _converted(
     frame: pd.DataFrame, matched: Mapping[str, str], name: str, counted: str
 ) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Return the log under interp's names, and which column each is; `counted` stands for that of counted steps."""
+    """Return the log under interp's names, and the column of each; `counted` names that of counted steps."""
     percent = _in_percent(frame, matched, name)
     others = [column for column in frame.columns if column not in matched.values() and column not in (*NAMES, "step")]
     found, said = {} if "step" in matched else {"step": frame["step"]}, {"step": counted}
@@ -193,11 +182,11 @@ def is_log(path: PathLike) -> bool:
     return True
 
 
-# ── which column is what ──
+# ── columns ──
 
 
 def _words(column: str) -> tuple[str, ...]:
-    """Return the words of a name in lower case: "trainLoss", "train/loss" and "train_loss" are the same two."""
+    """Return the words of a name in lower case: "trainLoss", "train/loss" and "train_loss" have the same two."""
     spaced = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", column)
     return tuple(word for word in re.split(r"[^a-z0-9]+", spaced.lower().replace("%", " percent ")) if word)
 
@@ -209,7 +198,7 @@ def _counts_steps(column: str) -> tuple[str, ...] | None:
 
 
 def _meaning(column: str) -> tuple[str | None, str] | None:
-    """Return which set of pairs (or None) and which kind of number a name speaks of; None if it speaks of neither."""
+    """Return the set of pairs (or None) and the kind of number that a name tells; None if it tells no kind."""
     words = [word for word in _words(column) if word not in _IDLE and word not in _PERCENT]
     if column.lower().startswith("log"):
         return None  # the logarithm of a loss
@@ -254,7 +243,7 @@ def _fitting(meanings: Mapping[str, tuple[str | None, str] | None], kind: str) -
         if meaning is not None and meaning[1] == kind:
             of.setdefault(meaning[0], []).append(column)
     test = of.get("test") or of.get("validation") or []
-    # Without a word for the set, a loss beside a validation loss is that of training.
+    # A loss without a word for its set is that of training if it stands beside a validation loss.
     return {f"train_{kind}": of.get("train") or (of.get(None, []) if test else []), f"test_{kind}": test}
 
 
@@ -333,7 +322,7 @@ def _json(text: str, name: Path | str) -> pd.DataFrame:
     if not lists:
         return _rows([content], name)
     lengths = {key: len(values) for key, values in lists.items()}
-    # The length that most of the columns with a meaning have; a list of another length, of layers say, is no column.
+    # Columns have the commonest length of the lists that are losses, accuracies or steps; other lists are left out.
     known = [lengths[key] for key in lists if _meaning(key) or _counts_steps(key)]
     length = max(known, key=known.count) if known else max(lengths.values())
     kept = {key: values for key, values in lists.items() if lengths[key] == length}

@@ -1,4 +1,4 @@
-"""Run and Checkpoint: a training and one of its models, whose weights are read when they are asked for."""
+"""Run and Checkpoint: a training, and one of its models."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class _OwnMask:
-    """An attribute that holds a mask of its own: a copy of what it is given, of which it gives copies."""
+    """A mask attribute that copies when it is set and when it is read."""
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.name = name
@@ -53,18 +53,20 @@ _OWN_MASK: Any = _OwnMask()
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Checkpoint:
-    """One model: its weights, where in training it stands, and, where known, what it was trained on.
+    """One model: its weights, its step in training, and its task and split.
 
-    weights     under the names of its network (`config.axes()`), which this checkpoint alone holds: what is changed
-                in it is measured, and neither its run nor its file changes
-    config      its network, such as an interp.Transformer of its sizes; or the interp.Model that it is a state of
-    task        what it was trained to compute
-    step        updates made before it was saved, as its file counts them; None if unknown
-    train_mask  bool [p, p], true = train pair, a copy each time; None where the split is unknown
-    path        the file (or address) it came from
-    run         the run it belongs to, which names the key frequencies (`ProgressMeasures.key_step`)
-    task_origin, split_origin   who says so: "recorded" in its file, "given" by the caller, or "assumed"
-    doubts      what reading its file left in doubt, in sentences
+    Attributes:
+        weights: Its weights by the names of its network (`config.axes()`), held by this checkpoint alone: a change to
+            them changes what is measured, but neither the run nor the file.
+        config: Its network, such as an interp.Transformer of its sizes; or the interp.Model whose state it is.
+        task: The task that it was trained on.
+        step: Updates made before it was saved, as its file counts them; None if unknown.
+        train_mask: The split, bool [p, p], true = train pair; a copy each time. None if unknown.
+        path: The file or address that it came from.
+        run: The run that it belongs to, which names the key frequencies (`ProgressMeasures.key_step`).
+        task_origin: Source of the task: "recorded" in its file, "given" by the caller, or "assumed".
+        split_origin: Source of the split, in one of these words.
+        doubts: Doubts that reading its file left, in sentences.
     """
 
     weights: Weights
@@ -82,12 +84,12 @@ class Checkpoint:
         return f"Checkpoint({self.config}, {self.task}, step={self.step}, path={self.path!r})"
 
     def model(self) -> HookedRootModule:
-        """This model as a TransformerBridge: hooks, `run_with_cache` and all of TransformerLens.
+        """Return this model as a TransformerBridge, with hooks, `run_with_cache` and all of TransformerLens.
 
-        Feed it [batch, 3] tokens (a, b, p), or (a, b) where n_ctx is 2, and read the logits of the last position.
+        It takes tokens (a, b, p) of shape [batch, 3], or (a, b) if n_ctx is 2; read the logits of the last position.
         Constant attention is mixed in by a permanent hook on hook_pattern (`interp.networks.transformer.to_bridge`).
-        Another network comes as a HookedNetwork with the same calls, a hook at each activation that it names: [batch,
-        2] tokens (a, b), logits [batch, p]. A state of an interp.Model comes as a copy of its module.
+        Another network becomes a HookedNetwork, with a hook at each activation that it names: tokens (a, b) of shape
+        [batch, 2], logits [batch, p]. A state of an interp.Model becomes a copy of its module.
         """
         if isinstance(self.config, Network):
             check_weights(self.weights, self.config)
@@ -97,8 +99,8 @@ class Checkpoint:
         """Return this model as a subject of measures.
 
         Args:
-            supplied: Results of quantities that are not to be computed.
-            final: Gives the last checkpoint of its run as a subject; by default that one is read.
+            supplied: Functions by quantity, whose results are used in place of computing it.
+            final: Function that returns the last checkpoint of its run as a subject; by default it is read.
         """
         run = self.run
 
@@ -115,11 +117,11 @@ class Checkpoint:
 
 @runtime_checkable
 class Source(Protocol):
-    """Where one checkpoint of a run is kept."""
+    """The place that holds one checkpoint of a run."""
 
     @property
     def path(self) -> Path | str:
-        """The file, or address, that holds it."""
+        """The file or address."""
 
     def weights(self) -> Weights:
         """Read and check the weights; CheckpointError if they are damaged."""
@@ -128,18 +130,22 @@ class Source(Protocol):
         """Return the hash of the weights without validating them; OSError if they are gone."""
 
     def stamp(self) -> Hashable:
-        """Return what changes when the weights are written again, without reading them; OSError if they are gone."""
+        """Return a value that changes when the weights are written again, without reading them; OSError if gone."""
 
 
 class Run:
     """A training, opened with `load_run`. Checkpoints are read when asked for, one at a time.
 
     run[-1] is the last checkpoint, run[:3] a list of the first three, run.at(1400) the one of that step, and
-    `for ckpt in run` streams them all. `steps` are the steps with a readable checkpoint; `bad` says what is wrong with
-    every other file. `architecture` holds the sizes of its models, `config` its training settings (None if other code
-    trained it), and `stopped` the step at which a callback of `interp.train` ended it (None if none did). `start`
-    describes the checkpoint that it began with (None for random weights): its path, its step, the hash of its weights,
-    and whether the optimizer's state was taken too.
+    `for ckpt in run` streams them all.
+
+    Attributes:
+        path, task, train_mask, task_origin, split_origin, doubts: As of a Checkpoint; `path` is the run's.
+        architecture: The network of its models, with their sizes.
+        config: The training settings; None if other code trained it.
+        stopped: The step at which a callback of `interp.train` ended it; None if none did.
+        start: The checkpoint that it began with (None for random weights): its path, its step, the hash of its weights,
+            and whether the optimizer's state was taken too.
     """
 
     train_mask: Bool[Tensor, "p p"] | None = _OWN_MASK
@@ -181,17 +187,18 @@ class Run:
 
     @property
     def bad(self) -> dict[int, str]:
-        """What is wrong with each checkpoint that cannot be read, by its step."""
+        """The error of each checkpoint that cannot be read, by its step."""
         return dict(self._bad)
 
     @property
     def history(self) -> pd.DataFrame:
-        """Step, train and test loss (nats) and accuracy, a row each time they were recorded; NaN where they were not.
+        """Step, train and test loss (nats) and accuracy, a row each time they were recorded; NaN if one was not.
 
-        Losses and accuracies are those of the training, over all outputs, "=" included: p + 1 in interp's own runs.
-        The measures, and so `interp.trajectory`, take the p numbers alone, whose losses are a little smaller (at step 0
-        of the shipped run 4.7595 for 4.7683).
-        Raises CheckpointError where they are missing or damaged.
+        They are over all outputs, "=" included: p + 1 in interp's own runs. The measures, and so `interp.trajectory`,
+        take the p numbers alone, whose losses are a little smaller (at step 0 of the shipped run 4.7595 for 4.7683).
+
+        Raises:
+            CheckpointError: The history is missing or damaged.
         """
         return self._recorded.copy()
 
@@ -200,11 +207,12 @@ class Run:
         return self._read_history()
 
     def report(self, progress: bool = True) -> Report:
-        """Return an interactive page of this run, which a notebook shows and `.save("report.html")` writes.
+        """Return this run's page of `interp.report`, which a notebook shows and `.save("report.html")` writes.
 
-        `interp.report` says what it has. Raises CheckpointError where no checkpoint can be read.
+        Raises:
+            CheckpointError: No checkpoint can be read.
         """
-        import interp  # the face: a page is drawn from all else
+        import interp  # here, since a page needs folders that stand above this one
 
         return interp.report(self, progress=progress)
 
@@ -235,11 +243,12 @@ class Run:
         )  # fmt: skip
 
     def last_readable(self, warned: bool = False) -> Checkpoint:
-        """Read the last checkpoint that is readable; if none is, CheckpointError says what is wrong with the last.
+        """Read the last readable checkpoint; with `warned`, a warning says why the last was passed over.
 
-        With `warned`, a warning says which one was passed over, and why.
+        Raises:
+            CheckpointError: None is readable; the error is that of the last.
         """
-        first_error = CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
+        first_error = self._no_checkpoint()
         for step in reversed(self.steps):
             try:
                 found = self.at(step)
@@ -252,6 +261,9 @@ class Run:
             return found
         raise first_error
 
+    def _no_checkpoint(self) -> CheckpointError:
+        return CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
+
     @overload
     def __getitem__(self, index: int) -> Checkpoint: ...
 
@@ -262,7 +274,7 @@ class Run:
         if isinstance(index, slice):
             return [self.at(step) for step in self.steps[index]]
         if not self._sources:
-            raise CheckpointError(f"{self.path} has no readable checkpoint yet; let it train to its first one.")
+            raise self._no_checkpoint()
         try:
             return self.at(self.steps[index])
         except IndexError:

@@ -1,4 +1,4 @@
-"""Settings: every setting of a training run with its type, default and meaning, and the names that others give them.
+"""Settings: every setting of a training run with its type, default and meaning, and the names that others give it.
 
 Importing this loads no torch. `TrainConfig` checks the settings; the shell makes its options of them.
 """
@@ -172,14 +172,14 @@ class Settings:
 
 
 class Setting(NamedTuple):
-    """What the shell and the files of sweeps need to know of a setting; a split and a network are names there.
+    """One setting as the shell and the files of sweeps know it; a split and a network are names there.
 
     Attributes:
         type: Its type, without None.
         optional: Whether it may be None.
         choices: The words that it may be; empty for any other type.
         default: Its default.
-        meaning: The first paragraph of what `Settings` says of it.
+        meaning: The first paragraph of its entry in `Settings`.
     """
 
     type: Any
@@ -206,7 +206,7 @@ def _described() -> dict[str, Setting]:
 
 SETTINGS = _described()
 
-# What others call the settings.
+# Names of the settings in other people's code.
 _MEANT = {
     "lr": "learning_rate", "wd": "weight_decay", "decay": "weight_decay", "beta": "betas", "beta1": "betas",
     "beta2": "betas", "adam_betas": "betas", "frac_train": "train_fraction", "train_frac": "train_fraction",

@@ -1,7 +1,8 @@
-"""A training of another's code, as the states of its module: a folder of files, a dict by step, or a list of pairs."""
+"""Runs and checkpoints from the states of a user's module: a folder of files, a dict by step, or a list of pairs."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -28,12 +29,11 @@ _WORD = re.compile(r"(?:step|epoch|iter(?:ation)?|checkpoint|ckpt|update)s?[-_=.
 
 
 def run_of_states(states: Any, net: Model) -> Run:
-    """Return a run whose checkpoints are states of the module of `net`; they are read when they are asked for."""
+    """Return a run whose checkpoints are states of the module of `net`, read when they are asked for."""
     module = net.needed_module
     if net.by_array:
         raise ConfigError(
-            f"{' and '.join(net.by_array)} must be named parts of the module, since each state has its own; got an "
-            "array."
+            f"{' and '.join(net.by_array)} must name parts of the module, since each state has its own; got an array."
         )
     sources: Mapping[int, Source]
     if isinstance(states, str | os.PathLike):
@@ -135,16 +135,14 @@ def _of_folder(path: PathLike, net: Model) -> tuple[Path | str, dict[int, Source
     for file in files:
         step = named.get(file)
         if step is None:
-            try:
+            with contextlib.suppress(CheckpointError):
                 _, step = _state_in(folder / file, folder / file)
-            except CheckpointError:
-                step = None
         if step is None:
             skipped.append(file)
             continue
         if step in found:
-            raise CheckpointError(f"{name} must hold one file a step; {Path(found[step].path).name} and {file} are of "
-                                  f"step {step:,}. Remove one.")  # fmt: skip
+            both = f"{Path(found[step].path).name} and {file}"
+            raise CheckpointError(f"{name} must hold one file a step; {both} are of step {step:,}. Remove one.")
         found[step] = _File(folder / file, step, net)
     if not found:
         raise CheckpointError(
@@ -152,21 +150,16 @@ def _of_folder(path: PathLike, net: Model) -> tuple[Path | str, dict[int, Source
             f"{some(files)} does. Rename them, or give a dict {{step: state}}."
         )
     if skipped:
-        warn(f"left out: {some(skipped)} in {name}, which tell no step.")
+        warn(f"{name} holds files that tell no step, which are left out: {some(skipped)}.")
     return name, found
 
 
 def _steps_of_names(files: list[str]) -> dict[str, int]:
     """Return the steps that names of files tell: the number after a word such as step, or the only one that varies."""
-    found: dict[str, int] = {}
-    for file in files:
-        stem = file.rsplit(".", 1)[0]
-        if after := _WORD.findall(stem):
-            found[file] = int(after[-1])
-    if found:
+    stems = {file: file.rsplit(".", 1)[0] for file in files}
+    if found := {file: int(after[-1]) for file, stem in stems.items() if (after := _WORD.findall(stem))}:
         return found
-    numbers = {file: re.findall(r"\d+", file.rsplit(".", 1)[0]) for file in files}
-    numbers = {file: own for file, own in numbers.items() if own}
+    numbers = {file: own for file, stem in stems.items() if (own := re.findall(r"\d+", stem))}
     if not numbers or len({len(own) for own in numbers.values()}) > 1:
         return {file: int(own[0]) for file, own in numbers.items() if len(own) == 1}
     varying = [place for place, column in enumerate(zip(*numbers.values(), strict=True)) if len(set(column)) > 1]

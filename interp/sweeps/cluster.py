@@ -1,4 +1,4 @@
-"""Runs on a Ray cluster: a task each. Ray schedules and retries; the sweep's directory is the only record."""
+"""Jobs on a Ray cluster, one task each. Ray schedules and retries; the sweep's directory is the only record."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _GRACE = 60.0  # seconds in which tasks save their runs after they were told to 
 
 
 def work_on_cluster(jobs: Sequence[Job], address: str | None, tell: Told) -> None:
-    """Do all jobs as tasks of a Ray cluster: that at `address`, or that the caller is connected to, or a new one here.
+    """Do all jobs as tasks of the Ray cluster at `address`, of the one the caller is connected to, or of a new one.
 
-    `tell` hears of each task that is submitted (as step 0) and of each end. A task whose worker or node dies is tried
-    again elsewhere and goes on from the last saved state; no more than twice as many as can run are submitted at once.
+    `tell` is called for each submitted task (as step 0) and for each end. A task whose worker or node dies is tried
+    again elsewhere and goes on from the last saved state. At most twice as many tasks as can run are submitted at once.
     """
     ray = _ray()
     mine = uuid.uuid4().hex  # a retried task knows by it that the owner it finds is its own earlier try
@@ -77,9 +77,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError:
-        raise ConfigError(
-            "engine='ray' needs Ray; install it with pip install 'interp[sweep]' on every node."
-        ) from None
+        raise ConfigError("engine='ray' needs Ray. Install it on every node: pip install 'interp[sweep]'.") from None
     return ray
 
 
@@ -96,8 +94,8 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
                  logging_level="warning")  # fmt: skip
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise ConfigError(
-            f"address must be that of a running Ray cluster, as ray start --head prints it; {address!r} gives: "
-            f"{str(error).splitlines()[0]}"
+            f"address must be that of a running Ray cluster, as ray start --head prints it; got {address!r}, where Ray "
+            f"says: {str(error).splitlines()[0]}"
         ) from None
     try:
         yield
@@ -106,7 +104,7 @@ def _connected(ray: Any, address: str | None) -> Iterator[None]:
 
 
 def _check_answers(address: str) -> None:
-    """Raise ConfigError unless somebody answers at host:port: Ray itself tries for minutes."""
+    """Raise ConfigError unless host:port answers within seconds, since Ray itself tries for minutes."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()

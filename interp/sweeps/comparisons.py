@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Shaped
 
-from interp.runs.config import OF_DEFAULT_NETWORK, TrainConfig
+from interp.runs.config import OF_DEFAULT_NETWORK
 from interp.sweeps.exponents import censored_fit, errors_over_clusters
+from interp.sweeps.grid import is_setting
 from interp.sweeps.survival import OUTCOMES, curve_of, outcomes, with_delays
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError, warn
@@ -23,20 +24,19 @@ NO_SETTING = {"seed", "split_seed", "steps", "device", "checkpoint_steps", "hist
 def moved(table: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of a sweep with the difference of each from the baseline: columns `moved` and `setting`.
 
-    The baseline has the commonest value of each setting. `moved` names the settings that differ, with + between them,
-    and `setting` gives their values ("weight_decay=0.1"); both are empty for a run of the baseline. For a network that
-    was given whole, the sizes in which the runs of one network differ are named beside it.
+    The baseline has the commonest value of each setting. `moved` names the settings that differ, joined by +, and
+    `setting` gives their values ("weight_decay=0.1"); both are empty for a run of the baseline. For a network that was
+    given whole, the sizes in which the runs of one network differ are named beside it.
 
     Raises:
-        ConfigError: The frame is no table of a sweep.
+        ConfigError: If `table` is not the table of a sweep.
     """
     if not isinstance(table, pd.DataFrame) or not {"memorized", "generalized", "last_step", "p"} <= set(table):
         raise ConfigError(
             f"moved() takes the table of a sweep, interp.load_sweep(path).table; got "
             f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
         )
-    named = [str(name) for name in table if name in TrainConfig.names() or str(name).startswith("network.")]
-    settings = [name for name in named if name not in NO_SETTING]
+    settings = [name for name in map(str, table) if is_setting(name) and name not in NO_SETTING]
     words = table[settings].map(in_words)
     baseline = words.mode().iloc[0]
     several = words.groupby("network").nunique() > 1  # which sizes the runs of one network differ in
@@ -54,7 +54,7 @@ def moved(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def in_words(value: Any) -> str:
-    """Return a value of a setting as it is shown and compared: 1 and 1.0 are the same."""
+    """Return a value of a setting as it is shown and compared, where 1 equals 1.0."""
     if isinstance(value, float) and not math.isnan(value):
         return f"{value:g}"
     if isinstance(value, np.ndarray):  # a list, as pandas reads it from parquet
@@ -63,7 +63,7 @@ def in_words(value: Any) -> str:
 
 
 def in_order(setting: str) -> tuple[tuple[float, str], ...]:
-    """Return what settings in words are sorted by: numbers by size, then words."""
+    """Return a sort key for settings in words: numbers by size, then words."""
 
     def key(word: str) -> tuple[float, str]:
         try:
@@ -75,18 +75,18 @@ def in_order(setting: str) -> tuple[tuple[float, str], ...]:
 
 
 _FEW = 10  # seeds of a setting
-_MOST = 200_000  # arrangements that are all looked at
-_DRAWN = 19_999  # else this many are drawn
+_MOST = 200_000  # arrangements, up to which all are enumerated
+_DRAWN = 19_999  # arrangements, where there are more
 
 
 def log_rank_scores(
     delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"]
 ) -> Float[np.ndarray, " runs"]:
-    """Return the log-rank score of each run: 1 if it generalized, less the hazard that it had lived through by then.
+    """Return the log-rank score of each run: 1 if it generalized, less the cumulative hazard at its delay.
 
-    The hazard at t is Σ d / n over the delays up to t, of which d runs generalized and n were still waiting (Nelson,
-    Aalen). The scores add up to 0; over the runs of one group, they add up to the numerator of the log-rank test, the
-    number that generalized less the number that was expected (Peto and Peto, 1972).
+    The cumulative hazard at t is Σ d / n over the delays up to t, at each of which d runs generalized and n were still
+    waiting (Nelson, Aalen). All scores add up to 0. Those of one group add up to the numerator of the log-rank test,
+    the number that generalized less the expected number (Peto and Peto, 1972).
     """
     times = np.unique(delay[~censored])
     hazards = np.array([((delay == t) & ~censored).sum() / (delay >= t).sum() for t in times])
@@ -96,12 +96,11 @@ def log_rank_scores(
 def exchange_test(
     scores: Float[np.ndarray, " runs"], group: Bool[np.ndarray, " runs"], blocks: Shaped[np.ndarray, " runs"]
 ) -> tuple[float, float, bool]:
-    """Return the p-value of a sum of scores over a group, the least p-value that could be, and whether it is exact.
+    """Return the p-value of a sum of scores over a group, the least possible p-value, and whether both are exact.
 
-    Under the hypothesis that the group makes no difference, all arrangements that exchange its labels within blocks are
-    as likely. The p-value, of both sides, is the share of arrangements whose sum lies at least as far from their mean.
-    Up to 200,000 arrangements are all looked at. Of more, 19,999 are drawn, from a fixed seed, and that of the labels
-    is counted with them.
+    If the group makes no difference, all arrangements that exchange its labels within blocks are equally likely. The
+    two-sided p-value is the share of arrangements whose sum is at least as far from their mean as the group's. Up to
+    200,000 arrangements are enumerated. Of more, 19,999 are drawn from a fixed seed and counted with the actual one.
     """
     parts = [(scores[blocks == one], int(group[blocks == one].sum())) for one in np.unique(blocks)]
     mean = sum(labels * float(own.mean()) for own, labels in parts)
@@ -126,8 +125,7 @@ def exchange_test(
 def adjusted(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests"]:
     """Return p-values adjusted for their number (Holm, 1979): the i-th smallest of m is multiplied by m + 1 − i.
 
-    Whoever believes all effects with at most 0.05 errs in one of them or more with a chance of at most 0.05. NaN stands
-    for no test.
+    Among the effects with at most 0.05, the chance that any is false is at most 0.05. NaN marks a missing test.
     """
     found = np.full(len(p_values), np.nan)
     order = [at for at in np.argsort(p_values, kind="stable") if not np.isnan(p_values[at])]
@@ -142,33 +140,33 @@ def adjusted(p_values: Float[np.ndarray, " tests"]) -> Float[np.ndarray, " tests
 def effects(table: pd.DataFrame) -> pd.DataFrame:
     """Return the effect of each setting that a sweep moved on grokking; a row a setting, the baseline first.
 
-    The test and the ratio compare the delay of runs that memorized. A run that memorized and had not generalized is
+    The test and the ratio compare the delays of runs that memorized. A run that memorized and had not generalized is
     censored at its last step; one that generalized at once has a delay of 0. Runs that never memorized, diverged or
-    failed have no delay and are in their columns alone: look there whether a setting changes how many memorize.
-    The test needs runs that were watched for as long on both sides; the intervals are not adjusted for their number.
-    A warning says so if a side has fewer than ten seeds.
+    failed have no delay: their columns count them, and tell whether a setting changes how many memorize.
+    The test needs runs that were watched equally long on both sides. The intervals are not adjusted for their number.
+    Warns if a side has fewer than ten seeds.
 
     Returns:
         A data frame with the columns
 
         `moved`, `setting`: as `moved` gives them.
-        `runs`: their number, and a column for each of `interp.sweeps.survival.OUTCOMES` of how many came to it.
+        `runs`: their number; a column for each of `interp.sweeps.survival.OUTCOMES` counts the runs with it.
         `memorized`: their median step.
-        `delay`, `low`, `high`: the median of generalized − memorized by Kaplan and Meier, with its 95 % interval (NaN
-            where it was not reached).
+        `delay`, `low`, `high`: the Kaplan-Meier median of generalized − memorized and its 95 % interval; NaN if not
+            reached.
         `ratio`, `ratio_low`, `ratio_high`: delay over the baseline's, by a log-normal fit to both (without censored
             runs, the ratio of geometric means), with the 95 % interval of the jackknife over seeds and Student's t on
-            `seeds` − 1 degrees of freedom. The interval is 0 to inf where the runs do not bound it. NaN where no run
-            generalized, or where one generalized at once: its delay has no logarithm.
+            `seeds` − 1 degrees of freedom; 0 to inf where the runs do not bound it. NaN if no run generalized, or if
+            one generalized at once, since the logarithm of its delay does not exist.
         `seeds`, `pairs`: how many seeds with a delay the smaller side has, and how many both sides have.
-        `p_value`, `least_p`, `exact`: of the log-rank test against the baseline by permutation. Labels are exchanged
+        `p_value`, `least_p`, `exact`: of the log-rank permutation test against the baseline. Labels are exchanged
             between the two runs of a seed; runs whose seed the other side lacks are exchanged among each other. least_p
-            is the least p-value that the test could give: five pairs give 2/32. `exact` is false where arrangements
-            were drawn.
+            is the least p-value that the test could give: five pairs give 2/32. `exact` is false if arrangements were
+            drawn.
         `p_adjusted`: p_value adjusted for the number of settings that were tested (Holm).
 
     Raises:
-        ConfigError: The table has no runs of the baseline that memorized.
+        ConfigError: If the table has no runs of the baseline that memorized.
     """
     runs = with_delays(moved(table))
     runs = runs.assign(delay=runs["delay"].clip(lower=0), outcome=outcomes(table))

@@ -33,26 +33,29 @@ SCORES = ("loss", "accuracy", "train_loss", "test_loss", "train_accuracy", "test
 def ensemble(
     runs: Sweep | Iterable[Run | PathLike], of: Of = "logits", steps: Iterable[int] | None = None, progress: bool = True
 ) -> pd.DataFrame:
-    """Loss and accuracy over training of an ensemble of runs; a row a checkpoint step, ascending.
+    """Return loss and accuracy over training of an ensemble of runs; a row a checkpoint step, ascending.
 
     The output of an ensemble on a pair is the mean over its members of their logits, or of their probabilities, the
-    softmax over the p numbers ("=" left out). Neither has a larger loss than its members have in the mean: −log softmax
-    is convex in the logits, and −log in the probabilities.
+    softmax over the p numbers ("=" left out). Its loss never exceeds the mean loss of its members: −log softmax is
+    convex in the logits, and −log in the probabilities. One checkpoint is in memory at a time.
 
-    runs    a Sweep, of which the runs that ended without an error and whose directories are here are the members; or
-            two or more runs or paths of runs, each of them once. All must have the same task and the same split: a
-            sweep over seeds has it with a fixed split_seed
-    of      "logits" or "probabilities"
-    steps   the steps to evaluate, at which each run has a checkpoint; by default all such steps
+    Args:
+        runs: A Sweep, whose members are the runs that ended without an error and whose directories are here; or two or
+            more different runs or paths of runs. All must have one task and one split: give a sweep over seeds a fixed
+            split_seed.
+        of: "logits" or "probabilities".
+        steps: The steps to evaluate, at which each run has a checkpoint; by default all such steps.
 
-    Columns: step; members, how many there are; of the ensemble loss and accuracy over all pairs, train_loss, test_loss,
-    train_accuracy and test_accuracy (losses in nats over the p numbers, in float64, as in `progress_measures`); under
-    the same names with mean_ before them, the mean over the members of each one's own; with best_, those of the member
-    of least test loss at that step, whose path is `best_run`.
+    Returns:
+        The columns step, members (their number), loss and accuracy over all pairs, train_loss, test_loss,
+        train_accuracy and test_accuracy of the ensemble (losses in nats over the p numbers, in float64, as in
+        `progress_measures`). The same names after mean_ are means over the members; after best_ they are those of the
+        member of least test loss at that step, whose path is `best_run`.
 
-    One checkpoint is in memory at a time. Raises ConfigError for fewer than two runs, for a run that is there twice,
-    for tasks or splits that differ or are unknown, and where no step is in all runs; CheckpointError for a step that a
-    run does not have, and for a checkpoint that cannot be read.
+    Raises:
+        ConfigError: For fewer than two runs, a run given twice, tasks or splits that differ or are unknown, and runs
+            that share no step.
+        CheckpointError: For a step that a run does not have, and a checkpoint that cannot be read.
     """
     one_of("of", of, get_args(Of))
     members = _members(runs)
@@ -83,19 +86,17 @@ def _row(members: list[Run], step: int, of: Of) -> dict[str, float | str]:
         else:
             total = logits if total is None else total + logits
     assert total is not None
-    # The logarithm of the sum of probabilities is that of their mean and a constant, which a softmax does not see.
+    # The log of the sum of probabilities is the log of their mean plus a constant, to which softmax is invariant.
     averaged = total / len(members) if of == "logits" else total
     first = members[0]
     together = Subject(first.task, lambda: Activations(averaged, None, None), step=step, train_mask=first.train_mask)
     best = int(np.argmin([scores["test_loss"] for scores in alone]))
     return {
-        "step": step,
-        "members": len(members),
-        **_scores_of_subject(together),
+        "step": step, "members": len(members), **_scores_of_subject(together),
         **{f"mean_{name}": float(np.mean([scores[name] for scores in alone])) for name in SCORES},
         **{f"best_{name}": alone[best][name] for name in SCORES},
         "best_run": str(members[best].path),
-    }
+    }  # fmt: skip
 
 
 def _scores_of_subject(subject: Subject) -> dict[str, float]:
@@ -104,11 +105,10 @@ def _scores_of_subject(subject: Subject) -> dict[str, float]:
 
 
 def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
-    """Open the runs; ConfigError unless they are two or more of one task and one split that leaves test pairs."""
+    """Open two runs or more, which must have one task and one split with test pairs."""
     if isinstance(runs, str | os.PathLike | Run) or not isinstance(runs, Sweep | Iterable):
         raise ConfigError(
-            f"runs must be a Sweep, as interp.load_sweep gives it, or a list of runs or of their paths; got "
-            f"{given(runs)}."
+            f"runs must be a Sweep (of interp.load_sweep) or a list of runs or of their paths; got {given(runs)}."
         )
     listed = runs.runs() if isinstance(runs, Sweep) else list(runs)
     members = [one_run(one, "Each of runs") for one in listed]
@@ -140,15 +140,13 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
 
 
 def _check_different(members: list[Run]) -> None:
-    """Raise ConfigError for a run that is there twice: it would count double in the means."""
+    """Raise ConfigError for a run given twice, which would count double in the means."""
     seen: set[Path | int] = set()
     for run in members:
         path = Path(run.path)
         known = path.resolve() if path.exists() else id(run)  # a run in memory has a name in place of a path
         if known in seen:
-            raise ConfigError(
-                f"The runs of an ensemble must be different ones; got {run.path} twice. Drop one of them."
-            )
+            raise ConfigError(f"The runs of an ensemble must be different; got {run.path} twice. Drop one of them.")
         seen.add(known)
 
 

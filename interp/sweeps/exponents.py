@@ -1,6 +1,6 @@
 """Exponents of delays: accelerated failure times of four laws, fitted to runs of which some are censored.
 
-The logarithm of the delay is X β + σ ε, where ε has one of four laws. A run that had not generalized counts by the
+The logarithm of the delay is X β + σ ε, where ε has one of four laws. A run that had not generalized contributes the
 probability that its delay is longer than it was watched.
 """
 
@@ -27,9 +27,12 @@ _ROUNDING = 1e-12  # of log likelihoods and of residuals, as shares
 
 @dataclass(frozen=True)
 class Law:
-    """A law of the scatter ε: its log density and its log survival, each with its first two derivatives.
+    """A law of the scatter ε.
 
-    deviation   standard deviation of ε
+    Attributes:
+        density: z → its log density and the first two derivatives.
+        survival: z → its log survival and the first two derivatives.
+        deviation: Standard deviation of ε.
     """
 
     density: Callable[[Z], tuple[Z, Z, Z]]
@@ -77,12 +80,12 @@ def _largest_value_density(z: Z) -> tuple[Z, Z, Z]:
 
 
 def _largest_value_survival(z: Z) -> tuple[Z, Z, Z]:
-    """log(1 − e^−u), where u = e^−z; its slope in z is −u / (e^u − 1), for which exprel gives (e^u − 1) / u."""
+    """Return log(1 − e^−u) for u = e^−z; its slope in z is −u / (e^u − 1), and exprel(u) is (e^u − 1) / u."""
     from scipy.special import exprel
 
     u = np.exp(np.minimum(-z, 700.0))
     hazard = 1 / exprel(u)
-    # Of hazard (1 − u − hazard), where u is small: the terms of order 1 cancel, and −u/2 is left.
+    # For small u the terms of order 1 in hazard (1 − u − hazard) cancel and leave −u/2.
     curved = np.where(u < 1e-5, -u / 2, hazard * (1 - u - hazard))
     return np.log(-np.expm1(-u)), -hazard, curved
 
@@ -99,13 +102,14 @@ LAWS = {
 class Fit:
     """A fit of y = X β + σ ε.
 
-    slopes   β; the first is the level at the mean of the other columns of X
-    errors   standard errors of β from the observed information, for independent runs
-    scatter   standard deviation of y about the fit
-    log_likelihood   at its maximum; inf for runs that lie on the fit exactly
-
     Errors and scatter are those of maximum likelihood times √(n / (n − k)), for k slopes and n runs that are not
     censored. So without censored runs the log-normal fit is least squares, with its errors and its scatter.
+
+    Attributes:
+        slopes: β; the first is the level at the mean of the other columns of X.
+        errors: Standard errors of β from the observed information, for independent runs.
+        scatter: Standard deviation of y about the fit.
+        log_likelihood: At its maximum; inf for runs that lie on the fit exactly.
     """
 
     slopes: Float[np.ndarray, " k"]
@@ -115,7 +119,7 @@ class Fit:
 
     @property
     def aic(self) -> float:
-        """Akaike's criterion, 2 (k + 1) − 2 log L: of two laws, the one with less fits better."""
+        """Akaike's criterion, 2 (k + 1) − 2 log L: the law with the lower value fits better."""
         return 2 * (len(self.slopes) + 1) - 2 * self.log_likelihood
 
 
@@ -127,9 +131,11 @@ def censored_fit(
 ) -> Fit:
     """Fit y = X β + σ ε by maximum likelihood, where y of a censored run is a lower bound.
 
-    The first column of X must be of ones; `law` names the law of ε, one of `LAWS`. The likelihood is searched by
-    Newton's method in β / σ and 1 / σ, in which it is concave (Burridge, 1981), so that it has one maximum.
-    Raises ConfigError if there is none: the runs that are not censored must determine every slope.
+    The first column of X must be ones; `law` names the law of ε, one of `LAWS`. The likelihood is maximized by Newton's
+    method in β / σ and 1 / σ, in which it is concave (Burridge, 1981) and so has one maximum.
+
+    Raises:
+        ConfigError: If there is no maximum: the runs that are not censored must determine every slope.
     """
     found, seen = LAWS[law], ~censored
     Z = np.column_stack([X[:, :1], X[:, 1:] - X[:, 1:].mean(0)])
@@ -164,11 +170,11 @@ def censored_fit(
     else:
         raise ConfigError(
             f"The likelihood of {len(y)} runs must have a maximum; none was found in {_ITERATIONS} steps of Newton's "
-            "method. Look for delays that are no steps of a training."
+            "method. Check that the delays are steps of training."
         )
     sigma = 1 / float(theta[-1])
     beta = theta[:-1] * sigma
-    # θ = (β, 1) / σ, so by β and log σ it changes by these.
+    # The derivatives of θ = (β, 1) / σ in β and log σ.
     by = np.block([[np.eye(k), -beta[:, None]], [np.zeros((1, k)), -np.ones((1, 1))]]) / sigma
     covariance = np.linalg.inv(by.T @ -hessian @ by)
     corrected = math.sqrt(n / max(n - k, 1))
@@ -198,10 +204,10 @@ def errors_over_clusters(
 ) -> Float[np.ndarray, " k"]:
     """Return standard errors by the jackknife: the estimates with one cluster of runs left out at a time.
 
-    √((G − 1) / G · Σ (estimate without g − their mean)²) over G clusters, for intervals of Student's t on G − 1 degrees
-    of freedom. Where all clusters have the same design and no run is censored, a log-normal fit has the errors of
-    the mean of the clusters' own slopes, s / √G. Where an estimate does not exist without a cluster, they are infinite.
-    `estimate` takes the runs to keep, and raises ConfigError where there is none.
+    The errors are √((G − 1) / G · Σ (estimate without g − their mean)²) over G clusters, for intervals of Student's t
+    on G − 1 degrees of freedom. If all clusters have the same design and no run is censored, those of a log-normal fit
+    are the errors of the mean of the clusters' own slopes, s / √G. They are infinite if an estimate does not exist
+    without some cluster. `estimate` takes the runs to keep, and raises ConfigError if its estimate does not exist.
     """
     left = []
     for one in np.unique(clusters):
@@ -217,15 +223,16 @@ def errors_over_clusters(
 class Exponents(Printed):
     """How the delay depends on settings: delay ∝ Π setting^exponent, with 95 % intervals.
 
-    exponents   of each setting: its value, and the low and high ends of its interval
-    scatter     standard deviation of log delay about the fit
-    runs        how many were fitted, of which `censored` had not generalized by their last step
-    law         the law of the scatter that was fitted
-    aic         Akaike's criterion of each law: the least fits best, and 10 more is a clear difference
-    clusters    how many seeds the intervals rest on; None where the runs were taken as independent
-    outcomes    how many runs of the table had each outcome (`interp.outcomes`). Those that generalized count by their
-                delay; those that are nearly generalized, still waiting or no longer memorized count as censored; the
-                others have no delay and do not count
+    Attributes:
+        exponents: For each setting its exponent and the low and high ends of its interval.
+        scatter: Standard deviation of log delay about the fit.
+        runs: How many runs were fitted.
+        censored: How many of them had not generalized by their last step.
+        law: The law of the scatter that was fitted.
+        aic: Akaike's criterion of each law: the least fits best, and 10 more is a clear difference.
+        clusters: How many seeds the intervals rest on; None if the runs were taken as independent.
+        outcomes: How many runs of the table had each outcome (`interp.outcomes`). Runs that generalized enter by their
+            delay; nearly generalized, still waiting or no longer memorized ones as censored; others do not enter.
     """
 
     exponents: dict[str, tuple[float, float, float]]
@@ -239,13 +246,13 @@ class Exponents(Printed):
 
     @property
     def basis(self) -> str:
-        """What the intervals rest on, in words."""
+        """The assumption behind the intervals, in words."""
         return "runs taken as independent" if self.clusters is None else f"{self.clusters} seeds as clusters"
 
     def _lines(self) -> list[tuple[str, str]]:
         fits = [(name, f"{value:.2f} [{low:.2f}, {high:.2f}]") for name, (value, low, high) in self.exponents.items()]
-        others = {law: self.aic[law] for law in sorted(self.aic, key=lambda law: self.aic[law]) if law != self.law}
-        law = f"{self.law}, AIC {self.aic[self.law]:.1f} ({in_laws(others)})"
+        others = [f"{law} {aic:.1f}" for law, aic in sorted(self.aic.items(), key=lambda of: of[1]) if law != self.law]
+        law = f"{self.law}, AIC {self.aic[self.law]:.1f} ({', '.join(others)})"
         exact = " (the runs lie on the fit exactly)"
         entered = {"by their delays": ["generalized"], "as censored": CENSORED}
         left = {**self.outcomes}
@@ -263,26 +270,24 @@ class Exponents(Printed):
         ]
 
 
-def in_laws(aic: dict[str, float]) -> str:
-    """Return the criteria of laws in words: "log-logistic 309.1, log-normal 334.8"."""
-    return ", ".join(f"{law} {value:.1f}" for law, value in aic.items())
-
-
 @computing()
 def fit_exponents(table: pd.DataFrame, settings: Sequence[str], law: str = "best") -> Exponents:
-    """Fit delay ∝ Π setting^exponent to the runs of a sweep, those that had not generalized as censored.
+    """Fit delay ∝ Π setting^exponent to the runs of a sweep, with runs that had not generalized as censored.
 
-    `table` is that of `interp.load_sweep`, or of `two_layer.grokking_times`; `settings` names columns of it whose
-    values are above 0 and differ. `law` is the law of the delay at given settings: "log-normal", "log-logistic",
-    "weibull" or "frechet" (ε is the least or the largest extreme value), or "best", the one of these four with the
-    least AIC. Of log-normal delays without censored runs this is least squares in the logarithms.
+    With log-normal delays and no censored runs this is least squares in the logarithms. Runs of one seed share their
+    start and, unless split_seed varies, their split, so they are not independent. If the column seed has two seeds or
+    more, and one of them repeats, the intervals are Student's t of the jackknife over seeds (see
+    `errors_over_clusters`); else they rest on the observed information of independent runs.
+    `python -m benchmarks coverage` counts how often either contains the truth.
 
-    Runs of one seed share their start and, unless split_seed varies, their split, so that they are no independent
-    runs. Where the table has a column seed in which some seed stands more than once, and two seeds or more, the
-    intervals are Student's t of the jackknife over seeds (see `errors_over_clusters`). Else they rest on the observed
-    information of independent runs. `python -m benchmarks coverage` counts how often either holds the truth.
+    Args:
+        table: That of `interp.load_sweep`, or of `two_layer.grokking_times`.
+        settings: Columns of it whose values are above 0 and vary.
+        law: The law of the delay at given settings: "log-normal", "log-logistic", "weibull" or "frechet" (ε is the
+            least or the largest extreme value), or "best", the one of these four with the least AIC.
 
-    Raises ConfigError for other settings or laws, and for fewer than three runs that generalized.
+    Raises:
+        ConfigError: For other settings or laws, and for fewer than three runs that generalized.
     """
     from scipy.stats import t as student
 
@@ -329,7 +334,7 @@ def fit_exponents(table: pd.DataFrame, settings: Sequence[str], law: str = "best
 
 
 def _clusters(runs: pd.DataFrame) -> Shaped[np.ndarray, " runs"] | None:
-    """Return the seed of each run where runs share seeds, else None."""
+    """Return the seed of each run, or None unless runs share seeds."""
     if "seed" not in runs or runs["seed"].isna().any():
         return None
     seeds = runs["seed"].to_numpy()

@@ -1,4 +1,4 @@
-"""Which runs a sweep has: configurations from lists, grids, NAME=VALUES and TOML files, each known by its hash."""
+"""The runs of a sweep: configurations from lists, grids, NAME=VALUES and TOML files, each named by its hash."""
 
 from __future__ import annotations
 
@@ -35,18 +35,22 @@ Configs = TrainConfig | Grid | Iterable[TrainConfig | Grid]
 
 @dataclass(frozen=True)
 class Plan:
-    """What a TOML file asks for: its configurations, and the options of the sweep that it sets."""
+    """The configurations that a TOML file gives, and the options that it sets for the sweep."""
 
     configs: tuple[TrainConfig, ...]
     options: dict[str, Any] = field(default_factory=dict)
 
 
 def configurations(configs: Configs) -> tuple[TrainConfig, ...]:
-    """Return all configurations that are asked for, in order.
+    """Return all configurations that `configs` gives, in order.
 
-    `configs` is a dict of settings, each a value or a list of values, which stands for all combinations; or a list of
-    TrainConfigs and of such dicts. Raises ConfigError for an unknown setting (with the nearest one), a value that
-    cannot be used or has no effect, an empty grid, and two configurations that are the same run.
+    Args:
+        configs: A dict of settings, each a value or a list of values, which stands for all combinations; or a list of
+            TrainConfigs and of such dicts.
+
+    Raises:
+        ConfigError: For an unknown setting (with the nearest one), a value that cannot be used or has no effect, an
+            empty grid, and two configurations of one run.
     """
     if isinstance(configs, Mapping) and not configs:
         raise ConfigError("A sweep must be given a setting; got an empty dict. Give one, such as {'seed': [0, 1]}.")
@@ -95,7 +99,7 @@ def _combinations(grid: Grid) -> list[TrainConfig]:
 
 
 def _check_combination(config: TrainConfig, number: int) -> None:
-    """Raise ConfigError for a setting without effect in one of so many combinations, and say how to leave that out."""
+    """Raise ConfigError for a setting without effect in one of `number` combinations, and say how to leave it out."""
     try:
         check_effects(config)
     except ConfigError as error:
@@ -108,7 +112,6 @@ def _check_combination(config: TrainConfig, number: int) -> None:
 
 
 def _values(name: str, values: Any) -> list[Any]:
-    """Return the values of a setting: a list of several, or one alone."""
     if isinstance(values, str):
         return parsed_values(name, values) if ":" in values and name in _WHOLE else [values]
     if isinstance(values, Mapping) or (isinstance(values, Tensor | np.ndarray) and name == "split"):
@@ -123,19 +126,24 @@ def _values(name: str, values: Any) -> list[Any]:
     return listed
 
 
+def is_setting(name: str) -> bool:
+    """Return whether this is the name of a setting of TrainConfig, or of a size of its network."""
+    return name in TrainConfig.names() or name.startswith("network.")
+
+
 def check_setting(name: str) -> None:
     """Raise ConfigError, with the nearest setting, unless there is a setting of this name."""
-    if name not in TrainConfig.names() and not name.startswith("network."):
+    if not is_setting(name):
         near = " or ".join(nearest_settings(name))
         hint = f"Did you mean {near}?" if near else f"It has {', '.join(TrainConfig.names())}."
-        raise ConfigError(f"A sweep must set settings of TrainConfig; got {name!r}, which is none. {hint}")
+        raise ConfigError(f"A sweep must set settings of TrainConfig; got {name!r}, which is not one of them. {hint}")
 
 
 # ── text ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def parsed_settings(words: Iterable[str]) -> dict[str, list[Any]]:
-    """Return a grid from words such as "weight_decay=0.3,1,3" and "seed=0:5", which is 0 to 4."""
+    """Return the grid of words such as "weight_decay=0.3,1,3" and "seed=0:5", which is 0 to 4."""
     grid: dict[str, list[Any]] = {}
     for word in words:
         name, sign, text = word.partition("=")
@@ -150,7 +158,7 @@ def parsed_settings(words: Iterable[str]) -> dict[str, list[Any]]:
 
 
 def parsed_values(name: str, text: str) -> list[Any]:
-    """Return the values of a setting that a text names, with commas; FIRST:END counts up to but not including END."""
+    """Return the values of a setting in a text with commas; FIRST:END counts up to but not including END."""
     pieces = [piece.strip() for piece in text.split(",")]
     if name in _LISTS:  # one value
         return [tuple(itertools.chain.from_iterable(_parsed(name, piece, whole=name != "betas") for piece in pieces))]
@@ -162,7 +170,7 @@ def parsed_values(name: str, text: str) -> list[Any]:
 
 
 def _guessed(name: str, piece: str) -> bool | int | float | str:
-    """Return what a text means by its look: true and false, a number, or a word."""
+    """Return a text as a bool, a number or a word, by its form."""
     if piece.lower() in ("true", "false"):
         return piece.lower() == "true"
     if name in _FLAGS:
@@ -206,14 +214,14 @@ def _counted(name: str, values: range) -> list[int]:
 def read_plan(file: PathLike, changes: Mapping[str, Any] = {}) -> Plan:
     """Read a TOML file: options such as stop_when at its top, and settings in a table [grid], or several [[grid]].
 
-    `changes` are settings that replace those of each grid.
+    `changes` are settings that replace those of each grid. An example of a file::
 
-    stop_when = "generalized+500"
+        stop_when = "generalized+500"
 
-    [grid]
-    p = 23
-    weight_decay = [0.3, 1, 3]
-    seed = "0:5"
+        [grid]
+        p = 23
+        weight_decay = [0.3, 1, 3]
+        seed = "0:5"
     """
     file = as_path(file)
     try:
@@ -222,7 +230,7 @@ def read_plan(file: PathLike, changes: Mapping[str, Any] = {}) -> Plan:
     except FileNotFoundError:
         raise ConfigError(f"{file} does not exist; expected a TOML file with a table [grid].") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} must be TOML; it cannot be read ({error}).") from None
+        raise ConfigError(f"{file} must be TOML; reading it failed: {error}.") from None
     grids = content.pop("grid", None)
     if isinstance(grids, Mapping):
         grids = [grids]
@@ -242,7 +250,7 @@ def read_plan(file: PathLike, changes: Mapping[str, Any] = {}) -> Plan:
 
 
 def _changed(grid: Grid, changes: Grid) -> Grid:
-    """Return a grid with the values of some settings replaced; another network has sizes of its own."""
+    """Return a grid with some settings replaced, and without the sizes of a network that is replaced."""
     kept = {name: v for name, v in grid.items() if not (name.startswith("network.") and "network" in changes)}
     return {**kept, **changes}
 
@@ -251,7 +259,7 @@ def _changed(grid: Grid, changes: Grid) -> Grid:
 
 
 def _plain(config: TrainConfig) -> TrainConfig:
-    """Return the configuration with None where that means the same: split_seed and muon_learning_rate."""
+    """Return the configuration with None for a split_seed or muon_learning_rate that equals its default."""
     own_rate = config.muon_learning_rate != config.learning_rate
     return replace(
         config,
@@ -263,30 +271,30 @@ def _plain(config: TrainConfig) -> TrainConfig:
 def changed(config: TrainConfig) -> dict[str, Any]:
     """Return the settings that tell runs apart: those that differ from the defaults.
 
-    What older versions of interp did counts as the default here, so that their runs keep their names, and no run of
-    today has the name of one that was trained in another way.
+    The behaviour of older versions of interp counts as the default, so that their runs keep their names and no new run
+    takes the name of one that was trained differently.
     """
     default = TrainConfig().flat() | settings_before(config.flat())
-    falls = config.lr_schedule != "constant"  # until the last step, which then counts
+    falls = config.lr_schedule != "constant"  # until the last step, which then tells runs apart
     if config.given_network is not None:
         default |= {f"network.{one.name}": one.default for one in fields(config.given_network)}  # type: ignore[arg-type]
     about = {
         name: value for name, value in config.flat().items()
         if value != default.get(name) and (name not in _NOT_IN_HASH or (falls and name == "steps"))
     }  # fmt: skip
-    if isinstance(config.split, tuple):  # which sets the fraction
+    if isinstance(config.split, tuple):  # the mask sets the fraction
         about.pop("train_fraction", None)
     return about
 
 
 def run_id(config: TrainConfig) -> str:
-    """Return what a run is known by: a hash of the settings that differ from the defaults, without device and steps."""
+    """Return the name of a run: a hash of the settings that differ from the defaults, without device and steps."""
     text = json.dumps(changed(_plain(config)), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def described(config: TrainConfig) -> str:
-    """Return those settings in words."""
+    """Return the settings of `changed` in words."""
     return ", ".join(
         f"{name}={'a mask' if name == 'split' and isinstance(value, tuple) else value}"
         for name, value in changed(config).items()

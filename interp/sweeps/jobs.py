@@ -1,6 +1,6 @@
-"""What one run of a sweep is: owned, trained or resumed, measured at its end, and written down as result.json.
+"""One run of a sweep: owned, trained or resumed, measured at its end, and recorded in result.json.
 
-`python -m interp.sweeps.jobs` is a worker: it reads jobs as lines of JSON, and answers in lines of JSON.
+`python -m interp.sweeps.jobs` is a worker that reads jobs and answers in lines of JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 RUNS, RESULT = "runs", "result.json"
 RESULT_VERSION = 1
-LENIENT = 0.95  # the accuracy at which results are stated as well: 0.99 of few test pairs allows no error
+LENIENT = 0.95  # a second accuracy at which results are stated, since 0.99 of few test pairs allows no error
 GENERALIZED = "generalized"
 _SECONDS_BETWEEN_REPORTS = 0.5
 
@@ -53,18 +53,16 @@ class Stop:
 
     @classmethod
     def parsed(cls, text: str | None) -> Stop | None:
-        """Return what "generalized" or "generalized+500" asks for; None for None."""
+        """Return the Stop that "generalized" or "generalized+500" names; None for None."""
         if text is None:
             return None
         what, plus, more = text.partition("+") if isinstance(text, str) else ("", "", "")
         if what.strip() != GENERALIZED or (plus and not more.strip().isdecimal()):
-            raise ConfigError(
-                f"stop_when must be {GENERALIZED}, or {GENERALIZED}+500 for 500 steps more; got {text!r}."
-            )
+            raise ConfigError(f"stop_when must be {GENERALIZED}, or {GENERALIZED}+500 (500 steps later); got {text!r}.")
         return cls(int(more) if plus else None)
 
     def last_step(self, generalized: int) -> int:
-        """Return the step from which on a run that generalized at `generalized` ends."""
+        """Return the step at or after which a run ends that generalized at step `generalized`."""
         return lasting_until(generalized) if self.more is None else generalized + self.more
 
     def __str__(self) -> str:
@@ -73,7 +71,7 @@ class Stop:
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep: its settings, its folder, when it ends early, and on how many threads it computes."""
+    """One run to do: its settings, its folder, when it ends early, and on how many threads it computes."""
 
     config: TrainConfig
     folder: Path
@@ -95,22 +93,18 @@ class Job:
         about = json.loads(line)
         import_all(about.pop("imports"), declarations=True)
         settings: Any = {name: tuple(v) if isinstance(v, list) else v for name, v in about.pop("config").items()}
-        return cls(
-            config=TrainConfig(**settings),
-            folder=Path(about.pop("folder")),
-            stop=Stop.parsed(about.pop("stop")),
-            **about,
-        )
+        folder, stop = Path(about.pop("folder")), Stop.parsed(about.pop("stop"))
+        return cls(TrainConfig(**settings), folder, stop, **about)
 
 
 def folder_of(sweep: Path, config: TrainConfig) -> Path:
-    """Return the directory of a run: in 256 folders, since a folder of 10⁵ entries is slow to list on shared disks."""
+    """Return the directory of a run, in one of 256 folders: shared disks are slow to list 10⁵ entries."""
     name = run_id(config)
     return sweep / RUNS / name[:2] / name
 
 
 def checked_threshold(threshold: Any) -> float:
-    """Return an accuracy from which a set counts as learned; ConfigError if it cannot be one."""
+    """Return the accuracy from which a set counts as learned; ConfigError unless it is above 0 and at most 1."""
     return number("threshold", threshold, above=0, most=1)
 
 
@@ -118,9 +112,9 @@ def checked_threshold(threshold: Any) -> float:
 
 
 def perform(job: Job, report: Callable[[int], None] | None = None) -> End:
-    """Train a run to its end, or go on with it, and write its result; return how that ended.
+    """Train or resume a run, write its result, and return how it ended.
 
-    "held": another process works on it. "failed": the error is in its result. "interrupted": all of it is saved.
+    "held": another process works on it. "failed": its result has the error. "interrupted": its state is saved.
     """
     from interp.training.loop import TrainingInterrupted
 
@@ -158,7 +152,7 @@ def _trained(job: Job, report: Callable[[int], None] | None) -> End:
 
 
 def _saved_step(folder: Path) -> int:
-    """Return the step at which the run in a folder stands; it may be past those that are asked for now."""
+    """Return the last saved step of the run in a folder, which may lie past the steps of the job."""
     from interp.runs.directory import read_header
     from interp.runs.names import OPTIMIZER
 
@@ -166,14 +160,14 @@ def _saved_step(folder: Path) -> int:
 
 
 class _Watch:
-    """Follows a training: reports its step, and ends it when the run has generalized and gone on for long enough."""
+    """Reports the steps of a training, and ends it when the run has generalized and gone on for long enough."""
 
     def __init__(self, job: Job, report: Callable[[int], None] | None) -> None:
         self._job, self._report, self._said = job, report, 0.0
         self._generalized: int | None = None
 
     def begin(self, folder: Path) -> None:
-        """Read what was recorded before: a run that generalized before it was stopped still ends in time."""
+        """Look in the recorded history for the step at which a resumed run generalized."""
         history = recorded(folder)
         if self._job.stop is None or history is None or not len(history):
             return
@@ -222,7 +216,7 @@ def write_result(folder: Path, result: dict[str, Any]) -> None:
 
 
 def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
-    """Whether a result answers a job: it went as far, or ended early as the job asks, or can only fail again."""
+    """Return whether a job needs no more work: its run went far enough, ended early as asked, or diverged."""
     if result is None:
         return False
     if result.get("error"):
@@ -235,7 +229,7 @@ def is_finished(result: dict[str, Any] | None, job: Job) -> bool:
 
 
 def result_of(job: Job, seconds: float) -> dict[str, Any]:
-    """Return what is written of a run that ended: what it was, how it ended, when it learned, and on what."""
+    """Return the result of a run that ended: its settings, last row, key frequencies, phases, time and device."""
     from interp.runs.loading import load_run
     from interp.training.loop import device_of
 
@@ -246,18 +240,12 @@ def result_of(job: Job, seconds: float) -> dict[str, Any]:
         keys, doubt = _key_frequencies(run)
     last = history.iloc[-1]
     return {
-        **_about(job),
-        "last_step": int(last["step"]),
-        "stopped": run.stopped,
+        **_about(job), "last_step": int(last["step"]), "stopped": run.stopped,
         **{name: float(last[name]) for name in ("train_loss", "test_loss", "train_accuracy", "test_accuracy")},
-        "key_frequencies": keys,
-        "key_doubt": doubt,
-        **phases_row(history, job.threshold),
+        "key_frequencies": keys, "key_doubt": doubt, **phases_row(history, job.threshold),
         **allowed(int(job.config.train_mask.logical_not().sum()), job.threshold),
-        "seconds": round(seconds, 3),
-        "device": device_of(job.config.device).type,
-        "error": None,
-    }
+        "seconds": round(seconds, 3), "device": device_of(job.config.device).type, "error": None,
+    }  # fmt: skip
 
 
 def _key_frequencies(run: Run) -> tuple[list[int] | None, str | None]:
@@ -268,10 +256,10 @@ def _key_frequencies(run: Run) -> tuple[list[int] | None, str | None]:
 
 
 def phases_row(history: pd.DataFrame, threshold: float) -> dict[str, Any]:
-    """Return the columns of the phases: each event, the step before it, the delay, and whether that is censored.
+    """Return the columns of the phases: each event, the step before it, the delay, and whether it is censored.
 
     A run that had not generalized by its last step is censored: its delay is longer than the steps from `memorized` on.
-    `memorized_95` and `generalized_95` are those of the accuracy 0.95.
+    `memorized_95` and `generalized_95` are the events at an accuracy of 0.95.
     """
     found, lenient = read_phases([history], threshold), read_phases([history], LENIENT)
     row: dict[str, Any] = {}
@@ -279,63 +267,51 @@ def phases_row(history: pd.DataFrame, threshold: float) -> dict[str, Any]:
         row[name] = getattr(found, name)
         row[f"{name}_after"] = found.intervals.get(name, (None, None))[0]
     return {
-        **row,
-        "cleanup_after": found.cleanup_after,
-        "grokking_delay": found.grokking_delay,
-        "censored": found.generalized is None,
-        "lasted": found.lasted(),
-        "dips": found.dips,
-        "memorized_95": lenient.memorized,
-        "generalized_95": lenient.generalized,
-        "threshold": found.threshold,
+        **row, "cleanup_after": found.cleanup_after, "grokking_delay": found.grokking_delay,
+        "censored": found.generalized is None, "lasted": found.lasted(), "dips": found.dips,
+        "memorized_95": lenient.memorized, "generalized_95": lenient.generalized, "threshold": found.threshold,
         "phase_rules": RULES,
-    }
+    }  # fmt: skip
 
 
 def allowed(test_pairs: int, threshold: float) -> dict[str, int]:
-    """Return how many test pairs there are, and how many of them may be wrong at an accuracy of `threshold`."""
+    """Return the number of test pairs, and how many of them may be wrong at an accuracy of `threshold`."""
     return {"test_pairs": test_pairs, "errors_allowed": test_pairs - math.ceil(round(threshold * test_pairs, 9))}
 
 
 def write_failure(job: Job, error: Exception) -> None:
-    """Write down that a run failed, and say so."""
+    """Write a result with the error of a run, and warn of it."""
     said = str(error) if isinstance(error, InterpError | OSError) else f"{type(error).__name__}: {error}"
     failure = {**_about(job), "error": said, "diverged": isinstance(error, DivergedError)}
-    with contextlib.suppress(InterpError, OSError):  # a full disk: the sweep says so, and the next one tries again
+    with contextlib.suppress(InterpError, OSError):  # a full disk: the warning says so, and the next sweep retries
         write_result(job.folder, failure)
     warn(f"{job.folder} failed ({described(job.config) or 'the defaults'}): {said}")
 
 
 def note_death(job: Job, tries: int) -> None:
-    """Write down that the process of a run died so many times."""
+    """Write a result that says how many times the process of a run died."""
     write_failure(job, TrainingError(f"its process died {tries} times (killed from outside, or out of memory)"))
 
 
 def _about(job: Job) -> dict[str, Any]:
-    """Return what is known of a run before it begins."""
+    """Return the part of a result that is known before the run begins."""
     settings = job.config.flat()
     if isinstance(job.config.split, tuple):
         settings["split"] = "given"
     return {
-        "format": "interp-result",
-        "format_version": RESULT_VERSION,
-        "run": job.folder.name,
-        "settings": settings,
-        "stop_when": None if job.stop is None else str(job.stop),
-        "threshold": job.threshold,
-        "interp": version("interp"),
-        "torch": version("torch"),
-        "commit": job.commit,
-    }
+        "format": "interp-result", "format_version": RESULT_VERSION, "run": job.folder.name, "settings": settings,
+        "stop_when": None if job.stop is None else str(job.stop), "threshold": job.threshold,
+        "interp": version("interp"), "torch": version("torch"), "commit": job.commit,
+    }  # fmt: skip
 
 
 # ── a worker ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def main() -> None:
-    """Do jobs until there are no more: a line of JSON each on stdin, answered on stdout by steps and how it ended."""
+    """Do the jobs on stdin, a line of JSON each; answer on stdout with the steps of each and how it ended."""
     answers = os.fdopen(os.dup(1), "w", buffering=1, encoding="utf-8")
-    os.dup2(2, 1)  # whatever else is printed is no answer
+    os.dup2(2, 1)  # other prints go to stderr
     warnings.showwarning = lambda message, *_, **__: print(f"Warning: {message}", file=sys.stderr)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; the sweep tells its workers itself
 
@@ -345,7 +321,7 @@ def main() -> None:
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    # A training catches it and saves its state; before and after one, the run is given up as it is.
+    # A training catches it and saves its state; before and after a training there is nothing to save.
     signal.signal(signal.SIGTERM, stop)
     with contextlib.suppress(KeyboardInterrupt):
         for line in sys.stdin:

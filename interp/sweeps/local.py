@@ -1,4 +1,4 @@
-"""Runs on this machine: worker processes, each of one run at a time."""
+"""Jobs on this machine: worker processes that each do one job at a time."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from typing import IO
 
 from interp.sweeps.jobs import End, Job, note_death
 
-HELD_SECONDS = 5.0  # before a run that another process works on is looked at again
+HELD_SECONDS = 5.0  # before a run that another process works on is tried again
 _TRIES = 3  # of a run whose worker dies
-_GRACE = 60.0  # seconds in which workers save their runs after they were told to end
+_GRACE = 60.0  # seconds for workers to save their runs once they are told to end
 
 Told = Callable[[Job, End | int], None]  # the step at which a run is, or how it ended
 
 
 def work(jobs: Sequence[Job], workers: int, tell: Told) -> None:
-    """Do all jobs with so many workers; `tell` hears of each step reported and of each end.
+    """Do all jobs in at most `workers` processes; `tell` is called for each reported step and each end.
 
-    A worker that dies is replaced, and its run goes on from its last saved state; after three deaths it has failed. A
-    run that another process holds is looked at again until it is done. KeyboardInterrupt (or SIGTERM, which becomes
-    one) saves all that run.
+    A worker that dies is replaced, and its run goes on from its last saved state; after three deaths the run has
+    failed. A run that another process holds is tried again until it is done. KeyboardInterrupt (or SIGTERM, which
+    becomes one) saves the runs in progress.
     """
     waiting, later = deque(jobs), deque[tuple[float, Job]]()
     tries: dict[Job, int] = {}
@@ -76,7 +76,7 @@ def work(jobs: Sequence[Job], workers: int, tell: Told) -> None:
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[None]:
-    """Make SIGTERM a KeyboardInterrupt within this context, as schedulers send it before they kill."""
+    """Turn SIGTERM, which schedulers send before they kill, into KeyboardInterrupt within this context."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -92,7 +92,7 @@ def _terminated() -> Iterator[None]:
 
 
 class _Worker:
-    """A process that does one job at a time: `python -m interp.sweeps.jobs`, spawned, in a session of its own."""
+    """A process that does one job at a time: `python -m interp.sweeps.jobs`, in its own session."""
 
     def __init__(self) -> None:
         self.job: Job | None = None
@@ -112,12 +112,12 @@ class _Worker:
 
     def begin(self, job: Job) -> None:
         self.job = job
-        with contextlib.suppress(OSError):  # it died: its end is read next
+        with contextlib.suppress(OSError):  # it died, which read() tells next
             self._jobs.write(job.line() + "\n")
             self._jobs.flush()
 
     def read(self) -> Iterator[int | End | None]:
-        """Give what it has said since: steps, ends of its job, and None if it died."""
+        """Yield its new answers: steps, ends of its job, and None if it died."""
         try:
             said = os.read(self.answers.fileno(), 2**16)
         except BlockingIOError:
@@ -140,7 +140,6 @@ class _Worker:
         self._start()
 
     def end(self) -> None:
-        """Tell it to save its run and end."""
         with contextlib.suppress(OSError):
             self._jobs.close()
             if self.job is not None:

@@ -1,4 +1,4 @@
-"""The code and the devices that trained the runs of a table: where they differ, so does rounding, and steps may."""
+"""The code and devices that trained the runs of a table; runs of different ones may differ in steps by rounding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OF = {"commit": "commits", "interp": "versions of interp", "torch": "versions o
 def said_of_origins(table: pd.DataFrame) -> str | None:
     """Return the end of a sentence about the runs of a table: "come from 2 commits, …"; None if from one of each.
 
-    Runs that do not record it, as those that failed, are not counted.
+    Runs without a record of it, such as failed ones, are not counted.
     """
     values = {name: sorted(map(str, table[name].dropna().unique())) for name in _OF}
     several = {name: known for name, known in values.items() if len(known) > 1}
@@ -27,6 +27,6 @@ def said_of_origins(table: pd.DataFrame) -> str | None:
 
 
 def _listed(words: Iterable[str]) -> str:
-    """Return words as a sentence has them: "a, b and c"."""
+    """Return words joined as "a, b and c"."""
     *before, last = words
     return f"{', '.join(before)} and {last}" if before else last

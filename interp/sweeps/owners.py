@@ -1,4 +1,4 @@
-"""Who works on a run: a lock, and beside it an owner file with a heartbeat, since locks differ between shared disks."""
+"""Ownership of a run: a lock, and an owner file with a heartbeat, since locks of some shared disks hold on one node."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from interp.utils.files import look_up, make_folder, read_json, write_whole, wri
 OWNER = ".owner.json"
 _CLAIM = ".claim"
 _BEAT = 30.0  # seconds between two beats
-STALE = 300.0  # seconds without a beat after which an owner is taken for dead
+STALE = 300.0  # seconds without a beat after which an owner counts as dead
 
 
 class Held(Exception):  # noqa: N818 (it is an answer, not an error)
-    """Somebody else works on the run."""
+    """Another process works on the run."""
 
 
 @contextlib.contextmanager
 def owning(folder: Path, token: str | None = None) -> Iterator[None]:
-    """Own the run in `folder` within this context; raises Held if another does.
+    """Own the run in `folder` within this context; raise Held if another process owns it.
 
-    An owner is known by host, process and time of its last beat. It counts as dead when its process is gone (on this
-    host), when its token is the caller's own (an earlier try of the same job), or after five minutes without a beat.
+    An owner is identified by host, process and start. It counts as dead when its process is gone (on this host), when
+    its token is the caller's own (an earlier try of one job), or after five minutes without a beat.
     """
     make_folder(folder)
     with writing(folder / _CLAIM):
@@ -48,7 +48,7 @@ def owning(folder: Path, token: str | None = None) -> Iterator[None]:
         if other is not None and _is_alive(folder, other, mine):
             raise Held
         _write(folder, mine)
-        if _read(folder) != mine:  # where locks hold on one node only, two may have written
+        if _read(folder) != mine:  # two may have written if locks hold on one node only
             raise Held
         ended = threading.Event()
         beat = threading.Thread(target=_beat, args=(folder, ended), daemon=True, name="interp-owner")
@@ -63,7 +63,7 @@ def owning(folder: Path, token: str | None = None) -> Iterator[None]:
 
 
 def _host() -> str:
-    """Return the name of this host and of its boot: containers on two nodes may have one name."""
+    """Return the name of this host and of its boot, since containers on two nodes may share a name."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
@@ -72,7 +72,7 @@ def _host() -> str:
 
 
 def _scheduler_job() -> str | None:
-    """Return the job of a scheduler that this process belongs to, for people who look."""
+    """Return the scheduler's job of this process, for people who read the file."""
     return os.environ.get("SLURM_JOB_ID") or os.environ.get("RAY_JOB_ID")
 
 
@@ -98,16 +98,16 @@ def _is_alive(folder: Path, other: dict[str, Any], mine: dict[str, Any]) -> bool
     if other.get("token") == mine["token"]:
         return False
     if other.get("host") == mine["host"]:
-        own = other.get("process") == mine["process"]  # whose lock was free: left by an earlier try
+        own = other.get("process") == mine["process"]  # its lock was free, so an earlier try left it
         return not own and other.get("started") is not None and _started(other.get("process")) == other["started"]
     beat = look_up(folder / OWNER)
-    now = folder / _CLAIM  # by the clock of the disk, which other nodes share
+    now = folder / _CLAIM  # gives the clock of the disk, which other nodes share
     os.utime(now)
     return beat is not None and now.stat().st_mtime - beat.st_mtime < STALE
 
 
 def _started(process: Any) -> str | None:
-    """Return when a process of this host started, None if there is none: numbers of processes are used again."""
+    """Return when a process of this host started, since process numbers are reused; None if there is none."""
     try:
         about = Path(f"/proc/{int(process)}/stat").read_text(encoding="utf-8", errors="replace")
     except (OSError, ValueError, TypeError):
@@ -116,7 +116,7 @@ def _started(process: Any) -> str | None:
 
 
 def _is_there(process: Any) -> str | None:
-    """Return "there" for a living process where the system has no /proc."""
+    """Return "there" for a living process on a system without /proc, else None."""
     if Path("/proc/self/stat").exists():
         return None
     try:

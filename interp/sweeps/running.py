@@ -1,4 +1,4 @@
-"""sweep(): many runs with one call, none of them lost; the directory is the only record."""
+"""sweep() trains many runs with one call, and estimate() times them; the directory is the only record."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from interp.utils.thresholds import LEARNED
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a sweep would do: `runs` has a row a run with its steps, whether it is done, and its seconds."""
+    """The work of a sweep: `runs` has a row a run with its steps, whether it is done, and the seconds it needs."""
 
     runs: pd.DataFrame
     workers: int
 
     @property
     def seconds(self) -> float:
-        """The wall time that is left, on the workers of the sweep."""
+        """The remaining wall time on the workers of the sweep."""
         return float(self.runs.loc[~self.runs["done"], "seconds"].sum()) / self.workers
 
 
@@ -56,32 +56,36 @@ def sweep(
     add: bool = False,
     progress: bool = True,
 ) -> Sweep:
-    """Train all runs that are asked for and not done yet into the directory `path`, and return the sweep.
+    """Train all runs of `configs` that are not done yet into the directory `path`, and return the sweep.
 
-    `configs` is a dict of settings of TrainConfig, each a value or a list of values, which stands for all combinations,
-    or a list of TrainConfigs and such dicts. A run is known by a hash of the settings that differ from the defaults,
-    without steps and device: called again, it does what is missing, goes on with what was stopped, trains further where
-    more steps are asked for, and adds what is new. Without `checkpoint_steps`, a run keeps its first and last
-    checkpoints and its optimizer's state.
+    A run is identified by a hash of the settings that differ from the defaults, without steps and device. So another
+    call does missing runs, resumes stopped ones, trains further for more steps, and adds new runs. Without
+    `checkpoint_steps`, a run keeps its first and last checkpoints and its optimizer's state. Ctrl-C saves the runs in
+    progress. A run that fails is recorded with its error while the others go on; the next call tries it again unless
+    its loss was no longer finite.
 
-    `stop_when="generalized"` ends a run a tenth of its steps after the first row of its history with test accuracy of
-    `threshold` or more, so that the table's column `lasted` can say whether that accuracy holds; "generalized+500" ends
-    it 500 steps after that row, and "generalized+0" there. Such a run is finished.
+    Args:
+        configs: A dict of settings of TrainConfig, each a value or a list of values, which stands for all
+            combinations; or a list of TrainConfigs and such dicts.
+        path: The directory of the sweep, made if it does not exist.
+        stop_when: "generalized" ends a run a tenth of its steps after the first row of its history with test accuracy
+            of `threshold` or more, so that the table's column `lasted` can say whether that accuracy holds;
+            "generalized+500" ends it 500 steps after that row, "generalized+0" at it. Such a run is finished.
+        threshold: The accuracy from which train or test pairs count as learned.
+        workers: How many processes train (default: one a core).
+        threads: Threads of each run (default: one, unless the network is large).
+        engine: "local", or "ray" for the Ray cluster at `address`, or for one on this machine.
+        share: (3, 16) or "3/16" does the third of sixteen shares here, for an array of jobs.
+        add: Add runs to a directory that holds only other runs.
 
-    engine="local" trains in `workers` processes (default: as many as cores), each on one thread unless the network is
-    large; `threads` says otherwise. engine="ray" trains on the Ray cluster at `address`, or on one of this machine.
-    share=(3, 16), or "3/16", does the third of sixteen shares here, for an array of jobs.
-
-    Ctrl-C saves all that run. A run that fails is recorded with its error, and the others go on; the next call tries it
-    again unless its loss was no longer finite. Raises ConfigError for settings that cannot be used and for a directory
-    whose runs are all others (unless `add`); CheckpointError for a directory that holds something else.
+    Raises:
+        ConfigError: For settings that cannot be used, and a directory with only other runs (unless `add`).
+        CheckpointError: For a directory that holds something else.
     """
     stop_if_declaring()
     one_of("engine", engine, get_args(Engine))
     if address is not None and engine != "ray":
-        raise ConfigError(
-            "address is that of a Ray cluster; give engine='ray' (--engine ray) with it, or leave it out."
-        )
+        raise ConfigError("address is that of a Ray cluster; give engine='ray' (--engine ray) too, or leave it out.")
     plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add)
     with progress_bar("sweep", "steps", plan.total_steps, show=progress) as bar:
         following = _Following(plan, bar)
@@ -101,7 +105,7 @@ def sweep(
 
 @dataclass(frozen=True)
 class Planned:
-    """A sweep that is about to begin: the jobs that are left, the steps of all, and the table."""
+    """A sweep before it begins: its configurations, the jobs that are left, and the table."""
 
     path: Path
     configs: tuple[TrainConfig, ...]
@@ -111,17 +115,9 @@ class Planned:
 
     @classmethod
     def of(
-        cls,
-        configs: Configs,
-        path: PathLike,
-        stop_when: str | None,
-        threshold: float,
-        workers: int | None,
-        threads: int | None,
-        share: str | tuple[int, int] | None,
-        add: bool,
-        write: bool = True,
-    ) -> Planned:
+        cls, configs: Configs, path: PathLike, stop_when: str | None, threshold: float, workers: int | None,
+        threads: int | None, share: str | tuple[int, int] | None, add: bool, write: bool = True,
+    ) -> Planned:  # fmt: skip
         wanted = configurations(configs)
         stop, threshold = Stop.parsed(stop_when), checked_threshold(threshold)
         cores = os.cpu_count() or 1
@@ -165,7 +161,7 @@ def _is_large(config: TrainConfig) -> bool:
 
 
 def _check_same_sweep(path: Path, wanted: Sequence[TrainConfig], table: Table, add: bool) -> None:
-    """Raise ConfigError where the directory holds runs, and none of those that are asked for."""
+    """Raise ConfigError if the directory holds runs but none of `wanted`."""
     known = set(table.frame()["run"])
     if known and not add and known.isdisjoint(run_id(config) for config in wanted):
         raise ConfigError(
@@ -175,7 +171,7 @@ def _check_same_sweep(path: Path, wanted: Sequence[TrainConfig], table: Table, a
 
 
 def _commit() -> str | None:
-    """Return the commit of the git repository that the sweep is started in, None if there is none."""
+    """Return the commit of the git repository in which the sweep starts, None outside of one."""
     try:
         said = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
@@ -200,11 +196,9 @@ class _Following:
             self._at[name] = min(said, job.config.steps)
         else:
             self._running.discard(name)
-            if said == "done":
-                self._done += 1
-                self._at[name] = job.config.steps
-            elif said == "failed":
-                self._failed += 1
+            if said in ("done", "failed"):
+                self._done += said == "done"
+                self._failed += said == "failed"
                 self._at[name] = job.config.steps
             self._plan.table.write(anyway=False)
         self._show()
@@ -230,9 +224,9 @@ def estimate(
     share: str | tuple[int, int] | None = None,
     add: bool = False,
 ) -> Estimate:
-    """Return which runs `sweep` would do, and how long they would take, from a few timed steps of each size.
+    """Return the runs that `sweep` would do and how long they would take, from a few timed steps of each size.
 
-    Nothing is written. Runs that end early take less time than is said here.
+    Nothing is written. Runs that end early take less time than this.
     """
     plan = Planned.of(configs, path, stop_when, threshold, workers, threads, share, add, write=False)
     left = {job.folder.name: job for job in plan.jobs}
@@ -250,7 +244,7 @@ def estimate(
 
 
 def seconds_a_step(config: TrainConfig, threads: int | None) -> float:
-    """Return the median time of a training step, its share of the history included, from forty steps or so."""
+    """Return the median time of a training step, with its share of recording the history, over a short training."""
     from interp.training.loop import train
 
     times: list[float] = []

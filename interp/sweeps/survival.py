@@ -1,7 +1,7 @@
-"""Delays of runs of which some had not grokked by their last step: these are censored, neither averaged nor dropped.
+"""Outcomes and delays of runs; those that had not grokked by their last step are censored, not averaged or dropped.
 
-Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). Exponents are fitted in `exponents`, and settings are
-compared in `comparisons`.
+Kaplan-Meier curves are scipy's (`scipy.stats.ecdf`). `interp.sweeps.exponents` fits exponents to delays, and
+`interp.sweeps.comparisons` compares settings.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ OUTCOMES = {
     "generalized": "the test accuracy reached the threshold (0.99 by default) after the train accuracy did",
     "generalized at once": "the test accuracy reached it no later than the train accuracy: there is no delay",
     "nearly generalized": f"memorized, and ended at a test accuracy from {NEARLY} up to the threshold",
-    "still waiting": f"memorized, and ended at a test accuracy under {NEARLY}, or at one that the table does not tell",
+    "still waiting": f"memorized, and ended at a test accuracy under {NEARLY}, or at one that is not in the table",
     "no longer memorized": "memorized, had not generalized, and ended at a train accuracy under the threshold",
     "never generalizes": "memorized, and the table has no last step: its times are exact, as of ridge regression",
     "never memorized": "the train accuracy did not reach the threshold by the last step",
     "diverged": "the loss was no longer finite",
     "failed": "ended with another error",
 }
-CENSORED = ("nearly generalized", "still waiting", "no longer memorized")  # of their delays only a bound is known
+CENSORED = ("nearly generalized", "still waiting", "no longer memorized")  # their delays are known by a bound only
 
 
 @dataclass(frozen=True)
 class Curve:
     """A Kaplan-Meier estimate: the share of runs that have not generalized `steps` after they memorized.
 
-    steps   where it falls, ascending, from 0
-    share   its value from each of these on
-    low, high   the 95 % interval at each (log-log; scipy)
+    Attributes:
+        steps: Where it falls, ascending, from 0.
+        share: Its value from each of these on.
+        low, high: The 95 % interval at each (log-log; scipy).
     """
 
     steps: Float[np.ndarray, " n"]
@@ -55,14 +56,14 @@ class Curve:
     def median(self) -> float:
         """The least delay after which at most half of the runs still wait; NaN if more than half did at their ends.
 
-        Where exactly half wait from one delay to the next, it is the middle between these two, as in R's survival and
-        as for the median of numbers. If no delay follows, because the other runs are censored, it is the first.
+        If exactly half wait from one delay to the next, it is the midpoint of these two, as in R's survival and as for
+        the median of numbers. If no delay follows, because the other runs are censored, it is the first.
         """
         return self._half(self.share)
 
     @property
     def median_interval(self) -> tuple[float, float]:
-        """The 95 % interval of the median: where the ends of the curve's interval fall to a half; NaN if never."""
+        """The 95 % interval of the median: the delays at which `low` and `high` fall to a half; NaN if never."""
         return self._half(self.low), self._half(self.high)
 
     def _half(self, curve: Float[np.ndarray, " n"]) -> float:
@@ -78,8 +79,12 @@ class Curve:
 _EVENTS = (("memorized", "generalized"), ("overfitting", "generalization"))
 
 
-def _events(table: pd.DataFrame) -> tuple[str, str]:
-    """Return the columns in which a table has the two events; ConfigError if it has none."""
+def _floats(table: pd.DataFrame, names: Iterable[str]) -> list[pd.Series]:
+    return [table[name].astype("Float64").astype(float) for name in names]
+
+
+def _events(table: pd.DataFrame) -> list[pd.Series]:
+    """Return the steps of both events and the last step of each run; ConfigError if the table lacks them."""
     has = set(table) if isinstance(table, pd.DataFrame) else set()
     found = next((pair for pair in _EVENTS if {*pair, "last_step"} <= has), None)
     if found is None:
@@ -88,25 +93,23 @@ def _events(table: pd.DataFrame) -> tuple[str, str]:
             f"interp.load_sweep(path).table, or that of two_layer.grokking_times; got "
             f"{given(list(table)) if isinstance(table, pd.DataFrame) else given(table)}."
         )
-    return found
+    return _floats(table, (*found, "last_step"))
 
 
 def outcomes(table: pd.DataFrame) -> pd.Series:
-    """Return what came of each run, one of the words of `OUTCOMES`; the index is that of `table`.
+    """Return the outcome of each run, one of the words that `OUTCOMES` explains; the index is that of `table`.
 
-    "generalized" and "generalized at once"; of runs that memorized and had not generalized by their last step, "nearly
-    generalized" (test accuracy of at least 0.95), "still waiting", and "no longer memorized" (the train accuracy has
-    fallen below the threshold again, as after a collapse); then "never memorized", "diverged" and "failed". A run of
-    exact times, without a last step, "never generalizes" if it does not at any step.
     `table` is that of a sweep, or of `two_layer.grokking_times`. The accuracies are those of the last step. A run that
-    generalized and lost it again is "generalized", with the step in the column lost.
-    Raises ConfigError for a frame without these columns.
+    generalized and lost it again is "generalized", with the step in the column lost. A run whose train accuracy fell
+    below the threshold again before it generalized, as after a collapse, is "no longer memorized".
+
+    Raises:
+        ConfigError: For a frame without the columns of either table.
     """
-    names = (*_events(table), "last_step")
-    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in names)
+    memorized, generalized, last = _events(table)
 
     def numbers(name: str) -> pd.Series:
-        return table[name].astype("Float64").astype(float) if name in table else memorized * math.nan
+        return _floats(table, [name])[0] if name in table else memorized * math.nan
 
     error = table["error"].fillna("").astype(str) if "error" in table else memorized.map(lambda _: "")
     found = pd.Series("still waiting", index=table.index, dtype=object)
@@ -122,38 +125,39 @@ def outcomes(table: pd.DataFrame) -> pd.Series:
 
 
 def counted(outcomes: Iterable[str]) -> dict[str, int]:
-    """Return how many runs had each outcome, in the order of `OUTCOMES`, without those that no run had."""
+    """Return how many runs had each outcome, in the order of `OUTCOMES`, without counts of 0."""
     found = Counter(outcomes)
     return {outcome: found[outcome] for outcome in OUTCOMES if found[outcome]}
 
 
 def with_delays(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the runs with columns `delay` and `censored`; the delay of a run that has none is NaN.
+    """Return the runs with columns `delay` and `censored`; `delay` is NaN for a run without one.
 
-    `table` is that of a sweep, or of `two_layer.grokking_times`. The delay is generalized − memorized; that of a run
-    that had not generalized is longer than last_step − memorized, and stands here as this, censored.
-    Raises ConfigError for a frame without these columns.
+    `table` is that of a sweep, or of `two_layer.grokking_times`. The delay is generalized − memorized. A run that had
+    not generalized is censored, with last_step − memorized, below which its delay cannot lie.
+
+    Raises:
+        ConfigError: For a frame without the columns of either table.
     """
-    names = (*_events(table), "last_step")
-    memorized, generalized, last = (table[name].astype("Float64").astype(float) for name in names)
+    memorized, generalized, last = _events(table)
     censored = generalized.isna() & memorized.notna() & last.notna()
     return table.assign(delay=generalized.where(~censored, last) - memorized, censored=censored)
 
 
-BOUNDED = {"generalized": "last_step", "cleanup_end": "cleanup_after"}  # an event, and what it came after if not known
+BOUNDED = {"generalized": "last_step", "cleanup_end": "cleanup_after"}  # an event, and its lower bound if not known
 
 
 def times(table: pd.DataFrame, column: str) -> pd.DataFrame | None:
-    """Return the runs of a table with a time, as columns `delay` and `censored`; None if the column is no such time.
+    """Return the runs that have a time in `column`, as columns `delay` and `censored`; None if it holds no such times.
 
-    Of "grokking_delay" these are the runs of `waits`. A run that had not generalized by its last step counts as
+    For "grokking_delay" these are the runs of `waits`. A run that had not generalized by its last step counts as
     generalizing later, and one whose test loss had not settled as ending its cleanup at `cleanup_after` or later.
     """
     if column == "grokking_delay":
         return waits(table)
     if column not in BOUNDED or BOUNDED[column] not in table:
         return None
-    known, bound = (table[name].astype("Float64").astype(float) for name in (column, BOUNDED[column]))
+    known, bound = _floats(table, (column, BOUNDED[column]))
     runs = table.assign(delay=known.where(known.notna(), bound), censored=known.isna() & bound.notna())
     return runs[runs["delay"].notna()]
 
@@ -161,8 +165,8 @@ def times(table: pd.DataFrame, column: str) -> pd.DataFrame | None:
 def waits(table: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of `with_delays` that have a delay above 0, known or censored.
 
-    Other runs have none: they never memorized, diverged, failed, or generalized at once. They are left out with a
-    warning that counts them; `outcomes` tells which they are.
+    The others never memorized, diverged, failed, or generalized at once. They are left out with a warning that counts
+    them; `outcomes` tells which they are.
     """
     runs = with_delays(table)
     there = runs["delay"] > 0
@@ -195,7 +199,7 @@ def kaplan_meier(delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, "
     one = np.ones(1)
     return Curve(
         np.r_[0.0, falls], np.r_[one, share], np.r_[one, np.where(np.isnan(low), share, low)],
-        # Where nobody waits any more there is no interval: its upper end stays where it was.
+        # After the last run there is no interval: its upper end stays where it was.
         np.r_[one, pd.Series(high).ffill().fillna(1.0).to_numpy()],
     )  # fmt: skip
 
@@ -208,7 +212,10 @@ def curve_of(runs: pd.DataFrame) -> Curve:
 def spread(values: Float[np.ndarray, " n"]) -> tuple[float, float, float]:
     """Return the standard deviation of numbers, and the ends of its 95 % interval, for a normal law.
 
-    (n − 1) s² / σ² has the law χ² with n − 1 degrees of freedom. Raises ConfigError for fewer than two numbers.
+    (n − 1) s² / σ² has the law χ² with n − 1 degrees of freedom.
+
+    Raises:
+        ConfigError: For fewer than two finite numbers.
     """
     from scipy.stats import chi2
 

@@ -1,4 +1,4 @@
-"""The table of a sweep: results.parquet, a row a run, made from the directories of its runs; and load_sweep."""
+"""The table of a sweep, results.parquet with a row a run; Sweep and load_sweep, which open it with its runs."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from interp.runs.config import TrainConfig, settings_before
 from interp.runs.run import Run
 from interp.study.frames import EVENTS
 from interp.study.phase_rules import RULES
+from interp.sweeps.grid import is_setting
 from interp.sweeps.jobs import RESULT, RUNS, allowed, phases_row, read_result, recorded
 from interp.sweeps.origins import said_of_origins
 from interp.utils.arguments import given
@@ -54,24 +55,21 @@ COLUMNS = (
     "errors_allowed", "threshold", "phase_rules", "seconds", "trained_on", "interp", "torch", "commit", "error",
     "stamp",
 )  # fmt: skip
-# What earlier rules of the phases said otherwise. memorized, generalized and the delay stand.
+# Columns that the rules of today fill differently; memorized, generalized and the delay have not changed.
 _OF_RULES = [
     *(f"{name}{end}" for name in EVENTS if name not in ("memorized", "generalized") for end in ("", "_after")),
     "cleanup_after", "lasted", "dips",
 ]  # fmt: skip
-
-
 _DEFAULTS = TrainConfig().flat()
 
 
 class Table:
-    """The results of the runs in a sweep's directory, as they are known, and their parquet file."""
+    """The known results of the runs in a sweep's directory, and their parquet file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._rows: dict[str, dict[str, Any]] = {}
-        self._written = 0.0
-        self._took = 0.0
+        self._written = self._took = 0.0
         self._read_file()
 
     def _read_file(self) -> None:
@@ -87,14 +85,14 @@ class Table:
             self._rows = {}  # made again from the directories
 
     def refresh(self) -> None:
-        """Read the results that are new or written again since the last time; rows without a directory stay."""
+        """Read the results that are new or changed since the last time; rows without a directory stay."""
         for folder in folders(self.path):
             file = folder / RESULT
             try:
                 about = file.stat()
             except OSError:
                 if self._rows.get(folder.name, {}).get("stamp") is not None:
-                    self._rows.pop(folder.name)  # it goes on
+                    self._rows.pop(folder.name)  # the run goes on
                 continue
             stamp = f"{about.st_size} {about.st_mtime_ns}"
             known = self._rows.get(folder.name, {})
@@ -106,7 +104,7 @@ class Table:
         return self._rows.get(run)
 
     def frame(self) -> pd.DataFrame:
-        """Return a row a run, sorted by what differs between them."""
+        """Return a row a run, sorted by the settings that differ between them."""
         sizes = sorted({name for row in self._rows.values() for name in row if name.startswith("network.")})
         after = COLUMNS.index("network") + 1
         columns = [*COLUMNS[:after], *sizes, *COLUMNS[after:]]
@@ -114,16 +112,16 @@ class Table:
         whole = [*_STEPS, "split_seed", "batch_size"]
         frame[whole] = frame[whole].astype("Int64")
         of_muon = frame["muon_learning_rate"].astype(float)
-        if of_muon.notna().any():  # without one, Muon has the rate of the rest
+        if of_muon.notna().any():  # by default Muon has the rate of the other optimizer
             of_muon = of_muon.mask(of_muon.isna() & (frame["optimizer"] == "muon"), frame["learning_rate"])
         frame["muon_learning_rate"] = of_muon
-        if frame["split_seed"].notna().any():  # the split of a run without one is drawn from its seed
+        if frame["split_seed"].notna().any():  # by default the split is drawn from the seed
             unsaid = frame["split_seed"].isna() & (frame["split"] != "given")
             frame["split_seed"] = frame["split_seed"].mask(unsaid, frame["seed"])
         return frame.sort_values([*varied(frame), "run"], key=_sortable, ignore_index=True)
 
     def write(self, anyway: bool = True) -> None:
-        """Write results.parquet; unless `anyway`, only if the last writing is long ago and nobody else writes."""
+        """Write results.parquet; unless `anyway`, only if the last writing is long ago and no other process writes."""
         if not anyway and time.monotonic() - self._written < max(_SECONDS, self._took / _SHARE):
             return
         begun = time.monotonic()
@@ -133,9 +131,7 @@ class Table:
                 lock.acquire(timeout=60 if anyway else 0)
             except filelock.Timeout:
                 if anyway:
-                    raise ConfigError(
-                        f"{self.path} is locked by another process that writes its table; try again."
-                    ) from None
+                    raise ConfigError(f"{self.path} is locked by another process; try again.") from None
                 return
         with lock:
             self.refresh()
@@ -146,8 +142,7 @@ class Table:
 
 def varied(frame: pd.DataFrame) -> list[str]:
     """Return the settings that differ between the runs of a table."""
-    settings = [str(name) for name in frame if name in TrainConfig.names() or str(name).startswith("network.")]
-    return [name for name in settings if frame[name].map(repr).nunique() > 1]
+    return [name for name in map(str, frame) if is_setting(name) and frame[name].map(repr).nunique() > 1]
 
 
 def _sortable(column: pd.Series) -> pd.Series:
@@ -166,7 +161,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unnamed(settings: dict[str, Any]) -> dict[str, Any]:
-    """Return the values of all settings that results of an older interp do not name."""
+    """Return defaults for the settings that results of an older interp do not name."""
     return _DEFAULTS | settings_before(settings)
 
 
@@ -174,25 +169,22 @@ def row_of(result: dict[str, Any]) -> dict[str, Any]:
     """Return the row of a result: its settings beside the rest."""
     settings = dict(result.get("settings") or {})
     about = {name: value for name, value in result.items() if name in COLUMNS}
-    trained_on = result.get("device")
-    row = {**_unnamed(settings), **settings, **about, "trained_on": trained_on}
+    row = {**_unnamed(settings), **settings, **about, "trained_on": result.get("device")}
     sizes = [name for name in settings if name.startswith("network.")]
     return {name: row.get(name) for name in (*COLUMNS, *sizes)}
 
 
 def by_the_rules(row: dict[str, Any], folder: Path | None = None) -> dict[str, Any]:
-    """Return a row whose phases are by today's rules: read again from the history in `folder`, else without them.
+    """Return a row with phases by today's rules, read again from the history in `folder`, or without them.
 
-    `phase_rules` of a row that could not be read again stays that of the rules that it was made by.
+    If they cannot be read again, `phase_rules` stays the number of the rules that made the row.
     """
     if row.get("phase_rules") == RULES or row.get("error"):
         return row
     if row.get("test_pairs") is None and row.get("p") and row.get("train_fraction") and row.get("threshold"):
         pairs = int(row["p"]) ** 2
-        train = (
-            round(row["train_fraction"] * pairs) if row.get("split") == "given" else int(row["train_fraction"] * pairs)
-        )
-        row = {**row, **allowed(pairs - train, float(row["threshold"]))}
+        as_whole = round if row.get("split") == "given" else int
+        row = {**row, **allowed(pairs - as_whole(row["train_fraction"] * pairs), float(row["threshold"]))}
     history = None if folder is None else recorded(folder)
     if history is not None and len(history):
         return {**row, **phases_row(history, float(row["threshold"]))}
@@ -200,16 +192,17 @@ def by_the_rules(row: dict[str, Any], folder: Path | None = None) -> dict[str, A
 
 
 def folders(path: Path) -> Iterator[Path]:
-    """Give the directories of all runs, begun or ended."""
+    """Yield the directories of all runs, begun or ended."""
     for shard in names_in(path / RUNS):
         for name in names_in(path / RUNS / shard):
             yield path / RUNS / shard / name
 
 
 def open_sweep(path: PathLike, make: bool = False, write: bool = True) -> Path:
-    """Return the directory of a sweep; with `make`, one that is new or empty becomes a sweep (without `write`, later).
+    """Return the directory of a sweep; `make` lets it be new or empty, and `write` then marks it as a sweep.
 
-    Raises CheckpointError for a directory that is something else, or a sweep of a newer format.
+    Raises:
+        CheckpointError: For a directory that is something else, or a sweep of a newer format.
     """
     path = as_path(path)
     about = look_up(path)
@@ -228,7 +221,7 @@ def open_sweep(path: PathLike, make: bool = False, write: bool = True) -> Path:
                 f"{path} is a sweep of format {version}; this interp reads up to {SWEEP_VERSION}. Upgrade interp."
             )
         return path
-    if look_up(path / RESULTS) is not None:  # only the table was shipped
+    if look_up(path / RESULTS) is not None:  # the table alone
         return path
     if not make:
         what = "does not exist" if about is None else f"holds no {SWEEP} and no {RESULTS}"
@@ -252,18 +245,20 @@ def is_sweep(path: PathLike) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class Sweep:
-    """The runs of a sweep: `table` has a row a run, run(name) opens one, and runs() all.
+    """The runs of a sweep: run(name) opens one, and runs() all.
 
-    The columns of `table`: `run`, by which a run is known; every setting of TrainConfig; `last_step`, and `stopped`
-    where it ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
-    row before it under its name with _after; `cleanup_after`, a bound from below where cleanup had no end yet;
-    `grokking_delay`, and `censored` where the run had not generalized by its last step; `lasted`, whether accuracy held
-    for a tenth of the steps that it took to generalize; `dips`; `memorized_95` and `generalized_95`, the first steps
-    with an accuracy of 0.95; `test_pairs`, and `errors_allowed`, how many of them may be wrong at `threshold`;
-    `phase_rules`, by which rules the phases were read (1: before the rules of today, 2; such a row has only memorized,
-    generalized and the delay, unless its run is here, which is then read again); `seconds` of wall time, without tries
-    that were stopped; `trained_on`, the device;
-    versions; `commit`; `error`, None where there was none.
+    Attributes:
+        path: Its directory.
+        table: A row a run. Columns: `run`, its name; every setting of TrainConfig; `last_step`, and `stopped` if it
+            ended early; final losses (nats) and accuracies; `key_frequencies`; each event of `interp.Phases`, and the
+            recorded step before it under its name with _after; `cleanup_after`, a lower bound if cleanup has no end
+            yet; `grokking_delay`, and `censored` if the run had not generalized by its last step; `lasted`, whether
+            accuracy held for a tenth of the steps that it took to generalize; `dips`; `memorized_95` and
+            `generalized_95`, the first steps with an accuracy of 0.95; `test_pairs`, and `errors_allowed`, how many of
+            them may be wrong at `threshold`; `phase_rules`, the version of the rules that read the phases (2 today; a
+            row of 1 has only memorized, generalized and the delay, unless its run is here and is read again);
+            `seconds` of wall time, without stopped tries; `trained_on`, the device; versions; `commit`; `error` or
+            None.
     """
 
     path: Path
@@ -280,7 +275,8 @@ class Sweep:
     def folder(self, run: str | SupportsIndex) -> Path:
         """Return the directory of a run, by its name or its position in the table; −1 is the last.
 
-        Raises ConfigError if there is no such run.
+        Raises:
+            ConfigError: If there is no such run.
         """
         names = list(map(str, self.table["run"]))
         if isinstance(run, str):
@@ -302,15 +298,17 @@ class Sweep:
         return place
 
     def run(self, run: str | SupportsIndex) -> Run:
-        """Open a run, by its name or its position in the table (−1 is the last).
+        """Open a run, by its name or its position in the table; −1 is the last.
 
-        Raises ConfigError if there is no such run, and CheckpointError if only its row is here.
+        Raises:
+            ConfigError: If there is no such run.
+            CheckpointError: If only its row is here.
         """
         from interp.runs.loading import load_run
 
         folder = self.folder(run)
         if look_up(folder) is None:
-            raise CheckpointError(f"{folder} is not here; of this run only the row of the table was kept.")
+            raise CheckpointError(f"{folder} does not exist; only this run's row of the table was kept.")
         return load_run(folder)
 
     def runs(self) -> list[Run]:
@@ -348,14 +346,14 @@ class Sweep:
 
 
 def as_sweep(source: Any) -> Sweep | None:
-    """Return the sweep that a caller gives, as it is or by its path; None for anything else."""
+    """Return a Sweep, or the sweep at a path; None for anything else."""
     if isinstance(source, str | os.PathLike):
         return load_sweep(source) if is_sweep(source) else None
     return source if isinstance(source, Sweep) else None
 
 
 def one_sweep(source: Any, taker: str) -> Sweep:
-    """Return the sweep that a caller gives, as it is or by its path; ConfigError, in the taker's name, for another."""
+    """Return a Sweep, or the sweep at a path; ConfigError in the name of `taker` for anything else."""
     if isinstance(source, str | os.PathLike):
         return load_sweep(source)
     if isinstance(source, Sweep):
@@ -364,10 +362,13 @@ def one_sweep(source: Any, taker: str) -> Sweep:
 
 
 def load_sweep(path: PathLike) -> Sweep:
-    """Open the directory of a sweep: its table, made anew from its runs where these are newer, and each run.
+    """Open the directory of a sweep: its table, with rows made anew for runs that are newer, and each run.
 
-    A directory that holds results.parquet alone is read too. Warns if the runs come from several commits, versions or
-    devices. Raises CheckpointError for anything else.
+    A directory with only results.parquet can be opened too. Warns if the runs come from several commits, versions or
+    devices.
+
+    Raises:
+        CheckpointError: For anything else.
     """
     path = open_sweep(path)
     table = Table(path)

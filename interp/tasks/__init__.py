@@ -1,4 +1,4 @@
-"""Tasks: what a network learns, its splits into train and test pairs, and the waves over its elements."""
+"""Tasks: the labels that a network learns, splits into train and test pairs, and the Fourier basis of Z_p."""
 
 import lazy_loader
 

@@ -34,7 +34,7 @@ def fourier_basis(p: int) -> Float[Tensor, "{p} {p}"]:
 @lru_cache(maxsize=16)
 @computing()
 def shared_basis(p: int) -> Float[Tensor, "{p} {p}"]:
-    """Return the one copy of the basis that interp keeps: for its own functions, which never write to it."""
+    """Return the basis that interp's own functions share, which never write to it."""
     x = torch.arange(p)
     k = torch.arange(1, p // 2 + 1)[:, None]
     angle = (2 * math.pi / p) * (k * x % p).double()  # reduced first, so large k loses no digits
@@ -44,13 +44,13 @@ def shared_basis(p: int) -> Float[Tensor, "{p} {p}"]:
 
 
 def frequency_rows(p: int, k: int) -> list[int]:
-    """The rows of the basis that belong to frequency k: its cosine and, unless k = p/2, its sine."""
+    """Return the rows of the basis for frequency k: its cosine and, unless k = p/2, its sine."""
     (k,) = frequencies_of(p, [k])
     return [2 * k - 1] if 2 * k == p else [2 * k - 1, 2 * k]
 
 
 def by_frequency(coefficients: Float[Tensor, "p *rest"]) -> Float[Tensor, "n_frequencies *rest"]:
-    """sqrt(cos² + sin²) of each frequency k = 1..⌊p/2⌋, from coefficients along the rows of the basis."""
+    """Return sqrt(cos² + sin²) of each frequency k = 1..⌊p/2⌋, from coefficients along the rows of the basis."""
     p = coefficients.shape[0]
     squares = coefficients[1:].square()
     if p % 2 == 0:
@@ -59,7 +59,7 @@ def by_frequency(coefficients: Float[Tensor, "p *rest"]) -> Float[Tensor, "n_fre
 
 
 def project(x: Float[Tensor, "p *rest"], frequencies: Iterable[int]) -> Float[Tensor, "p *rest"]:
-    """The part of x, along its first axis, that lies in the span of the given frequencies; float64."""
+    """Return the projection of x, along its first axis, onto the span of some frequencies; float64."""
     p = x.shape[0]
     rows = [row for k in frequencies_of(p, frequencies) for row in frequency_rows(p, k)]
     chosen = shared_basis(p)[rows]
@@ -67,7 +67,7 @@ def project(x: Float[Tensor, "p *rest"], frequencies: Iterable[int]) -> Float[Te
 
 
 def sum_by_residue(x: Float[Tensor, "p p features"], residue: Int[Tensor, "p p"]) -> Float[Tensor, "p features"]:
-    """Sum x[a, b] over the pairs of each residue 0..p-1, as `residue[a, b]` = (a ± b) mod p names them."""
+    """Sum x[a, b] over the pairs of each residue 0..p-1, where `residue[a, b]` is (a ± b) mod p."""
     order = residue.flatten().argsort(stable=True)
     counts = torch.bincount(residue.flatten(), minlength=len(x))
     return functional.embedding_bag(order, x.flatten(0, 1), counts.cumsum(0) - counts, mode="sum")

@@ -1,4 +1,4 @@
-"""The names of tasks and splits, for the shell too, which offers them before it loads torch."""
+"""The names of tasks and splits, in a module without torch, so that the shell can offer them quickly."""
 
 from typing import Literal, get_args
 

@@ -17,29 +17,35 @@ from interp.utils.arguments import given, number, one_of, random_seed, room_for,
 from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
-SplitLike = str | Tensor | np.ndarray | Sequence[Any]  # what as_mask takes
+SplitLike = str | Tensor | np.ndarray | Sequence[Any]
 
 
 def check_split(p: int, fraction: float, split: str) -> int:
-    """Return how many train pairs such a split has, without drawing it; ConfigError if that cannot be done."""
+    """Return the number of train pairs of a split without drawing it; ConfigError if it cannot be drawn."""
     one_of("split", split, SPLITS)
     fraction = number("train_fraction", fraction, above=0, below=1)
-    room_for("a shuffled list of the pairs", p, p, 5)  # 5: a number in a list of Python's takes 40 bytes
+    room_for("a shuffled list of the pairs", p, p, 5)  # 5: a number in a Python list takes 40 bytes
     n_train = int(fraction * p * p)
     if n_train == 0:
         raise ConfigError(
-            f"train_fraction must leave a train pair; {fraction} of the {p * p} pairs of p = {p} leaves none."
+            f"train_fraction must leave a train pair; {fraction} of the {p * p} pairs of p = {p} leaves none. Raise it."
         )
     return n_train
 
 
 @computing()
 def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bool[Tensor, "{p} {p}"]:
-    """Which pairs are trained on: bool [p, p], true = train, the first `int(fraction * p * p)` of a shuffle.
+    """Return the train mask of a shuffle: bool [p, p], true for its first `int(fraction * p * p)` pairs.
 
-    `"paper"` shuffles the lexicographic list of pairs with Python's `random` (Nanda et al., 2023);
-    `"torch"` takes `torch.randperm(p * p)` of a seeded generator (Chughtai et al., 2023, and
-    TransformerLens' grokking demo). Raises ConfigError where a side of the split would be empty.
+    Args:
+        p: The modulus.
+        fraction: The share of the pairs to train on.
+        seed: The seed of the shuffle.
+        split: "paper" shuffles the lexicographic list of pairs with Python's `random` (Nanda et al., 2023); "torch"
+            takes `torch.randperm(p * p)` (Chughtai et al., 2023, and TransformerLens' grokking demo).
+
+    Raises:
+        ConfigError: A side of the split would be empty.
     """
     p, seed = whole("p", p, 2), random_seed(seed, least=-(2**63))
     n_train = check_split(p, fraction, split)
@@ -55,7 +61,7 @@ def split_mask(p: int, fraction: float, seed: int, split: Split = "paper") -> Bo
 
 
 def split_digest(mask: Bool[Tensor, "p p"] | None) -> str | None:
-    """Return the hash of a split, by which what is kept knows its own; None for an unknown one."""
+    """Return the hash of a split, which results kept on disk are compared by; None if the split is unknown."""
     return None if mask is None else hashlib.sha256(mask.numpy().tobytes()).hexdigest()
 
 
@@ -63,11 +69,18 @@ def split_digest(mask: Bool[Tensor, "p p"] | None) -> str | None:
 def as_mask(
     split: SplitLike | None, seed: int | None, p: int, fraction: float = PAPER_FRACTION
 ) -> Bool[Tensor, "{p} {p}"] | None:
-    """Return the train mask [p, p], true = train, of a split given in any of these forms; None for None.
+    """Return the train mask of a split, bool [p, p], true = train; None for None.
 
-    `split` is "paper" or "torch" with the `seed` it was drawn with (and `fraction`); a bool mask [p, p]; the train
-    pairs as indices a * p + b, or as an [n, 2] list of (a, b) (an [n, 3] list of (a, b, "=") too); or a tuple of two
-    such lists, (train, test), which have to share all pairs between them. Raises ConfigError for anything else.
+    Args:
+        split: "paper" or "torch", with the `seed` that it was drawn with; a bool mask [p, p]; the train pairs as
+            indices a * p + b, or as a list of (a, b) [n, 2] or of (a, b, "=") [n, 3]; or a tuple of two such lists,
+            (train, test), that hold each pair once between them.
+        seed: The seed of "paper" or "torch".
+        p: The modulus.
+        fraction: The share of train pairs of "paper" or "torch".
+
+    Raises:
+        ConfigError: `split` has none of these forms.
     """
     p = whole("p", p, 2)
     if seed is not None and not isinstance(split, str):
@@ -77,7 +90,7 @@ def as_mask(
     if isinstance(split, str):
         drawn: Split = one_of("split", split, SPLITS, " with a seed, a bool mask [p, p], or lists of indices")
         if seed is None:
-            raise ConfigError(f"split={split!r} needs the seed it was drawn with; give seed (--seed) too.")
+            raise ConfigError(f"split={split!r} needs the seed it was drawn with. Give seed (--seed) too.")
         return split_mask(p, fraction, seed, drawn)
     two = isinstance(split, tuple | list) and len(split) == 2
     if two and (isinstance(split, tuple) or all(_entries(part) > 3 for part in split)):
@@ -122,13 +135,13 @@ def _mask_of(split: Any, p: int) -> Bool[Tensor, "{p} {p}"]:
         if len(bad):
             raise ConfigError(
                 f"split must name {'numbers' if pairs else 'pairs'} from 0 to {limit - 1}, for p = {p}; got "
-                f"{int(bad[0])}, of another modulus."
+                f"{int(bad[0])}. Give the split of this modulus."
             )
         indices = found[:, 0] * p + found[:, 1] if pairs else found
         if twice := len(indices) - len(indices.unique()):
             raise ConfigError(
-                f"split must name each train pair once; {twice} of its {len(indices)} pairs are named again (a vector "
-                f"of 0 and 1 would be a mask, bool [{p}, {p}])."
+                f"split must name each train pair once; {twice} of its {len(indices)} pairs are repeated. Give a "
+                f"vector of 0 and 1 as a bool mask [{p}, {p}]."
             )
         mask = torch.zeros(p * p, dtype=torch.bool)
         mask[indices] = True

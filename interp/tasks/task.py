@@ -17,16 +17,9 @@ _NO_FOURIER = {
     "quadratic": "x^2 + xy + y^2 mod p is no function of a ± b, so the Fourier measures are not defined for it",
     "random": "random labels are no function of a ± b, so the Fourier measures are not defined for them",
 }
-
-
 _FORMULAS: dict[Operation, str] = {
-    "add": "a + b",
-    "subtract": "a − b",
-    "quadratic": "a² + ab + b²",
-    "random": "random labels",
-}
-
-
+    "add": "a + b", "subtract": "a − b", "quadratic": "a² + ab + b²", "random": "random labels",
+}  # fmt: skip
 _SIGNS: dict[Operation, Literal[1, -1]] = {"add": 1, "subtract": -1}
 
 
@@ -34,16 +27,17 @@ _SIGNS: dict[Operation, Literal[1, -1]] = {"add": 1, "subtract": -1}
 class Task:
     """Learn `label[a, b]`, a number mod p, for all a and b in 0..p-1.
 
-    `operation` is one of
+    Tasks with the same labels are equal: `seed` counts for random labels alone, so Task(113, seed=1) == Task(113).
 
-    - `"add"`: a + b mod p, the task of Nanda et al. (2023);
-    - `"subtract"`: a - b mod p, which is addition under b → -b, so every Fourier measure holds for it too;
-    - `"quadratic"`: a² + ab + b² mod p (Power et al., 2022), measured by its losses only;
-    - `"random"`: labels drawn uniformly with `seed`, which can only be memorized; losses only.
+    Attributes:
+        p: The modulus, any integer of at least 2, even ones too.
+        operation: "add", a + b mod p (Nanda et al., 2023); "subtract", a - b mod p, which is addition under b → -b, so
+            that every Fourier measure holds for it too; "quadratic", a² + ab + b² mod p (Power et al., 2022), or
+            "random", labels drawn uniformly, which can only be memorized: both have losses only.
+        seed: The seed of random labels.
 
-    `p` is any integer of at least 2; even moduli are fine. Tasks with the same labels by these rules are equal: `seed`
-    counts for random labels alone, so Task(113, seed=1) == Task(113).
-    Raises ConfigError for another p or operation, and for a seed that torch does not take.
+    Raises:
+        ConfigError: Another p or operation, or a seed that torch does not take.
     """
 
     p: int
@@ -67,7 +61,7 @@ class Task:
     @property
     @computing()
     def labels(self) -> Int[Tensor, "{self.p} {self.p}"]:
-        """The right answer of every pair: `labels[a, b]` in 0..p-1, shape [p, p]; a tensor of your own at each call."""
+        """The label of every pair, `labels[a, b]` in 0..p-1, shape [p, p]; a new tensor at each call."""
         room_for("the labels of all pairs", self.p, self.p)
         a = torch.arange(self.p)[:, None]
         b = torch.arange(self.p)[None, :]
@@ -84,7 +78,7 @@ class Task:
 
     @property
     def distances(self) -> Int[Tensor, "{self.p} {self.p}"]:
-        """What a label does not determine, [p, p]: a - b mod p for addition, a + b for subtraction."""
+        """The combination that a label does not determine, [p, p]: a - b mod p for addition, a + b for subtraction."""
         return replace(self, operation="subtract" if self.operation == "add" else "add").labels
 
     @property
@@ -94,7 +88,7 @@ class Task:
 
     @property
     def sign(self) -> Literal[1, -1] | None:
-        """The sign of b where the label is a + b or a − b mod p: 1 or -1. None for other labels."""
+        """The sign of b in the label a + b or a − b mod p, 1 or -1; None for other labels."""
         return _SIGNS.get(self.operation)
 
     @property

@@ -1,1 +1,1 @@
-"""Training: the loop, the updates, what it begins with, and the directory it writes."""
+"""Training: the loop, the updates, the start, the state to resume from, and the lock of the run directory."""

@@ -1,4 +1,4 @@
-"""train(): full-batch AdamW on one task, from a seed to a run directory that can be stopped and resumed."""
+"""train(): train a network on one task, from a seed into a run directory that can be stopped and resumed."""
 
 from __future__ import annotations
 
@@ -47,17 +47,10 @@ from interp.utils.files import PathLike, as_path, look_up, make_folder, names_in
 from interp.utils.threads import for_network, on, wanted
 from interp.utils.torch_state import computing
 
-_STATE_SECONDS = 20.0  # a kill loses at most so much work, however sparse the checkpoints
-
-
-OnRecord = Callable[[int, dict[str, float]], object]
-
-
-OnCheckpoint = Callable[[Checkpoint], object]
-
-
-# The settings that may change when a run is resumed.
-_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # steps only with a constant learning rate
+_STATE_SECONDS = 20.0  # between two saved states, at most: a kill loses no more work
+OnRecord = Callable[[int, dict[str, float]], object] | None
+OnCheckpoint = Callable[[Checkpoint], object] | None
+_MAY_CHANGE = {"steps", "checkpoint_steps", "device"}  # at a resume; steps only with a constant learning rate
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -75,8 +68,8 @@ def train(
     resume: bool = False,
     progress: bool = True,
     threads: int | None = None,
-    on_record: OnRecord | None = None,
-    on_checkpoint: OnCheckpoint | None = None,
+    on_record: OnRecord = None,
+    on_checkpoint: OnCheckpoint = None,
     start: Checkpoint | None = None,
     with_optimizer: bool = False,
 ) -> Run:
@@ -169,7 +162,7 @@ def _check_new(config: TrainConfig | None, path: Path, resume: bool) -> None:
 
 
 def _agreed(wanted: TrainConfig | None, recorded: TrainConfig, path: Path) -> TrainConfig:
-    """Return the recorded settings with those of the wanted ones that may change; ConfigError if others differ."""
+    """Return the recorded settings, changed to the wanted ones as far as a resume may; ConfigError if others differ."""
     if wanted is None:
         return recorded
     may_change = _MAY_CHANGE if recorded.lr_schedule == "constant" else _MAY_CHANGE - {"steps"}
@@ -207,21 +200,16 @@ class Session:
     place: Place
 
     def __init__(
-        self,
-        config: TrainConfig,
-        path: Path,
-        start: Start | None,
-        on_record: OnRecord | None,
-        on_checkpoint: OnCheckpoint | None,
+        self, config: TrainConfig, path: Path, start: Start | None, on_record: OnRecord, on_checkpoint: OnCheckpoint
     ) -> None:
-        """Prepare the pairs and the weights, restore what the directory holds, and write its settings."""
+        """Prepare the pairs and the weights, restore the state in the directory, and write the settings."""
         self.config, self.path, self.on_record, self.on_checkpoint = config, path, on_record, on_checkpoint
         self.device, self.network, self.mask = device_of(config.device), config.model, config.train_mask
         self.train_pairs = Pairs(config.p, *self.mask.nonzero(as_tuple=True)).to(self.device)
         self.test_pairs = Pairs(config.p, *(~self.mask).nonzero(as_tuple=True)).to(self.device)
         self.train_labels = train_labels(config, config.task.labels[self.mask]).to(self.device)
         self.test_labels = config.task.labels[~self.mask].to(self.device)
-        # Whether an update minimizes the very loss that the history records: of all pairs, by the whole network.
+        # Whether updates minimize the loss that the history records: cross-entropy of all pairs, by the whole network.
         self.records_own_loss = (
             config.loss == "cross_entropy"
             and batch(config, len(self.train_pairs), 0) is None
@@ -239,9 +227,9 @@ class Session:
         self.step, self.history = (0, []) if start else restore(path, self.weights, self.updates)
         if self.step > config.steps:
             raise ConfigError(
-                f"{path} already stands at step {self.step:,}, past the {config.steps:,} steps asked for; ask for more."
+                f"steps must be at least {self.step:,}, where {path} stands; got {config.steps:,}. Give more."
             )
-        self._write_settings()  # first: they make the directory a run
+        self._write_settings()  # before all else, since they make the directory a run
         if start:
             save_state(path, self.step, self.weights, self.updates)
         self.first_bad = torch.full((), -1, device=self.device)
@@ -336,13 +324,11 @@ class Session:
         if self.on_checkpoint is None:
             return False
         own = {name: weight.detach().cpu().clone() for name, weight in self.weights.items()}
-        saved = Checkpoint(
-            own, self.network, task, self.step, self.mask, file, task_origin="recorded", split_origin="recorded"
-        )
+        saved = Checkpoint(own, self.network, task, self.step, self.mask, file, None, "recorded", "recorded")
         return self._ends(self.on_checkpoint, saved)
 
     def finish(self, last: bool) -> None:
-        """Check that all files are there; note the step at which the run ended if it was not the last."""
+        """Check that all files are there; if the run ended before its last step, write the step into config.json."""
         if not last:
             write_config(self.path, self.config, stopped=self.step, start=self.start)
         elif not {CONFIG, SPLIT}.issubset(names_in(self.path)):
@@ -380,9 +366,7 @@ def _accuracy(logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"])
 
 
 class _CaughtSignal:
-    """The number of the signal that was caught, 0 for none."""
-
-    number = 0
+    number = 0  # 0 until a signal is caught
 
 
 @contextlib.contextmanager

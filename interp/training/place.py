@@ -25,7 +25,7 @@ def locked(path: Path) -> Iterator[None]:
             held = filelock.FileLock(path / LOCK).acquire(timeout=0)
         except filelock.Timeout:  # an OSError too
             raise TrainingError(
-                f"another training is writing to {path}; wait for it or name another directory."
+                f"Another training is writing to {path}; wait for it or name another directory."
             ) from None
     with held:
         yield
@@ -36,7 +36,7 @@ class Place:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock = (path / LOCK).open("rb")  # held open, so that no other file can be taken for it
+        self._lock = (path / LOCK).open("rb")  # open until the end, so that no other file gets its inode
         self._written = {name for name in names_in(path / CHECKPOINTS) if name.endswith(".safetensors")}
         self._newest = max(self._written, default=None)
 
@@ -45,14 +45,14 @@ class Place:
 
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         try:
-            if isinstance(error, StorageError):  # perhaps since its folder is gone
+            if isinstance(error, StorageError):  # its folder may be gone
                 self.check_same()
                 self.check_all()
         finally:
             self._lock.close()
 
     def wrote(self, file: Path) -> None:
-        """Note a checkpoint that was written, the newest."""
+        """Note the newest checkpoint."""
         self._written.add(file.name)
         self._newest = file.name
 
@@ -66,7 +66,7 @@ class Place:
             )
 
     def check_newest(self) -> None:
-        """Raise TrainingError if the newest checkpoint is gone: a quick look, each time that something is saved."""
+        """Raise TrainingError if the newest checkpoint is gone, which is quicker than a look at all."""
         if self._newest and look_up(self.path / CHECKPOINTS / self._newest) is None:
             self.check_all()
 

@@ -27,7 +27,7 @@ class Start:
 
     weights: Weights
     about: dict[str, Any]  # its entry in config.json
-    state_of: Path | None  # the run whose optimizer's state is used too
+    state_of: Path | None  # the run whose optimizer's state is taken too
 
     @classmethod
     def of(cls, checkpoint: Checkpoint, config: TrainConfig, with_optimizer: bool) -> Start:
@@ -38,18 +38,13 @@ class Start:
             )
         if config.init_scale != 1:
             raise ConfigError(
-                f"init_scale scales random weights, and start gives others; got init_scale={config.init_scale:g} "
-                "beside start. Leave it at 1."
+                f"init_scale must be 1 beside start, whose weights are not random; got {config.init_scale:g}."
             )
         _check_sizes(checkpoint.weights, config.model.initial_weights(0))
         home = _home_of_state(checkpoint) if with_optimizer else None
-        about = {
-            "path": None if checkpoint.path is None else printable(checkpoint.path),
-            "step": checkpoint.step,
-            "weights": digest_of(checkpoint.weights),
-            "with_optimizer": with_optimizer,
-        }
-        return cls(checkpoint.weights, about, home)
+        path, weights = checkpoint.path, digest_of(checkpoint.weights)
+        about = {"path": None if path is None else printable(path), "step": checkpoint.step, "weights": weights}
+        return cls(checkpoint.weights, about | {"with_optimizer": with_optimizer}, home)
 
     def put_into(self, config: TrainConfig, weights: dict[str, Tensor]) -> Updates:
         """Copy the checkpoint's weights into those of the run, and return the updates that continue from there."""
@@ -65,19 +60,17 @@ class Start:
         with torch.no_grad():
             for name, weight in weights.items():
                 weight.copy_(self.weights[name])
-        return updates if self.state_of is not None else Updates(config, weights)  # of the norm of these weights
+        return updates if self.state_of is not None else Updates(config, weights)  # whose norm is that of the start
 
 
 def _check_sizes(weights: Weights, initial: Weights) -> None:
     expected, found = ({name: list(w.shape) for name, w in of.items()} for of in (initial, weights))
     if found != expected:
-        differ = [name for name in {**expected, **found} if found.get(name) != expected.get(name)]
-        sizes = "; ".join(
-            f"{name} is {found.get(name, 'absent')}, expected {expected.get(name, 'absent')}" for name in differ[:3]
-        )
+        pairs = {name: (found.get(name, "absent"), expected.get(name, "absent")) for name in {**expected, **found}}
+        differ = [f"{name} is {has}, expected {needs}" for name, (has, needs) in pairs.items() if has != needs]
         raise ConfigError(
-            f"start must have the weights of the network that the settings describe; {sizes}. Give the settings "
-            "(p, d_model, n_heads, d_mlp, init) of the checkpoint."
+            f"start must have the weights of the network that the settings describe; {'; '.join(differ[:3])}. Give the "
+            "settings (p, d_model, n_heads, d_mlp, init) of the checkpoint."
         )
 
 

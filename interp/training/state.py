@@ -16,7 +16,7 @@ from interp.utils.errors import CheckpointError
 def save_state(path: Path, step: int, weights: dict[str, Tensor], updates: Updates) -> None:
     """Write the weights and the optimizer's state of a step."""
     tensors = {f"weights.{name}": weight for name, weight in weights.items()} | updates.state()
-    # The optimizer's count of updates is that of the run, unless it began with the state of another run.
+    # The optimizer has counted the steps of the run, unless it began with the state of another run.
     counted = {} if updates.count == step else {"updates": updates.count}
     write_tensors(path / OPTIMIZER, tensors, {"format": "interp-optimizer", "step": step, **counted})
 
@@ -30,7 +30,7 @@ def restore(path: Path, weights: dict[str, Tensor], updates: Updates) -> tuple[i
             )
         return 0, []
     step = read_state(path, weights, updates)
-    if step == 0 and not (path / HISTORY).exists():  # killed between the state that it starts with and the first row
+    if step == 0 and not (path / HISTORY).exists():  # killed after its first state was saved, before its first row
         return 0, []
     history = read_history(path / HISTORY)
     kept = history[history["step"] < step]

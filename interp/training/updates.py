@@ -1,4 +1,4 @@
-"""Updates: what a training does to its weights at each step, as its settings say; and the loss that it minimizes.
+"""Updates of the weights, by the settings of a run; the loss, labels, batches and dropout that they learn from.
 
 An update takes the gradient of the loss and, in this order, adds that of l1 · Σ|w|, takes off the part along each
 weight (`orthogonal_gradient`, which may scale the rest back to the gradient's norm), adds the slow part again
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,14 +28,15 @@ from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 from interp.utils.torch_state import computing
 
+_Make = Callable[..., torch.optim.Optimizer]
 _SLOW, _NORM = "slow", "fixed_norm"
-_LABELS, _BATCHES, _DROPOUT = range(3)  # what random numbers are for: each has its own, of the run's seed
+_LABELS, _BATCHES, _DROPOUT = range(3)  # streams of random numbers, each drawn by itself from the run's seed
 
 
 class Updates:
-    """The optimizer of a run, over weights that record gradients, and all that acts beside it.
+    """The optimizers of a run, over weights that record gradients, and the other settings that change an update.
 
-    `count` is how many updates its state holds: that of the run, unless it began with another run's state.
+    `count` is the number of updates in their state: that of the run, unless it began with another run's state.
     """
 
     def __init__(self, config: TrainConfig, weights: Mapping[str, Tensor]) -> None:
@@ -53,20 +55,10 @@ class Updates:
         }
         decayed, rate = set(config.decayed), config.learning_rate
         rest = {name: weight for name, weight in weights.items() if name not in by_muon}
+        make: _Make = functools.partial(torch.optim.AdamW, lr=0.0, betas=config.betas, eps=1e-8, fused=True)
         if config.optimizer == "sgd":
-            self._add(
-                lambda groups: torch.optim.SGD(groups, lr=0.0, momentum=config.momentum, fused=True),
-                rest,
-                decayed,
-                rate,
-            )
-        else:
-            self._add(
-                lambda groups: torch.optim.AdamW(groups, lr=0.0, betas=config.betas, eps=1e-8, fused=True),
-                rest,
-                decayed,
-                rate,
-            )
+            make = functools.partial(torch.optim.SGD, lr=0.0, momentum=config.momentum, fused=True)
+        self._add(make, rest, decayed, rate)
         if by_muon:
             of_muon = {label: matrix for label, (_, _, matrix) in self._of_muon.items()}
             own = {label for label, (name, _, _) in self._of_muon.items() if name in decayed}
@@ -78,17 +70,12 @@ class Updates:
         self._norm = _norm(weights)
 
     def _add(
-        self,
-        make: Callable[[list[dict[str, object]]], torch.optim.Optimizer],
-        of: dict[str, Tensor],
-        decayed: set[str],
-        rate: float,
-        factors: Mapping[str, float] = {},
+        self, make: _Make, of: dict[str, Tensor], decayed: set[str], rate: float, factors: Mapping[str, float] = {}
     ) -> None:
         """Add an optimizer of some weights, whose steps are multiplied by `factors`, but not their decay."""
         kinds = {name: (name in decayed, factors.get(name, 1.0)) for name in of}
         groups: list[dict[str, object]] = [
-            # A decay goes by the learning rate: what that is multiplied by, the decay is divided by.
+            # Optimizers multiply the decay by the learning rate, so it is divided by the factor of the rate.
             {"params": [of[name] for name in of if kinds[name] == (decays, factor)], "rate": rate * factor,
              "weight_decay": self.config.weight_decay / factor if decays else 0.0}
             for decays, factor in dict.fromkeys(kinds.values())
@@ -97,7 +84,7 @@ class Updates:
             self._optimizers.append((make(groups), of))
 
     def __call__(self, step: int) -> None:
-        """Update the weights from the gradients that they hold, which it drops; `step` counts from 0."""
+        """Update the weights from their gradients, and drop these; `step` counts from 0."""
         config = self.config
         with torch.no_grad():
             if config.l1:
@@ -152,7 +139,7 @@ class Updates:
         return found
 
     def load(self, tensors: Mapping[str, Tensor], count: int) -> None:
-        """Take the state of so many updates; KeyError for a state of other settings."""
+        """Restore the state after `count` updates; KeyError if it is of other settings."""
         self.count = count
         if self.config.fixed_norm:
             self._norm = float(tensors[_NORM])
@@ -184,10 +171,10 @@ def _norm(weights: Mapping[str, Tensor]) -> float:
 
 
 def make_orthogonal(gradient: Float[Tensor, "*shape"], weight: Float[Tensor, "*shape"], rescaled: bool = False) -> None:
-    """Take the part of a gradient along its weight off it, in place: g − (w·g / w·w) w (Prieto et al., 2025).
+    """Remove from a gradient its part along its weight, in place: g − (w·g / w·w) w (Prieto et al., 2025).
 
-    With `rescaled` the rest is scaled to the norm of g, as in the authors' code. It has no direction of its own where
-    g is along w but for rounding: then this scales up the rounding, as theirs does.
+    With `rescaled` the rest is scaled to the norm of g, as in the authors' code. If g is parallel to w, the rest is
+    rounding alone, and it is scaled up, as by theirs.
     """
     norm = gradient.norm()
     along = (weight * gradient).sum() / weight.square().sum().clamp(min=1e-30)
@@ -199,17 +186,17 @@ def make_orthogonal(gradient: Float[Tensor, "*shape"], weight: Float[Tensor, "*s
 def _matrices(config: TrainConfig, weights: Mapping[str, Tensor]) -> tuple[str, ...]:
     """Return the weights that Muon updates: matrices, or one a head, with no axis of tokens, positions or outputs."""
     outer = {"d_vocab", "d_vocab_out", "n_ctx"}
-    # Biases [n_heads, d_head] are a vector a head; older versions took them for a matrix, together with its factor.
+    # Biases [n_heads, d_head] are a vector a head; older versions, and so the factor rows/columns, take a matrix.
     heads = {"n_heads"} if config.muon_factor == "out/in" else set()
     axes = {name: config.model.axes()[name] for name in weights}
     return tuple(name for name, of in axes.items() if sum(axis not in heads for axis in of) > 1 and not outer & set(of))
 
 
 def _factor_beside_torchs(config: TrainConfig, matrix: Float[Tensor, "m n"]) -> float:
-    """Return what the steps of a matrix are multiplied by, beside the √max(1, rows/columns) of torch.optim.Muon.
+    """Return the factor of a matrix's steps, beside the √max(1, rows/columns) of torch.optim.Muon.
 
-    That is √max(1, out/in) of a matrix [out, in]. For one that is [in, out], √(columns/rows) makes it so: it is
-    √max(1, columns/rows) over √max(1, rows/columns).
+    Torch's is √max(1, out/in) of a matrix [out, in]. One that is [in, out] needs √(columns/rows) as well, which is
+    √max(1, columns/rows) / √max(1, rows/columns).
     """
     if config.muon_factor == "rows/columns" or config.model.out_first:
         return 1.0
@@ -237,13 +224,13 @@ def warmth(config: TrainConfig, step: int) -> float:
     return 1 - gone if config.lr_schedule == "linear" else (1 + math.cos(math.pi * gone)) / 2
 
 
-# ── what is learned from ─────────────────────────────────────────────────────────────────────────────────────────
+# ── loss, labels, batches and dropout ────────────────────────────────────────────────────────────────────────────
 
 
 def training_loss(
     logits: Float[Tensor, "n d_vocab_out"], labels: Int[Tensor, " n"], loss: Loss = "cross_entropy"
 ) -> Float[Tensor, ""]:
-    """Mean loss in float64, over all outputs, "=" included: −log softmax(logits)[label], or with stablemax for softmax.
+    """Return the mean of −log softmax(logits)[label], or of stablemax, in float64 over all outputs, "=" included.
 
     float32 cannot resolve losses under 1e-7. MPS has no float64, so there the CPU takes this last step.
     """
@@ -257,7 +244,7 @@ def training_loss(
 
 
 def generator(seed: int, *stream: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a generator of random numbers for one purpose of a run, the same each time that it is asked for."""
+    """Return the generator of random numbers of one `stream` of a run, always in its first state."""
     mixed = np.random.SeedSequence([seed, *stream]).generate_state(1, np.uint64)
     return torch.Generator(device).manual_seed(int(mixed[0]) % 2**63)
 
@@ -279,9 +266,9 @@ def train_labels(config: TrainConfig, right: Int[Tensor, " n"]) -> Int[Tensor, "
 
 
 def batch(config: TrainConfig, number: int, step: int) -> Int[Tensor, " batch"] | None:
-    """Return which of so many train pairs update `step` learns from; None for all of them.
+    """Return the indices of the train pairs, of `number`, from which update `step` learns; None for all of them.
 
-    Each epoch is a shuffle of its own, cut into batches, of which the last may be smaller.
+    Each epoch is shuffled anew and cut into batches, of which the last may be smaller.
     """
     if config.batch_size is None or config.batch_size >= number:
         return None
@@ -304,22 +291,19 @@ def dropout(config: TrainConfig, step: int, device: torch.device) -> Tap:
     return Tap({name: dropping(rate) for name, rate in rates.items() if rate})
 
 
-# ── which settings act ───────────────────────────────────────────────────────────────────────────────────────────
+# ── settings that have an effect ─────────────────────────────────────────────────────────────────────────────────
 
 
 def check_effects(config: TrainConfig) -> None:
     """Raise ConfigError for a setting that is not at its default and has no effect under the other settings.
 
-    Two runs that differ in such a setting alone are one run twice. This is asked where a training begins, not where
-    one is read or resumed.
+    Two runs that differ in such a setting alone would be equal. This is checked when a training begins, not when one is
+    read or resumed.
     """
-    train_pairs = (
-        len(config.split) if isinstance(config.split, tuple)
-        else check_split(config.p, config.train_fraction, str(config.split))
-    )  # fmt: skip
-    network, optimizer, pairs = (
-        f"network={config.model.name}", f"optimizer={config.optimizer}", f"{train_pairs:,} train pairs",
-    )  # fmt: skip
+    split: Any = config.split
+    train_pairs = len(split) if isinstance(split, tuple) else check_split(config.p, config.train_fraction, split)
+    network, optimizer = f"network={config.model.name}", f"optimizer={config.optimizer}"
+    pairs = f"{train_pairs:,} train pairs"
     of_neurons, of_patterns = config.model.dropout_points
     acts: dict[str, tuple[Callable[[], bool], str, str]] = {
         "betas": (lambda: config.optimizer != "sgd", "optimizer adamw or muon", optimizer),
@@ -351,7 +335,7 @@ def check_effects(config: TrainConfig) -> None:
 @functools.lru_cache(maxsize=64)
 @computing()
 def _names_any(network: Network, p: int, names: tuple[str, ...]) -> bool:
-    """Whether the forward of a network names one of these activations, by which dropout could act on it."""
+    """Return whether the forward of a network names one of these activations, on which dropout could act."""
     seen: list[Tensor] = []
 
     def see(x: Tensor) -> Tensor:

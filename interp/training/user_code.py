@@ -1,4 +1,4 @@
-"""Files and modules of the user's that declare measures and networks: --import, and what a worker process needs."""
+"""Import the user's files and modules that declare measures and networks, for --import and for worker processes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ from interp.utils.errors import ConfigError
 
 
 class _Declared(Exception):  # noqa: N818 (nothing is wrong)
-    """Ends the import of a script at its first training or sweep, for whom only its declarations matter."""
+    """Raised to end the import of a script at its first training or sweep, by which it has declared all."""
 
 
 _declaring = False
 
 
 def stop_if_declaring() -> None:
-    """End the import of a script by a worker process: it must not begin the sweep again that it works for."""
+    """End the import of a script by a worker process, which must not begin its own sweep again."""
     if _declaring:
         raise _Declared
 
 
 def import_all(names: Iterable[str], declarations: bool = False) -> None:
-    """Import these files and modules; ConfigError if one cannot be imported.
+    """Import these files and modules; with `declarations`, a script only as far as its first training or sweep.
 
-    With `declarations`, a script is followed to its first training or sweep alone.
+    Raises:
+        ConfigError: One cannot be imported.
     """
     global _declaring
     for name in names:
@@ -54,7 +55,8 @@ def import_all(names: Iterable[str], declarations: bool = False) -> None:
 def import_name(declared: type[Network]) -> str | None:
     """Return the module or file that a worker must import so that this network is registered; None for interp's own.
 
-    Raises ConfigError for a network that no file holds, as in a notebook.
+    Raises:
+        ConfigError: No file defines the network, as in a notebook.
     """
     module = declared.__module__
     if module.split(".")[0] == "interp":

@@ -1,4 +1,4 @@
-"""Checks of what callers give: each returns a plain number, array or frame, or raises ConfigError with a sentence."""
+"""Checks of arguments: each returns a plain number, array or frame, or raises ConfigError with a sentence."""
 
 from __future__ import annotations
 
@@ -19,18 +19,12 @@ from jaxtyping import Float, Int, jaxtyped
 from interp.utils.errors import ConfigError
 
 Numbers = Sequence[float] | Sequence[int] | Float[np.ndarray, " k"] | Int[np.ndarray, " k"] | pd.Series
-
-
-LARGEST = (
-    1e75  # float64 holds the fourth power of this and of its inverse, so that no loss overflows or divides by zero
-)
-
-
+LARGEST = 1e75  # float64 holds the fourth power of it and of its inverse: no loss overflows or divides by zero
 _MOST_ENTRIES = 2**31  # of one array of float64: 17 GB
 
 
 def given(value: Any) -> str:
-    """Return how an error names `value`: numbers, strings and short lists as they are, the rest by type and shape."""
+    """Return `value` in words: numbers, strings and short lists as they are, the rest by type and shape."""
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | list | tuple):
@@ -53,7 +47,7 @@ def is_zero_dimensional(values: Any) -> bool:
 
 
 def whole(name: str, value: Any, least: int, below: int | None = None) -> int:
-    """Return `value`, Python's or numpy's integer, as an int from `least` up to but not including `below`."""
+    """Return `value`, an integer of Python or numpy, as an int from `least` up to but not including `below`."""
     wanted = f"of at least {least}" if below is None else f"from {least:,} to {_power(below)}"
     try:
         number = operator.index(value)
@@ -83,9 +77,9 @@ def number(
     most: float | None = None,
     below: float | None = None,
 ) -> float:
-    """Return `value` as a finite float within these bounds; strings and bools are no numbers here.
+    """Return `value`, neither a string nor a bool, as a finite float within these bounds.
 
-    A number other than 0 has a size of 1e-75 to 1e75, so that products of a few of them are finite.
+    A number other than 0 must have a size of 1e-75 to 1e75, so that products of a few of them are finite.
     """
     limits = {"of at least": least, "above": above, "of at most": most, "below": below}
     wanted = " and ".join(f"{words} {limit:g}" for words, limit in limits.items() if limit is not None)
@@ -141,7 +135,7 @@ def real(name: str, values: Any) -> Float[np.ndarray, "..."]:
     try:
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu().double().numpy() if not values.is_complex() else "complex"
-        elif isinstance(values, pd.Series):  # its <NA> is no number to numpy
+        elif isinstance(values, pd.Series):  # numpy takes its <NA> for no number
             values = values.to_numpy(dtype=np.float64, na_value=np.nan)
         array = np.asarray(values)
         if array.dtype.kind not in "biufO" or (array.dtype.kind == "O" and any(isinstance(v, str) for v in array.flat)):
@@ -160,19 +154,15 @@ def numbers_below(name: str, values: Int[torch.Tensor, "..."], limit: int, least
 
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-
-
 _ARRAY = re.compile(r"(Float|Int|Bool)\[(Tensor|np\.ndarray), ")
-
-
 _OR_NONE = " | None"
 
 
 def checks_arrays(function: _Function, values: bool = True) -> _Function:
-    """Decorate `function` so that arrays are checked against its signature, and ConfigError names the one that differs.
+    """Decorate `function` so that arrays are checked against its signature; ConfigError names the first misfit.
 
-    An array parameter must have the type, dtype and axes of its jaxtyping annotation, or be None where that says so;
-    its numbers must be finite, unless `values` is False; and only axes of pairs and neurons may be empty.
+    An array must have the type, dtype and axes of its jaxtyping annotation, or be None if that allows it. Its numbers
+    must be finite, unless `values` is False. Only axes of pairs and neurons may be empty.
     """
     signature = inspect.signature(function)
     annotated = {name: str(one.annotation) for name, one in signature.parameters.items()}
@@ -206,21 +196,21 @@ def _check_array(name: str, value: Any, hint: Any, values: bool) -> None:
             f"arrays; got {given(value)}{dtype if not known else ''}."
         )
     axes = hint.dim_str.split()
-    # Pairs and neurons are chosen, and none may be; a variadic axis may stand for these.
+    # Pairs and neurons are chosen, perhaps none; a variadic axis may be one of these.
     fixed = [] if "*" in hint.dim_str else zip(axes, value.shape, strict=True)
     if any(size == 0 and axis not in ("n", "d_mlp") for axis, size in fixed):
         raise ConfigError(f"{name} must have at least one entry; got the shape {tuple(value.shape)}.")
     if values and hint.__name__.startswith("Float"):
         with np.errstate(all="ignore"):
             numbers = value.detach() if isinstance(value, torch.Tensor) else value
-            total = float(numbers.sum())  # cheaper than a look at each
+            total = float(numbers.sum())  # cheaper than a check of each
         if not math.isfinite(total):
             bad = int((~torch.isfinite(torch.as_tensor(value))).sum())
             raise ConfigError(f"{name} must be finite, and its sum too; got {bad:,} values that are not.")
 
 
 def sizes(name: str, values: Any, length: int | None = None) -> list[int]:
-    """Return one whole number of at least 1, or several of them (`length`, if given), as a list."""
+    """Return one or several whole numbers of at least 1 as a list, of this length if one is given."""
     if isinstance(
         values, list | tuple | range | np.ndarray | torch.Tensor | pd.Series | pd.Index
     ) and not is_zero_dimensional(values):
@@ -233,7 +223,7 @@ def sizes(name: str, values: Any, length: int | None = None) -> list[int]:
 
 
 def room_for(what: str, *axes: int) -> None:
-    """Raise ConfigError if an array of these axes would not fit into 17 GB; call it before anything is built."""
+    """Raise ConfigError if an array of these axes would not fit into 17 GB; call it before the array is made."""
     if math.prod(axes) > _MOST_ENTRIES:
         shape = " × ".join(f"{axis:,}" for axis in axes)
         raise ConfigError(
@@ -243,25 +233,23 @@ def room_for(what: str, *axes: int) -> None:
 
 
 def columns(frame: Any, *names: str, source: str, text: Collection[str] = ()) -> pd.DataFrame:
-    """Return `frame` if it is a data frame with rows and these columns, of numbers but for those in `text`.
+    """Return `frame` if it is a data frame with rows and with these columns of numbers and of `text`.
 
-    `source` says where such a frame comes from, as in "interp.trajectory".
+    `source` names the function that returns such a frame, as "interp.trajectory".
     """
     if not isinstance(frame, pd.DataFrame):
         raise ConfigError(f"this takes the data frame of {source}; got {given(frame)}.")
     if frame.columns.duplicated().any():
-        raise ConfigError(f"the columns of a frame must have different names; {list(frame.columns)} do not.")
+        raise ConfigError(f"the columns of a frame must have different names; got {list(frame.columns)}.")
     if lacking := [name for name in (*names, *text) if name not in frame]:
-        raise ConfigError(
-            f"the frame must have the columns {', '.join(map(str, lacking))}, as that of {source} does; it lacks them."
-        )
+        raise ConfigError(f"the frame must have the columns {', '.join(lacking)}, as that of {source}; it lacks them.")
     if frame.empty:
-        raise ConfigError(f"the frame must have at least one row; give that of {source}.")
+        raise ConfigError(f"the frame must have at least one row, as that of {source}; got none.")
     for name in names:
         real(f"the column {name}", frame[name])
     return frame
 
 
 def some(items: Sequence[str], most: int = 6) -> str:
-    """Return the first few of a list, in words."""
+    """Return the first few of a list in words, with the number of the others."""
     return ", ".join(items[:most]) + (f" and {len(items) - most} more" if len(items) > most else "")

@@ -20,18 +20,18 @@ _SECONDS_BETWEEN_LINES = 30.0
 
 
 def say(text: str, to: Console = output) -> None:
-    """Print words as they are: no markup, no colours, no line breaks but their own."""
+    """Print words as they are, without markup, colours or further line breaks."""
     to.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def end_quietly() -> int:
-    """Discard further output after the reader of a pipe (`| head`) has gone, and return the exit status."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more as it ends
+    """Discard further output after the reader of a pipe (`| head`) has ended; return the exit status."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
     return 1
 
 
 class Bar:
-    """A progress bar, moved by `bar.at(done, text)`. Without a terminal it prints a line every half minute instead."""
+    """A progress bar, moved by `bar.at(done, text)`; without a terminal, a printed line every half minute."""
 
     def __init__(self, name: str, unit: str, total: int, start: int, live: Progress | None) -> None:
         self._name, self._unit, self._total, self._start, self._live = name, unit, total, start, live
@@ -53,7 +53,7 @@ class Bar:
 
 @contextmanager
 def progress_bar(name: str, unit: str, total: int, start: int = 0, show: bool = True) -> Iterator[Bar | None]:
-    """Show a rich progress bar within this context; give None if `show` is false."""
+    """Show a progress bar within this context; yield None if `show` is false."""
     if not show:
         yield None
         return
@@ -61,13 +61,8 @@ def progress_bar(name: str, unit: str, total: int, start: int = 0, show: bool = 
     if not (console.is_terminal or console.is_jupyter) or not widgets:
         yield Bar(name, unit, total, start, live=None)
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}", table_column=Column(overflow="fold")),
-        TimeRemainingColumn(compact=True),
-        TextColumn("left"),
-    )
+    note = TextColumn("{task.fields[note]}", table_column=Column(overflow="fold"))
+    bar, left = BarColumn(bar_width=10), TimeRemainingColumn(compact=True)
+    columns = ("{task.description}", bar, MofNCompleteColumn(), note, left, "left")
     with Progress(*columns, console=console) as live:
         yield Bar(name, unit, total, start, live)

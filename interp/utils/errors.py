@@ -1,11 +1,11 @@
-"""The errors that interp raises on purpose: each carries one sentence that says how to mend the input."""
+"""The errors and warnings of interp, each one sentence that says how to mend the input."""
 
 import sys
 import warnings
 
 
 class InterpError(Exception):
-    """Base of every error that interp raises about what it was given."""
+    """Base of every error that interp raises about its input."""
 
 
 class ConfigError(InterpError, ValueError):
@@ -23,11 +23,11 @@ class TrainingError(InterpError, RuntimeError):
 class DivergedError(TrainingError):
     """A training whose loss is no longer finite. Retrying with the same settings would diverge again."""
 
-    BEGINNING = "the loss is no longer finite"  # of its message, by which the table of a sweep tells it from others
+    BEGINNING = "the loss is no longer finite"  # the table of a sweep tells it from other errors by this
 
 
 class StorageError(InterpError, OSError):
-    """A file or folder that could not be written: the disk is full, say, or its folder does not permit it."""
+    """A file or folder that could not be written, for instance on a full disk or in a read-only folder."""
 
     def __init__(self, target: object, reason: str, remedy: str) -> None:
         super().__init__(f"{target} could not be written ({reason}); {remedy}.")
@@ -37,7 +37,7 @@ class StorageError(InterpError, OSError):
 def warn(message: str) -> None:
     """Warn at the caller's line."""
     level, frame = 2, sys._getframe(1)
-    # A cached property of interp's is called by functools.
+    # functools calls the cached properties of interp.
     while frame.f_back and frame.f_globals.get("__name__", "").split(".")[0] in ("interp", "functools"):
         level, frame = level + 1, frame.f_back
     warnings.warn(message, stacklevel=level)

@@ -1,4 +1,4 @@
-"""Files as they are on the disk: only regular ones are opened, and every file is written whole."""
+"""Reading and writing files: only regular ones are opened, and every file is written whole."""
 
 from __future__ import annotations
 
@@ -35,18 +35,13 @@ _TEMPORARY = re.compile(r"\.interp-[0-9a-f]{32}\.part")
 _SECONDS_OF_A_DAY = 86_400.0
 
 _KINDS = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
+    stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
-}
+}  # fmt: skip
 _REMEDIES = {
-    errno.ENOSPC: "free some space on its disk",
-    errno.EDQUOT: "free some space on its disk",
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free some space on its disk"),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), "change the permissions, or name another place"),
     errno.EFBIG: "raise the limit on the size of files (ulimit -f)",
-    errno.EACCES: "change the permissions, or name another place",
-    errno.EPERM: "change the permissions, or name another place",
     errno.EROFS: "name a place that can be written to",
     errno.ENAMETOOLONG: "give it a shorter name",
     errno.ELOOP: "mend the links, which lead in a circle",
@@ -76,9 +71,10 @@ def _reason(error: OSError) -> str:
 
 
 def look_up(file: Path, name: PathLike | None = None) -> os.stat_result | None:
-    """Return what the system says of a path, or None if there is nothing.
+    """Return the status of a path, or None if there is nothing.
 
-    Raises CheckpointError if the system does not say, for want of permission or because the name is impossible.
+    Raises:
+        CheckpointError: The system refuses, since permission is missing or the name impossible.
     """
     try:
         return file.stat()
@@ -92,8 +88,11 @@ def open_regular(file: Path, name: PathLike | None = None) -> io.BufferedReader:
     """Open a regular file, known to the user as `name`, for reading.
 
     Anything else (a folder, a pipe, a device, a socket) could block for ever or never end. Every file that interp reads
-    is opened here, even if a library opens it by its path afterwards. Raises FileNotFoundError if there is no such file
-    and CheckpointError if it is not regular or must not be read.
+    is opened here, even if a library opens it by its path afterwards.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is not regular, or must not be read.
     """
     about = look_up(file, name)
     if about is None:
@@ -110,7 +109,7 @@ def open_regular(file: Path, name: PathLike | None = None) -> io.BufferedReader:
 
 @contextlib.contextmanager
 def path_of_regular(file: Path, name: PathLike | None = None) -> Iterator[str]:
-    """Give the path of a regular file to a library that opens files itself; such libraries take only names in UTF-8."""
+    """Yield a path in UTF-8 of a regular file, for libraries that open files themselves and take no other paths."""
     with open_regular(file, name) as stream:
         path = str(file)
         yield path if path == printable(path) else f"/proc/self/fd/{stream.fileno()}"
@@ -134,7 +133,7 @@ def digest_of_file(file: Path) -> str:
 
 
 def read_json(file: Path) -> Any:
-    """Return what a JSON file holds; ValueError if it is not JSON or too large, and as `open_regular` raises."""
+    """Return the value in a JSON file; ValueError if it is not JSON or too large. Raises as `open_regular` too."""
     with open_regular(file) as stream:
         content = stream.read(_LARGEST_JSON + 1)
     if len(content) > _LARGEST_JSON:
@@ -143,7 +142,7 @@ def read_json(file: Path) -> Any:
 
 
 def parse_json(content: str | bytes) -> Any:
-    """Return the value that JSON text stands for; ValueError if it is malformed or nested too deeply."""
+    """Return the value of JSON text; ValueError if it is malformed or nested too deeply."""
     try:
         return json.loads(content)
     except RecursionError:
@@ -151,7 +150,7 @@ def parse_json(content: str | bytes) -> Any:
 
 
 def read_noted(file: Path, key: str) -> tuple[pa.Table, Any]:
-    """Return the table of a parquet file, and the note in JSON that `write_parquet` was given under this key.
+    """Return the table of a parquet file, and the JSON note that `write_parquet` was given under this key.
 
     Raises:
         CheckpointError: The file must not be read, as for `open_regular`.
@@ -165,7 +164,7 @@ def read_noted(file: Path, key: str) -> tuple[pa.Table, Any]:
 
 
 def names_in(folder: Path) -> list[str]:
-    """Return the sorted names in a folder, none if there is no such folder; CheckpointError if it cannot be listed."""
+    """Return the sorted names in a folder, empty if there is none; CheckpointError if it cannot be listed."""
     try:
         return sorted(os.listdir(folder))
     except FileNotFoundError:
@@ -178,12 +177,13 @@ def names_in(folder: Path) -> list[str]:
 
 
 def write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file, sync it, and give it its name: a reader sees the old file or the new one.
+    """Let `write` fill a temporary file, sync it, and rename it, so that readers see the old file or the new one.
 
-    Raises StorageError if the file cannot be written, with the system's reason and a remedy.
+    Raises:
+        StorageError: The file cannot be written, with the system's reason and a remedy.
     """
     with writing(file):
-        if file.exists() and not file.is_file():  # /dev/null is not to become a file
+        if file.exists() and not file.is_file():  # such as /dev/null
             raise StorageError(file, f"it is {_kind(file.stat())}", "name a regular file")
         with temporary_in(file.parent) as temporary:
             write(temporary)
@@ -196,7 +196,7 @@ def write_whole(file: Path, write: Callable[[Path], object]) -> None:
 def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[str, str] | None = None) -> None:
     """Write a frame or a table as a whole parquet file, in a folder that is made if need be.
 
-    `about` is put into the metadata of its schema; `read_noted` reads it if it is JSON.
+    `about` goes into the metadata of its schema, from which `read_noted` reads JSON.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -206,7 +206,7 @@ def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[s
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **about})
 
     def write(temporary: Path) -> None:
-        with temporary.open("wb") as stream:  # given a name, pyarrow would take only UTF-8
+        with temporary.open("wb") as stream:  # pyarrow takes only names in UTF-8
             pq.write_table(table, stream)
 
     make_folder(file.parent)
@@ -214,7 +214,7 @@ def write_parquet(file: Path, content: pd.DataFrame | pa.Table, about: Mapping[s
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, unless they exist; StorageError if that is impossible."""
+    """Make a folder and its parents, unless they exist; StorageError if that is impossible."""
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -233,17 +233,17 @@ def writing(target: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def temporary_in(folder: Path, is_folder: bool = False) -> Iterator[Path]:
-    """Make an empty file or folder under a temporary name in `folder`; what is not renamed is removed at the end.
+    """Make an empty file or folder under a temporary name in `folder`, and remove it at the end unless it was renamed.
 
-    It is locked while it is in use. The system drops the lock of a writer that is killed, and whoever writes into the
-    same folder next removes what is no longer locked.
+    It is locked while it is in use. If the writer is killed, the system drops the lock, and the next writer into the
+    same folder removes it.
     """
     remove_abandoned(folder)
     while True:
-        path = folder / f".interp-{uuid.uuid4().hex}.part"  # not NAME.part, which can be too long for the system
+        path = folder / f".interp-{uuid.uuid4().hex}.part"  # NAME.part can be too long
         path.mkdir() if is_folder else path.touch(exist_ok=False)
         lock = _lock(path, wait=True)
-        if path.exists():  # else it was taken for abandoned before it was locked
+        if path.exists():  # else another writer removed it before it was locked
             break
         _unlock(lock)
     try:
@@ -255,7 +255,7 @@ def temporary_in(folder: Path, is_folder: bool = False) -> Iterator[Path]:
 
 def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files and folders in `folder` whose writers were killed."""
-    with contextlib.suppress(OSError):  # nobody's business here: another user's, or gone by now
+    with contextlib.suppress(OSError):  # of another user, or gone by now
         for name in os.listdir(folder):
             if _TEMPORARY.fullmatch(name):
                 with contextlib.suppress(OSError):
@@ -274,7 +274,7 @@ def _remove_if_abandoned(path: Path) -> None:
 
 
 def _lock(path: Path, wait: bool) -> int | None:
-    """Lock a temporary file or folder until `_unlock`; None if it is locked already or cannot be locked."""
+    """Lock a temporary file or folder until `_unlock`; return None if that is impossible."""
     if fcntl is None:
         return None
     descriptor = None
@@ -282,7 +282,7 @@ def _lock(path: Path, wait: bool) -> int | None:
         descriptor = os.open(path, (os.O_RDONLY if path.is_dir() else os.O_RDWR) | os.O_NOFOLLOW | os.O_NONBLOCK)
         fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         return descriptor
-    except OSError:  # locked, or gone, or on a disk that knows no locks
+    except OSError:  # locked, gone, or on a disk without locks
         _unlock(descriptor)
         return None
 
@@ -300,7 +300,7 @@ def _remove(path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename last, which takes a sync of its folder; Windows has no such call."""
+    """Sync a folder, so that a rename in it lasts; Windows has no such call."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:

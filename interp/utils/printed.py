@@ -8,11 +8,11 @@ from html import escape
 
 
 class Printed(ABC):
-    """What it is called and what it is, line by line; dataclasses that inherit this take `repr=False`."""
+    """A result that prints as lines of a name and a text; a dataclass that inherits this takes `repr=False`."""
 
     @abstractmethod
     def _lines(self) -> Iterable[tuple[str, str]]:
-        """(name, text), a pair a line."""
+        """Return (name, text) for each line."""
 
     def __str__(self) -> str:
         lines = list(self._lines())

@@ -1,8 +1,4 @@
-"""Where a file comes from: every figure and table that interp writes carries its command, its code and its input.
-
-    command   as it was typed, paths relative to the working directory: "interp figures runs/mine"
-    code      the versions of interp and torch and, in a git checkout of interp, the commit, and whether files differ
-    input     what was read, and its SHA-256 (`identity` says of which bytes)
+"""Provenance: the command, code and input that made a file, which every figure and table of interp carries.
 
 No field changes with the time, so the same command on the same commit and input writes the same bytes.
 """
@@ -38,28 +34,33 @@ _OF_SWEEP = ("results.parquet", "runs/*/*/result.json")
 
 @dataclass(frozen=True)
 class Provenance:
-    """The command that made a file, the code that ran, and the input that was read."""
+    """The origin of a file.
+
+    Attributes:
+        command: The command as typed, with paths relative to the working directory: "interp figures runs/mine".
+        code: The versions of interp and torch and, in a git checkout, the commit, and whether files differ from it.
+        input: The files that were read, with the SHA-256 of `identity`.
+    """
 
     command: str
     code: str
     input: str
 
     def fields(self) -> dict[str, str]:
-        """Return the three by name."""
         return asdict(self)
 
     def sentence(self) -> str:
-        """Return the three in a sentence, for readers."""
+        """Return them in a sentence."""
         return f"Made by {self.command}, with {self.code}. Input: {self.input}."
 
     def tags(self) -> str:
-        """Return a <meta> tag of each, for the head of a page."""
+        """Return a <meta> tag for each, for the head of a page."""
         return "".join(
             f'<meta name="{name}" content="{html.escape(value)}">\n' for name, value in self.fields().items()
         )
 
     def comment(self) -> str:
-        """Return a line "# name: value" of each, as they stand at the top of a CSV: `read_csv(file, comment="#")`."""
+        """Return a line "# name: value" for each, for the top of a CSV: `read_csv(file, comment="#")`."""
         return "".join(f"# {name}: {value}\n" for name, value in self.fields().items())
 
 
@@ -67,16 +68,18 @@ _input: ContextVar[str] = ContextVar("input", default=UNKNOWN)
 
 
 def provenance() -> Provenance:
-    """Return what a file that is written now has to carry."""
+    """Return the provenance of a file that is written now."""
     return Provenance(_command(), _code(), _input.get())
 
 
 @contextlib.contextmanager
 def made_from(*sources: Any) -> Iterator[None]:
-    """Let all files that are written within this context name these inputs: paths, or what was opened from one.
+    """Let all files that are written within this context name these inputs: paths, or objects opened from a path.
 
-    They are hashed as they are when the context begins. Without any, the files say that none was given.
-    Raises ConfigError for anything that is neither a path nor has one, nor is a frame or a model in memory.
+    They are hashed as the context begins. Without any, the files say that none was given.
+
+    Raises:
+        ConfigError: An input is no path, has none, and is neither a frame nor a model in memory.
     """
     token = _input.set("; ".join(map(_said, sources)) or NOTHING)
     try:
@@ -88,9 +91,9 @@ def made_from(*sources: Any) -> Iterator[None]:
 def identity(path: PathLike) -> str:
     """Return the SHA-256 of a file, a run or a sweep; ConfigError says why there is none.
 
-    Of a run that is the hash of what `sha256sum config.json split.npz history.parquet checkpoints/*.safetensors` prints
-    within its directory, of files that are there; of a sweep likewise of results.parquet and runs/*/*/result.json, and
-    of any other directory of all its files. Of a single file it is that file's own.
+    That of a run is the hash of the output of `sha256sum config.json split.npz history.parquet
+    checkpoints/*.safetensors` in its directory, for the files that exist; that of a sweep likewise, for results.parquet
+    and runs/*/*/result.json; and that of any other directory, for all its files.
     """
     path = Path(os.fsdecode(path))
     found = [path] if path.is_file() else _files(path)
@@ -134,9 +137,7 @@ def _said(source: Any) -> str:
     path = source if isinstance(source, str | os.PathLike) else getattr(source, "path", None)
     if not isinstance(path, str | os.PathLike):
         if not hasattr(source, "task") and not hasattr(source, "columns"):
-            raise ConfigError(
-                f"made_from must be a path, or what is opened from one, such as a Run; got {given(source)}."
-            )
+            raise ConfigError(f"made_from takes paths, or objects opened from one, such as a Run; got {given(source)}.")
         return f"a {type(source).__name__} in memory"
     if "://" in (name := os.fsdecode(path)):
         return f"{_shortened(name)}, not hashed: it is an address"
@@ -146,13 +147,11 @@ def _said(source: Any) -> str:
         return f"{_shortened(os.path.abspath(name))}, not hashed: {why}"
 
 
-# ── the command and the code ─────────────────────────────────────────────────────────────────────────────────────
-
-_told: list[tuple[str, str]] = []  # in a process that another one began, that one's command and code
+_told: list[tuple[str, str]] = []  # in a child process, the command and code of its parent
 
 
 def in_child(command: str, code: str) -> None:
-    """Let this process, which another one began, name that one's command and code."""
+    """Let this process, a child, name the command and code of its parent."""
     _told[:] = [(command, code)]
 
 
@@ -161,9 +160,9 @@ def _command() -> str:
 
 
 def as_typed(arguments: Sequence[str]) -> str:
-    """Return the command of a process, which other machines know too: no directory outside the working directory.
+    """Return the command of a process without any directory outside the working directory.
 
-    The options of Python itself and code that is given by -c are left out, and a notebook's kernel is "a notebook".
+    Options of Python itself and code after -c are left out; the kernel of a notebook is "a notebook".
     """
     if any("kernel_launcher" in part for part in arguments[:4]):
         return "a notebook"
@@ -192,7 +191,7 @@ def _shortened(word: str) -> str:
 
 
 def _relative(path: str) -> str:
-    """Return a path relative to the working directory; of one elsewhere its last part."""
+    """Return a path relative to the working directory, or only its last part if it is elsewhere."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except ValueError:
@@ -205,8 +204,8 @@ def _code() -> str:
 
 @cache
 def _of_checkout() -> str:
-    """Name interp and torch; asked once, since git takes a tenth of a second."""
-    home = Path(__file__).parent.parent
+    """Name interp and torch, once, since git takes a tenth of a second."""
+    home = Path(__file__).parents[2]
     commit = ""
     if (home / ".git").exists() and (found := _git(home, "rev-parse", "HEAD")):
         differs = _git(home, "--no-optional-locks", "status", "--porcelain", "--untracked-files=no")
@@ -215,7 +214,7 @@ def _of_checkout() -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    """Return what git says, "" where it fails or is not there."""
+    """Return the output of git, "" if it fails or is missing."""
     try:
         said = subprocess.run(["git", "-C", folder, *words], capture_output=True, text=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):

@@ -1,7 +1,7 @@
-"""How many threads torch computes on: one where the work is small, the caller's own number where it is large.
+"""The number of threads that torch computes on: one for small work, the caller's own number for large work.
 
-Threads wait for each other at the end of every operation. Where an operation takes microseconds, a second thread gains
-little while the machine is idle, and costs many times the work while something else keeps a core busy.
+Threads wait for each other at the end of every operation. If an operation takes microseconds, a second thread gains
+little on an idle machine, and costs many times the work if something else keeps a core busy.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from threadpoolctl import threadpool_limits
 
 from interp.utils.errors import ConfigError
 
-# torch is imported in the functions that need it: wait_passively has to come before it is loaded.
+# torch is imported within functions, since wait_passively must come before it is loaded.
 
-SMALL = 125_000_000  # multiplications of neurons with the unembedding, under which one thread is as good as several
+SMALL = 125_000_000  # below so many multiplications of neurons with the unembedding, one thread is as good as several
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -29,15 +29,15 @@ R = TypeVar("R")
 def wait_passively() -> None:
     """Let OpenMP's threads sleep while they wait, unless the user has chosen otherwise; call it before torch is loaded.
 
-    By default they spin for a while, which takes the core from the very thread that they wait for if the machine is
-    busy. Sets OMP_WAIT_POLICY, which OpenMP (GNU's, LLVM's and Intel's) reads once, when it is loaded.
+    By default they spin for a while, which on a busy machine takes the core from the thread that they wait for. Sets
+    OMP_WAIT_POLICY, which OpenMP (GNU's, LLVM's and Intel's) reads once, when it is loaded.
     """
     if not {"GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & set(os.environ):
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def wanted(threads: int | None) -> int:
-    """Return `threads`, or the number that torch uses now where it is None."""
+    """Return `threads`, or the number that torch uses now if it is None."""
     import torch
 
     if threads is None:
@@ -48,17 +48,17 @@ def wanted(threads: int | None) -> int:
 
 
 def for_network(pairs: int, neurons: int, outputs: int, threads: int | None = None) -> int:
-    """Return on how many threads to run a network: `threads` if given, 1 if it is small, else as many as torch uses."""
+    """Return the number of threads to run a network on: `threads`, 1 if it is small, else as many as torch uses."""
     return 1 if threads is None and pairs * neurons * outputs < SMALL else wanted(threads)
 
 
 @contextlib.contextmanager
 def on(threads: int) -> Iterator[None]:
-    """Compute on so many threads within this context; the number from before is back afterwards.
+    """Compute on so many threads within this context, and restore the number afterwards.
 
-    The number is one for the whole process: of contexts of several threads that overlap, the last that is left restores
-    the caller's. Within one thread each restores what stood when it began, so a page that is made during a training
-    leaves the training on as many threads as before.
+    The number is one for the whole process. If contexts of several threads overlap, the last to end restores the
+    caller's. Within one thread each restores the number from before, so that a page made during a training leaves the
+    training on as many threads.
     """
     import torch
 
@@ -83,23 +83,23 @@ def on(threads: int) -> Iterator[None]:
                 torch.set_num_threads(before)
 
 
-# Decorates a function whose matrices are so small that a second thread of numpy's BLAS would only wait for the first.
+# Decorates functions whose matrices are so small that a second thread of numpy's BLAS would only wait.
 on_one_blas_thread = threadpool_limits.wrap(limits=1, user_api="blas")
 
 
 class _Callers:
-    """The number of threads that torch's caller has set, while interp computes on its own; 0 at other times."""
+    """The caller's number of torch's threads while interp computes on its own number, else 0."""
 
     def __init__(self) -> None:
         self.lock, self.inside, self.number = threading.Lock(), 0, 0
 
 
 _callers = _Callers()
-_depth = threading.local()  # how many contexts this thread is in
+_depth = threading.local()  # the number of contexts that this thread is in
 
 
 def keeping_threads(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function that may set torch's number of threads: the caller's number is back afterwards."""
+    """Decorate a function that may set torch's number of threads, to restore it afterwards."""
 
     @wraps(function)
     def kept(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -110,11 +110,11 @@ def keeping_threads(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def side_by_side(jobs: Iterable[Iterator[int]], threads: int, done: Callable[[int], None] | None = None) -> None:
-    """Run the jobs to their ends, `threads` of them at a time; torch and numpy compute each on one thread.
+    """Run jobs to their ends, `threads` at a time; torch and numpy compute each on one thread.
 
-    A job is an iterator: it computes while it is asked for its next value, which is how much work that took, in units
-    of its own; `done` is called with the sum of them all. The first error ends every job at its next value, as Ctrl-C
-    does, and is raised here. Results do not depend on `threads`.
+    A job is an iterator that computes as it is asked for its next value, the amount of work done; `done` is called with
+    the sum of all. The first error, or Ctrl-C, ends every job at its next value and is raised here. Results do not
+    depend on `threads`.
     """
     jobs = list(jobs)
     stopped, lock, total = threading.Event(), threading.Lock(), 0
@@ -129,7 +129,7 @@ def side_by_side(jobs: Iterable[Iterator[int]], threads: int, done: Callable[[in
                 if done:
                     done(total)
 
-    with on(1), threadpool_limits(1, "blas"):  # the workers, too: a thread starts with the number that was set last
+    with on(1), threadpool_limits(1, "blas"):  # for the workers too: a thread starts with the last number set
         if threads == 1 or len(jobs) <= 1:
             for job in jobs:
                 run(job)

@@ -1,4 +1,4 @@
-"""The state of torch and numpy that interp computes under, whatever its caller has set, and leaves as it was."""
+"""computing(): the state of torch and numpy that interp computes under, independent of its caller's."""
 
 from __future__ import annotations
 
@@ -19,17 +19,16 @@ _RENAMED = hasattr(torch.backends.cuda.matmul, "fp32_precision")  # by torch 2.9
 
 
 class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
-    """State what interp's computations depend on, and restore all of it afterwards.
+    """Set the state that interp's computations depend on, and restore the caller's afterwards.
 
-    Within, tensors are float32 on the CPU unless the code says otherwise, and ordinary ones (no inference mode); no
-    autocast acts; float32 matrix products are taken in full float32; numpy warns as it does by default. `grad=True` or
-    `grad=False` turns gradients on or off; None keeps the caller's setting.
+    Within, tensors are by default float32, on the CPU, and ordinary (no inference mode); no autocast acts; float32
+    matrix products are taken in full float32; numpy warns as it does by default. As a decorator, `@computing()`, it
+    holds for each call of a function. Do not `yield` within it: it would hold for the caller's code too. It costs about
+    ten microseconds, too much for inner loops.
 
-    Within another `computing` of the same thread, one with `grad` None has nothing left to do.
-
-    As a decorator, `@computing()`, it holds for each call of a function; in a generator it would hold for the caller's
-    code too, so there it is left before each `yield`. It costs about ten microseconds: for public entries, not inner
-    loops.
+    Args:
+        grad: True or False turns gradients on or off. None keeps the caller's setting, and does nothing at all within
+            another `computing` of the same thread.
     """
 
     def __init__(self, grad: bool | None = False) -> None:
@@ -64,12 +63,12 @@ class computing:  # noqa: N801 (it reads as a statement: with computing(): ...)
         for shared in (_of_process, _of_thread):
             shared.enter()
             afterwards(shared.leave)
-        if torch.empty(0).device.type != "cpu":  # only then: a device context makes every call of torch slower
+        if torch.empty(0).device.type != "cpu":  # a device context makes every call of torch slower
             _enter(torch.device("cpu"), afterwards)
         _enter(np.errstate(divide="warn", over="warn", under="ignore", invalid="warn"), afterwards)
 
     def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
-        # Not contextlib's decorator: a warning is given in the name of the first line outside of interp's modules.
+        # Not contextlib's decorator, whose frame a warning would name as its caller.
         @wraps(function)
         def stated(*args: P.args, **kwargs: P.kwargs) -> R:
             with computing(self._grad):
@@ -86,7 +85,7 @@ def _enter(
 
 
 class _OfThread(threading.local):
-    """How many `computing` the thread is within."""
+    """The number of `computing` contexts that the thread is in."""
 
     inside = 0
 
@@ -98,10 +97,9 @@ class _OfThread(threading.local):
 
 
 class _OfProcess:
-    """The part of torch's state that all threads share: the default dtype, and how float32 matrices are multiplied.
+    """The state that all threads share: the default dtype, and the precision of float32 matrix products.
 
-    The first thread that enters sets it and the last that leaves restores it, so that threads that overlap neither lose
-    the caller's setting nor take each other's away.
+    The first thread to enter sets it, and the last to leave restores the caller's.
     """
 
     def __init__(self) -> None:
@@ -126,7 +124,7 @@ class _OfProcess:
 
 
 def _full_precision(restore: contextlib.ExitStack) -> None:
-    """Matrix products in full float32, where they are not: TF32 or bfloat16 would drown the small losses."""
+    """Set matrix products to full float32: TF32 or bfloat16 would drown the small losses."""
     if not _RENAMED:
         if (precision := torch.get_float32_matmul_precision()) != "highest":
             restore.callback(torch.set_float32_matmul_precision, precision)
@@ -136,7 +134,7 @@ def _full_precision(restore: contextlib.ExitStack) -> None:
     for backend in (torch.backends.mkldnn, torch.backends.cuda):
         precision = backend.matmul.fp32_precision
         if precision not in ("none", "ieee"):
-            # A switch that only follows those above it, the backend's and torch's own, goes on following them.
+            # "none" follows the switches of the backend and of torch, as before.
             above = getattr(backend, "fp32_precision", all_of_torch.fp32_precision)
             restore.callback(setattr, backend.matmul, "fp32_precision", "none" if precision == above else precision)
             backend.matmul.fp32_precision = "ieee"

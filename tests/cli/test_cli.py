@@ -171,7 +171,7 @@ def test_what_is_printed_onto_a_full_disk_is_said(small_run_path):
             [sys.executable, "-m", "interp", "measure", small_run_path], stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert done.returncode == 2
-    assert done.stderr.startswith("Error: What is printed could not be written (No space left on device)")
+    assert done.stderr.startswith("Error: The output could not be written (No space left on device)")
 
 
 def test_to_resume_where_no_run_is_says_that_one_begins(tmp_path):

@@ -11,6 +11,7 @@ from hypothesis import given, strategies as st
 
 from interp import ConfigError
 from interp.linear import ridge
+from interp.linear.descent import START
 from interp.linear.problems import relu_second_moment
 from tests.processes import outside
 
@@ -29,7 +30,7 @@ PROBLEMS = {
 
 def start(m: int, seed: int = 0) -> np.ndarray:
     """θ₀ for an init_scale of 1."""
-    return np.random.default_rng([seed, ridge.START]).standard_normal(m)
+    return np.random.default_rng([seed, START]).standard_normal(m)
 
 
 @pytest.fixture(scope="module", params=PROBLEMS)
@@ -322,7 +323,7 @@ def test_more_samples_than_features_leave_no_null_space():
     problem = ridge.gaussian_problem(20, 6)
     times = ridge.grokking_times(problem, init_scale=3.0)
     assert times.null_space_prediction is None
-    assert "the features have no null space; take m > n" in times.missing["null_space_prediction"]
+    assert "the features have no null space. Take m > n" in times.missing["null_space_prediction"]
     with pytest.raises(ConfigError, match="20 samples determine all 6 parameters"):
         problem.null_space_part(np.ones(6))
     assert (ridge.trajectory(problem, 1_000)["null_space_norm"] == 0).all()
@@ -499,6 +500,7 @@ def test_steps_are_taken_as_a_last_one_or_as_a_list():
 def test_bad_input_is_refused_in_a_sentence():
     said = outside(
         """
+        import interp
         import numpy as np
         from interp.linear import ridge
         good = ridge.gaussian_problem(6, 9)
@@ -542,7 +544,7 @@ def test_bad_input_is_refused_in_a_sentence():
         ):
             try:
                 attempt()
-            except ridge.ConfigError as error:
+            except interp.ConfigError as error:
                 print(error)
             else:
                 print("nothing was refused")
@@ -552,7 +554,7 @@ def test_bad_input_is_refused_in_a_sentence():
         "n must be a whole number of at least 1; got 0.", "m must be a whole number of at least 1; got 2.5.",
         "noise must be a finite number of at least 0; got -1.",
         "spectrum must be isotropic, power_law or spiked, or 5 eigenvalues; got ",
-        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, of at least -5.",
+        "spectrum must be 5 eigenvalues of at least 0; got 2", "eigenvalues of at least 0; got 5, the least -5.",
         "teacher must have 5 entries, one a feature; got 4.", "m must be a whole number of at least 1; got 0.",
         "activation must be relu, tanh or erf; got", "noise must be a finite number of at least 0; got nan.",
         "features must be finite; got 1 values that are not.",
@@ -569,7 +571,7 @@ def test_bad_input_is_refused_in_a_sentence():
         "learning_rate must be above 0 and under", "converge on this problem, with a weight decay of 1e-06; got 1000.",
         "a step must be a whole number from 0 to 2**53 - 1; got -1.", "2**53 - 1; got 1.5.",
         "steps must name 1 to 1,000,000 steps", "a step must be a whole number from 0 to 2**53 - 1; got",
-        "tolerance must be a finite number above 0; got 0.", "take m > n",
+        "tolerance must be a finite number above 0; got 0.", "Take m > n",
     ]  # fmt: skip
     assert len(said) == len(expected)
     for line, words in zip(said, expected, strict=True):

@@ -380,7 +380,7 @@ def test_what_is_no_network_is_refused(tmp_path):
         ({"network": {"network": "one_hidden_layer", "width": 3}}, "one_hidden_layer has no width; its sizes are"),
         ({"network": {"network": "one_hidden_layer", "d_hidden": 0}}, "d_hidden must be a whole number of at least 1"),
         ({"network": {"network": "layered_transformer", "d_model": 9}}, "d_model must be a multiple of n_heads"),
-        ({"network": {"network": "transformer", "n_ctx": 5}}, "has 5 positions; it needs 3"),
+        ({"network": {"network": "transformer", "n_ctx": 5}}, "n_ctx must be 3, .* got 5 positions"),
         ({"network": OneHiddenLayer(d_vocab=9, d_vocab_out=9)}, "vocabulary of 9 and 9 outputs; a task of p = 113"),
     ]:
         with pytest.raises(ConfigError, match=error):
@@ -442,7 +442,7 @@ def test_a_tap_of_a_dotted_name_is_refused_by_the_hooked_model(own_file):
             return tap("hook.post", super().forward(weights, pairs, tap))
 
     net = Dotted(d_hidden=3).sized(5)
-    with pytest.raises(ConfigError, match="a name of its own without dots"):
+    with pytest.raises(ConfigError, match="a unique name without dots"):
         net.hooked(net.initial_weights(0), 5)
 
 
@@ -497,7 +497,7 @@ def test_a_network_of_wrong_weights_or_outputs_is_refused_before_it_trains(tmp_p
 
     first = right(d_hidden=4).sized(7).initial_weights(0)
     for methods, said in [
-        ({"initial_weights": lambda self, seed: {n: w.double() for n, w in first.items()}}, "A is torch.float64"),
+        ({"initial_weights": lambda self, seed: {n: w.double() for n, w in first.items()}}, "A must be float32; got"),
         ({"initial_weights": lambda self, seed: {"A": first["A"], "B": first["B"]}}, "lacks U"),
         (
             {"forward": lambda self, w, pairs, tap: right.forward(self, w, pairs, tap)[:, :3]},

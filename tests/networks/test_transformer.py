@@ -101,9 +101,9 @@ def test_a_bridge_that_is_no_such_model_is_referred_to_its_hooks():
         (lambda w: w.pop("W_U"), "lacks W_U"),
         (lambda w: w.update(W_gate=torch.zeros(3)), "also holds W_gate"),
         (lambda w: w.update(W_in=w["W_in"].T.contiguous()), r"W_in is \[24, 16\]; expected \[d_model, d_mlp\]"),
-        (lambda w: w.update(b_in=w["b_in"].double()), "b_in is torch.float64"),
-        (lambda w: w["W_O"].view(-1)[:3].fill_(float("nan")), "W_O holds 3 values that are not finite"),
-        (lambda w: w["W_E"].view(-1)[:1].fill_(float("inf")), "W_E holds 1 values that are not finite"),
+        (lambda w: w.update(b_in=w["b_in"].double()), "b_in must be float32; got torch.float64"),
+        (lambda w: w["W_O"].view(-1)[:3].fill_(float("nan")), "W_O must be finite; got 3 of "),
+        (lambda w: w["W_E"].view(-1)[:1].fill_(float("inf")), "W_E must be finite; got 1 of "),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_by_name(change, message):

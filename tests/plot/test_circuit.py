@@ -34,7 +34,7 @@ def test_numbers_stand_on_the_circle_of_their_frequency():
     np.testing.assert_allclose(drawn.x[::-1], turned[:, 0], atol=1e-12)
     np.testing.assert_array_equal(drawn.marker.color[::-1], k * np.arange(p) % p)
     assert [width for width in drawn.marker.line.width if width > 1] == [drawn.marker.line.width[-1]]  # 0 alone
-    with pytest.raises(ConfigError, match="points must be of each of 2 frequencies"):
+    with pytest.raises(ConfigError, match="points must hold each of 2 frequencies"):
         plot.embedding_circles(points.numpy()[None], [k, 4])
 
 

@@ -242,7 +242,7 @@ def test_mechanisms_against_the_attention_coefficient():
     assert list(above.text) == ["pizza", "clock"]
     assert titles(figure, "y") == ["Gradient symmetricity", "Distance irrelevance"]
     assert len(plot.mechanism(models.drop(columns="distance_irrelevance")).data) == 1
-    with pytest.raises(ConfigError, match="needs gradient_symmetricity; give it what compare"):
+    with pytest.raises(ConfigError, match="needs gradient_symmetricity; give the frame of compare"):
         plot.mechanism(models.drop(columns="gradient_symmetricity"))
     with pytest.raises(ConfigError, match="needs models with attention"):
         plot.mechanism(models[2:])

@@ -154,7 +154,7 @@ def test_a_bridge_hides_its_heads_and_what_it_learned_tells_them(shipped, tmp_pa
     with pytest.raises(ConfigError, match=r"does not tell the number of heads: give n_heads .* one of 1, 2, 4, 8"):
         interp.load_checkpoint(untrained)
     assert interp.load_checkpoint(untrained, n_heads=4).config.n_heads == 4
-    with pytest.raises(ConfigError, match="which n_heads 3 cannot share"):
+    with pytest.raises(ConfigError, match="which n_heads must divide; got 3"):
         interp.load_checkpoint(untrained, n_heads=3)
 
 
@@ -283,7 +283,7 @@ def test_the_papers_configuration_names_the_task_the_split_and_the_activation(tm
     assert torch.equal(ckpt.train_mask, interp.split_mask(P, 0.4, 4))
     other = write(tmp_path / "o.pth", {"model": model.state, "config": {**config, "p": 13}})
     with pytest.raises(
-        ConfigError, match=r"o.pth: the model has a vocabulary of 12, .* a task of p = 13 .*config says; task="
+        ConfigError, match=r"o.pth: the model has a vocabulary of 12, .* a task of p = 13 .*config says p = 13; task="
     ):
         interp.load_checkpoint(other)
     odd = write(tmp_path / "odd.pth", {"model": model.state, "config": {**config, "fn_name": "rand"}})
@@ -320,7 +320,7 @@ def test_the_configuration_of_transformer_lens_is_read_as_data(tmp_path, monkeyp
     monkeypatch.undo()
     ckpt = interp.load_checkpoint(file)
     assert (ckpt.config.n_heads, ckpt.config.activation, ckpt.train_mask) == (2, "gelu", None)
-    with pytest.raises(ConfigError, match="says normalization_type 'LNPre' in its config, which is not the model"):
+    with pytest.raises(ConfigError, match="normalization_type 'LNPre' in its config, and interp computes no such"):
         interp.load_checkpoint(other)
 
 
@@ -335,7 +335,7 @@ def test_the_configuration_of_a_real_bridge_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("config", "said"),
     [
-        ({"n_layers": 2}, "says n_layers 2 in its config, which is not the model that interp computes"),
+        ({"n_layers": 2}, "says n_layers 2 in its config, and interp computes no such model"),
         ({"positional_embedding_type": "rotary"}, "says positional_embedding_type 'rotary'"),
         ({"use_attn_scale": False}, "says use_attn_scale False"),
         ({"d_model": 99}, "says d_model 99 in its config and holds weights of d_model 16; the file disagrees"),
@@ -468,12 +468,12 @@ def test_losses_that_do_not_match_the_split_are_said_with_both_numbers(shipped, 
         ("other", 1, "split must be paper or torch with a seed, a bool mask .*; got 'other'"),
         (None, 1, r"seed needs split as well \(paper or torch\); got seed=1 alone"),
         (interp.split_mask(13, 0.3, 0), None, r"a mask must be bool \[11, 11\], true = train; got bool \[13, 13\]"),
-        ([3, 121], None, r"must name pairs from 0 to 120, for p = 11; got 121, of another modulus"),
+        ([3, 121], None, r"must name pairs from 0 to 120, for p = 11; got 121. Give the split of this modulus"),
         ([-1], None, "must name pairs from 0 to 120, for p = 11; got -1"),
         ([(1, 2), (3, 11)], None, "must name numbers from 0 to 10, for p = 11; got 11"),
         (([1, 2, 3, 4], [5, 6, 7, 8, 9]), None, "each of the 121 pairs of p = 11 once; they share 0 and leave out 112"),
         ([0.5, 1.5], None, "split must be a bool mask"),
-        ([3, 3, 4], None, "must name each train pair once; 1 of its 3 pairs are named again"),
+        ([3, 3, 4], None, "must name each train pair once; 1 of its 3 pairs are repeated"),
         ((torch.arange(121) % 3 == 0).long(), None, "a vector of 0 and 1 would be a mask"),
         ("torch", 2**70, r"seed must be a whole number from .* to 2\*\*64 - 1; got"),
         ([], None, "split must be a bool mask"),
@@ -722,7 +722,7 @@ def test_two_counts_of_the_same_checkpoints_are_said(small_run, tmp_path):
     same = interp.load_run(write(tmp_path / "same.pth", {**content, "steps": torch.tensor([0, 20, 40, 60])}))
     assert same.steps == (0, 20, 40, 60)
     other = write(tmp_path / "other.pth", {**content, "steps": [0, 200, 400, 600]})
-    with pytest.warns(UserWarning, match="counts its checkpoints in epochs and, otherwise, in steps; epochs is used"):
+    with pytest.warns(UserWarning, match="counts its checkpoints in epochs, and differently in steps; epochs is used"):
         assert interp.load_run(other).steps == (0, 20, 40, 60)
 
 
@@ -984,7 +984,7 @@ def test_a_conversion_that_fails_leaves_nothing(small_run, tmp_path):
     content = whole_run(small_run, "paper")
     content["state_dicts"][2]["unembed.W_U"] = torch.full((16, 14), float("nan"))
     file = write(tmp_path / "run.pth", content)
-    with pytest.raises(CheckpointError, match=r"epoch 40: W_U holds 224 values that are not finite"):
+    with pytest.raises(CheckpointError, match=r"epoch 40: W_U must be finite; got 224 of"):
         interp.convert(file, tmp_path / "made", progress=False)
     assert list(tmp_path.iterdir()) == [file]
 
@@ -1056,7 +1056,7 @@ def test_an_unknown_layout_is_said_with_what_was_found_and_what_came_nearest(tmp
     said = str(error.value)
     assert "embed.W_E [16, 12]" in said
     assert "Nearest is paper" in said
-    assert "but it lacks blocks.0.mlp.b_in; has blocks.0.mlp.bias beside" in said
+    assert "but it lacks blocks.0.mlp.b_in; also has blocks.0.mlp.bias" in said
     for known in ("TransformerLens 1.x to 3.x", "TransformerLens 4 bridge", "one hidden layer", "interp's own"):
         assert known in said
 
@@ -1116,7 +1116,7 @@ def test_a_state_dict_that_does_not_add_up_is_said(tmp_path, change, said):
 def test_values_that_are_not_finite_are_said(tmp_path):
     state = saved("paper").state
     state["blocks.0.mlp.b_in"] = torch.full((24,), float("inf"))
-    with pytest.raises(CheckpointError, match=r"m.pth: b_in holds 24 values that are not finite"):
+    with pytest.raises(CheckpointError, match=r"m.pth: b_in must be finite; got 24 of 24"):
         interp.load_checkpoint(write(tmp_path / "m.pth", state))
 
 
@@ -1163,7 +1163,7 @@ def test_a_file_of_another_kind_is_said(tmp_path, content, said):
         ),
         ("paper", {"attention_coefficient": 1.5}, "attention_coefficient must be .* at most 1; got 1.5"),
         ("paper", {"n_heads": 3}, "has 2 heads, not 3"),
-        ("bridge", {"n_heads": 5}, "heads of 12 in all, which n_heads 5 cannot share equally"),
+        ("bridge", {"n_heads": 5}, "heads of 12 in all, which n_heads must divide; got 5"),
         ("paper", {"step": 5}, "does not tell its step; leave step out"),
         ("constant attention", {}, r"give attention_coefficient \(--attention-coefficient\): 1 for softmax alone"),
         ("one hidden layer, summed", {"attention_coefficient": 0.5}, "one hidden layer and has no attention"),

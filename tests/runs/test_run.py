@@ -216,12 +216,15 @@ DAMAGE = {
         lambda f: write_weights(f, lambda w, i: i["model"].update(d_mlp=0)),
         "d_mlp must be a whole number of at least 1; got 0",
     ),
-    "step of letters": (lambda f: write_weights(f, lambda w, i: i.update(step="x")), "lacks or garbles its descript"),
+    "step of letters": (
+        lambda f: write_weights(f, lambda w, i: i.update(step="x")),
+        "must tell its step, task and model",
+    ),
     "description in no JSON": (
         lambda f: save_file(load_file(f), f, metadata={"interp": "{"}),
         "says format None; expected 'interp-checkpoint'",
     ),
-    "no step": (lambda f: write_weights(f, lambda w, i: i.pop("step")), "lacks or garbles its description"),
+    "no step": (lambda f: write_weights(f, lambda w, i: i.pop("step")), "must tell its step, task and model"),
     "gone": (lambda f: f.unlink(), "does not exist"),
 }
 

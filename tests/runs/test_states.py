@@ -150,7 +150,7 @@ def test_what_is_no_training_of_the_module_is_a_sentence(tmp_path, trained):
         interp.load_run(states)
     with pytest.raises(ConfigError, match=r"need a model that is an nn\.Module"):
         interp.load_run(states, model=Model(lambda t: t, Task(P)))
-    with pytest.raises(ConfigError, match="must be named parts"):
+    with pytest.raises(ConfigError, match="must name parts"):
         interp.load_run(states, model=Model(model.module, Task(P), tokens="ab", W_E=torch.zeros(P, 3)))
 
 

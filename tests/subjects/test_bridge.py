@@ -80,7 +80,7 @@ def test_what_a_bridges_file_does_not_tell_or_tells_wrong_is_a_sentence(tmp_path
     for name, content, said in (
         ("bare", state, r"does not tell its activation, .* give activation \(--activation\), or save its config"),
         ("size", {"model": state, "config": config | {"d_model": 8}}, "the file disagrees with itself"),
-        ("heads", {"model": state, "config": config | {"n_heads": 10**9}}, "which n_heads 1000000000 cannot share"),
+        ("heads", {"model": state, "config": config | {"n_heads": 10**9}}, "which n_heads must divide; got 1000000000"),
         (
             "norm",
             {"model": state, "config": config | {"normalization_type": "odd"}},
@@ -100,7 +100,7 @@ def test_what_a_bridges_file_does_not_tell_or_tells_wrong_is_a_sentence(tmp_path
     torch.save({"model": state, "config": config | {"eps": 1e-3}}, tmp_path / "eps.pt")
     with pytest.raises(ConfigError, match="whose config tells its n_heads"):
         interp.load_checkpoint(tmp_path / "eps.pt", n_heads=2)
-    with pytest.raises(ConfigError, match="a config that no network of interp's has, so a run directory cannot hold"):
+    with pytest.raises(ConfigError, match=r"holds networks of interp alone; .* is a bridge with a config that none"):
         interp.convert(tmp_path / "eps.pt", tmp_path / "run", progress=False)
     with pytest.raises(CheckpointError, match="a file of one checkpoint"):
         interp.load_run(tmp_path / "good.pt")
@@ -150,7 +150,7 @@ def test_the_bare_state_of_a_bridge_is_read_with_what_its_shapes_leave_open(tmp_
         torch.testing.assert_close(found, logits, rtol=0, atol=1e-6 * float(logits.abs().max()))
         with pytest.raises(ConfigError, match="softmax attention alone; leave attention_coefficient out"):
             interp.load_checkpoint(tmp_path / "bare.pt", **told, n_heads=2, attention_coefficient=0.5)
-        with pytest.raises(ConfigError, match="heads of 16 in all, which n_heads 3 cannot share equally"):
+        with pytest.raises(ConfigError, match="heads of 16 in all, which n_heads must divide; got 3"):
             interp.load_checkpoint(tmp_path / "bare.pt", **told, n_heads=3)
 
 
@@ -174,7 +174,7 @@ def test_a_training_of_a_bridge_is_converted(tmp_path):
         for one in (found, again):
             torch.testing.assert_close(one, logits, rtol=0, atol=1e-6 * float(logits.abs().max()))
     torch.save({"state_dicts": states, "epochs": [0, 100], "config": config | {"eps": 1e-3}}, tmp_path / "eps.pt")
-    with pytest.raises(ConfigError, match=r"says eps 0\.001 in its config, which is not the model that interp"):
+    with pytest.raises(ConfigError, match=r"says eps 0\.001 in its config, and interp computes no such model"):
         interp.load_run(tmp_path / "eps.pt")
 
 

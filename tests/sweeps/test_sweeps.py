@@ -125,7 +125,7 @@ def test_a_run_is_known_by_what_differs_from_the_defaults_without_steps_and_devi
 @pytest.mark.parametrize(
     ("configs", "said"),
     [
-        ({"weight_decai": [1]}, "got 'weight_decai', which is none. Did you mean weight_decay?"),
+        ({"weight_decai": [1]}, "got 'weight_decai', which is not one of them. Did you mean weight_decay?"),
         ({"lr": [1]}, "Did you mean learning_rate?"),
         ({"seed": []}, "seed must have at least one value"),
         ([], "at least one run; got an empty list"),
@@ -351,7 +351,7 @@ def test_a_table_that_was_shipped_alone_counts_as_done_and_one_that_is_gone_is_m
     (alone / "results.parquet").write_bytes(table.read_bytes())
     shipped = interp.load_sweep(alone)
     same(shipped.table, whole.table)
-    with pytest.raises(CheckpointError, match="of this run only the row of the table was kept"):
+    with pytest.raises(CheckpointError, match="only this run's row of the table was kept"):
         shipped.run(0)
     grid = {**TINY, "weight_decay": [0.5, 1.0], "seed": [0, 1, 2, 3]}
     more = interp.sweep(grid, alone, progress=False, workers=1)

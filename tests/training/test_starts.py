@@ -38,7 +38,7 @@ def test_a_split_of_ones_own_is_kept_and_read_back(tmp_path, kind):
     assert resumed.steps[-1] == 8
     with pytest.raises(ConfigError, match="split must leave a test pair"):
         TrainConfig(**TINY, split=torch.ones(5, 5, dtype=torch.bool))
-    with pytest.raises(ConfigError, match="split_seed draws a split"):
+    with pytest.raises(ConfigError, match="split_seed needs a split that is drawn"):
         TrainConfig(**TINY, split=mask, split_seed=1)
 
 

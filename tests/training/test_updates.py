@@ -525,7 +525,7 @@ def test_weights_of_any_network_decay_by_name(tmp_path):
 def test_a_start_has_weights_of_its_own_scale(tmp_path):
     config = TrainConfig(p=7, train_fraction=0.6, network=OneHiddenLayer(d_embed=4, d_hidden=8), steps=1)
     run = interp.train(config, tmp_path / "run", progress=False)
-    with pytest.raises(ConfigError, match=r"init_scale scales random weights, .* got init_scale=8 beside start"):
+    with pytest.raises(ConfigError, match=r"init_scale must be 1 beside start, .* not random; got 8"):
         interp.train(replace(config, init_scale=8.0), tmp_path / "on", progress=False, start=run[-1])
     with pytest.raises(ConfigError, match="with_optimizer needs the optimizer, grokfast and fixed_norm of the run of"):
         interp.train(

@@ -130,7 +130,7 @@ def test_inputs_hold_within_their_context():
         threading.Thread(target=lambda: elsewhere.append(provenance().input)).start()
     assert provenance().input == "unknown"
     with (
-        pytest.raises(ConfigError, match="made_from must be a path, or what is opened from one, such as a Run; got 3"),
+        pytest.raises(ConfigError, match="made_from takes paths, or objects opened from one, such as a Run; got 3"),
         made_from(3),
     ):
         pass

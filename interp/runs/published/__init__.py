@@ -1,1 +1,1 @@
-"""Files of checkpoints and whole runs, whoever wrote them: what they hold, how it is read, and load_run for all."""
+"""Files that other code wrote: their contents, layouts, records and task names, and how they are read as models."""

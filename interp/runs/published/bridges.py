@@ -12,17 +12,12 @@ from interp.subjects.state_dicts import State
 from interp.utils.arguments import given, one_of
 from interp.utils.errors import CheckpointError, ConfigError
 
-# What a config says beside the sizes, which the tensors tell.
+# Settings that a config tells, beside the sizes, which the tensors tell.
 _SETTINGS = (
     "n_heads", "d_head", "act_fn", "normalization_type", "attention_dir", "eps", "final_rms", "attn_only", "gated_mlp",
     "use_attn_scale", "attn_scale", "scale_attn_by_inverse_layer_idx", "parallel_attn_mlp", "positional_embedding_type",
     "attn_scores_soft_cap", "output_logits_soft_cap", "n_key_value_heads",
 )  # fmt: skip
-
-
-_PLAIN = str | bool | int | float
-
-
 SAVE = 'torch.save({"model": bridge.state_dict(), "config": vars(bridge.cfg)}, FILE)'
 
 
@@ -35,9 +30,9 @@ def network_of_bridge(state: State, settings: Mapping[str, Any], path: Path | st
             f"{Path(str(path)).stem}.json; or build the bridge and measure it: progress_measures(bridge, task=...)."
         )
     said = {name: settings[name] for name in _SETTINGS if settings.get(name) is not None}
-    if odd := [name for name, value in said.items() if not isinstance(value, _PLAIN)]:
+    if odd := [name for name, value in said.items() if not isinstance(value, str | bool | int | float)]:
         raise CheckpointError(f"{path}: {odd[0]} must be a word or a number; got {given(said[odd[0]])}.")
-    said.setdefault("normalization_type", None)  # whose default in TransformerLens is a norm
+    said.setdefault("normalization_type", None)  # else TransformerLens takes a norm
     if said["normalization_type"] is not None:
         one_of("normalization_type", said["normalization_type"], ("LN", "LNPre", "RMS", "RMSPre"))
     n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d+)\.", key)))

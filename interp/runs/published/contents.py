@@ -1,4 +1,4 @@
-"""The contents of a file of another's code: state dicts in one layout, by epoch or alone, and what lies beside them."""
+"""The contents of a file that other code wrote: state dicts in one layout, by epoch or alone, and other values."""
 
 from __future__ import annotations
 
@@ -26,20 +26,12 @@ from interp.utils.errors import CheckpointError, ConfigError, warn
 from interp.utils.files import read_json
 
 _COUNTED = ("step", "global_step", "epoch", "iteration", "iter")
-
-
 _EPOCHS, _CHECKPOINT_EPOCHS = ("epochs", "steps"), ("checkpoint_epochs", "checkpoint_steps")
-
-
 _RUNS = (
     ("state_dicts", (*_EPOCHS, *_CHECKPOINT_EPOCHS)),
     ("checkpoints", (*_CHECKPOINT_EPOCHS, *_EPOCHS)),
 )  # the names of the lists of checkpoints and, in order of preference, of the lists of their steps
-
-
 _STORED_SPLITS = (("train_indices", "test_indices"), ("train_data", "test_data"))
-
-
 # Lists that are no record of a training.
 _NO_RECORDS = {
     *STATE_KEYS, *_EPOCHS, *_CHECKPOINT_EPOCHS, *(many for many, _ in _RUNS),
@@ -52,10 +44,12 @@ _NO_RECORDS = {
 class Contents:
     """The contents of one file.
 
-    layout  the layout of its state dicts
-    states  the state dicts of a whole run by epoch, in the file's order; empty if it holds one model
-    single  the model that is not part of a run, or that a run ends with
-    beside  the file's other values by name
+    Attributes:
+        path: The file, as the user calls it.
+        layout: The layout of its state dicts.
+        states: The state dicts of a whole run by epoch, in the file's order; empty if it holds one model.
+        single: The model that is not part of a run, or with which a run ends; None if there is none.
+        beside: All values of the file by name.
     """
 
     path: Path | str
@@ -95,18 +89,13 @@ class Contents:
     @cached_property
     def settings(self) -> Mapping[str, Any]:
         """The configuration saved beside the weights, as a dict or as one of TransformerLens' objects."""
-        for key in ("config", "cfg"):
-            said = self.beside.get(key)
-            if isinstance(said, SavedConfig):
-                return vars(said)
-            if isinstance(said, Mapping):
-                return said
-        return {}
+        return _config_in(self.beside)
 
     def setting(self, *names: str) -> Any:
-        """Return the word or number that the configuration, or else the file, gives under one of these names.
+        """Return the word or number under one of these names in the configuration or else the file; None if absent.
 
-        None if neither has one. Raises CheckpointError if it is something else.
+        Raises:
+            CheckpointError: The value is of another kind.
         """
         for said in (self.settings, self.beside):
             for name in names:
@@ -140,10 +129,7 @@ class Contents:
         return self.number("frac_train", "train_fraction") or PAPER_FRACTION
 
     def mask(self, p: int) -> Bool[Tensor, "p p"] | None:
-        """Return the split that the file holds, or that the paper's configuration names; None if neither.
-
-        Raises ConfigError if it does not fit p.
-        """
+        """Return the split that the file holds or the paper's configuration names; ConfigError if it does not fit p."""
         for names in _STORED_SPLITS:
             train, test = (_array(self.beside.get(name)) for name in names)
             if train is not None:
@@ -151,11 +137,8 @@ class Contents:
             if test is not None:
                 of_test = as_mask(test, None, p)
                 return None if of_test is None else ~of_test
-        if (
-            self.layout is PAPER
-            and self.settings.get("frac_train") is not None
-            and self.settings.get("seed") is not None
-        ):
+        told = all(self.settings.get(name) is not None for name in ("frac_train", "seed"))
+        if self.layout is PAPER and told:
             return as_mask("paper", self.whole("seed"), p, self.fraction)
         return None
 
@@ -171,7 +154,8 @@ def read_contents(file: Path, path: Path | str) -> Contents:
     single = named_state(raw)
     states: dict[int, State] = {}
     for many, counts in _RUNS:
-        if many in raw and not (single and not _length(raw[many])):
+        listed = isinstance(raw.get(many), Sequence) and len(raw[many]) > 0
+        if many in raw and (listed or not single):
             states = _states(raw, many, counts, path)
     if single is None and not states:
         single = tensors_in(raw)
@@ -181,24 +165,27 @@ def read_contents(file: Path, path: Path | str) -> Contents:
                 f"{path} holds {some(found) or 'nothing'}, and no state dict; expected one, bare or under "
                 f"{', '.join(STATE_KEYS)}, state_dicts or checkpoints."
             )
-    if single is not None:
-        layout = recognise(path, single)
-    else:
-        layout = recognise(f"{path}, epoch {max(states)},", states[max(states)])
+    last = f"{path}, epoch {max(states)}," if single is None else path
+    layout = recognise(last, states[max(states)] if single is None else single)
     if layout.layers is not None and not ("config" in raw or "cfg" in raw):
         raw = {**raw, "config": settings_beside(file)}
     return Contents(path, layout, states, single, raw)
 
 
 def state_and_settings(file: Path, path: Path | str) -> tuple[State, Mapping[str, Any], int | None]:
-    """Return the state dict that a file holds, in whatever layout, the configuration beside it, and its step."""
+    """Return the state dict in a file of any layout, the configuration beside it, and its step."""
     raw = read_data(file, path)
     raw = raw if isinstance(raw, Mapping) else {}
-    state = state_in(raw)
-    said: Any = next((raw[key] for key in ("config", "cfg") if isinstance(raw.get(key), SavedConfig | Mapping)), {})
     counted = next((key for key in _COUNTED if raw.get(key) is not None), None)
     step = None if counted is None else _whole(raw[counted], path, counted)
-    return state, (vars(said) if isinstance(said, SavedConfig) else said), step
+    return state_in(raw), _config_in(raw), step
+
+
+def _config_in(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the configuration among a file's values, a dict or an object of TransformerLens; empty if none."""
+    found = (values[key] for key in ("config", "cfg") if isinstance(values.get(key), SavedConfig | Mapping))
+    config: Any = next(found, {})
+    return vars(config) if isinstance(config, SavedConfig) else config
 
 
 def settings_beside(path: Path) -> Mapping[str, Any]:
@@ -214,19 +201,14 @@ def settings_beside(path: Path) -> Mapping[str, Any]:
     return {}
 
 
-def _length(value: Any) -> int:
-    return len(value) if isinstance(value, Sequence) else 0
-
-
 def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Path | str) -> dict[int, State]:
     found = raw[many]
     number = len(found) if isinstance(found, Sequence) else "no list of"
     lists = {name: listed for name in counts if (listed := _listed(raw.get(name))) is not None}
     fitting = {name: listed for name, listed in lists.items() if len(listed) == number}
     if not fitting:
-        have = (
-            " and ".join(f"{len(listed)} {name}" for name, listed in lists.items()) or f"no {' or '.join(counts[:2])}"
-        )
+        listing = " and ".join(f"{len(listed)} {name}" for name, listed in lists.items())
+        have = listing or f"no {' or '.join(counts[:2])}"
         raise CheckpointError(
             f"{path} must hold a list of checkpoints and one of their steps, equally long; it holds {number} "
             f"checkpoints under {many} and {have}."
@@ -236,7 +218,7 @@ def _states(raw: Mapping[str, Any], many: str, counts: tuple[str, ...], path: Pa
     counted, *others = fitting
     steps = [_whole(epoch, path, f"one of {counted}") for epoch in fitting[counted]]
     if other := [name for name in others if fitting[name] != fitting[counted]]:
-        warn(f"{path} counts its checkpoints in {counted} and, otherwise, in {', '.join(other)}; {counted} is used.")
+        warn(f"{path} counts its checkpoints in {counted}, and differently in {', '.join(other)}; {counted} is used.")
     if twice := sorted({step for step in steps if steps.count(step) > 1}):
         raise CheckpointError(
             f"{path} holds epoch {some([str(step) for step in twice])} more than once in {counted}; each checkpoint "

@@ -1,4 +1,4 @@
-"""Reading files that others wrote: where they are, and what data they hold. Nothing pickled in them is ever run."""
+"""Fetch and read files that other code wrote. No code that is pickled in them is ever run."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ _CONFIG_CLASSES = (
 def local_file(path: PathLike) -> tuple[Path, Path | str]:
     """Return the local file of a path, and the path as the user knows it.
 
-    An fsspec address (hf://…, s3://…, memory://…) is fetched into a folder that lasts as long as the process. Raises
-    CheckpointError if the system does not let the path be looked up.
+    An fsspec address (hf://…, s3://…, memory://…) is fetched into a folder that lasts as long as the process.
+
+    Raises:
+        CheckpointError: The file cannot be fetched, or the system does not let the path be looked up.
     """
     if not isinstance(path, str | os.PathLike):
         raise ConfigError(f"a path or an address such as hf://… is needed; got {given(path)}.")
@@ -98,13 +100,13 @@ def read_data(file: Path, name: Path | str) -> Any:
         start = _start(file, name)
     except FileNotFoundError:
         raise CheckpointError(f"{name} does not exist; expected a checkpoint file or a run directory.") from None
-    sized = f"{name} ({file.stat().st_size:,} bytes)"
+    sized, mend = f"{name} ({file.stat().st_size:,} bytes)", "replace it from a copy"
     if is_safetensors(file):
         try:
             with path_of_regular(file, name) as path:
                 return load_file(path)
         except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{sized} is no whole safetensors file ({error}); replace it from a copy.") from None
+            raise CheckpointError(f"{sized} is no whole safetensors file ({error}); {mend}.") from None
     if start.startswith(b"version https://git-lfs"):
         raise CheckpointError(f"{name} is only a pointer to the file; fetch the file itself with git lfs pull.")
     zipped = start.startswith(b"PK")
@@ -121,10 +123,9 @@ def read_data(file: Path, name: Path | str) -> Any:
             warnings.catch_warnings(),
         ):
             warnings.filterwarnings("ignore", message="Detected pickle protocol")  # of files that torch did not write
-            # Archives are mapped, not read. By path, torch would take .safetensors at its word, so those are read.
+            # Archives are mapped by their path, unless they are named .safetensors, which torch would believe.
             mapped = zipped and file.suffix != ".safetensors"
-            source = path if mapped else stream
-            return torch.load(source, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(path if mapped else stream, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         if needed := _imports(file, zipped, str(error)):
             raise CheckpointError(
@@ -133,20 +134,16 @@ def read_data(file: Path, name: Path | str) -> Any:
             ) from None
         reason = "its pickle breaks off or is not torch's"
     except Exception as error:  # damaged bytes end in errors of every kind
-        reason = _first_line(error)
-        if zipped:
-            reason = "its archive breaks off or is not torch's"
-    raise CheckpointError(
-        f"{sized} is no whole safetensors or torch file ({reason}); replace it from a copy."
-    ) from None
+        reason = "its archive breaks off or is not torch's" if zipped else _first_line(error)
+    raise CheckpointError(f"{sized} is no whole safetensors or torch file ({reason}); {mend}.") from None
 
 
 @cache
 def _data_globals() -> list[Any]:
-    """Return what a pickle may name beside torch's own: data, and classes that hold nothing else.
+    """Return the classes of data that a pickle may name beside torch's own.
 
-    Numpy's numbers and arrays, which old runs hold among their losses, under the names of numpy 1 and 2; and stand-ins
-    for TransformerLens' configurations, which its demo saves.
+    They are numpy's numbers and arrays, which old runs hold among their losses, under the names of numpy 1 and 2; and
+    SavedConfig for TransformerLens' configurations, which its demo saves.
     """
     try:
         from numpy._core import multiarray
@@ -163,7 +160,7 @@ def _data_globals() -> list[Any]:
 
 
 def _imports(file: Path, zipped: bool, message: str) -> list[str]:
-    """Return the names that a pickle imports, by reading its instructions without following them."""
+    """Return the names that a pickle imports; its instructions are read, not run."""
     try:
         if zipped:
             with torch.serialization.safe_globals(_data_globals()), path_of_regular(file) as path:
@@ -179,5 +176,5 @@ def _imports(file: Path, zipped: bool, message: str) -> list[str]:
                 elif isinstance(argument, str):
                     words.append(argument)
         return sorted(set(names)) or re.findall(r"GLOBAL (\S+)", message)[:1]
-    except Exception:  # damaged, which the caller then says
+    except Exception:  # a damaged file, which the caller reports
         return re.findall(r"GLOBAL (\S+)", message)[:1]

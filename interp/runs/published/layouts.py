@@ -1,7 +1,4 @@
-"""The ways in which others name and orient the weights of a state dict, and how to recognise them.
-
-A layout is a table: for each weight of ours, its key there and an einops pattern that turns it into ours.
-"""
+"""Layouts: the names and orientations of weights in the state dicts of other code, and how they are recognised."""
 
 from __future__ import annotations
 
@@ -29,14 +26,14 @@ class Layout:
     keys: Mapping[str, tuple[str, str]]
     ignored: tuple[str, ...] = ()  # keys that hold no weight of the model
     optional: tuple[str, ...] = OPTIONAL
-    layers: LayeredTransformer | None = None  # of a bridge of several layers or with a norm: its depth and norm
+    layers: LayeredTransformer | None = None  # the depth and norm of a bridge of several layers or with a norm
 
     @property
     def known(self) -> set[str]:
         return {key for key, _ in self.keys.values()} | set(self.ignored)
 
     def sizes(self, state: State) -> dict[str, int]:
-        """Return the size of every axis, "(n_heads d_head)" among them. Raises ConfigError if two tensors disagree."""
+        """Return the size of every axis, "(n_heads d_head)" among them; ConfigError if two tensors disagree."""
         sizes: dict[str, int] = {}
         named_by: dict[str, str] = {}
         for key, pattern in self.keys.values():
@@ -63,12 +60,12 @@ class Layout:
         return sizes
 
     def misfits(self, state: State) -> list[str]:
-        """Return what keeps a state dict from being in this layout, in words; empty if it is in it."""
+        """Return the reasons why a state dict is not in this layout; empty if it is."""
         lacking = [key for name, (key, _) in self.keys.items() if key not in state and name not in self.optional]
         beside = [key for key in state if key not in self.known]
         strange = [f"{key} as {why}" for key, _ in self.keys.values() if key in state and (why := _oddity(state[key]))]
         found = [f"lacks {', '.join(lacking)}"] if lacking else []
-        found += [f"has {some(beside)} beside"] if beside else []
+        found += [f"also has {some(beside)}"] if beside else []
         if strange:
             found.append(f"has {some(strange)}, expected plain tensors of floats")
         try:
@@ -78,10 +75,7 @@ class Layout:
         return found
 
     def weights(self, state: State, architecture: Network) -> dict[str, Tensor]:
-        """Convert a state dict of this layout to interp's weights: float32 copies with our order of axes.
-
-        Raises ConfigError as `check_weights` does.
-        """
+        """Convert a state dict to interp's weights: float32 copies with our order of axes; ConfigError for misfits."""
         n_heads = architecture.n_heads if isinstance(architecture, Transformer) else 1
         weights = {
             name: oriented(state[key], pattern, n_heads)
@@ -104,7 +98,7 @@ def has_values(tensor: Tensor) -> bool:
 
 
 def _oddity(tensor: Tensor) -> str | None:
-    """Return in what a tensor differs from the plain floats that weights are; None if it does not."""
+    """Return the kind of a tensor that is not of plain floats; None for one that is."""
     if tensor.is_nested:
         return "a nested tensor"
     if tensor.layout != torch.strided:
@@ -144,42 +138,28 @@ PAPER = Layout(
     },
     ignored=("blocks.0.attn.mask",),
 )
-
-
 PROPERTIES = Layout(
     "TransformerLens 1.x to 3.x property names",
     {name: (key, _same(axes)) for name, (key, axes) in TRANSFORMER.items()},
     ignored=("blocks.0.attn.mask", "blocks.0.attn.IGNORE", "x_embed", "y_embed"),
 )
-
-
 BRIDGE_STATE = Layout("TransformerLens 4 bridge", BRIDGE)
-
-
 OURS = Layout("interp's own names", {name: (name, _same(axes)) for name, (_, axes) in TRANSFORMER.items()})
-
-
 ONE_HIDDEN_LAYER = Layout(
     "one hidden layer (W_x, W_y, W, W_U)", {name: (name, _same(axes)) for name, axes in OneHiddenLayer().axes().items()}
 )
-
-
 LAYOUTS = (PAPER, PROPERTIES, BRIDGE_STATE, OURS, ONE_HIDDEN_LAYER)
 
 
 def layout_of_layers(state: State) -> Layout | None:
-    """Return the layout of a bridge of the depth and the norm that the names of a state tell; None if it is no bridge.
+    """Return the layout of a bridge of two or three positions, with the depth and norm that its names tell; else None.
 
-    Names do not tell LNPre and RMSPre, which have no weights, from no norm. A bridge of more than three positions is
-    not among interp's networks.
+    Names do not tell LNPre and RMSPre, which have no weights, from no norm.
     """
     positions = state.get("pos_embed.weight")
-    if (
-        not is_bridge_state(state)
-        or positions is None
-        or positions.is_nested
-        or positions.shape[:1] not in ((2,), (3,))
-    ):
+    if positions is None or positions.is_nested or positions.shape[:1] not in ((2,), (3,)):
+        return None
+    if not is_bridge_state(state):
         return None
     n_layers = 1 + max(int(found[1]) for key in state if (found := re.match(r"blocks\.(\d{1,3})\.", key)))
     norm: Normalization = "LN" if "ln_final.bias" in state else "RMS" if "ln_final.weight" in state else "none"
@@ -189,18 +169,19 @@ def layout_of_layers(state: State) -> Layout | None:
 
 
 def is_bridge_state(state: State) -> bool:
-    """Whether these are the names of a bridge's state dict, of whatever depth and normalization."""
+    """Return whether these are the names of a bridge's state dict, of any depth and norm."""
     return {"embed.weight", "unembed.weight", "blocks.0.attn.q.weight"} <= set(state)
 
 
 class UnknownLayoutError(CheckpointError):
-    """Raised for a state dict whose names are of no layout in the table."""
+    """Raised for a state dict that is in no known layout."""
 
 
 def recognise(path: Path | str, state: State) -> Layout:
     """Return the layout of a state dict.
 
-    Raises CheckpointError for an unknown one, with the tensors found, the known layouts, and the nearest of these.
+    Raises:
+        UnknownLayoutError: It is in none; the error has its tensors, the known layouts, and the nearest of these.
     """
     layouts = [*LAYOUTS, *([layers] if (layers := layout_of_layers(state)) else [])]
     misfits = {layout.name: layout.misfits(state) for layout in layouts}
@@ -209,8 +190,8 @@ def recognise(path: Path | str, state: State) -> Layout:
             return layout
 
     def nearness(layout: Layout) -> tuple[int, int]:
-        fitting = [key for key, pattern in layout.keys.values() if key in state and _fits(state[key], pattern)]
-        return len(fitting), -len(misfits[layout.name])
+        there = [(state[key], _axes(pattern)) for key, pattern in layout.keys.values() if key in state]
+        return sum(tensor.ndim == len(axes) for tensor, axes in there), -len(misfits[layout.name])
 
     nearest = max(layouts, key=nearness)
     hint = ""
@@ -227,7 +208,3 @@ def recognise(path: Path | str, state: State) -> Layout:
         f"{nearest.name}, but it {'; '.join(misfits[nearest.name])}. Known layouts: "
         f"{'; '.join(layout.name for layout in layouts)}.{hint}"
     )
-
-
-def _fits(tensor: Tensor, pattern: str) -> bool:
-    return tensor.ndim == len(_axes(pattern))

@@ -54,12 +54,16 @@ class FileOptions:
     activation: Activation | None
 
     def task_of(self, told: Task) -> Task:
-        """Return the caller's task; with the modulus of `told` for an operation alone, and `told` for no task."""
+        """Return the caller's task; `told` if none was given, or its modulus for an operation alone."""
         if isinstance(self.task, str):
             return Task(told.p, self.task)
         if self.task is not None and not isinstance(self.task, Task):
             raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(self.task)}.")
         return self.task or told
+
+    @property
+    def split_origin(self) -> Origin:
+        return "recorded" if self.split is None else "given"
 
     def given(self) -> list[str]:
         """Return the names of the options that the caller gave."""
@@ -103,7 +107,7 @@ def _interpretations(contents: Contents, options: FileOptions) -> list[Interpret
             one.architecture.check_modulus(one.task.p)
         except ConfigError as error:
             said = None if isinstance(options.task, Task) else contents.whole("p", "C")
-            source = "" if said is None else f" (p = {said} is what its config says; task=, --p overrides it)"
+            source = "" if said is None else f" (its config says p = {said}; task=, --p overrides it)"
             raise ConfigError(f"{contents.path}: {str(error).rstrip('.')}{source}.") from None
     return found
 
@@ -158,26 +162,23 @@ def _layered(
     ]
 
 
-# Settings by which a file is not of interp's networks, each with the values that are.
+# Settings of a network, each with the values that interp's networks compute.
 _ALIEN = {
     "n_layers": (1,), "num_layers": (1,), "normalization_type": ("none", "None"), "attn_only": (False,),
     "parallel_attn_mlp": (False,), "positional_embedding_type": ("standard",), "use_attn_scale": (True,),
     "scale_attn_by_inverse_layer_idx": (False,), "use_local_attn": (False,), "gated_mlp": (False,), "use_ln": (False,),
     "attn_scores_soft_cap": (-1.0, 0.0), "output_logits_soft_cap": (-1.0, 0.0), "final_rms": (False,),
 }  # fmt: skip
-_OF_LAYERS = ("n_layers", "num_layers", "normalization_type", "use_ln")  # what a bridge of several layers has of these
+_OF_LAYERS = ("n_layers", "num_layers", "normalization_type", "use_ln")  # which a bridge of several layers computes
 
 
 def alien_settings(contents: Contents) -> dict[str, Any]:
     """Return the settings beside the file that interp's networks do not compute; empty if there are none."""
     known: dict[str, tuple[Any, ...]] = dict(_ALIEN)
-    if contents.layout.layers is not None:  # whose depth and norm are its own
+    if contents.layout.layers is not None:
         known = {name: values for name, values in _ALIEN.items() if name not in _OF_LAYERS}
-        known |= {
-            "act_fn": TRANSFORMER_ACTIVATIONS,
-            "eps": (1e-5,),
-            "attention_dir": ("bidirectional" if len(contents.last["pos_embed.weight"]) == 2 else "causal",),
-        }
+        direction = "bidirectional" if len(contents.last["pos_embed.weight"]) == 2 else "causal"
+        known |= {"act_fn": TRANSFORMER_ACTIVATIONS, "eps": (1e-5,), "attention_dir": (direction,)}
     said = {name: contents.setting(name) for name in contents.settings if name in known}
     alien = {name: value for name, value in said.items() if value is not None and value not in known[name]}
     scale, d_head = contents.setting("attn_scale"), contents.setting("d_head")
@@ -191,8 +192,8 @@ def _check_settings(contents: Contents, sizes: Mapping[str, int]) -> None:
     if alien := alien_settings(contents):
         name, value = next(iter(alien.items()))
         raise ConfigError(
-            f"{contents.path} says {name} {value!r} in its config, which is not the model that interp computes; "
-            "measure it through its hooks with progress_measures(bridge, task=...)."
+            f"{contents.path} says {name} {value!r} in its config, and interp computes no such model. Measure it "
+            "through its hooks with progress_measures(bridge, task=...)."
         )
     for name in ("d_model", "d_head", "d_mlp", "n_ctx", "d_vocab", "d_vocab_out"):
         size = contents.setting(name)
@@ -212,10 +213,8 @@ def _activation(contents: Contents, options: FileOptions) -> Activation:
         )
     name = str(said or "relu").lower()
     if name not in TRANSFORMER_ACTIVATIONS:
-        raise ConfigError(
-            f"{contents.path} has the activation {said!r}; interp knows "
-            f"{', '.join(TRANSFORMER_ACTIVATIONS)} (activation=)."
-        )
+        known = ", ".join(TRANSFORMER_ACTIVATIONS)
+        raise ConfigError(f"{contents.path} has the activation {said!r}; interp knows {known} (activation=).")
     return name
 
 
@@ -241,14 +240,12 @@ def _heads(contents: Contents, options: FileOptions, sizes: Mapping[str, int]) -
     if wanted is None:
         return [(n, whole // n) for n in range(1, whole + 1) if whole % n == 0]
     if not isinstance(wanted, int) or wanted < 1 or whole % wanted:
-        raise ConfigError(
-            f"{contents.path} has heads of {whole} in all, which n_heads {wanted!r} cannot share equally."
-        )
+        raise ConfigError(f"{contents.path} has heads of {whole} in all, which n_heads must divide; got {wanted!r}.")
     return [(wanted, whole // wanted)]
 
 
 def _norms(contents: Contents, told: Normalization) -> list[Normalization]:
-    """Return the norms that a bridge of several layers may have: `told` by the weights, unless that is none."""
+    """Return the norms that a bridge may have: `told` by its weights, or if that is none, those without weights."""
     of_weights: tuple[Normalization, ...] = ("none", "LNPre", "RMSPre") if told == "none" else (told,)
     if "normalization_type" not in contents.settings:
         return list(of_weights)
@@ -283,7 +280,7 @@ def _moduli(contents: Contents, architecture: Read) -> list[int]:
     assert tokens is not None
     if isinstance(architecture, OneHiddenLayer):
         return [tokens]
-    # p numbers, or 2p where b has its own; the outputs tell, unless they are as many as the tokens.
+    # The tokens are p numbers, or 2p if b has its own. The outputs tell which, unless they are as many as the tokens.
     numbers = tokens - (architecture.n_ctx != 2)
     halves = [numbers // 2] if numbers % 2 == 0 else []
     return [p for p in (numbers, *halves) if outputs in (p, p + 1, tokens) and p >= 2] or [numbers]
@@ -291,7 +288,7 @@ def _moduli(contents: Contents, architecture: Read) -> list[int]:
 
 def _named(contents: Contents) -> Operation | None:
     """Return the operation that the file names, or None. Raise ConfigError if interp does not measure that task."""
-    contents.setting("fn_name", "operation", "op", "operator")  # refuses a list or another value that is no name
+    contents.setting("fn_name", "operation", "op", "operator")  # raises for a list or another value that is no name
     named = [task for said in (contents.settings, contents.beside) for task in named_tasks(said)]
     if not named:
         return None
@@ -311,19 +308,18 @@ def _named(contents: Contents) -> Operation | None:
     return first.operation
 
 
-# The best interpretation's loss, at most, as a share of chance and of the next. A wrong number of heads has been seen
-# to do better than the right one, by up to a third, while a network generalizes; grokked, the right one wins threefold.
+# The best interpretation's loss must be below this share of chance and of the next. While a network generalizes, a
+# wrong number of heads was up to a third better than the right one; once it has grokked, the right one wins threefold.
 _BETTER = 0.5
 
 
 def resolve(contents: Contents, options: FileOptions) -> Interpretation:
     """Return the interpretation of a file; if several are possible, the one that the model has evidently learned.
 
-    Under that one, the loss (over the train pairs, if they are known) is well below chance and below every other's. A
-    warning says what was used.
+    Its loss (over the train pairs, if known) is then well below chance and every other's; a warning names it.
 
     Raises:
-        ConfigError: no interpretation stands out, or none agrees with the file.
+        ConfigError: No interpretation stands out, or none agrees with the file.
     """
     found = _interpretations(contents, options)
     if len(found) == 1:
@@ -344,13 +340,13 @@ def resolve(contents: Contents, options: FileOptions) -> Interpretation:
 def _relative_losses(
     contents: Contents, options: FileOptions, interpretations: list[Interpretation]
 ) -> list[tuple[float, int]]:
-    """Return the loss of each interpretation, as a share of that of chance, with its index."""
+    """Return the loss of each interpretation, as a share of chance, with its index."""
     found: list[tuple[float, int]] = []
     chance = math.log(contents.layout.sizes(contents.last)["d_vocab_out"])
     for index, one in enumerate(interpretations):
         try:
             mask = split_of(contents, options, one.task, quiet=True)
-        except (ConfigError, CheckpointError):  # a split of another p
+        except (ConfigError, CheckpointError):  # the split does not fit this p
             continue
         nll = _cross_entropies(weights_of(contents.path, contents.layout, contents.last, one.architecture), one)
         found.append((float((nll if mask is None else nll[mask]).mean()) / chance, index))
@@ -411,7 +407,7 @@ def split_of(contents: Contents, options: FileOptions, task: Task, quiet: bool =
         mask = None
     if options.split is None:
         if options.seed is not None and mask is None:
-            as_mask(None, options.seed, task.p)  # says what a seed lacks
+            as_mask(None, options.seed, task.p)  # raises, since a seed needs a split
         return mask
     seed = options.seed
     if seed is None and isinstance(options.split, str) and "frac_train" in contents.settings:
@@ -419,14 +415,10 @@ def split_of(contents: Contents, options: FileOptions, task: Task, quiet: bool =
     given = as_mask(options.split, seed, task.p, contents.fraction)
     if not quiet and mask is not None and given is not None and not torch.equal(mask, given):
         warn(
-            f"the split given differs from that of {contents.path}, in {int((mask != given).sum())} of {task.p**2} "
+            f"The split given differs from that of {contents.path} in {int((mask != given).sum())} of {task.p**2} "
             "pairs; the one given is used. Leave split and seed out to use the file's."
         )
     return given
-
-
-def origin_of_split(contents: Contents, options: FileOptions) -> Origin:
-    return "recorded" if options.split is None else "given"
 
 
 def loss_doubts(
@@ -449,7 +441,7 @@ def loss_doubts(
 
 
 def check_run(contents: Contents, interpretation: Interpretation, run: Run) -> None:
-    """Check the losses of the checkpoint that tells most about the split, or of the next that can be read."""
+    """Compare losses with the file's at the checkpoint that tells most about the split, or the next readable one."""
     if run.train_mask is None:
         return
     for step in telling_steps(contents.history, run.steps):

@@ -1,4 +1,4 @@
-"""Losses and accuracies that a file of another's code recorded: at which steps, and whether they are its model's."""
+"""Losses and accuracies that other code recorded: the steps they belong to, and a check of them against the model."""
 
 from __future__ import annotations
 
@@ -26,13 +26,17 @@ _STEPS = ("steps", "epochs")
 
 
 def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | None, path: Path | str) -> pd.DataFrame:
-    """Return the recorded losses and accuracies as a history, NaN where nothing was recorded.
+    """Return the recorded losses and accuracies as a history, with NaN for those missing at a step.
 
-    They are lists named as `train_losses` and `test_accuracies` or nearly so. `epochs` are those of the checkpoints, in
-    the file's order, and `last` is the last epoch, or None if unknown. A list as long as `epochs` belongs to the
-    checkpoints, and one as long as the file's list of steps to those; otherwise it holds every step, or every so many.
-    If a step was recorded twice, the last record counts. Lists that cannot be placed or read are left out, with a
-    warning.
+    A list as long as `epochs` belongs to the checkpoints, and one as long as the file's list of steps to those;
+    otherwise it holds every step, or every so many. If a step was recorded twice, the last record counts. Lists that
+    cannot be placed or read are left out, with a warning.
+
+    Args:
+        beside: The values of the file, among them lists named as `train_losses` and `test_accuracies` or nearly so.
+        epochs: The epochs of the checkpoints, in the file's order.
+        last: The last epoch; None if unknown.
+        path: The file, as the user calls it.
     """
     lists = _lists(beside, path)
     longest = max((len(values) for _, values in lists.values()), default=0)
@@ -57,7 +61,7 @@ def history_of(beside: Mapping[str, Any], epochs: Sequence[int], last: int | Non
 def unread(beside: Mapping[str, Any], history: pd.DataFrame, n_checkpoints: int) -> list[str]:
     """Return the names of records that are not read: lists of numbers as long as a column or as the checkpoints.
 
-    A dict of such lists, or a list with a dict of numbers for each step, is one too.
+    A dict of such lists, or a list with a dict of numbers for each step, counts too.
     """
     lengths = {n_checkpoints, len(history), *(int(n) for n in history[list(HISTORY_COLUMNS[1:])].count())} - {0}
 
@@ -80,13 +84,13 @@ def unread(beside: Mapping[str, Any], history: pd.DataFrame, n_checkpoints: int)
 
 
 def _is_one(value: Any) -> bool:
-    """Return whether a value is one number, or none."""
+    """Return whether a value is one number, or None."""
     one = value is None or isinstance(value, int | float | np.number)
     return one or (isinstance(value, Tensor | np.ndarray) and value.ndim == 0)
 
 
 def _named(beside: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (column of the history, name in the file) of what is named as a record, "test" before "val"."""
+    """Return (column of the history, name in the file) of each record by its name, "test" before "val"."""
     found = [(match, name) for name in beside if (match := _NAME.fullmatch(str(name).lower()))]
     found.sort(key=lambda item: list(_HALVES).index(item[0][1]))
     return [(f"{_HALVES[match[1]]}_{_KINDS[match[2]]}", name) for match, name in found]
@@ -120,7 +124,7 @@ def _numbers(values: Any, name: str, path: Path | str) -> list[float]:
 
 
 def _fractions(values: list[float], name: str, path: Path | str) -> list[float]:
-    """Return accuracies as fractions; none, with a warning, if they are percent and their name does not say so."""
+    """Return accuracies as fractions; an empty list, with a warning, if one is out of range."""
     percent = name.lower().endswith(("_percent", "_pct"))
     fractions = [value / 100 if percent else value for value in values]
     if bad := [value for value in fractions if not (0 <= value <= 1 or math.isnan(value))]:
@@ -146,10 +150,10 @@ def _plain(value: Any) -> Any:
 
 
 def _steps(n: int, longest: int, last: int | None, epochs: Sequence[int] = ()) -> list[int] | None:
-    """Return the steps of n values recorded by a run that ended at step `last`; None if no spacing or several fit.
+    """Return the steps of n values recorded by a run that ended at step `last`; None unless one spacing fits.
 
-    They are 0, k, 2k, … and the last step, which may be out of turn. A list of every step, `longest`, tells where the
-    run ended. Among several k, the one that divides all epochs of the checkpoints is used if it is the only one.
+    They are 0, k, 2k, … and the last step, which need not be a multiple. A list of every step, `longest`, tells where
+    the run ended. Among several k, the only one that divides all epochs of the checkpoints is used.
     """
     ends = {longest - 1} if last is None or longest >= last else {last, last - 1}
     if n - 1 in ends:
@@ -161,7 +165,7 @@ def _steps(n: int, longest: int, last: int | None, epochs: Sequence[int] = ()) -
         candidates = [(k, end) for k, end in candidates if common and common % k == 0]
     if len({k for k, _ in candidates}) != 1:
         return None
-    k, end = max(candidates)  # infinite where the last step is in turn
+    k, end = max(candidates)  # an infinite end: the last step is a multiple of k
     return [k * i for i in range(n)] if end == math.inf else [*(k * i for i in range(n - 1)), int(end)]
 
 
@@ -170,14 +174,13 @@ def _spacings(end: int, n: int) -> range:
     return range(end // n + 1, end // (n - 1) + 1) if n > 1 else range(0)
 
 
-# A loss is recorded before or after the update of its step, and falls by about a per cent a step.
-_TOLERANCE = 1.1
+_TOLERANCE = 1.1  # a loss is recorded before or after the update of its step, and falls by about a per cent a step
 _SMALLEST = 1e-9
-_FLOAT32 = 1.2e-7  # a log softmax taken in float32 is off by as much; its means are float32 numbers
+_FLOAT32 = 1.2e-7  # the error of a log softmax in float32; its means are float32 numbers
 
 
 def telling_steps(history: pd.DataFrame, steps: Sequence[int]) -> list[int]:
-    """Order steps by how much their recorded train and test losses differ, most first; without records, last first."""
+    """Order steps by how far their recorded train and test losses differ, most first; without records, last first."""
     both = history.dropna(subset=["train_loss", "test_loss"]).set_index("step")
     ratios = both["test_loss"].clip(_SMALLEST) / both["train_loss"].clip(_SMALLEST)
     gap = {step: abs(math.log(ratio)) for step, ratio in ratios.items()}
@@ -192,7 +195,7 @@ def check_losses(
     cross_entropies: Callable[[], Float[Tensor, "p p"]],
     path: Path | str,
 ) -> str | None:
-    """Return what speaks against a split: a model's losses under it differ from those that its file records.
+    """Return a doubt if a model's losses under a split differ from those that its file records, else None.
 
     A loss must lie between the records around its step, or outside them by no more than they differ and a tenth.
     Records that do not reach the step are not compared. If the step is unknown, some step of the record must have both
@@ -208,7 +211,7 @@ def check_losses(
     if step is None and len(history):
         record = history[[f"{name}_loss" for name in halves]].interpolate().dropna().clip(_SMALLEST)
         far = np.abs(np.log(record.to_numpy() / np.maximum(list(found.values()), _SMALLEST))).max(1)
-        if far.min() <= 1.5 * math.log(_TOLERANCE):  # the last of one list may stand some steps before the other
+        if far.min() <= 1.5 * math.log(_TOLERANCE):  # one list may end some steps before the other
             return None
         wrong = {name: float(record[f"{name}_loss"].iloc[-1]) for name in halves}
     else:
@@ -216,13 +219,11 @@ def check_losses(
         wrong = {name: float(records[name][len(records[name]) // 2]) for name in off}
     if not wrong:
         return None
-    said = ", its ".join(
-        f"{name} loss is {found[name]:.6g} and {there:.6g} is recorded" for name, there in wrong.items()
-    )
+    differ = (f"{name} loss is {found[name]:.6g} and {there:.6g} is recorded" for name, there in wrong.items())
     at = "" if step is None else f" at step {step}"
     return (
-        f"with this split, the model's {said} in {path}{at}; it was trained on another split, seed or task, or its "
-        "record is of other steps."
+        f"with this split, the model's {', its '.join(differ)} in {path}{at}; it was trained on another split, seed or "
+        "task, or its record is of other steps."
     )
 
 
@@ -246,7 +247,7 @@ def _records(
     if step is None:
         return losses[-1:]
     at = int(np.abs(steps - step).argmin())
-    if abs(steps[at] - step) <= 1:  # this step's own, and its neighbours' if every step is recorded
+    if abs(steps[at] - step) <= 1:  # this step's own, and those around it if every step is recorded
         wide = min(2, at, len(steps) - 1 - at)
         while wide and max(steps[at + wide] - step, step - steps[at - wide]) > 2:
             wide -= 1

@@ -1,4 +1,4 @@
-"""What others call their tasks: one table of names, and where in a file they stand."""
+"""The names of tasks in other people's files: one table of names, and the keys under which they stand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from interp.tasks.operations import Operation
 
-# Our operation, or what another task is called → its names, as `_plain` writes them.
+# Our operation, or another task in words → its names, as `_plain` writes them.
 _NAMES: dict[str, tuple[str, ...]] = {
     "add": ("add", "addition", "plus", "sum", "cyclic", "cyclicgroup", "x+y", "y+x", "+"),
     "subtract": ("subtract", "subtraction", "sub", "minus", "difference", "diff", "x-y", "-"),
@@ -32,8 +32,8 @@ _NAMES: dict[str, tuple[str, ...]] = {
 _MEANING = {name: meaning for meaning, names in _NAMES.items() for name in names}
 _OURS: tuple[Operation, ...] = ("add", "subtract", "quadratic")
 
-# Where the name of a task stands. Under the first of these any word names one; under the others it may mean other
-# things ("task": "grokking"), so only the names of the table count.
+# Keys of a task's name. Under a sure key any word is one; under a vague key, such as "task": "grokking", only names of
+# the table count.
 _SURE = ("fn_name", "operation", "op", "operator")
 _VAGUE = (
     "task", "task_name", "function", "fn", "func", "funcs", "group", "group_type", "group_name", "binary_op",
@@ -45,8 +45,9 @@ _VAGUE = (
 class Named:
     """A task that a file names.
 
-    said       the word in the file, such as "mod_sum"
-    meaning    what it means: an operation of ours, or another task in words; None for a word that is not known
+    Attributes:
+        said: The word in the file, such as "mod_sum".
+        meaning: An operation of ours, or another task in words; None for an unknown word.
     """
 
     said: str
@@ -54,12 +55,12 @@ class Named:
 
     @property
     def operation(self) -> Operation | None:
-        """The operation of ours that it is; None where it is another task, or random labels, which no file holds."""
+        """The operation of ours; None for another task, or for random labels, which no file holds."""
         return next((operation for operation in _OURS if operation == self.meaning), None)
 
 
 def named_tasks(settings: Mapping[str, Any]) -> list[Named]:
-    """The tasks that a configuration names, each meaning once, the surest first.
+    """Return the tasks that a configuration names, each meaning once, the surest first.
 
     A name under `task` may also stand in a dict of its own, as in {"task": {"name": "add"}}.
     """
@@ -81,7 +82,7 @@ def _words(settings: Mapping[str, Any], inside: bool = False) -> Iterator[tuple[
 
 
 def meaning_of(name: str) -> str | None:
-    """Return what a task's name means: "x+y", "+", "mod_sum", "addition" are "add". None for an unknown name."""
+    """Return the meaning of a task's name: "add" for "x+y", "+", "mod_sum" or "addition"; None for an unknown name."""
     text = name.strip().lower()
     for one in (re.sub(r"\s", "", text), _plain(text), re.sub(r"\d+$", "", _plain(text))):
         if one in _MEANING:
@@ -91,7 +92,7 @@ def meaning_of(name: str) -> str | None:
 
 
 def _plain(name: str) -> str:
-    """A name without what does not tell tasks apart: "Modular addition (mod 113)" and "add_mod_113" become "add…"."""
+    """Return a name without words that all tasks share: "Modular addition (mod 113)" is "addition"."""
     text = name
     for other, own in (("²", "^2"), ("³", "^3"), ("**", "^"), ("·", "*"), ("×", "*"), ("⋅", "*"), ("−", "-"),
                        ("÷", "/")):  # fmt: skip
@@ -107,6 +108,5 @@ def _plain(name: str) -> str:
         return re.sub(r"\s|^mod|mod$", "", text.strip())
     text = re.sub(r"[\s()]", "", text)
     text = re.sub(r"\bi\b", "x", text) if {"i", "j"} <= set(text) else text
-    return (
-        re.sub(r"\ba\b", "x", re.sub(r"\bb\b", "y", text.replace("ab", "a*b"))).replace("j", "y").replace("xy", "x*y")
-    )
+    text = re.sub(r"\ba\b", "x", re.sub(r"\bb\b", "y", text.replace("ab", "a*b")))
+    return text.replace("j", "y").replace("xy", "x*y")
