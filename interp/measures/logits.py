@@ -61,9 +61,7 @@ def checked_share(share: float) -> float:
 
 def _fit(coefficients: Float[Tensor, " n_frequencies"], p: int) -> None:
     if len(coefficients) != p // 2:
-        raise ConfigError(
-            f"coefficients must hold {p // 2} numbers, one per frequency of p = {p}; got {len(coefficients)}."
-        )
+        raise ConfigError(f"coefficients must be {p // 2}, one per frequency of p = {p}; got {len(coefficients)}.")
 
 
 @checks_arrays
@@ -231,10 +229,7 @@ def logit_variance_explained_of(subject: Subject) -> float:
     source="after Wu et al. (2024) and Yip et al. (2024)",
 )  # fmt: skip
 def explained_accuracy(subject: Subject) -> float:
-    """With m(δ) = Σ α_k cos w_k δ over the key k, the margin is m(0) − max m(δ ≠ 0), and the rest r is L − m(s − c).
-
-    If max r − min r < margin, the key cosines decide the pair: its right logit is the largest.
-    """
+    """A pair counts if max r − min r < m(0) − max m(δ ≠ 0), with m(δ) = Σ α_k cos w_k δ (key k), r = L − m(s − c)."""
     p, keys = subject.task.p, key_frequencies_of(subject)
     alphas = amplitudes(cos_coefficients_of(subject), keys, p)
     fitted = fitted_logits(alphas, subject.task.labels)

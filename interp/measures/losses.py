@@ -148,7 +148,6 @@ def _excluded(subject: Subject, *some: tuple[int, ...]) -> Iterator[tuple[Float[
 
 @quantity
 def _without_all(subject: Subject) -> tuple[float, float]:
-    """Loss and accuracy of the train pairs without the key frequencies."""
     ((logits, labels),) = _excluded(subject, of_logits.key_frequencies_of(subject))
     return _mean(cross_entropy(logits, labels)), _mean(correct(logits, labels))
 

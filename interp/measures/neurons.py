@@ -148,9 +148,7 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
     network of a − b, pass −φ_b.
     """
     if not isinstance(phases, tuple | list) or [getattr(one, "shape", None) for one in phases] != [output.shape] * 2:
-        raise ConfigError(
-            f"phases must be two tensors of the shape of output, {tuple(output.shape)}; got {given(phases)}."
-        )
+        raise ConfigError(f"phases must be two tensors of output's shape, {tuple(output.shape)}; got {given(phases)}.")
     return float((output - phases[0] - phases[1]).cos().mean())
 
 
@@ -159,7 +157,6 @@ def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], out
 
 @quantity
 def _marginals(subject: Subject) -> tuple[Float[Tensor, "p d_mlp"], Float[Tensor, "p d_mlp"]]:
-    """Return the neurons summed over b, and summed over a."""
     return subject.neurons.sum(1), subject.neurons.sum(0)
 
 

@@ -264,9 +264,7 @@ def _chosen(one: str | Callable[[Subject], Any], argument: str) -> Measure:
     name = getattr(one, "__name__", "")
     if not name.isidentifier() or name in RESERVED or name in MEASURES:
         taken = "is taken" if name.isidentifier() else "is not a name"
-        raise ConfigError(
-            f"Each function in {argument} needs a name of its own; {name!r} {taken}. Use def, or declare it."
-        )
+        raise ConfigError(f"Functions in {argument} need names of their own; {name!r} {taken}. Use def, or declare it.")
     return Measure(name, quantity(one))
 
 

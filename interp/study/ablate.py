@@ -62,10 +62,7 @@ def _points(checkpoint: Checkpoint) -> HookPoints:
 
 @dataclass(frozen=True)
 class Scores:
-    """Loss (nats, over the p number tokens) and accuracy, over all pairs and over the train and test pairs.
-
-    The train and test scores are None if the split is unknown or has no such pairs.
-    """
+    """Loss (nats, over the p number tokens) and accuracy of all, train and test pairs; None if none are known."""
 
     loss: float
     accuracy: float
@@ -166,9 +163,7 @@ def _chosen(checkpoint: Checkpoint, remove: Iterable[int] | None, keep: Iterable
     except TypeError:
         raise ConfigError(f"frequencies must be whole numbers, such as [14, 35]; got {given!r}.") from None
     if bad := [k for k in named if k not in every]:
-        raise ConfigError(
-            f"frequencies must be at least 1 and, for p = {checkpoint.task.p}, at most {every[-1]}; got {bad}."
-        )
+        raise ConfigError(f"frequencies of p = {checkpoint.task.p} must be from 1 to {every[-1]}; got {bad}.")
     return f"{'without' if keep is None else 'only'} k = {', '.join(map(str, named)) or 'none'}", named
 
 
@@ -293,9 +288,8 @@ def clusters(checkpoint: Checkpoint, frequencies: Iterable[int], by: Cut = "mean
 @computing()
 def unclustered(checkpoint: Checkpoint, by: Cut = "mean") -> Effect:
     """Set the neurons that no single frequency explains to zero, or to their mean over pairs."""
-    return _cut_neurons(
-        checkpoint, lambda shares: ~neuron_measures.is_single_frequency(shares), by, "neurons of no one frequency"
-    )
+    cut = neuron_measures.is_single_frequency
+    return _cut_neurons(checkpoint, lambda shares: ~cut(shares), by, "neurons of no one frequency")
 
 
 def _cut_neurons(checkpoint: Checkpoint, cut: Choice, by: Cut, which: str) -> Effect:

@@ -58,32 +58,23 @@ def doubts_of(subject: Subject, task_origin: Origin, split_origin: Origin) -> tu
         refuted = _learned_instead(task, subject.logits, train) is not None
     if refuted:
         of_train = float((right if train is None else right[train]).double().mean())
-        return (_task_doubt(task, task_origin, subject.logits, train, loss, of_train),)
+        return (_task_doubt(subject, task_origin, train, loss, of_train),)
     if not split_given or train is None:
         return ()
     return _split_doubt(nll, train) if losses.accuracy(subject) > max(0.25, 2 / task.p) else ()
 
 
 def _task_doubt(
-    task: Task,
-    origin: Origin,
-    logits: Float[Tensor, "p p p"],
-    train: Bool[Tensor, "p p"] | None,
-    loss: float,
-    accuracy: float,
+    subject: Subject, origin: Origin, train: Bool[Tensor, "p p"] | None, loss: float, accuracy: float
 ) -> str:
-    p, chance = task.p, math.log(task.p)
-    who = {
-        "assumed": "the file does not record its task and is measured as",
-        "given": "the task given is",
-        "recorded": "the task recorded is",
-    }[origin]
+    task, p, chance = subject.task, subject.task.p, math.log(subject.task.p)
+    who = "the file does not record its task and is measured as" if origin == "assumed" else f"the task {origin} is"
     where = "all pairs (the split is unknown)" if train is None else "the train pairs"
     said = (
         f"{who} {task.formula} mod {p}, but over {where} the loss is {loss:.3g} and {accuracy:.1%} are right, where "
         f"chance is {chance:.3g} and {1 / p:.1%}"
     )
-    if other := _learned_instead(task, logits, train):
+    if other := _learned_instead(task, subject.logits, train):
         return f"{said}: it has evidently learned {other}."
     also = "" if origin == "recorded" else "learned another task or group"
     if loss < 1.25 * chance:

@@ -54,7 +54,7 @@ def steps_of(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
         raise ConfigError(
             "the trajectory must have a column step, and measures; its columns are "
             f"{', '.join(map(str, frame.columns[:8])) or 'none'}. Rename the one that counts the steps, or give "
-            "interp.read_log(df), which knows such names as epoch and val_acc."
+            "interp.read_log(df), which knows names such as epoch and val_acc."
         )
     if not len(frame):
         raise ConfigError("the trajectory has no rows; measure at least one checkpoint.")
@@ -62,11 +62,10 @@ def steps_of(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
     known = ~np.isnan(numbers)
     bad = known & ~((numbers >= 0) & (numbers < 2.0**53) & (numbers == np.floor(numbers)))
     if bad.any():
-        parts = " If steps are parts of an epoch, multiply them by the number of updates in one."
         first = numbers[bad][0]
-        raise ConfigError(
-            f"step must be a whole number of at least 0; got {first:.6g}.{parts if first != np.floor(first) else ''}"
-        )
+        parts = " If steps are parts of an epoch, multiply them by the number of updates in one."
+        mend = parts if first != np.floor(first) else ""
+        raise ConfigError(f"step must be a whole number of at least 0; got {first:.6g}.{mend}")
     if not known.any():
         raise ConfigError("no row of the trajectory has a step; give each row the number of its update.")
     if not known.all():

@@ -51,9 +51,7 @@ def graduation(frame: pd.DataFrame) -> Graduation:
     """Return when each pair graduates, from `trajectory(run, arrays=["answered"])`; ConfigError for any other frame."""
     arrays = frame.attrs.get("arrays") if isinstance(frame, pd.DataFrame) else None
     if not isinstance(arrays, Arrays) or "answered" not in arrays:
-        raise ConfigError(
-            'graduation() takes the frame of interp.trajectory(run, arrays=["answered"]); got another one.'
-        )
+        raise ConfigError('graduation() takes the frame of interp.trajectory(run, arrays=["answered"]); got another.')
     stays_right = np.logical_and.accumulate(arrays["answered"][::-1].astype(bool))[::-1]
     first = (~stays_right).sum(0)  # the index of the first checkpoint from which it stays right
     steps = np.append(arrays.steps.astype(float), np.nan)[first]

@@ -176,9 +176,7 @@ class _Reader:
             in_a_row = in_a_row + 1 if there else 0
             if in_a_row == self.sustain:
                 return int(accuracy.steps[row - self.sustain + 1])
-        raise Missing(
-            f"it never {event}: {name} was not at {self.threshold:g} or more for {self.sustain} rows in a row"
-        )
+        raise Missing(f"it never {event}: {name} was not {self.threshold:g} or more for {self.sustain} rows in a row")
 
     @cached_property
     def falls(self) -> list[tuple[int, int | None]]:
@@ -367,9 +365,8 @@ class _Reader:
             )
         inside = self.excluded_loss.between(first, last)
         if not len(inside.steps):
-            raise Missing(
-                f"excluded_loss has no value from step {first:,}, where it memorized, to step {last:,}, where {where}"
-            )
+            when = f"from step {first:,}, where it memorized, to step {last:,}, where {where}"
+            raise Missing(f"excluded_loss has no value {when}")
         return int(inside.steps[inside.values.argmin()])
 
 

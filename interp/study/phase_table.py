@@ -85,10 +85,7 @@ class Phases(Printed):
         return [(name, end) for name, _, end in self.spans() if name not in (GOING_ON, "grokked")]
 
     def lasted(self) -> bool | None:
-        """Return whether accuracy held for a tenth of the steps that it took to generalize, without a fall.
-
-        None if the run never generalized, or if its record ends before that.
-        """
+        """True if accuracy held for a tenth of the steps to generalize; None if the record does not tell."""
         if self.generalized is None or self.passage_end is None:
             return None
         if self.passage_end >= lasting_until(self.generalized):

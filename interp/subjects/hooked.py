@@ -143,11 +143,8 @@ def hooked_subject_of(model: HookedRootModule, known: Known) -> Subject:
     }
     if isinstance(cfg, Network):
         own = {name: weight.detach().float().cpu() for name, weight in model.weights.items()}
-        have |= {
-            "W_E": lambda: cfg.embedding(own, p),
-            "W_L": lambda: of_numbers(cfg.neuron_logit_map(own), p),
-            "embeddings": lambda: cfg.embeddings(own, p),
-        }
+        have |= {"W_E": lambda: cfg.embedding(own, p), "embeddings": lambda: cfg.embeddings(own, p)}
+        have["W_L"] = lambda: of_numbers(cfg.neuron_logit_map(own), p)
     else:
         W_E = model.W_E.detach().float().cpu()
         have |= {"W_E": lambda: W_E[:p], "embeddings": lambda: rows_of_numbers(W_E, p)}

@@ -66,9 +66,7 @@ class Model(Measurable):
         if not isinstance(task, Task):
             raise ConfigError(f"task must be an interp.Task, such as interp.Task(113); got {given(task)}.")
         if not callable(f) and not is_array(f):
-            raise ConfigError(
-                f"f must be a module or function from tokens to logits, or an array of logits; got {given(f)}."
-            )
+            raise ConfigError(f"f must be a module, a function of tokens, or an array of logits; got {given(f)}.")
         if isinstance(f, type):
             name = f.__name__
             raise ConfigError(f"f must be a module or function; got the class {name}. Make an instance: {name}(…).")
@@ -117,17 +115,13 @@ class Model(Measurable):
                 raise ConfigError(f"{name} must name a part of the module; it has no {what!r}. It has {known}.")
         elif what is not None:
             shape, p = tuple(real_tensor(name, what).shape), self.task.p
-            fits = {
-                "neurons": len(shape) == 3 and shape[:2] == (p, p),
-                "pattern": len(shape) == 4 and shape[:2] == (p, p),
-                "W_E": len(shape) == 2 and shape[0] >= p,
-                "W_L": len(shape) == 2 and shape[1] >= p,
+            fits, wanted = {
+                "neurons": (len(shape) == 3 and shape[:2] == (p, p), f"[{p}, {p}, d_mlp]"),
+                "pattern": (len(shape) == 4 and shape[:2] == (p, p), f"[{p}, {p}, n_heads, n_ctx]"),
+                "W_E": (len(shape) == 2 and shape[0] >= p, f"[{p}, d_model]"),
+                "W_L": (len(shape) == 2 and shape[1] >= p, f"[d_mlp, {p}]"),
             }[name]
             if not fits:
-                wanted = {
-                    "neurons": f"[{p}, {p}, d_mlp]", "pattern": f"[{p}, {p}, n_heads, n_ctx]",
-                    "W_E": f"[{p}, d_model]", "W_L": f"[d_mlp, {p}]",
-                }[name]  # fmt: skip
                 raise ConfigError(f"{name} must be an array {wanted}; got the shape {list(shape)}.")
 
     def subject(
@@ -181,9 +175,7 @@ def _inputs(
             raise ConfigError("vocabulary needs tokens as a pattern; got tokens as a function. Leave vocabulary out.")
         return None, tokens
     if not isinstance(tokens, str):
-        raise ConfigError(
-            f'tokens must be a pattern such as "ab=", or a function of two tensors a and b; got {given(tokens)}.'
-        )
+        raise ConfigError(f'tokens must be a pattern such as "ab=", or a function of a and b; got {given(tokens)}.')
     signs = tokens.replace(" ", "")
     if "a" not in signs or "b" not in signs:
         raise ConfigError(f'tokens must name a and b, as in "ab=" or "a + b ="; got {tokens!r}.')

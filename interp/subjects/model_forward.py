@@ -262,10 +262,10 @@ class ModelForward:
         if pattern is None:
             self.lack[name] = f"{what} gives no attention; call it with need_weights=True, average_attn_weights=False"
             return None
-        if isinstance(pattern, Tensor) and pattern.ndim == 3 and heads > 1:
-            self.lack[name] = f"{what} gives the mean over its heads; call it with average_attn_weights=False"
-            return None
         if isinstance(pattern, Tensor) and pattern.ndim == 3:
+            if heads > 1:
+                self.lack[name] = f"{what} gives the mean over its heads; call it with average_attn_weights=False"
+                return None
             pattern = pattern[:, None]
         if not isinstance(pattern, Tensor) or pattern.ndim != 4 or len(pattern) != batch:
             raise ConfigError(f"pattern={what!r} must give [{batch}, head, query, key]; got {given(pattern)}.")
@@ -388,9 +388,7 @@ class ModelForward:
         part = dict(module.named_modules(remove_duplicate=False)).get(key) if module is not None and key else None
         where = self.positions if isinstance(part, nn.Embedding) else None
         if not isinstance(part, nn.Embedding) or where is None or where[0][0] < 0:
-            raise Missing(
-                "gradients with respect to the embedded inputs need W_E= to name an nn.Embedding that reads the tokens"
-            )
+            raise Missing("gradients by the embedded inputs need W_E= to name an nn.Embedding that reads the tokens")
         for batch in pairs.split(MODULE_GRADIENT_BATCH):
             yield self._gradients(part, batch, where[0][0], where[1][0])
 

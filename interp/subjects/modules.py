@@ -87,7 +87,5 @@ def oriented(name: str, what: str, table: Tensor, rows_first: bool | None, rows:
         rows_first = choice[0]
     table = table if rows_first else table.T
     if len(table) < rows:
-        raise ConfigError(
-            f"{name}={what!r} must have a row for each of {rows} tokens; it has {list(table.shape)} (tokens first)."
-        )
+        raise ConfigError(f"{name}={what!r} must have a row for each of {rows} tokens; it is {list(table.shape)}.")
     return table

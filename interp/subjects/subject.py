@@ -261,7 +261,6 @@ class Known:
         lack: Mapping[str, str],
         doubts: Sequence[str] = (),
     ) -> Subject:
-        """Return the subject whose arrays these functions give."""
         return Subject(
             self.task, activations, step=self.step, train_mask=self.train_mask, final=self.final,
             supplied=self.supplied, have=have, lack=lack, doubts=doubts,
@@ -291,9 +290,8 @@ def quantity(of: Callable[Concatenate[Subject, P], T]) -> Callable[Concatenate[S
     """
     _, *others = inspect.signature(of).parameters.values()
     if any(one.kind is not one.KEYWORD_ONLY or one.default is one.empty for one in others):
-        raise ConfigError(
-            f"{of.__name__} must take a subject, and settings by keyword with a default, as in f(subject, *, n=100)."
-        )
+        takes = "a subject, and settings by keyword with a default, as in f(subject, *, n=100)"
+        raise ConfigError(f"{of.__name__} must take {takes}.")
     default = {one.name: one.default for one in others}
     name = of.__name__
 

@@ -44,20 +44,13 @@ def _(network: Network, weights: Weights, known: Known) -> Subject:
     return known.subject(
         computing()(lambda: over_pairs(network, weights, p)),
         have={
-            "weights": lambda: own,
-            "parameters": lambda: list(own.values()),
-            "W_E": lambda: network.embedding(own, p),
-            "W_L": lambda: of_numbers(network.neuron_logit_map(own), p),
-            "embeddings": lambda: network.embeddings(own, p),
-            "train_loss_gradient": gradient,
-            "gradients": lambda: gradients,
+            "weights": lambda: own, "parameters": lambda: list(own.values()), "train_loss_gradient": gradient,
+            "W_E": lambda: network.embedding(own, p), "embeddings": lambda: network.embeddings(own, p),
+            "W_L": lambda: of_numbers(network.neuron_logit_map(own), p), "gradients": lambda: gradients,
         },
-        lack={
-            **NO_ATTENTION,
+        lack=NO_ATTENTION | {
             "neurons": f"the forward of {network.name} names no {network.points.neurons}, the neurons",
-            "W_L": f"{network.name} gives no neuron_logit_map",
-            "W_E": f"{network.name} gives no embedding",
-            "embeddings": f"{network.name} gives no embeddings",
-            "train_mask": known.no_split,
+            "W_L": f"{network.name} gives no neuron_logit_map", "W_E": f"{network.name} gives no embedding",
+            "embeddings": f"{network.name} gives no embeddings", "train_mask": known.no_split,
         },
-    )
+    )  # fmt: skip

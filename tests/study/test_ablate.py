@@ -220,7 +220,7 @@ def test_an_effect_prints_and_becomes_a_row(small_run):
             lambda c: ablate.through_hooks(c, [("nope", lambda x, hook: x)]),
             "hooks must name hook points of this model, which are .*hook_embed.*; got nope",
         ),
-        (lambda c: ablate.embedding(c, remove=[0, 9]), r"must be at least 1 and, for p = 13, at most 6; got \[0, 9\]"),
+        (lambda c: ablate.embedding(c, remove=[0, 9]), r"frequencies of p = 13 must be from 1 to 6; got \[0, 9\]"),
     ],
 )
 def test_arguments_that_do_not_fit_are_said(small_run, call, said):

@@ -371,7 +371,7 @@ def test_sustain_asks_for_rows_in_a_row():
     assert [ph.dips for ph in found] == [2, 1, 1, None]
     assert found[2].sustain == 3
     assert found[3].missing["generalized"] == (
-        "it never generalized: test_accuracy was not at 0.99 or more for 4 rows in a row"
+        "it never generalized: test_accuracy was not 0.99 or more for 4 rows in a row"
     )
     assert interp.phases(unstable(test_accuracy=[0] * 12 + [1]), sustain=2).generalized is None
 
@@ -538,7 +538,7 @@ REFUSED = {
     "two runs in one frame": (lambda f: pd.concat([f, f.assign(test_loss=1.0)]),
                               r"test_loss must have one value a step; got 2.71828 and 1 at step 0. Give the rows"),
     "two columns of a name": (lambda f: pd.concat([f, f[["test_loss"]]], axis=1), "one column test_loss; got 2"),
-    "another name for step": (lambda f: f.rename(columns={"step": "epoch"}), "Its columns are epoch, train_accuracy"),
+    "another name for step": (lambda f: f.rename(columns={"step": "epoch"}), "its columns are epoch, train_accuracy"),
 }  # fmt: skip
 
 

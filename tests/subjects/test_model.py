@@ -481,9 +481,9 @@ def test_arguments_of_other_types_are_sentences_and_pythons_random_state_stays()
     )
     assert said.splitlines() == [
         "True",
-        'tokens must be a pattern such as "ab=", or a function of two tensors a and b',
+        'tokens must be a pattern such as "ab=", or a function of a and b',
         "task must be an interp.Task, such as interp.Task(113)",
-        "f must be a module or function from tokens to logits, or an array of logits",
+        "f must be a module, a function of tokens, or an array of logits",
         "f must be a module or function",
         "progress_measures takes a path, a Checkpoint, a Run, an interp.Model, or with task= a TransformerBridge, "
         "a module, a function from tokens to logits or an array of logits",
