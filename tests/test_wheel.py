@@ -38,7 +38,9 @@ def test_the_wheel_holds_the_small_run_as_it_was_trained(wheel, names):
     checkpoints = [checkpoint.path.relative_to(HOME) for checkpoint in interp.demo_run()]
     assert len(checkpoints) == 12
     files = {"README.md", "config.json", "history.parquet", "split.npz", *map(str, checkpoints)}
-    assert {name for name in names if name.startswith("interp/runs/demo/")} == {f"interp/runs/demo/{file}" for file in files}
+    assert {name for name in names if name.startswith("interp/runs/demo/")} == {
+        f"interp/runs/demo/{file}" for file in files
+    }
     with zipfile.ZipFile(wheel) as archive:
         assert all(archive.read(f"interp/runs/demo/{file}") == (HOME / file).read_bytes() for file in files)
 
