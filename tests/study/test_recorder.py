@@ -168,7 +168,7 @@ def test_a_record_goes_on_and_knows_another_loop(tmp_path):
     pd.testing.assert_frame_equal(second.frame[:3], first.frame)
     pd.testing.assert_frame_equal(pd.read_parquet(file), second.frame)
     other = small(seed=5)
-    with pytest.warns(UserWarning, match="with other weights"):
+    with pytest.warns(UserWarning, match="has other weights"):
         Recorder(other, Task(P), MASK, tokens="ab", path=file, every=10)(10)
     for task, split, tokens, said in (
         (Task(P, "subtract"), MASK, "ab", "is a record of another task; give another path"),

@@ -52,21 +52,21 @@ LAST = {
 
 @pytest.mark.parametrize("how", LAST)
 def test_the_last_checkpoint_that_can_be_read_stands_for_a_run(with_damaged_end, how):
-    with pytest.warns(UserWarning, match=r"W_E holds 1 values .* The checkpoint of step 40, the last that can be read"):
+    with pytest.warns(UserWarning, match=r"W_E must be finite; got 1 of .* The checkpoint of step 40, the last that can be read"):
         assert LAST[how](with_damaged_end) == 40
 
 
 def test_a_run_without_a_readable_checkpoint_is_refused_with_the_reason(with_damaged_end):
     for step in (0, 20, 40):
         checkpoint_file(with_damaged_end, step).unlink()
-    with pytest.raises(CheckpointError, match="W_E holds 1 values that are not finite"):
+    with pytest.raises(CheckpointError, match="W_E must be finite; got 1 of"):
         interp.progress_measures(with_damaged_end)
 
 
 def test_a_checkpoint_that_is_asked_for_by_its_place_or_step_is_not_replaced(with_damaged_end):
     run = interp.load_run(with_damaged_end)
     for ask in (lambda: run[-1], lambda: run.at(60)):
-        with pytest.raises(CheckpointError, match="W_E holds 1 values"):
+        with pytest.raises(CheckpointError, match="W_E must be finite; got 1 of"):
             ask()
 
 
