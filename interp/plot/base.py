@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Int
 
 from interp.measures.neurons import SINGLE_FREQUENCY_SHARE
 from interp.utils.arguments import given, real
 from interp.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY, YELLOW, BLACK = (
     "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000",
@@ -48,7 +46,7 @@ def panels(
     titles: Sequence[str], height: int = PANEL, x_title: str | Sequence[str] = STEP, legend_rows: int = 1
 ) -> go.Figure:
     """Return stacked panels with room for a legend above; they share one x axis unless each has its own `x_title`."""
-    from plotly.subplots import make_subplots
+    from plotly.subplots import make_subplots  # slow to import
 
     rows = len(titles)
     own = not isinstance(x_title, str)
@@ -143,8 +141,6 @@ def _even_ticks(low: float, high: float) -> list[float]:
 def line(
     figure: go.Figure, x: pd.Series, y: pd.Series, name: str, row: int, style: dict[str, str], legend: bool = True
 ) -> None:
-    import plotly.graph_objects as go
-
     mode = "lines" if len(x) > 1 else "lines+markers"  # a single point makes no line
     drawn = go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode=mode, line={"width": 3, **style})
     figure.add_trace(drawn, row=row, col=1)
@@ -222,16 +218,11 @@ def both_signs(*values: Float[np.ndarray, "..."]) -> tuple[float, float]:
 
 
 def maps_side_by_side(
-    maps: Sequence[tuple[str, Float[np.ndarray, "rows cols"]]],
-    columns: int,
-    axes: tuple[str, str],
-    scale: str,
-    colours: str = "Viridis",
-    limits: tuple[float, float] | None = None,
-) -> go.Figure:
+    maps: Sequence[tuple[str, Float[np.ndarray, "rows cols"]]], columns: int, axes: tuple[str, str], scale: str,
+    colours: str = "Viridis", limits: tuple[float, float] | None = None,
+) -> go.Figure:  # fmt: skip
     """Return titled heat maps side by side under one colour scale; `axes` name x and y."""
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
+    from plotly.subplots import make_subplots  # slow to import
 
     rows = -(-len(maps) // columns)
     low, high = limits or (min(float(m.min()) for _, m in maps), max(float(m.max()) for _, m in maps))
@@ -268,8 +259,6 @@ def slider(figures: Mapping[str, go.Figure], name: str) -> go.Figure:
         figures: Label of the slider → figure. The axes take the range that holds all figures.
         name: The name of the setting that the slider moves.
     """
-    import plotly.graph_objects as go
-
     figures = frames(figures, "figures")
     if not figures or not all(isinstance(figure, go.Figure) for figure in figures.values()):
         raise ConfigError("a slider needs at least one figure, and each must be a plotly Figure.")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Float, Int
 
@@ -38,9 +39,6 @@ from interp.tasks.fourier import by_frequency, fourier_basis, frequencies_of
 from interp.utils.arguments import checks_arrays, number, numbers_below
 from interp.utils.errors import ConfigError
 
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
 
 def _representatives(subject: Subject) -> Int[np.ndarray, " n"]:
     shown = representatives(shares_of(subject), subject.neurons.amax((0, 1)) > 0)
@@ -71,18 +69,14 @@ def _largest_cluster(subject: Subject) -> dict[str, Any]:
 )  # fmt: skip
 @checks_arrays
 def fourier_norms(
-    embedding_norms: Float[np.ndarray, " p"],
-    unembedding_norms: Float[np.ndarray, " p"],
-    key_frequencies: Sequence[int] = (),
-    doubt: str | None = None,
-) -> go.Figure:
+    embedding_norms: Float[np.ndarray, " p"], unembedding_norms: Float[np.ndarray, " p"],
+    key_frequencies: Sequence[int] = (), doubt: str | None = None,
+) -> go.Figure:  # fmt: skip
     """Draw the norms of W_E and of the neuron-logit map W_L along each cosine and sine (Nanda et al., 2023, figure 3).
 
     Takes `embedding_norms`, `unembedding_norms`, `key_frequencies` and `key_doubt` of ProgressMeasures. F is the
     Fourier basis, and W_L = W_out·W_U is transformed over outputs. The constant is left out.
     """
-    import plotly.graph_objects as go
-
     key_frequencies = frequencies_of(len(embedding_norms), key_frequencies)
     titles = ["Norm of F·W<sub>E</sub>", "Norm of F·W<sub>L</sub>"]
     figure = panels(titles, x_title="Frequency k (key frequencies labelled)")
@@ -159,11 +153,9 @@ def attention_over_pairs(
 )  # fmt: skip
 @checks_arrays
 def neurons_over_pairs(
-    neurons: Float[np.ndarray, "p p d_mlp"],
-    shown: Int[np.ndarray, " n"],
-    frequencies: Int[np.ndarray, " d_mlp"],
+    neurons: Float[np.ndarray, "p p d_mlp"], shown: Int[np.ndarray, " n"], frequencies: Int[np.ndarray, " d_mlp"],
     purity: Float[np.ndarray, " d_mlp"],
-) -> go.Figure:
+) -> go.Figure:  # fmt: skip
     """Draw the `shown` neurons over all pairs, each as a share of its largest activation (Nanda et al., 2023).
 
     Takes `Activations.neurons`, and `representatives`, `neuron_frequencies` and `purity` of `measures.neurons`.
@@ -217,8 +209,6 @@ def neuron_purity(
     Takes `measures.neurons.purity` (0 for a neuron that is constant over pairs) and `neuron_frequencies`. A line marks
     the share above which a neuron counts as one of a single frequency, `measures.neurons.SINGLE_FREQUENCY_SHARE`.
     """
-    import plotly.graph_objects as go
-
     _one_each(len(purity), frequencies=frequencies)
     own, threshold = frequencies, number("threshold", threshold, least=0, most=1)
     figure = panels(["Neurons"], height=400, x_title="Share of variance in one frequency", legend_rows=2)
@@ -273,8 +263,6 @@ def attention_scores(
     Takes `fourier.by_frequency(fourier_basis(p) @ score_vectors.T)` of `measures.attention.score_vectors`; the key
     frequencies are marked, and `doubt` (`ProgressMeasures.key_doubt`) is written beneath.
     """
-    import plotly.graph_objects as go
-
     key_frequencies = frequencies_of(2 * len(norms) + 1, key_frequencies)
     figure = panels(["Norm of the score vector"], height=400, x_title="Frequency k")
     for h in range(norms.shape[1]):

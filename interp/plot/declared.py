@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 from torch import Tensor
 
 from interp.plot.base import note_doubts
@@ -28,8 +29,6 @@ from interp.utils.arguments import given, one_of
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.plot.shown import Shown
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.plot import declared
 from interp.plot.base import (
@@ -30,8 +31,6 @@ from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.linear.peaks import Descents
 
 
@@ -40,15 +39,9 @@ if TYPE_CHECKING:
     caption="The test error falls, peaks where there are as many parameters as samples, and falls again.",
 )  # fmt: skip
 def errors(
-    curves: Mapping[str, pd.DataFrame],
-    x: str,
-    x_title: str,
-    y: str = "test_error",
-    y_title: str = "Test error",
-    theory: Mapping[str, pd.DataFrame] | None = None,
-    threshold: float | None = None,
-    largest: float | None = None,
-) -> go.Figure:
+    curves: Mapping[str, pd.DataFrame], x: str, x_title: str, y: str = "test_error", y_title: str = "Test error",
+    theory: Mapping[str, pd.DataFrame] | None = None, threshold: float | None = None, largest: float | None = None,
+) -> go.Figure:  # fmt: skip
     """Draw errors over any x, a curve a frame, with bars of one standard error; both axes log.
 
     Args:
@@ -123,8 +116,6 @@ def epoch_wise(path: pd.DataFrame) -> go.Figure:
 
     Stars mark the minima, where early stopping would stop. Bars of one standard error stand at every tenth row.
     """
-    import plotly.graph_objects as go
-
     names = [f"{name}{suffix}" for suffix in ("", "_per_group") for name in ("test_error", "standard_error")]
     need(path, "step", *names, of="frame")
     shown = path[path["step"] > 0]
@@ -193,8 +184,6 @@ def descents(
     x_title: str | None = None, y_title: str | None = None, log: bool = False,
 ) -> go.Figure:  # fmt: skip
     """Draw any curve, and mark the descents that `double_descent.descents` found in it."""
-    import plotly.graph_objects as go
-
     if not hasattr(found, "second_descent"):
         raise ConfigError(f"found must be the result of double_descent.descents; got {given(found)}.")
     need(curve, x, test, *([train] if train else []), of="frame")

@@ -44,13 +44,10 @@ def whole_of(source: Any, step: int | None = None, **about: Any) -> Shown:
 
 
 def figures(
-    source: Run | Checkpoint | Model | Sweep | pd.DataFrame | PathLike | Shown,
-    folder: PathLike = "figures",
-    names: Iterable[str] | None = None,
-    formats: Sequence[str] = ("pdf", "png"),
-    step: int | None = None,
+    source: Run | Checkpoint | Model | Sweep | pd.DataFrame | PathLike | Shown, folder: PathLike = "figures",
+    names: Iterable[str] | None = None, formats: Sequence[str] = ("pdf", "png"), step: int | None = None,
     progress: bool = True,
-) -> dict[str, str]:
+) -> dict[str, str]:  # fmt: skip
     """Write the figures of a run, a model or a sweep into a folder, with an index.html that shows them with captions.
 
     The pages share one plotly.min.js and need no network.

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import plotly.graph_objects as go
 from jaxtyping import Float
 
 from interp.measures.embedding import circle_directions, embedding_norms, on_circle
@@ -18,8 +19,6 @@ from interp.utils.arguments import checks_arrays
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.plot.shown import Shown
 
 _MOST = 6  # circles in one figure
@@ -53,7 +52,7 @@ def embedding_circles(
 
     Takes `measures.embedding.on_circle` of each frequency's `circle_directions`.
     """
-    from plotly.subplots import make_subplots
+    from plotly.subplots import make_subplots  # slow to import
 
     p = points.shape[1]
     frequencies = frequencies_of(p, frequencies)
@@ -83,8 +82,6 @@ def embedding_circles(
 
 def _numbers(points: Float[np.ndarray, "p 2"], colours: np.ndarray, size: int) -> go.Scatter:
     """Return the numbers as points of these colours; 0 is drawn last, with a black ring."""
-    import plotly.graph_objects as go
-
     order = np.arange(len(points))[::-1]
     edge = np.where(order == 0, 2.5, 0.5)
     return go.Scatter(
@@ -145,8 +142,6 @@ def embedding_components(points: Float[np.ndarray, "p 2"], shares: Float[np.ndar
 
     Takes `measures.weights.principal_components` of W_E · W_Eᵀ.
     """
-    import plotly.graph_objects as go
-
     figure = go.Figure(_numbers(points, np.arange(len(points)), 9))
     _square(figure, "number n", WIDTH - 110)
     figure.update_layout(coloraxis={"cmin": 0, "cmax": len(points)})

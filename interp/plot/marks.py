@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.utils.arguments import number
 from interp.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 GREY = "#777"
 GUIDE = {"color": GREY, "width": 1.5, "dash": "dot"}
@@ -20,8 +18,6 @@ GUIDE = {"color": GREY, "width": 1.5, "dash": "dot"}
 def dots(
     figure: go.Figure, x: Any, y: Any, name: str, row: int, symbol: str, colour: str, legend: bool = True, **more: Any
 ) -> None:
-    import plotly.graph_objects as go
-
     marker = {"symbol": symbol, "size": 9, "color": colour, "line": {"width": 1.5, "color": colour}}
     figure.add_trace(
         go.Scatter(x=x, y=y, name=name, legendgroup=name, showlegend=legend, mode="markers", marker=marker, **more),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 from jaxtyping import Bool, Float, Int
 
 from interp.measures.neurons import is_single_frequency, neuron_frequencies, output_phases, phases_of, shares_of
@@ -13,9 +14,6 @@ from interp.plot.base import NO_CLUSTER, between_ticks, both_signs, groups_of, m
 from interp.subjects.subject import Missing, Subject
 from interp.tasks.fourier import fourier_basis
 from interp.utils.arguments import checks_arrays
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 
 def _ordered(
@@ -54,11 +52,9 @@ def _logit_map(subject: Subject) -> dict[str, Any]:
 )  # fmt: skip
 @checks_arrays
 def neuron_logit_map(
-    weights: Float[np.ndarray, "p d_mlp"],
-    frequencies: Int[np.ndarray, " d_mlp"],
-    single: Bool[np.ndarray, " d_mlp"],
+    weights: Float[np.ndarray, "p d_mlp"], frequencies: Int[np.ndarray, " d_mlp"], single: Bool[np.ndarray, " d_mlp"],
     phases: Float[np.ndarray, " d_mlp"],
-) -> go.Figure:
+) -> go.Figure:  # fmt: skip
     """Draw F · W_Lᵀ of all neurons, ordered by frequency and output phase; those of no single frequency stand last.
 
     Takes `neuron_frequencies`, `is_single_frequency` and `output_phases` of `measures.neurons`. `neuron_logit_weights`
@@ -114,19 +110,14 @@ def _phases(subject: Subject) -> dict[str, Any]:
 )  # fmt: skip
 @checks_arrays
 def neuron_phases(
-    detected: Float[np.ndarray, " n"],
-    voted: Float[np.ndarray, " n"],
-    frequencies: Int[np.ndarray, " n"],
-    sizes: Float[np.ndarray, " n"],
-    sign: str = "+",
-) -> go.Figure:
+    detected: Float[np.ndarray, " n"], voted: Float[np.ndarray, " n"], frequencies: Int[np.ndarray, " n"],
+    sizes: Float[np.ndarray, " n"], sign: str = "+",
+) -> go.Figure:  # fmt: skip
     """Draw φ_c of the single-frequency neurons against φ_a + φ_b, a point a neuron; its size is that of its row of W_L.
 
     Takes `measures.neurons.phases_of`. φ_a + φ_b is drawn from 0 to 2π, and φ_c, which is known up to full turns,
     within half a turn of it. `sign` is the sign of φ_b in the title of the axis.
     """
-    import plotly.graph_objects as go
-
     x = np.mod(detected, 2 * np.pi) / np.pi
     y = x + np.mod((voted - detected) / np.pi + 1, 2) - 1
     figure = panels(["φ<sub>c</sub>, voted for"], 480, f"φ<sub>a</sub> {sign} φ<sub>b</sub>, detected", 2)

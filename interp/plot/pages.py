@@ -5,13 +5,11 @@ from __future__ import annotations
 import html
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import plotly.graph_objects as go
 
 from interp.utils.files import write_whole
 from interp.utils.provenance import Provenance, provenance
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 INDEX, SCRIPT = "index.html", "plotly.min.js"
 GENERATOR = "interp report"  # tells pages of interp.report from those of figures

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Bool, Float
 
@@ -16,9 +17,6 @@ from interp.plot.base import both_signs, maps_side_by_side, note_doubts
 from interp.subjects.subject import Subject
 from interp.utils.arguments import checks_arrays
 from interp.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 _with_never = partial(checks_arrays, values=False)  # a pair that never graduates has NaN
 
@@ -63,11 +61,9 @@ def _centred(logits: torch.Tensor) -> Float[np.ndarray, "p p"]:
 )  # fmt: skip
 @checks_arrays
 def logits_full_and_restricted(
-    full: Float[np.ndarray, "p p"],
-    restricted: Float[np.ndarray, "p p"],
-    rest: Float[np.ndarray, "p p"],
+    full: Float[np.ndarray, "p p"], restricted: Float[np.ndarray, "p p"], rest: Float[np.ndarray, "p p"],
     doubt: str | None = None,
-) -> go.Figure:
+) -> go.Figure:  # fmt: skip
     """Draw logits over the right answer s and the output c: all, the key frequencies alone, and the size of the rest.
 
     Takes `measures.logits.table` and `measures.losses.restricted_of`, each less its mean over c, and
@@ -88,8 +84,6 @@ def _of_each_set(
     values: Float[np.ndarray, "p p"], train_mask: Bool[np.ndarray, "p p"] | None, scale: str, names: tuple[str, str]
 ) -> go.Figure:
     """Draw a value of every pair, train pairs beside test pairs, with pairs of the other set in grey."""
-    import plotly.graph_objects as go
-
     if train_mask is None:
         return maps_side_by_side([(f"all {values.size:,} pairs", values)], 1, ("b", "a"), scale)
     sets = [one for one in zip(names, (train_mask, ~train_mask), strict=True) if one[1].any()]

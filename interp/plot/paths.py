@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Float, Int
 
@@ -29,8 +30,6 @@ from interp.utils.arguments import checks_arrays, given
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.plot.shown import Shown
     from interp.study.phase_rules import Phases
 
@@ -66,8 +65,6 @@ def _paths(of: Shown) -> dict[str, Any]:
 
 
 def _points(path: Float[np.ndarray, "checkpoint 2"], steps: Int[np.ndarray, " checkpoint"]) -> go.Scatter:
-    import plotly.graph_objects as go
-
     return go.Scatter(
         x=path[:, 0], y=path[:, 1], mode="lines+markers", line={"color": "#bbb", "width": 1.5}, showlegend=False,
         marker={"color": steps, "coloraxis": "coloraxis", "size": 8}, text=[f"step {step:,}" for step in steps],
@@ -92,17 +89,13 @@ def _coloured_by_step(figure: go.Figure) -> None:
 )  # fmt: skip
 @checks_arrays
 def weights_path(
-    path: Float[np.ndarray, "checkpoint 2"],
-    shares: Float[np.ndarray, " 2"],
-    steps: Int[np.ndarray, " checkpoint"],
+    path: Float[np.ndarray, "checkpoint 2"], shares: Float[np.ndarray, " 2"], steps: Int[np.ndarray, " checkpoint"],
     phases: Phases | None = None,
-) -> go.Figure:
+) -> go.Figure:  # fmt: skip
     """Draw the weights of all checkpoints along their first two principal components, with the ends of the phases.
 
     Takes the steps of the checkpoints, and `measures.weights.principal_components` of their inner products.
     """
-    import plotly.graph_objects as go
-
     figure = panels([component(2, shares[1])], 440, component(1, shares[0]), 3)
     figure.add_trace(_points(path, steps))
     ends = [] if phases is None else phases.ends()
@@ -127,16 +120,14 @@ def weights_path(
 )  # fmt: skip
 @checks_arrays
 def weights_path_by_part(
-    paths: Mapping[str, Float[np.ndarray, "checkpoint 2"]],
-    shares: Mapping[str, Float[np.ndarray, " 2"]],
-    steps: Int[np.ndarray, " checkpoint"],
-    left_out: list[str] | tuple[str, ...] = (),
-) -> go.Figure:
+    paths: Mapping[str, Float[np.ndarray, "checkpoint 2"]], shares: Mapping[str, Float[np.ndarray, " 2"]],
+    steps: Int[np.ndarray, " checkpoint"], left_out: list[str] | tuple[str, ...] = (),
+) -> go.Figure:  # fmt: skip
     """Draw the path of each weight matrix along its own first two principal components, a panel each.
 
     Takes by name of the matrix the arguments of `weights_path`; `left_out` names matrices that are not drawn.
     """
-    from plotly.subplots import make_subplots
+    from plotly.subplots import make_subplots  # slow to import
 
     paths, shares = frames(paths, "paths"), frames(shares, "shares")
     if not paths or set(paths) != set(shares):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.plot import declared
 from interp.plot.base import (
@@ -32,8 +33,6 @@ from interp.utils.arguments import finite, given, real
 from interp.utils.errors import ConfigError, warn
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.linear.ridge import GrokkingTimes
     from interp.study.phase_rules import Phases
 
@@ -139,7 +138,6 @@ def delay_map(delays: pd.DataFrame) -> go.Figure:
     `ridge.grokking_times`. White cells do not grok (a delay of less than twice the steps to overfit); in grey cells the
     test loss never comes under the tolerance.
     """
-    import plotly.graph_objects as go
     from scipy.ndimage import distance_transform_edt
 
     need(delays, "weight_decay", "init_scale", of="frame")
@@ -286,8 +284,6 @@ def steps_to_fit_and_generalize(times: pd.DataFrame) -> go.Figure:
     Takes the columns system, overfitting and generalization. On the diagonal both come at once; on the lines above it
     generalization comes 10, 100 and more times later.
     """
-    import plotly.graph_objects as go
-
     need(times, of="frame", text=["system", "overfitting", "generalization"])
     for name in ("overfitting", "generalization"):
         real(f"the column {name}", times[name])

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import plotly.graph_objects as go
 
 from interp.plot.pages import write_index, write_page
 from interp.plot.stamps import stamped
@@ -25,9 +27,6 @@ from interp.utils.console import progress_bar
 from interp.utils.errors import ConfigError, warn
 from interp.utils.files import make_folder, write_whole
 from interp.utils.provenance import Provenance, made_from as from_inputs, provenance
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 _FORMATS = ("pdf", "png")
 SECONDS = 120.0  # to start a browser and draw one figure, which takes 2 on an idle machine
@@ -213,13 +212,9 @@ def _wait(images: list[Future[tuple[list[Path], str | None]]], progress: bool) -
 
 
 def save(
-    figure: go.Figure,
-    folder: str | os.PathLike[str],
-    name: str,
-    formats: Sequence[str] = _FORMATS,
-    timeout: float = SECONDS,
-    made_from: Any = None,
-) -> list[Path]:
+    figure: go.Figure, folder: str | os.PathLike[str], name: str, formats: Sequence[str] = _FORMATS,
+    timeout: float = SECONDS, made_from: Any = None,
+) -> list[Path]:  # fmt: skip
     """Write NAME.html, which can be zoomed and hovered over, and NAME.pdf and NAME.png; return the files written.
 
     The page needs no network, since it holds plotly.js (4.8 MB). Within a `gallery` of this folder all pages share one,
@@ -240,8 +235,6 @@ def save(
     Raises:
         ConfigError: For a figure that is not plotly's, a folder that is a file, or another format.
     """
-    import plotly.graph_objects as go
-
     if not isinstance(figure, go.Figure):
         raise ConfigError(f"figure must be a plotly Figure, as functions of interp.plot return; got {given(figure)}.")
     if not isinstance(folder, str | os.PathLike) or not str(folder):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 import torch
 from jaxtyping import Float, Int
 
@@ -20,8 +21,6 @@ from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.plot.shown import Shown
     from interp.study.phase_rules import Phases
 
@@ -53,8 +52,6 @@ def excluded_losses(trajectory: pd.DataFrame, phases: Phases | None = None) -> g
 
 def _by_frequency(trajectory: pd.DataFrame, columns: dict[int, str], title: str) -> go.Figure:
     """Draw many frequencies over the steps as a map, a row each, since lines would hide each other."""
-    import plotly.graph_objects as go
-
     need(trajectory, "step", *columns.values())
     values = trajectory[list(columns.values())].abs().to_numpy(dtype=float).T
     top = np.nanmax(values)
@@ -147,8 +144,6 @@ def spectrum_over_training(
 
     `spectra` holds, by the name of the measure, `fourier.by_frequency` of "embedding_norms" and "unembedding_norms".
     """
-    import plotly.graph_objects as go
-
     spectra = frames(spectra, "spectra")
     if not spectra or not set(spectra) <= set(_NORMS):
         raise ConfigError(f"spectra must be those of {' and '.join(_NORMS)}; got {given(list(spectra))}.")
@@ -187,8 +182,6 @@ def neurons_by_frequency_over_training(trajectory: pd.DataFrame, phases: Phases 
 
     `trajectory` is `interp.trajectory(run, measures=["neurons_of_frequency"])`.
     """
-    import plotly.graph_objects as go
-
     names = [name for name in map(str, trajectory.columns) if re.fullmatch(r"neurons_of_frequency_\d+", name)]
     need(trajectory, "step", *names)
     most = {int(name.rsplit("_", 1)[1]): trajectory[name].max() for name in names}

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.plot import declared
 from interp.plot.base import DASHES, KEYS, WIDTH, decades, line, log_x, look, panels
@@ -15,9 +16,6 @@ from interp.sweeps.comparisons import in_order, in_words, moved
 from interp.sweeps.survival import Curve, curve_of, times, waits, with_delays
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
-
-if TYPE_CHECKING:
-    import plotly.graph_objects as go
 
 TITLES = {
     "weight_decay": "Weight decay", "learning_rate": "Learning rate", "p": "Modulus p", "seed": "Seed",
@@ -56,8 +54,6 @@ def sweep(
     runs = table[table[y].notna()].assign(delay=table[y].astype(float), censored=False) if found is None else found
     if runs.empty:
         raise ConfigError(f"This figure needs runs with a {y}; none of the {len(table)} has one.")
-    import plotly.graph_objects as go
-
     groups = _groups(runs, color)
     waiting = bool(runs["censored"].any())
     names = [name for name, _ in groups] + [_WAITING] * waiting
@@ -114,8 +110,6 @@ def sweep_map(table: pd.DataFrame, x: str, y: str, z: str = "grokking_delay") ->
     found = times(table, z)
     delays = found is not None
     runs = table if found is None else found
-    import plotly.graph_objects as go
-
     columns, rows = sorted(runs[x].unique()), sorted(runs[y].unique())
     if not columns:
         raise ConfigError(f"This figure needs runs with a {z}; none of the {len(table)} has one.")
@@ -164,6 +158,8 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     (see `comparisons.moved`), and the grey line is their median. A line joins Kaplan-Meier medians; △ is a run that had
     not generalized by its last step. A value with which no run memorized has no points.
     """
+    from plotly.subplots import make_subplots  # slow to import
+
     _need(table, "memorized", "generalized", "last_step")
     runs = with_delays(moved(table))
     runs = runs.assign(delay=runs["delay"].clip(lower=1))
@@ -171,9 +167,6 @@ def effects(table: pd.DataFrame, columns: int = 3) -> go.Figure:
     panels_of = [name for name in dict.fromkeys(runs["moved"]) if name]
     if baseline.empty or not panels_of:
         raise ConfigError("This figure needs runs of the baseline of a sweep, and settings that were moved from it.")
-    import plotly.graph_objects as go
-    from plotly.subplots import make_subplots
-
     rows = -(-len(panels_of) // columns)
     figure = make_subplots(
         rows=rows, cols=columns, shared_yaxes=True, horizontal_spacing=0.02, vertical_spacing=0.48 / rows,
@@ -257,8 +250,6 @@ def survival(table: pd.DataFrame, by: str | None = "weight_decay") -> go.Figure:
     runs = waits(table)
     if runs.empty:
         raise ConfigError(f"This figure needs runs with a delay; none of the {len(table)} has one.")
-    import plotly.graph_objects as go
-
     groups = _groups(runs, by)
     labels = {}
     for name, own in groups:

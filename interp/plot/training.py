@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import plotly.graph_objects as go
 
 from interp.plot import declared
 from interp.plot.base import (
@@ -30,8 +31,6 @@ from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
-    import plotly.graph_objects as go
-
     from interp.plot.shown import Shown
     from interp.study.phase_rules import Phases
 
@@ -311,8 +310,6 @@ def mechanism(models: pd.DataFrame) -> go.Figure:
     frame of `interp.compare(models, mechanism=True)`; rows without attention or without a measure are left out, and
     distance irrelevance too if no row has it.
     """
-    import plotly.graph_objects as go
-
     if not isinstance(models, pd.DataFrame):
         raise ConfigError(f"models must be the data frame of compare(models, mechanism=True); got {given(models)}.")
     lacking = [name for name in ("attention_coefficient", "gradient_symmetricity") if name not in models]

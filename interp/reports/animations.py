@@ -57,14 +57,9 @@ class Animation:
 @computing()
 @keeping_threads
 def animate(
-    run: Run | PathLike,
-    path: PathLike,
-    frequencies: Iterable[int] | None = None,
-    steps: Iterable[int] | None = None,
-    fps: float = FPS,
-    width: int = WIDTH,
-    progress: bool = True,
-) -> Animation:
+    run: Run | PathLike, path: PathLike, frequencies: Iterable[int] | None = None, steps: Iterable[int] | None = None,
+    fps: float = FPS, width: int = WIDTH, progress: bool = True,
+) -> Animation:  # fmt: skip
     """Write a GIF of the circles forming: the embedding of the p numbers over training, a panel a key frequency.
 
     Each number n stands at the projection of its embedding W_E[n] on two directions, those of cos(2πkn/p) and

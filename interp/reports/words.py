@@ -73,7 +73,7 @@ def words_of(run: Run, found: Phases) -> list[tuple[str, str]]:
         ("memorization", "Until excluded loss is least, from memorizing to the end of circuit formation."),
         (
             "circuit formation",
-            "From there until test loss is under a sixth of its peak, where it stays until it generalizes.",
+            "From there until test loss is under a sixth of its peak and stays there until it generalizes.",
         ),
         (
             "cleanup",

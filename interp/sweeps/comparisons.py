@@ -224,12 +224,9 @@ def _compared(own: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
 
 
 def _ratio(
-    delay: Float[np.ndarray, " runs"],
-    censored: Bool[np.ndarray, " runs"],
-    group: Bool[np.ndarray, " runs"],
-    seeds: Shaped[np.ndarray, " runs"],
-    free: int,
-) -> tuple[float, float, float]:
+    delay: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"], group: Bool[np.ndarray, " runs"],
+    seeds: Shaped[np.ndarray, " runs"], free: int,
+) -> tuple[float, float, float]:  # fmt: skip
     """Return the delay of a group over that of the others, and the ends of its interval."""
     from scipy.stats import t as student
 

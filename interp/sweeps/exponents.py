@@ -124,11 +124,9 @@ class Fit:
 
 
 def censored_fit(
-    X: Float[np.ndarray, "runs k"],
-    y: Float[np.ndarray, " runs"],
-    censored: Bool[np.ndarray, " runs"],
+    X: Float[np.ndarray, "runs k"], y: Float[np.ndarray, " runs"], censored: Bool[np.ndarray, " runs"],
     law: str = "log-normal",
-) -> Fit:
+) -> Fit:  # fmt: skip
     """Fit y = X β + σ ε by maximum likelihood, where y of a censored run is a lower bound.
 
     The first column of X must be ones; `law` names the law of ε, one of `LAWS`. The likelihood is maximized by Newton's

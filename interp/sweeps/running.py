@@ -43,19 +43,10 @@ class Estimate:
 
 
 def sweep(
-    configs: Configs,
-    path: PathLike,
-    *,
-    stop_when: str | None = None,
-    threshold: float = LEARNED,
-    workers: int | None = None,
-    threads: int | None = None,
-    engine: Engine = "local",
-    address: str | None = None,
-    share: str | tuple[int, int] | None = None,
-    add: bool = False,
-    progress: bool = True,
-) -> Sweep:
+    configs: Configs, path: PathLike, *, stop_when: str | None = None, threshold: float = LEARNED,
+    workers: int | None = None, threads: int | None = None, engine: Engine = "local", address: str | None = None,
+    share: str | tuple[int, int] | None = None, add: bool = False, progress: bool = True,
+) -> Sweep:  # fmt: skip
     """Train all runs of `configs` that are not done yet into the directory `path`, and return the sweep.
 
     A run is identified by a hash of the settings that differ from the defaults, without steps and device. So another
@@ -214,16 +205,10 @@ class _Following:
 
 
 def estimate(
-    configs: Configs,
-    path: PathLike,
-    *,
-    stop_when: str | None = None,
-    threshold: float = LEARNED,
-    workers: int | None = None,
-    threads: int | None = None,
-    share: str | tuple[int, int] | None = None,
+    configs: Configs, path: PathLike, *, stop_when: str | None = None, threshold: float = LEARNED,
+    workers: int | None = None, threads: int | None = None, share: str | tuple[int, int] | None = None,
     add: bool = False,
-) -> Estimate:
+) -> Estimate:  # fmt: skip
     """Return the runs that `sweep` would do and how long they would take, from a few timed steps of each size.
 
     Nothing is written. Runs that end early take less time than this.

@@ -223,7 +223,7 @@ def test_ticks_of_frequencies_do_not_collide(p):
 def test_what_is_wrong_is_one_sentence(small_run, tmp_path):
     with pytest.raises(ConfigError, match=r"There is no figure 'ginni'\. Did you mean ginis"):
         interp.figures(small_run, tmp_path, ["ginni"])
-    with pytest.raises(ConfigError, match="The figure ridge_stages is drawn of a frame"):
+    with pytest.raises(ConfigError, match="The figure ridge_stages needs a frame"):
         interp.figures(small_run, tmp_path, ["ridge_stages"])
     with pytest.raises(ConfigError, match=r"ginis is drawn over a training; got a Checkpoint\. Give a Run"):
         plot.ginis(small_run[-1])

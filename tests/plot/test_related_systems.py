@@ -73,7 +73,7 @@ def test_delay_map_draws_the_region_where_grokking_is_gone():
     np.testing.assert_allclose(heat.z, [[0, np.log10(1.9), np.nan], [3, np.log10(2.1), np.nan]])
     np.testing.assert_allclose(heat.x, [1e-7, 1e-5, 1e-3, 1e-1])  # half way between neighbours, on a log axis
     white = [share for share, colour in heat.colorscale if colour == "#fff"]
-    assert max(white) * heat.zmax == pytest.approx(np.log10(plot.neighbours.GONE))
+    assert max(white) * heat.zmax == pytest.approx(np.log10(plot.ridge.GONE))
     assert {note.text for note in figure.layout.annotations} == {"no grokking", "never generalizes"}
     assert heat.colorbar.title.text == "delay ÷ steps to overfit"
 
@@ -240,9 +240,9 @@ def test_a_slider_moves_through_all_figures(stages):
         (lambda: plot.delays({}, {}, {"n": "n"}), "a panel for n, and no run has a delay"),
         (
             lambda: plot.errors({"a": pd.DataFrame({"m": [1, 1], "test_error": [1, 2]})}, "m", "m"),
-            "a holds a m more than once",
+            "a must hold each m once",
         ),
-        (lambda: plot.ridge_stages(ridge.trajectory(ridge.gaussian_problem(3, 5), 0)), "nothing above 0"),
+        (lambda: plot.ridge_stages(ridge.trajectory(ridge.gaussian_problem(3, 5), 0)), "needs x values above 0"),
         (
             lambda: plot.ridge_stages(ridge.trajectory(ridge.RidgeProblem(np.ones((2, 3)), np.ones(2)), 10)),
             "holds no values of",

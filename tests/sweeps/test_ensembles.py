@@ -198,7 +198,7 @@ def test_a_sweep_over_seeds_with_a_split_each_is_told_to_fix_it(sweep, small_run
         (lambda: [], {}, "got 0"),
         (lambda: "runs/mine", {}, "a list of runs or of their paths; got 'runs/mine'"),
         (lambda: run_of(one_hot()), {}, "a list of runs or of their paths; got a Run"),
-        (lambda: [run_of(one_hot())] * 2, {}, "must be different ones; got 1 states? of Table twice. Drop one of them"),
+        (lambda: [run_of(one_hot())] * 2, {}, "must be different; got 1 states? of Table twice. Drop one of them"),
         (lambda: [run_of(one_hot(), split=None) for _ in "ab"], {}, "its split is unknown. Open it with its split"),
         (lambda: [run_of(one_hot(), split=SPLIT | True) for _ in "ab"], {}, "all its pairs are train pairs"),
         (lambda: [run_of(one_hot()) for _ in "ab"], {"steps": []}, "must name at least one step"),
@@ -213,7 +213,7 @@ def test_a_run_counts_once_under_whatever_path(sweep, tmp_path):
     path = sweep.run(0).path
     (tmp_path / "link").symlink_to(path)
     for again in (path, str(path), os.path.relpath(path), tmp_path / "link", sweep.run(0)):
-        with pytest.raises(ConfigError, match=r"must be different ones; got .* twice\. Drop one of them\.$"):
+        with pytest.raises(ConfigError, match=r"must be different; got .* twice\. Drop one of them\.$"):
             ensemble([path, sweep.run(1), again])
 
 
@@ -234,7 +234,7 @@ def test_arguments_of_other_types_are_refused_in_a_sentence(small_run_path, tmp_
         "of must be logits or probabilities; got 'votes'.",
         "steps must be a list of whole numbers, such as [0, 1000]; got 10.",
         "each of steps must be a whole number of at least 0; got 0.5.",
-        "runs must be a Sweep, as interp.load_sweep gives it, or a list of runs or of their paths; got 3.",
+        "runs must be a Sweep (of interp.load_sweep) or a list of runs or of their paths; got 3.",
         "runs must hold runs or paths of runs; got 3 among them.",
     ]
 
