@@ -111,7 +111,7 @@ def _members(runs: Sweep | Iterable[Run | PathLike]) -> list[Run]:
             f"runs must be a Sweep (of interp.load_sweep) or a list of runs or of their paths; got {given(runs)}."
         )
     listed = runs.runs() if isinstance(runs, Sweep) else list(runs)
-    members = [one_run(one, "Each of runs") for one in listed]
+    members = [one_run(one, "ensemble()") for one in listed]
     if len(members) < 2:
         raise ConfigError(f"An ensemble needs two runs or more; got {len(members)}.")
     _check_different(members)

@@ -600,7 +600,7 @@ def test_what_is_no_run_is_refused():
         except interp.ConfigError as error:
             print(error)
     """)
-    assert said.strip() == "report() takes Runs or paths of them; got 3."
+    assert said.strip() == "report() takes a Run or the path of one; got 3."
     with pytest.raises(ConfigError, match="1 to 4 runs; got 0"):
         interp.report()
 

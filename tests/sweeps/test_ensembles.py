@@ -235,7 +235,7 @@ def test_arguments_of_other_types_are_refused_in_a_sentence(small_run_path, tmp_
         "steps must be a list of whole numbers, such as [0, 1000]; got 10.",
         "each of steps must be a whole number of at least 0; got 0.5.",
         "runs must be a Sweep (of interp.load_sweep) or a list of runs or of their paths; got 3.",
-        "runs must hold runs or paths of runs; got 3 among them.",
+        "ensemble() takes a Run or the path of one; got 3.",
     ]
 
 
