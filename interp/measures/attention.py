@@ -72,10 +72,8 @@ def ov_circuit(weights: Mapping[str, Tensor]) -> Float[Tensor, "n_heads d_vocab 
 
 def _need(weights: Mapping[str, Tensor], *names: str) -> None:
     if not isinstance(weights, Mapping) or not all(isinstance(weights.get(name), Tensor) for name in names):
-        names_said = ", ".join(names)
-        raise ConfigError(
-            f"weights must map {names_said} to tensors, as checkpoint.weights does; got {given(weights)}."
-        )
+        wanted = ", ".join(names)
+        raise ConfigError(f"weights must map {wanted} to tensors, as checkpoint.weights does; got {given(weights)}.")
 
 
 @quantity

@@ -66,7 +66,7 @@ def _fit(coefficients: Float[Tensor, " n_frequencies"], p: int) -> None:
 
 @checks_arrays
 def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float = KEY_SHARE) -> tuple[int, ...]:
-    """{k : c_k² / Σ_j c_j² > share}, ascending; empty where all coefficients are zero."""
+    """{k : c_k² / Σ_j c_j² > share}, ascending; empty if all coefficients are zero."""
     share = checked_share(share)
     power = coefficients.double().square()
     return tuple((power > share * power.sum()).nonzero().flatten().add(1).tolist())
@@ -76,10 +76,7 @@ def key_frequencies(coefficients: Float[Tensor, " n_frequencies"], share: float 
 def logit_variance_explained(
     logits: Float[Tensor, "p p p"], coefficients: Float[Tensor, " n_frequencies"], frequencies: Iterable[int]
 ) -> float:
-    """The fraction of the variance of L, centred over c and over pairs, in the key cos w_k(s−c) directions.
-
-    NaN where L is constant and there is no variance to explain.
-    """
+    """The share of the variance of L, centred over c and over pairs, along the key cos w_k(s−c); NaN if it has none."""
     centred = logits.double()
     centred = centred - centred.mean(-1, keepdim=True)
     centred = centred - centred.mean((0, 1))
@@ -93,7 +90,7 @@ def logit_variance_explained(
 def amplitudes(coefficients: Float[Tensor, " n_frequencies"], frequencies: Iterable[int], p: int) -> dict[int, float]:
     """α_k of the fit Σ α_k cos w_k(s−c) to the logits, by least squares; p is the modulus.
 
-    The waves are orthogonal over (a, b, c), so each α_k is c_k over the norm of its wave, √(p³/2), or √p³ where 2k = p.
+    The waves are orthogonal over (a, b, c), so each α_k is c_k over the norm of its wave, √(p³/2), or √p³ if 2k = p.
     """
     _fit(coefficients, whole("p", p, 2))
     frequencies = frequencies_of(p, frequencies)
@@ -125,7 +122,7 @@ def key_share(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> floa
 
 @checks_arrays
 def output_directions(W_L: Float[Tensor, "d_mlp p"], frequencies: Iterable[int]) -> Float[Tensor, "d_mlp n"]:
-    """u_k and v_k of each given k: the directions of W_L along cos w_k c and sin w_k c (where 2k = p, u_k alone)."""
+    """u_k and v_k of each given k: the directions of W_L along cos w_k c and sin w_k c (u_k alone if 2k = p)."""
     rows = [row for k in frequencies_of(W_L.shape[1], frequencies) for row in frequency_rows(W_L.shape[1], k)]
     return W_L.double() @ shared_basis(W_L.shape[1])[rows].T
 

@@ -141,7 +141,7 @@ def _phases(coefficients: Float[Tensor, "p d_mlp"], frequencies: Int[Tensor, " d
 
 @checks_arrays
 def phase_agreement(phases: tuple[Float[Tensor, " n"], Float[Tensor, " n"]], output: Float[Tensor, " n"]) -> float:
-    """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 where each votes for the sum that it detects.
+    """The mean of cos(φ_c − φ_a − φ_b) over n neurons: 1 if each votes for the sum that it detects.
 
     The product of cos(w a − φ_a) and cos(w b − φ_b) contains cos(w (a + b) − φ_a − φ_b), so a neuron that is read out
     with φ_c = φ_a + φ_b adds to the logit of c = a + b. Unrelated phases give about 0; no neurons give NaN. For a

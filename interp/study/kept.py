@@ -1,4 +1,4 @@
-"""The rows of a trajectory that are kept beside a run, and what they rest on."""
+"""The rows of a trajectory that are kept beside a run, and the note that tells which of them still hold."""
 
 from __future__ import annotations
 

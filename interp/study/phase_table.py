@@ -40,7 +40,7 @@ class Phases(Printed):
         dips: The number of falls after `generalized` that were over.
         dip_steps: Of each of these, the step at which accuracy fell and the one at which it was back.
         threshold: The accuracy from which a set counts as learned.
-        sustain: memorized and generalized are the first of so many rows in a row.
+        sustain: The number of rows in a row that memorized and generalized need.
         intervals: By event, the last earlier step with a value (None if there is none) and the step of the event, which
             happened after the first and no later than the second.
         cleanup_after: The step found so far if the loss had not settled: cleanup ends there or later.

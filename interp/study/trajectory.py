@@ -1,4 +1,4 @@
-"""trajectory(): the measures of every checkpoint of a run, as rows, and what is kept of them beside the run."""
+"""trajectory(): the measures of every checkpoint of a run, as rows, which are kept beside the run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What interp does with a module of other code: read its tensors, copy it, and leave it as it was after a run."""
+"""Modules of other code: their tensors by name and orientation, copies, and runs that leave them as they were."""
 
 from __future__ import annotations
 

@@ -172,7 +172,7 @@ def test_functions_and_names_may_be_asked_for_and_what_is_no_measure_is_said(sma
     for wrong, said in [
         (["exluded_loss"], "no measure 'exluded_loss', which measures names; did you mean excluded_loss"),
         ("loss", r"measures must be a list of names or functions; got 'loss'; .*, measures=\['loss'\]\."),
-        ([lambda s: 1], "needs a name of its own"),
+        ([lambda s: 1], "Functions in measures need names of their own"),
     ]:
         with pytest.raises(ConfigError, match=said):
             interp.progress_measures(small_run, measures=wrong)
