@@ -209,7 +209,7 @@ DAMAGE = {
         lambda f: write_weights(f, lambda w, i: w.update(W_in=torch.zeros(3, 3))),
         r"W_in is \[3, 3\]; expected \[d_model, d_mlp\] = \[16, 24\]",
     ),
-    "nan": (lambda f: write_weights(f, lambda w, i: w["W_E"].fill_(float("nan"))), "W_E holds 224 values that are not"),
+    "nan": (lambda f: write_weights(f, lambda w, i: w["W_E"].fill_(float("nan"))), "W_E must be finite; got 224 of"),
     "newer": (lambda f: write_weights(f, lambda w, i: i.update(format_version=3)), "version 3; .* up to 2. Upgrade"),
     "garbled version": (lambda f: write_weights(f, lambda w, i: i.update(format_version="x")), "no format version"),
     "impossible size": (
@@ -253,7 +253,7 @@ def test_a_run_with_one_bad_checkpoint_opens_and_says_which(own_run, kind):
 
 def test_a_checkpoint_damaged_inside_is_left_out_of_the_trajectory(own_run):
     DAMAGE["nan"][0](own_run / STEP)
-    with pytest.warns(UserWarning, match=r"left out: .*step_00000040.*not finite"):
+    with pytest.warns(UserWarning, match=r"left out: .*step_00000040.*must be finite"):
         frame = interp.trajectory(own_run, progress=False)
     assert list(frame["step"]) == [0, 20, 60]
 
@@ -270,7 +270,7 @@ def test_where_the_last_checkpoint_is_damaged_the_last_readable_one_names_the_ke
 def test_where_no_checkpoint_can_be_read_the_last_one_says_why(own_run):
     for kind, step in [("wrong shape", 0), ("missing weight", 20), ("no step", 40), ("nan", 60)]:
         DAMAGE[kind][0](own_run / "checkpoints" / f"step_{step:08d}.safetensors")
-    with pytest.raises(CheckpointError, match=r"step_00000060.*not finite"):
+    with pytest.raises(CheckpointError, match=r"step_00000060.*must be finite"):
         interp.load_run(own_run).last_readable()
 
 
