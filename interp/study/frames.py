@@ -52,7 +52,7 @@ def steps_of(frame: pd.DataFrame) -> Int[np.ndarray, " n"]:
         column = frame.index.get_level_values("step").to_series()
     else:
         raise ConfigError(
-            "the trajectory must have a column step, and measures; its columns are "
+            "a frame that phases are read from must have a column step; its columns are "
             f"{', '.join(map(str, frame.columns[:8])) or 'none'}. Rename the one that counts the steps, or give "
             "interp.read_log(df), which knows names such as epoch and val_acc."
         )

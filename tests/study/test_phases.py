@@ -264,7 +264,7 @@ def test_a_column_without_values_says_what_is_unknown():
 
 
 def test_frames_that_are_no_trajectory():
-    with pytest.raises(ConfigError, match=r"must have a column step, and measures; its columns are loss\."):
+    with pytest.raises(ConfigError, match=r"must have a column step; its columns are loss\."):
         interp.phases(pd.DataFrame({"loss": [1.0]}))
     with pytest.raises(ConfigError, match="has no rows"):
         interp.phases(grokked().iloc[:0])

@@ -60,7 +60,7 @@ def test_the_mainlines_training_runs_on_the_callers_threads(three_threads, seen,
 
 def test_a_training_that_fails_restores_the_callers_threads_too(three_threads, tmp_path):
     train(SMALL, tmp_path / "run", progress=False)
-    with pytest.raises(ConfigError, match="steps must be at least 60, where .* stands; got 40"):
+    with pytest.raises(ConfigError, match=r"steps must be at least 60, where .* stands; got 40"):
         train(replace(SMALL, steps=40, checkpoint_steps=None), tmp_path / "run", resume=True, progress=False)
     assert torch.get_num_threads() == 3
 

@@ -490,10 +490,7 @@ def test_models_without_numbers_or_gradients_are_refused_with_a_sentence(made):
     with torch.inference_mode():
         stuck.W_x = torch.nn.Parameter(stuck.W_x.clone())
     assert interp.progress_measures(stuck, task=made.task).loss > 0
-    with pytest.raises(
-        ConfigError,
-        match=r"Gradients need parameters that were made outside of torch.inference_mode; .* Make it outside",
-    ):
+    with pytest.raises(ConfigError, match=r"Gradients need parameters that were made outside of torch.* Make it"):
         interp.progress_measures(stuck, task=made.task, mechanism=True)
     with pytest.raises(ConfigError, match="must hold numbers to be measured; got a HookedNetwork on the meta device"):
         interp.progress_measures(made.mlp.model().to("meta"), task=made.task)
