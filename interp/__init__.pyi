@@ -22,7 +22,7 @@ from .runs.run import Checkpoint as Checkpoint, Run as Run
 from .runs.shipped import demo_run as demo_run
 from .study import ablate as ablate
 from .study.graduation import Graduation as Graduation, graduation as graduation
-from .study.phase_rules import Phases as Phases
+from .study.phase_table import Phases as Phases
 from .study.phases import phases as phases
 from .study.progress import compare as compare, progress_measures as progress_measures
 from .study.progress_table import ProgressMeasures as ProgressMeasures

@@ -76,7 +76,7 @@ def reached(file: str) -> set[str]:
 
 def test_the_graph_sees_lazy_imports_and_those_for_types():
     assert "networks/hooked.py" in graph()["networks/base.py"]  # within a function
-    assert "study/phase_rules.py" in graph()["plot/training.py"]  # for types alone
+    assert "study/phase_table.py" in graph()["plot/training.py"]  # for types alone
     assert sum(map(len, graph().values())) > 500
 
 

@@ -1,4 +1,4 @@
-"""`interp convert`."""
+"""The command `interp convert`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`interp sweep`."""
+"""The command `interp sweep`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`interp train`."""
+"""The command `interp train`, whose options are made from the settings."""
 
 from __future__ import annotations
 

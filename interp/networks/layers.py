@@ -115,7 +115,7 @@ class LayeredTransformer(TokenNetwork):
 
     @computing()
     def initial_weights(self, seed: int) -> dict[str, Tensor]:
-        """Return TransformerLens' own; no global random state is read or changed."""
+        """Return the weights that TransformerLens draws; no global random state is read or changed."""
         state = self._boot(seed).state_dict()
         return {name: state[name].detach().clone() for name in self.axes() if name not in self.optional}
 

@@ -219,7 +219,7 @@ class Transformer(TokenNetwork):
 
     @computing(grad=True)
     def input_gradients(self, weights: Weights, pairs: Pairs) -> InputGradients:
-        """Return them by the shared forward, with a vocabulary of 2n tokens for the n pairs."""
+        """Return the gradients by the shared forward, with a vocabulary of 2n tokens for the n pairs."""
         weights, each = plain(weights), torch.arange(len(pairs))
         of_a, of_b = self.embeddings(weights, pairs.p)
         E_a, E_b = (E[x].detach().requires_grad_() for E, x in ((of_a, pairs.a), (of_b, pairs.b)))
@@ -238,7 +238,7 @@ class Transformer(TokenNetwork):
         return weights["W_out"] @ weights["W_U"]
 
     def by_number(self, weights: Weights, p: int) -> ByNumber | None:
-        """Return them if "=" is read, else None: where b is read last, attention depends on a and b at once."""
+        """Return None unless "=" is read: where b is read last, attention depends on a and b at once."""
         return shared.by_number(weights, p, self.activation, self.attention_coefficient) if self.n_ctx == 3 else None
 
     def hooked(self, weights: Weights, p: int) -> TransformerBridge:

@@ -23,7 +23,7 @@ from interp.utils.provenance import provenance
 if TYPE_CHECKING:
     from PIL import Image, ImageFont
 
-    from interp.study.phase_rules import Phases
+    from interp.study.phase_table import Phases
 
 Point = tuple[float, float]
 Curve = tuple[Float[np.ndarray, " rows"], Float[np.ndarray, " rows"]]  # steps and values

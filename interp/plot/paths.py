@@ -31,7 +31,7 @@ from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from interp.plot.shown import Shown
-    from interp.study.phase_rules import Phases
+    from interp.study.phase_table import Phases
 
 _MOST = 9  # parameters in one figure
 _LETTERS = 20  # of a name over a panel; a longer one begins with an ellipsis

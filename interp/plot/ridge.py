@@ -34,7 +34,7 @@ from interp.utils.errors import ConfigError, warn
 
 if TYPE_CHECKING:
     from interp.linear.ridge import GrokkingTimes
-    from interp.study.phase_rules import Phases
+    from interp.study.phase_table import Phases
 
 GONE = 2.0  # a delay of fewer times the overfitting time is not grokking
 

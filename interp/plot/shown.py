@@ -18,7 +18,7 @@ from interp.runs.run import Checkpoint, Run
 from interp.study.doubts import run_doubts, warn_of
 from interp.study.graduation import Graduation, graduation
 from interp.study.landscapes import losses_around
-from interp.study.phase_rules import Phases
+from interp.study.phase_table import Phases
 from interp.study.phases import phases
 from interp.study.progress import progress_measures
 from interp.study.progress_table import ProgressMeasures
@@ -72,7 +72,7 @@ class Shown:
         return ("run", "model") if self._whole else ("model",)
 
     def doubts_of_source(self) -> tuple[str, ...]:
-        """Return doubts about the task and split of its run or model, and warn of those not given when it was opened.
+        """Return doubts about the task and split of its run or model, and warn of those that are new.
 
         A network that diverged has none.
         """
@@ -230,6 +230,6 @@ def shown(source: Any, of: str = "run", name: str = "this figure") -> Shown:
     if isinstance(source, Shown):
         return source
     if of == "sweep":
-        return Shown(sweep=one_sweep(source, name))
+        return Shown(sweep=one_sweep(source, name, "a Sweep, the path of one, or its table"))
     found = opened(source, name, of)
     return Shown(found.run, found.model, found.log)

@@ -22,7 +22,7 @@ from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from interp.plot.shown import Shown
-    from interp.study.phase_rules import Phases
+    from interp.study.phase_table import Phases
 
 
 @declared.figure(

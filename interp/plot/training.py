@@ -32,7 +32,7 @@ from interp.utils.errors import ConfigError
 
 if TYPE_CHECKING:
     from interp.plot.shown import Shown
-    from interp.study.phase_rules import Phases
+    from interp.study.phase_table import Phases
 
 
 def _curves(of: Shown) -> dict[str, Any]:

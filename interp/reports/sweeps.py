@@ -87,7 +87,7 @@ def save_sweep_report(sweep: Sweep | PathLike, path: PathLike, runs: int = MOST_
 
 
 def _opened(sweep: Sweep | PathLike) -> Sweep:
-    opened = one_sweep(sweep, "sweep_report()")
+    opened = one_sweep(sweep, "The report of a sweep")
     if not len(opened):
         raise ConfigError(f"A report needs a sweep with at least one run; {opened.path} has none.")
     return opened

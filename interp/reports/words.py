@@ -11,7 +11,7 @@ from interp.measures.logits import KEY_SHARE
 from interp.networks import Transformer
 from interp.runs.run import Run
 from interp.study.key_checkpoint import KeyCheckpoint
-from interp.study.phase_rules import Phases
+from interp.study.phase_table import Phases
 
 _DRAWN = "a random number that was drawn once for each pair"
 

@@ -39,7 +39,7 @@ class Curve:
         return Curve(self.steps[peak:], self.values[peak:])
 
     def interval(self, step: int) -> tuple[int | None, int]:
-        """Return the last step before `step`, None if there is none, and `step`."""
+        """Return `step` after the last step before it, which is None for the first."""
         at = int(np.searchsorted(self.steps, step))
         return (int(self.steps[at - 1]) if at else None), step
 

@@ -27,7 +27,7 @@ _NOTE = "interp"
 HOME = Path(__file__).parents[1]
 # The modules and packages of interp whose definitions decide a row, or which checkpoint names the key frequencies.
 _DEFINITIONS = (
-    "measures", "networks", "subjects", "tasks", "study/doubts", "study/key_checkpoint", "study/phase_rules",
+    "measures", "networks", "subjects", "tasks", "study/doubts", "study/key_checkpoint", "study/run_subjects",
     "utils/thresholds", "utils/torch_state",
 )  # fmt: skip
 

@@ -13,10 +13,9 @@ from interp.measures import losses
 from interp.measures.logits import KEY_SHARE, cos_coefficients_of, key_frequencies
 from interp.runs.run import Run
 from interp.study.doubts import key_doubt
-from interp.study.phase_rules import FELL
 from interp.subjects.subject import Missing, Subject
 from interp.utils.errors import CheckpointError
-from interp.utils.thresholds import LEARNED
+from interp.utils.thresholds import FELL, LEARNED
 
 _CLEARLY_UNDER = LEARNED - FELL  # a recorded test accuracy under this rules its checkpoint out without measuring it
 _KEPT_RUNS = 8

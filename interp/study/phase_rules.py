@@ -16,9 +16,8 @@ from interp.study.frames import EVENTS, Curve, curve_of, steps_of
 from interp.study.phase_table import Phases
 from interp.subjects.subject import Missing
 from interp.utils.errors import ConfigError
-from interp.utils.thresholds import LEARNED
+from interp.utils.thresholds import FELL, LEARNED
 
-FELL = 0.09  # test accuracy has fallen if it is so far under the threshold
 BACK = 0.01  # it has come back if it is no further than this under the threshold
 FORMED = 6.0  # the circuit has formed once test_loss is under its peak by this factor
 CLEANED = 0.99  # share of the fall of log test_loss, from peak to floor, that ends cleanup

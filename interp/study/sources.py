@@ -1,4 +1,4 @@
-"""Turn a caller's source into one model, one run or one record; no other module tests its type.
+"""Turn a caller's source into one model, one run or one record: studies and figures see only these.
 
 A source is a path, folder or address, a Run, a Checkpoint, an interp.Model, a module or function, an array, a
 TransformerBridge, or a log. If the last checkpoint of a run cannot be read, its model is the last one that can be read,
@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -29,9 +29,6 @@ from interp.tasks.task import Task
 from interp.utils.arguments import given
 from interp.utils.errors import ConfigError
 from interp.utils.threads import for_network, wanted as wanted_threads
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,7 +184,8 @@ def one_record(source: object, taker: str) -> Run | pd.DataFrame:
     if isinstance(source, Run):
         return source
     raise ConfigError(
-        f"{taker} takes a Run, the path of one, or a data frame such as interp.trajectory returns; got {given(source)}."
+        f"{taker} takes a Run, the path of one or of a log, or a data frame such as interp.trajectory returns; got "
+        f"{given(source)}."
     )
 
 
@@ -222,7 +220,8 @@ def opened(source: object, taker: str, of: str | None = None, **about: Any) -> O
         raise ConfigError(f"{taker} is drawn over a training; got {given(source)}. Give a Run, or the path of one.")
     if isinstance(source, Checkpoint | Model):
         return Opened(run=source.run if isinstance(source, Checkpoint) else None, model=source)
-    raise ConfigError(f"{taker} takes a Run, a Checkpoint, an interp.Model, a path, or its data; got {given(source)}.")
+    kinds = "a Run, a path, or its data" if of == "run" else "a Run, a Checkpoint, an interp.Model, a path, or its data"
+    raise ConfigError(f"{taker} takes {kinds}; got {given(source)}.")
 
 
 def threads_for(network: Measurable, p: int, threads: int | None) -> int:

@@ -1,4 +1,4 @@
-"""hooked_subject_of(): a model with TransformerLens' hooks as a subject, run with its hooks."""
+"""A model with TransformerLens' hooks: its tokens, activations and gradients on all pairs, and its subject."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Sweeps: which runs (grid), what one run is (jobs), who works on it (owners), where (local, cluster), the table."""
+"""Sweeps: their runs (grid, jobs), who trains them and where (running, owners, local, cluster), their table and
+origins, and statistics of it (survival, exponents, comparisons, ensembles).
+"""
 
 from typing import Literal
 

@@ -352,13 +352,13 @@ def as_sweep(source: Any) -> Sweep | None:
     return source if isinstance(source, Sweep) else None
 
 
-def one_sweep(source: Any, taker: str) -> Sweep:
+def one_sweep(source: Any, taker: str, kinds: str = "a Sweep or the path of one") -> Sweep:
     """Return a Sweep, or the sweep at a path; ConfigError in the name of `taker` for anything else."""
     if isinstance(source, str | os.PathLike):
         return load_sweep(source)
     if isinstance(source, Sweep):
         return source
-    raise ConfigError(f"{taker} takes a Sweep, the path of one, or its table; got {given(source)}.")
+    raise ConfigError(f"{taker} takes {kinds}; got {given(source)}.")
 
 
 def load_sweep(path: PathLike) -> Sweep:

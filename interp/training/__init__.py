@@ -1,1 +1,3 @@
-"""Training: the loop, the updates, the start, the state to resume from, and the lock of the run directory."""
+"""Training: the loop, the updates, the start, the state to resume from, the lock of the run directory, and
+modules of the user's that are imported.
+"""

@@ -50,7 +50,7 @@ class Provenance:
         return asdict(self)
 
     def sentence(self) -> str:
-        """Return them in a sentence."""
+        """Return the three in a sentence."""
         return f"Made by {self.command}, with {self.code}. Input: {self.input}."
 
     def tags(self) -> str:
@@ -79,7 +79,7 @@ def made_from(*sources: Any) -> Iterator[None]:
     They are hashed as the context begins. Without any, the files say that none was given.
 
     Raises:
-        ConfigError: An input is no path, has none, and is neither a frame nor a model in memory.
+        ConfigError: An input is not a path, a thing that was opened from one, a frame, or a model in memory.
     """
     token = _input.set("; ".join(map(_said, sources)) or NOTHING)
     try:

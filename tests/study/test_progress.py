@@ -297,9 +297,9 @@ DEFINING = sorted(
 
 
 def test_what_is_kept_knows_its_definitions_by_modules_that_exist():
-    """All that a trajectory runs to measure: what it imports of interp from the folders that define."""
+    """Those that measure, that name the key frequencies and the last checkpoint, and the thresholds they share."""
     assert {
-        "measures/losses.py", "networks/shared.py", "subjects/activations.py", "study/phase_rules.py", "tasks/task.py",
+        "measures/losses.py", "networks/shared.py", "subjects/activations.py", "study/run_subjects.py", "tasks/task.py",
         "study/key_checkpoint.py", "study/doubts.py", "utils/torch_state.py", "utils/thresholds.py",
     } <= set(DEFINING)  # fmt: skip
 
