@@ -246,7 +246,7 @@ def test_what_is_wrong_is_one_sentence(small_run, tmp_path):
     ).splitlines()
     assert said[0].startswith("of must be run, model, sweep or frame; got 'page'.")
     assert said[1].startswith("A figure of a run needs data, such as data=lambda of:")
-    assert said[2].startswith("ginis takes a Run, a Checkpoint, an interp.Model, a path, or its data; got 3.")
+    assert said[2].startswith("ginis takes a Run, a path, or its data; got 3.")
     assert said[3].startswith("sweep takes a Sweep, the path of one, or its table; got 3.")
     assert shown(small_run).run is small_run
 

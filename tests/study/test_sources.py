@@ -93,7 +93,7 @@ def test_runs_and_records_are_opened_by_path_and_taken_as_they_are(small_run_pat
     ("ask", "said"),
     [
         (lambda run: one_run(3, "f()"), r"f\(\) takes a Run or the path of one; got 3\."),
-        (lambda run: one_record(run[-1], "f()"), r"f\(\) takes a Run, the path of one, or a data frame"),
+        (lambda run: one_record(run[-1], "f()"), r"f\(\) takes a Run, the path of one or of a log, or a data frame"),
         (lambda run: opened(run[-1], "f", "run"), "f is drawn over a training; got a Checkpoint. Give a Run"),
         (lambda run: opened(3, "f"), "f takes a Run, a Checkpoint, an interp.Model, a path, or its data; got 3."),
         (lambda run: one_model(run[-1].model()), r"A \w+ carries no task. Pass task="),
