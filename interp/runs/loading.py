@@ -128,17 +128,9 @@ def load_run(
 
 
 @computing()
-def load_any(
-    path: PathLike,
-    task: Task | Operation | None = None,
-    split: SplitLike | None = None,
-    seed: int | None = None,
-    attention_coefficient: float | None = None,
-    n_heads: int | None = None,
-    activation: Activation | None = None,
-) -> Run | Checkpoint:
-    """Open the run at a path, as `load_run` does, or else the checkpoint in its file."""
-    options = FileOptions(task, split, seed, attention_coefficient, n_heads, activation)
+def load_any(path: PathLike, **about: Any) -> Run | Checkpoint:
+    """Open the run at a path, as `load_run` does, or else the checkpoint in its file; `about` is a FileOptions'."""
+    options = FileOptions(**about)
     file, name = local_file(path)
     if (run := find_run(file, name, options)) is not None:
         return run
@@ -261,22 +253,14 @@ def load_checkpoint(
 
 
 @computing()
-def last_checkpoint(
-    path: PathLike,
-    task: Task | Operation | None = None,
-    split: SplitLike | None = None,
-    seed: int | None = None,
-    attention_coefficient: float | None = None,
-    n_heads: int | None = None,
-    activation: Activation | None = None,
-) -> Checkpoint:
+def last_checkpoint(path: PathLike, **about: Any) -> Checkpoint:
     """Load one model: the checkpoint in a file, or the last readable checkpoint of a run directory.
 
-    The arguments and errors are those of `load_checkpoint`, which takes a folder only with a step.
+    `about` is a FileOptions'. Errors are those of `load_checkpoint`, which takes a folder only with a step.
     """
     file, name = local_file(path)
     with _passing(file, name):
-        return load(file, name, FileOptions(task, split, seed, attention_coefficient, n_heads, activation), None)
+        return load(file, name, FileOptions(**about), None)
 
 
 @contextlib.contextmanager

@@ -110,7 +110,7 @@ def one_model(
 
         return OneModel(task, subject, is_changed=bool(hooks))
     if isinstance(source, str | os.PathLike):
-        source = last_checkpoint(source, task, split, seed, **about_file)
+        source = last_checkpoint(source, task=task, split=split, seed=seed, **about_file)
     elif not task is split is seed is None:
         if isinstance(source, Model):
             raise ConfigError("an interp.Model carries its own task and split; give them to it instead.")

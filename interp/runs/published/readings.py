@@ -46,12 +46,12 @@ Read = Transformer | OneHiddenLayer | LayeredTransformer
 class FileOptions:
     """The caller's options for a file; an option of None is taken from the file, or does not apply."""
 
-    task: Task | Operation | None
-    split: SplitLike | None
-    seed: int | None
-    attention_coefficient: float | None
-    n_heads: int | None
-    activation: Activation | None
+    task: Task | Operation | None = None
+    split: SplitLike | None = None
+    seed: int | None = None
+    attention_coefficient: float | None = None
+    n_heads: int | None = None
+    activation: Activation | None = None
 
     def task_of(self, told: Task) -> Task:
         """Return the caller's task; `told` if none was given, or its modulus for an operation alone."""
